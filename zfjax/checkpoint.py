@@ -1,0 +1,162 @@
+"""The only door to Orbax: trees in numbered folders, each leaf with a digest that is checked on load.
+
+Orbax commits a step by renaming its folder, so a killed save leaves nothing that is listed; but it loads flipped bits
+without a word, hence the digests. Saving is asynchronous; ``Saver.wait`` returns when all is on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from zfjax.files import ZfjaxError, explain_os_error
+from zfjax.run import saved_steps
+
+Tree = Any
+
+
+def _orbax():
+    from orbax.checkpoint import v1
+
+    return v1
+
+
+def leaf_paths(tree: Tree) -> dict[str, Any]:
+    """{"conv1/kernel": leaf, ...}."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {"/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): leaf for path, leaf in leaves}
+
+
+def digest(leaf: Any) -> str:
+    """SHA-256 of a leaf's dtype, shape and bytes."""
+    array = np.ascontiguousarray(np.asarray(leaf))
+    header = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(header + array.tobytes()).hexdigest()
+
+
+class Saver:
+    """Saves trees to ``root/<step>`` in the background, one at a time."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._response: Any = None
+
+    def save(self, step: int, tree: Tree) -> None:
+        """Starts saving; waits for the save before it. A step that is there already with equal digests is kept, another
+        is set aside under a new name, never deleted. Raises ZfjaxError when the disk is full or the folder read-only."""
+        self.wait()
+        path = self.root / str(step)
+        digests = {name: digest(leaf) for name, leaf in leaf_paths(tree).items()}
+        if path.exists():
+            with contextlib.suppress(ZfjaxError):
+                if _metadata(path)["digests"] == digests:
+                    return
+            set_aside(path)
+        with _failures(f"save step {step} in {self.root}"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            for stale in self.root.glob(f"{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(stale)
+            self._response = _orbax().save_async(path, tree, custom_metadata={"step": step, "digests": digests})
+
+    def wait(self) -> None:
+        """Returns when the last save is on disk. Raises ZfjaxError when it failed."""
+        response, self._response = self._response, None
+        if response is not None:
+            with _failures(f"save a checkpoint in {self.root}"):
+                response.result()
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged step so that it is no longer listed; returns its new path."""
+    number = 0
+    while (target := path.with_name(f"{path.name}.set-aside-{number}")).exists():
+        number += 1
+    path.rename(target)
+    return target
+
+
+def keep_newest(root: Path, count: int) -> None:
+    """Deletes all but the newest ``count`` steps below ``root``."""
+    for step in saved_steps(root)[:-count]:
+        shutil.rmtree(root / str(step))
+
+
+def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
+    """The tree in ``path`` as NumPy arrays in nested dicts, digests checked; ``names`` limits it to these top keys.
+
+    Raises ZfjaxError naming the folder when it is absent, truncated or altered.
+    """
+    ocp = _orbax()
+    advice = "restore it from a copy, or move it away to leave this step out"
+    expected = _metadata(path)["digests"]
+    try:
+        with _quiet():
+            described = ocp.metadata(path).metadata
+            wanted = {name: described[name] for name in (described if names is None else names)}
+            abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted)
+            context = ocp.Context()
+            context.pytree_options.loading.partial_load = names is not None
+            with context:
+                tree = ocp.load(path, abstract)
+    except Exception as error:  # noqa: BLE001 (Orbax raises many kinds for a damaged folder)
+        cause = (str(error).splitlines() or [""])[0][:160]
+        raise ZfjaxError(f"The checkpoint {path} cannot be read ({type(error).__name__}: {cause}); {advice}.") from None
+    for name, leaf in leaf_paths(tree).items():
+        if digest(leaf) != expected.get(name):
+            raise ZfjaxError(f"The checkpoint {path} is damaged: {name} differs from what was saved; {advice}.")
+    return tree
+
+
+def restore_into(tree: Tree, stored: Tree) -> Tree:
+    """``tree``'s structure with the arrays of ``stored`` (nested dicts, as ``load`` gives them)."""
+    flat = leaf_paths(stored)
+    names = list(leaf_paths(tree))
+    if sorted(names) != sorted(flat):
+        raise ZfjaxError("The saved state has other parts than this version of zfjax expects; use the version that saved it.")
+    return jax.tree.unflatten(jax.tree.structure(tree), [flat[name] for name in names])
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise ZfjaxError(f"There is no checkpoint {path}.")
+    try:
+        with _quiet():
+            return dict(_orbax().metadata(path).custom_metadata)
+    except Exception as error:  # noqa: BLE001
+        raise ZfjaxError(
+            f"The checkpoint {path} cannot be read ({type(error).__name__}); restore it from a copy, or move it away."
+        ) from None
+
+
+@contextlib.contextmanager
+def _failures(doing: str) -> Iterator[None]:
+    try:
+        with _quiet():
+            yield
+    except OSError as error:
+        raise explain_os_error(error, f"{doing}:") from error
+    except (ValueError, RuntimeError) as error:
+        text = str(error)
+        if "RESOURCE_EXHAUSTED" in text or "No space left" in text:
+            raise ZfjaxError(f"Could not {doing}: the disk is full; free some space and run the command again.") from None
+        raise ZfjaxError(f"Could not {doing}: {(text.splitlines() or [''])[0][:200]}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Orbax logs pages of errors for one damaged file; the sentence that we raise says it."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

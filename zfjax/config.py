@@ -1,0 +1,247 @@
+"""What a training run is: frozen dataclasses, JSON in and out, and PRESETS. No JAX.
+
+A preset is a value; an ablation is a replaced field; ``RUN/config.json`` is enough to run it again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from zfjax.architecture import ALEXNET, LAYER_KINDS, ZFNET, Architecture, small_zfnet
+from zfjax.files import ZfjaxError
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the images come from and how training varies them."""
+
+    name: str = "scenes"
+    """Name of a prepared TFDS data set; "scenes" is the embedded one."""
+    dir: str = ""
+    """Folder of prepared data sets; empty: zfjax's own data folder."""
+    train_split: str = "train"
+    validation_split: str = "validation"
+    view: int = 64
+    """Pixels: the shorter side is resized to this before cropping."""
+    shift: int = 0
+    """Pixels of mirrored border added before the random crop in training."""
+    flip: bool = True
+    """Mirror half of the training images left to right."""
+    threads: int = 2
+    """Decoding threads."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Stochastic gradient descent with momentum and its schedule."""
+
+    learning_rate: float = 0.03
+    """Peak learning rate."""
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    """"plateau" divides by 10 when the validation error has not improved for ``patience`` epochs (paper, section 3)."""
+    warmup_epochs: float = 1.0
+    patience: int = 5
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole training run."""
+
+    model: Architecture
+    preset: str = ""
+    recipe: Literal["faithful", "modern"] = "modern"
+    """"faithful": raw inputs of about -128..128 minus the mean image, N(0, 0.01) weights, filters clipped to an RMS of
+    0.1 (paper, section 3). "modern": inputs of unit scale, He weights. Never mixed: the one does not train with the
+    other's inputs."""
+    data: Data = field(default_factory=Data)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    epochs: int = 10
+    batch_size: int = 128
+    seed: int = 0
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the convolutions in training; parameters, loss and normalisation stay float32."""
+    precision: Literal["default", "highest"] = "default"
+    """Matmul precision in training ("default" is TF32 on recent NVIDIA chips); search and projection use highest."""
+    save_minutes: float = 10.0
+    """Minutes between saves of the full state within an epoch."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": self.epochs >= 1,
+            "batch_size": self.batch_size >= 1,
+            "seed": self.seed >= 0,
+            "data.view": self.data.view >= max(self.model.input_size),
+            "data.shift": self.data.shift >= 0,
+            "data.threads": self.data.threads >= 1,
+            "optimizer.learning_rate": self.optimizer.learning_rate > 0,
+            "optimizer.warmup_epochs": self.optimizer.warmup_epochs >= 0,
+            "optimizer.momentum": 0 <= self.optimizer.momentum < 1,
+            "optimizer.label_smoothing": 0 <= self.optimizer.label_smoothing < 1,
+            "save_minutes": self.save_minutes > 0,
+        }
+        for name, passed in checks.items():
+            if not passed:
+                raise ZfjaxError(f"{name} = {get_field(self, name)} is out of range; see `zfjax train --help`.")
+        if not self.model.classes:
+            raise ZfjaxError(f"The last layer of {self.model.name} is not fully connected; training needs class scores.")
+
+
+# Fields that a resumed run may change: they do not touch what is learnt.
+RESUMABLE_FIELDS = frozenset({"preset", "data.dir", "data.threads", "save_minutes"})
+
+
+def _preset(name: str, **fields: Any) -> Config:
+    return Config(preset=name, **fields)
+
+
+PRESETS: dict[str, Config] = {
+    preset.preset: preset
+    for preset in (
+        _preset(
+            "demo",
+            model=small_zfnet("zfnet-64-quarter", input_size=(64, 64), width=0.25, conv2_stride=2, head=128,
+                              classes=10, norm_alpha=0.34, dropout=0.2),
+            data=Data(shift=4, flip=True),
+            optimizer=Optimizer(learning_rate=0.02, warmup_epochs=0.5),
+            epochs=10, batch_size=64,
+        ),
+        _preset(
+            "tiny-imagenet",
+            model=small_zfnet("zfnet-64-half", input_size=(64, 64), width=0.5, conv2_stride=2, head=512,
+                              classes=200, norm_alpha=0.34),
+            data=Data(name="tiny_imagenet", shift=6),
+            optimizer=Optimizer(learning_rate=0.03, warmup_epochs=1.0, weight_decay=5e-4),
+            epochs=16,
+        ),
+        _preset(
+            "imagenet",
+            recipe="faithful",
+            model=ZFNET,
+            data=Data(name="imagenet2012", view=256, threads=8),
+            optimizer=Optimizer(learning_rate=0.01, schedule="plateau", warmup_epochs=0.0),
+            epochs=70,
+        ),
+        _preset(
+            "imagenet-modern",
+            model=ZFNET.replace("norm1", alpha=0.34).replace("norm2", alpha=0.34),
+            data=Data(name="imagenet2012", view=256, threads=8),
+            optimizer=Optimizer(learning_rate=0.04, warmup_epochs=5.0, weight_decay=5e-4, label_smoothing=0.1),
+            epochs=90, batch_size=512, compute="bfloat16",
+        ),
+        _preset(
+            "alexnet",
+            recipe="faithful",
+            model=ALEXNET,
+            data=Data(name="imagenet2012", view=256, threads=8),
+            optimizer=Optimizer(learning_rate=0.01, schedule="plateau", warmup_epochs=0.0, weight_decay=5e-4),
+            epochs=70,
+        ),
+    )
+}  # fmt: skip
+
+
+def preset(name: str) -> Config:
+    """The preset of that name. Raises ZfjaxError naming those there are."""
+    if name not in PRESETS:
+        raise ZfjaxError(f"There is no preset {name!r}; there are {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def get_field(config: Config, path: str) -> Any:
+    """The value at a dotted path, layers by name: ``get_field(config, "model.conv1.kernel")``."""
+    value: Any = config
+    for part in path.split("."):
+        value = value.layer(part) if isinstance(value, Architecture) and not hasattr(value, part) else getattr(value, part)
+    return value
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Every field by dotted path, layers by name; what a resumed run is compared on."""
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, Architecture):
+            flat[f"{prefix}name"] = value.name
+            flat[f"{prefix}input_size"] = tuple(value.input_size)
+            flat[f"{prefix}layers"] = tuple(layer.name for layer in value.layers)
+            for layer in value.layers:
+                walk(f"{prefix}{layer.name}.", layer)
+        elif dataclasses.is_dataclass(value):
+            for item in dataclasses.fields(value):
+                if not (prefix.count(".") > 1 and item.name == "name"):
+                    inner = getattr(value, item.name)
+                    nested = dataclasses.is_dataclass(inner)
+                    walk(f"{prefix}{item.name}.", inner) if nested else flat.update({f"{prefix}{item.name}": inner})
+
+    walk("", config)
+    return flat
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """Plain JSON values; layers carry their kind."""
+    kinds = {kind: name for name, kind in LAYER_KINDS.items()}
+    value = dataclasses.asdict(config)
+    value["model"]["layers"] = [{"kind": kinds[type(layer)], **dataclasses.asdict(layer)} for layer in config.model.layers]
+    return value
+
+
+def from_json(value: Any) -> Config:
+    """The config in ``value``. Raises ZfjaxError naming an unknown, missing or mistyped field."""
+    if isinstance(value, dict) and "config" in value:  # RUN/config.json holds more than the config
+        value = value["config"]
+    return _build(Config, value, "config")
+
+
+def _build(kind: type, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ZfjaxError(f"{where} must be a JSON object, not {value!r}.")
+    hints = typing.get_type_hints(kind)
+    known = {item.name: item for item in dataclasses.fields(kind)}
+    for name in value:
+        if name not in known:
+            raise ZfjaxError(f"{where} has no field {name!r}; it has {', '.join(known)}.")
+    fields = {name: _convert(hints[name], inner, f"{where}.{name}") for name, inner in value.items()}
+    try:
+        return kind(**fields)
+    except TypeError:
+        required = [name for name, item in known.items()
+                    if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING]
+        missing = ", ".join(name for name in required if name not in value)
+        raise ZfjaxError(f"{where} lacks {missing}.") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if where.endswith(".layers"):
+        if not isinstance(value, list):
+            raise ZfjaxError(f"{where} must be a list of layers.")
+        return tuple(_layer(item, f"{where}[{index}]") for index, item in enumerate(value))
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ZfjaxError(f"{where} = {value!r}; it must be one of {', '.join(map(repr, typing.get_args(hint)))}.")
+        return value
+    if origin is tuple:
+        kinds = typing.get_args(hint)
+        if not isinstance(value, list | tuple) or len(value) != len(kinds):
+            raise ZfjaxError(f"{where} = {value!r}; it must be a list of {len(kinds)} numbers.")
+        return tuple(_convert(kind, item, where) for kind, item in zip(kinds, value, strict=True))
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise ZfjaxError(f"{where} = {value!r}; it must be of type {hint.__name__}.")
+    return value
+
+
+def _layer(value: Any, where: str) -> Any:
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind not in LAYER_KINDS:
+        raise ZfjaxError(f"{where} needs a kind: one of {', '.join(LAYER_KINDS)}.")
+    return _build(LAYER_KINDS[kind], {name: inner for name, inner in value.items() if name != "kind"}, where)

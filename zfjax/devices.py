@@ -1,0 +1,30 @@
+"""The mesh: parameters on every device, the batch spread over them."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from zfjax.files import ZfjaxError
+
+
+def data_mesh(batch_size: int, count: int | None = None) -> Mesh:
+    """A mesh of ``count`` devices (default all), its one axis the batch. Raises ZfjaxError when they do not divide it."""
+    devices = jax.devices()
+    count = len(devices) if count is None else count
+    if not 1 <= count <= len(devices):
+        raise ZfjaxError(f"--devices {count}: there are {len(devices)}.")
+    if batch_size % count:
+        raise ZfjaxError(f"A batch of {batch_size} does not spread over {count} devices; use a multiple, or --devices.")
+    return Mesh(np.array(devices[:count]), ("batch",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def spread(mesh: Mesh) -> NamedSharding:
+    """The first axis over the devices."""
+    return NamedSharding(mesh, PartitionSpec("batch"))

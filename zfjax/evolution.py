@@ -1,0 +1,166 @@
+"""Evolution: what excited each feature map at each epoch, as a table, and its pictures, read when asked for. No JAX.
+
+The table (``units.parquet``) is the truth; the tiles are a cache that can be drawn again from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from zfjax.files import ZfjaxError, read_json, write_atomic
+
+UNITS_SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()), ("epoch", pa.float64()), ("layer", pa.string()), ("map", pa.int32()),
+        ("rank", pa.int32()), ("activation", pa.float32()), ("image_id", pa.int64()), ("file_name", pa.string()),
+        ("label", pa.int32()), ("label_name", pa.string()), ("split", pa.string()),
+        ("y", pa.int32()), ("x", pa.int32()),
+        ("box_y0", pa.int32()), ("box_x0", pa.int32()), ("box_y1", pa.int32()), ("box_x1", pa.int32()),
+        ("selection", pa.string()), ("rule", pa.string()), ("jumped", pa.bool_()), ("margin", pa.float32()),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One drawn unit: the projection (float32 [height, width, 3], signed, in units of the activation) and the patch
+    of the image it came from (uint8 [height, width, 3]; mid-grey outside the image)."""
+
+    selection: str
+    map: int
+    rank: int
+    projection: np.ndarray
+    patch: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """A finished evolution folder."""
+
+    folder: Path
+    meta: dict[str, Any]
+
+    @cached_property
+    def units(self) -> pa.Table:
+        """The table: one row a (step, layer, map, selection, rank). Columns in UNITS_SCHEMA; undefined is null."""
+        return pq.read_table(self.folder / "units.parquet", schema=UNITS_SCHEMA)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps searched, ascending."""
+        return tuple(self.meta["steps"])
+
+    @property
+    def epochs(self) -> tuple[float, ...]:
+        """Epochs of ``steps``."""
+        return tuple(self.meta["epochs"])
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers searched, from the image up."""
+        return tuple(self.meta["layers"])
+
+    def maps(self, layer: str) -> tuple[int, ...]:
+        """The maps drawn of a layer: a seeded uniform draw, dead ones included."""
+        self._check(layer)
+        return tuple(self.meta["maps"][layer])
+
+    def rows(self, **equal: Any) -> list[dict[str, Any]]:
+        """Rows whose columns equal the given values: ``rows(layer="conv5", step=0, selection="top", rank=0)``."""
+        table = self.units
+        for name, value in equal.items():
+            table = table.filter(pc.equal(table[name], value))
+        return table.to_pylist()
+
+    def tiles(self, layer: str, step: int) -> dict[tuple[str, int, int], Tile]:
+        """Drawn units of one layer and step by (selection, map, rank); dead maps have none."""
+        self._check(layer)
+        path = self.folder / "tiles" / layer / f"{step}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except FileNotFoundError:
+            raise ZfjaxError(f"There is no {path}; step {step} was not drawn.") from None
+        except (OSError, ValueError, EOFError, KeyError) as error:
+            raise ZfjaxError(f"{path} is damaged ({error}); delete it and run `zfjax evolve` again.") from None
+        return {
+            (str(selection), int(map_), int(rank)): Tile(
+                str(selection), int(map_), int(rank), projection.astype(np.float32) * scale, patch
+            )
+            for selection, map_, rank, projection, scale, patch in zip(
+                *(arrays[name] for name in ("selection", "map", "rank", "projection", "scale", "patch")), strict=True
+            )
+        }
+
+    @cached_property
+    def filters(self) -> dict[int, np.ndarray]:
+        """The first layer's kernels (float32 [height, width, channels, maps]) by step."""
+        with np.load(self.folder / "filters.npz", allow_pickle=False) as stored:
+            return {int(step): kernel for step, kernel in zip(stored["step"], stored["kernel"], strict=True)}
+
+    def settled(self, layer: str) -> dict[int, float | None]:
+        """By step, the share (0..1) of maps alive at the last step whose strongest image is already the last step's.
+
+        None where no map is alive at the last step. Covers every map searched, not only those drawn.
+        """
+        winners: dict[int, dict[int, int]] = {step: {} for step in self.steps}
+        table = self.units.filter(
+            pc.and_(pc.equal(self.units["layer"], layer), pc.and_(pc.equal(self.units["selection"], "top"), pc.equal(self.units["rank"], 0)))
+        )
+        for step, map_, image in zip(*(table[name].to_pylist() for name in ("step", "map", "image_id")), strict=True):
+            winners[step][map_] = image
+        final = winners[self.steps[-1]]
+        return {
+            step: sum(held.get(map_) == image for map_, image in final.items()) / len(final) if final else None
+            for step, held in winners.items()
+        }
+
+    def _check(self, layer: str) -> None:
+        if layer not in self.layers:
+            raise ZfjaxError(f"{self.folder} has no layer {layer!r}; it has {', '.join(self.layers)}.")
+
+
+def open_evolution(folder: Path) -> Evolution:
+    """Opens a finished evolution folder. Raises ZfjaxError when it is absent, unfinished or damaged."""
+    path = folder / "meta.json"
+    if not path.exists():
+        raise ZfjaxError(f"There is no evolution in {folder}; run `zfjax evolve --workdir {folder.parent}` first.")
+    meta = read_json(path)
+    if not meta.get("complete"):
+        raise ZfjaxError(f"The evolution in {folder} is not finished; run the same `zfjax evolve` again, it goes on.")
+    return Evolution(folder, meta)
+
+
+def write_units(folder: Path, columns: dict[str, Any]) -> None:
+    """Writes units.parquet from one sequence a column."""
+    table = pa.table({name: pa.array(columns[name], type=UNITS_SCHEMA.field(name).type) for name in UNITS_SCHEMA.names})
+    write_atomic(folder / "units.parquet", lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def write_tiles(path: Path, tiles: list[Tile]) -> None:
+    """Writes one layer's tiles of one step: float16 over a float32 scale per tile (its largest magnitude)."""
+    shape = tiles[0].projection.shape if tiles else (0, 0, 3)
+    scales = np.array([max(float(np.abs(tile.projection).max()), 1e-30) for tile in tiles], np.float32)
+    projections = np.array([tile.projection / scale for tile, scale in zip(tiles, scales, strict=True)], np.float16)
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as handle:
+            np.savez_compressed(
+                handle,
+                selection=np.array([tile.selection for tile in tiles], np.str_),
+                map=np.array([tile.map for tile in tiles], np.int32),
+                rank=np.array([tile.rank for tile in tiles], np.int32),
+                projection=projections.reshape(len(tiles), *shape),
+                scale=scales,
+                patch=np.array([tile.patch for tile in tiles], np.uint8).reshape(len(tiles), *shape),
+            )
+
+    write_atomic(path, write)

@@ -1,0 +1,179 @@
+"""The network: a Flax module that holds the parameters, and the pure forward pass that everything else uses.
+
+After training a network is a tree ``{layer: {"kernel", "bias"}}`` and a function of it: ``feature_maps`` runs the
+convolutional part and returns every map by name. Given a window's origins it runs on receptive-field crops instead,
+with numbers equal to the whole image's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from zfjax import ops
+from zfjax.architecture import Architecture, Conv, Dense, Norm, Pool
+from zfjax.files import ZfjaxError
+from zfjax.ops import GRADIENT, Rule
+
+Parameters = Mapping[str, Mapping[str, jax.Array]]
+"""{layer: {"kernel": float32 [k, k, in, maps] or [in, features], "bias": float32 [maps]}}."""
+
+
+class ConvNet(nn.Module):
+    """Flax module of an Architecture. ``init`` draws kernels by ``recipe``; biases start at 0.
+
+    "faithful": N(0, 0.01) (paper, section 3). "modern": He, std sqrt(2 / inputs), and sqrt(1 / inputs) for the scores.
+    """
+
+    architecture: Architecture
+    recipe: str = "modern"
+
+    @nn.compact
+    def __call__(self, images: jax.Array, **options: Any) -> jax.Array:
+        """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; options as in ``class_scores``."""
+        parameters = {}
+        for name, shape in kernel_shapes(self.architecture).items():
+            std = _standard_deviation(self.recipe, shape, last=name == self.architecture.layers[-1].name)
+            parameters[name] = self.param(name, _initial, shape, std)
+        return class_scores(self.architecture, parameters, images, **options)
+
+
+def _initial(key: jax.Array, shape: tuple[int, ...], std: float) -> dict[str, jax.Array]:
+    return {"kernel": std * jax.random.normal(key, shape, jnp.float32), "bias": jnp.zeros(shape[-1], jnp.float32)}
+
+
+def _standard_deviation(recipe: str, shape: tuple[int, ...], last: bool) -> float:
+    if recipe == "faithful":
+        return 0.01
+    return float(np.sqrt((1 if last else 2) / np.prod(shape[:-1])))
+
+
+def kernel_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Kernel shape of each layer that has parameters."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    inputs = (*architecture.input_size, 3)
+    for fact in architecture.facts():
+        layer = fact.layer
+        if isinstance(layer, Conv):
+            shapes[layer.name] = (layer.kernel, layer.kernel, inputs[2], layer.maps)
+        if isinstance(layer, Dense):
+            shapes[layer.name] = (int(np.prod(inputs)), layer.features)
+        inputs = fact.shape
+    return shapes
+
+
+def initial_parameters(architecture: Architecture, recipe: str, seed: int) -> Parameters:
+    """The parameters at step 0, a pure function of the seed."""
+    images = jnp.zeros((1, *architecture.input_size, 3))
+    return ConvNet(architecture, recipe).init(jax.random.key(seed), images)["params"]
+
+
+def feature_maps(
+    architecture: Architecture, parameters: Parameters, images: jax.Array, *, until: str | None = None,
+    rule: Rule = GRADIENT, precision: lax.Precision | None = lax.Precision.HIGHEST,
+    window_origins: tuple[jax.Array, jax.Array] | None = None,
+) -> dict[str, jax.Array]:  # fmt: skip
+    """Every layer's output below the fully connected ones, up to ``until``: {name: [n, height, width, maps]}.
+
+    ``images``: normalised [n, h, w, 3]. A convolution's output is taken after its ReLU. ``window_origins``: rows and
+    columns (int32 [n] each) of the input where receptive-field crops of the layer ``until`` begin; every layer then
+    runs unpadded, and cells that lie outside the true map are overwritten (0, or minus infinity before a pool), so the
+    one unit that is left has the value that the whole image gives it.
+    """
+    maps: dict[str, jax.Array] = {}
+    x, size, origins = images, architecture.input_size, window_origins
+    for fact in architecture.facts():
+        layer = fact.layer
+        if isinstance(layer, Dense):
+            break
+        padding = (0, 0) if origins is not None or isinstance(layer, Norm) else layer.padding
+        if isinstance(layer, Pool) and origins is not None:
+            x = jnp.where(inside_map(origins, x.shape, size), x, -jnp.inf)
+        if origins is not None and not isinstance(layer, Norm):
+            size = fact.shape[:2]
+            origins = tuple((origin + layer.padding[0]) // layer.stride for origin in origins)
+        if isinstance(layer, Conv):
+            weights = parameters[layer.name]
+            kernel, bias = weights["kernel"].astype(x.dtype), weights["bias"].astype(x.dtype)
+            x = ops.conv(x, kernel, bias, stride=layer.stride, padding=padding, precision=precision)
+            x = ops.relu(x, rule)
+        elif isinstance(layer, Pool):
+            x = ops.max_pool(x, layer.window, layer.stride, padding)
+        else:
+            x = ops.local_response_norm(x, layer.size, layer.k, layer.alpha, layer.beta, rule)
+        if origins is not None and not isinstance(layer, Norm):
+            x = jnp.where(inside_map(origins, x.shape, size), x, 0)
+        maps[layer.name] = x
+        if layer.name == until:
+            break
+    return maps
+
+
+def inside_map(origins: tuple[jax.Array, jax.Array], shape: tuple[int, ...], size: tuple[int, int]) -> jax.Array:
+    """Booleans [n, height, width, 1]: cells of a crop that lie in the true map of ``size``."""
+    rows, columns = (origin[:, None] + jnp.arange(extent) for origin, extent in zip(origins, shape[1:3], strict=True))
+    inside = ((rows >= 0) & (rows < size[0]))[:, :, None] & ((columns >= 0) & (columns < size[1]))[:, None, :]
+    return inside[..., None]
+
+
+def class_scores(
+    architecture: Architecture, parameters: Parameters, images: jax.Array, *, dropout_key: jax.Array | None = None,
+    precision: lax.Precision | None = None,
+) -> jax.Array:  # fmt: skip
+    """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; dropout acts when a key is given."""
+    convolutional = architecture.convolutional
+    x = images
+    if convolutional:
+        x = feature_maps(architecture, parameters, images, precision=precision)[convolutional[-1].name]
+    x = x.reshape(len(x), -1)
+    dense = [layer for layer in architecture.layers if isinstance(layer, Dense)]
+    for index, layer in enumerate(dense):
+        weights = parameters[layer.name]
+        kernel, bias = weights["kernel"].astype(x.dtype), weights["bias"].astype(x.dtype)
+        x = jnp.dot(x, kernel, precision=precision) + bias
+        if layer is dense[-1]:
+            break
+        x = ops.relu(x, GRADIENT)
+        if layer.dropout and dropout_key is not None:
+            kept = jax.random.bernoulli(jax.random.fold_in(dropout_key, index), 1 - layer.dropout, x.shape)
+            x = jnp.where(kept, x / (1 - layer.dropout), 0)
+    return x.astype(jnp.float32)
+
+
+def convolutional_parameters(architecture: Architecture, parameters: Parameters) -> Parameters:
+    """Only what search and projection need: 6% of ZFNet's bytes."""
+    return {name: parameters[name] for name in architecture.conv_names}
+
+
+def parameters_from_torch(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> Parameters:
+    """Parameters from PyTorch's layout: {"conv1.weight": [maps, in, k, k], "conv1.bias": [maps], "fc6.weight": ...}.
+
+    The first fully connected layer reads maps in PyTorch's order (channel, row, column) and is permuted to ours.
+    Raises ZfjaxError naming a missing array or one of another shape.
+    """
+    shapes = kernel_shapes(architecture)
+    last = architecture.convolutional[-1].name
+    height, width, maps = architecture.fact(last).shape
+    first_dense = next((layer.name for layer in architecture.layers if isinstance(layer, Dense)), None)
+    parameters = {}
+    for name, shape in shapes.items():
+        try:
+            weight, bias = np.asarray(arrays[f"{name}.weight"]), np.asarray(arrays[f"{name}.bias"])
+        except KeyError as error:
+            raise ZfjaxError(f"The weights lack {error.args[0]!r}; there are {', '.join(sorted(arrays))}.") from None
+        if weight.ndim == 4:
+            kernel = weight.transpose(2, 3, 1, 0)
+        elif name == first_dense and weight.shape == shape[::-1]:
+            kernel = weight.reshape(-1, maps, height, width).transpose(2, 3, 1, 0).reshape(shape)
+        else:
+            kernel = weight.T
+        if kernel.shape != shape:
+            raise ZfjaxError(f"{name} has a kernel of shape {kernel.shape}; {architecture.name} needs {shape}.")
+        parameters[name] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
+    return parameters

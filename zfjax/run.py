@@ -1,0 +1,237 @@
+"""The run folder: where everything lies, who may write, and what a finished run tells. No JAX.
+
+Layout in ``Run``; the metrics are one JSON object a line, cut back to the resumed step on resume.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from zfjax import config as configs
+from zfjax.config import Config
+from zfjax.evolution import Evolution, open_evolution
+from zfjax.files import ZfjaxError, exclusive_lock, explain_os_error, read_json, write_json, write_text
+
+FORMAT_VERSION = 1
+RECORDED_PACKAGES = ("zfjax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what its config.json says."""
+
+    folder: Path
+    config: Config
+    steps_per_epoch: int
+    class_names: tuple[str, ...]
+    fingerprint: dict[str, Any]
+    """Of the training split: name, version, split, count, digest."""
+    created: str
+    """ISO date and time (UTC) of the first start."""
+    versions: dict[str, str]
+    git_commit: str | None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Parameters at step 0, each epoch's end and asked-for early steps."""
+        return self.folder / "checkpoints"
+
+    @property
+    def resume(self) -> Path:
+        """Full states, the newest two."""
+        return self.folder / "resume"
+
+    @property
+    def report(self) -> Path:
+        """The page and the figures."""
+        return self.folder / "report"
+
+    @property
+    def last_step(self) -> int:
+        """The step at which training ends."""
+        return self.config.epochs * self.steps_per_epoch
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps whose parameters are saved, ascending."""
+        return saved_steps(self.checkpoints)
+
+    def epoch(self, step: int) -> float:
+        """Epochs trained at ``step``."""
+        return step / self.steps_per_epoch
+
+    @cached_property
+    def metrics(self) -> tuple[dict[str, Any], ...]:
+        """All lines of metrics.jsonl, in order; a last line that a crash cut short is left out."""
+        return tuple(read_metrics(self.folder / "metrics.jsonl"))
+
+    def evolution_folder(self, name: str | None = None) -> Path:
+        """RUN/evolution, or RUN/evolution-NAME."""
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            raise ZfjaxError(f"--name {name!r} must be letters, digits, '.', '_' or '-'.")
+        return self.folder / ("evolution" if name is None else f"evolution-{name}")
+
+    def evolution(self, name: str | None = None) -> Evolution:
+        """The finished evolution of that name. Raises ZfjaxError when there is none."""
+        return open_evolution(self.evolution_folder(name))
+
+    def steps_at(self, wanted: Iterable[str] | None) -> tuple[int, ...]:
+        """Saved steps for ``--at``: epochs ("0", "5"), "step:32", "last", "all"; None is all of them.
+
+        Raises ZfjaxError when nothing is saved or a wanted one is not there.
+        """
+        if not self.steps:
+            raise ZfjaxError(f"{self.folder} has no checkpoints yet; run `zfjax train --workdir {self.folder}` first.")
+        chosen: set[int] = set()
+        for item in ("all",) if wanted is None else wanted:
+            if str(item) == "all":
+                chosen.update(self.steps)
+                continue
+            try:
+                step = (
+                    self.steps[-1] if str(item) == "last"
+                    else int(str(item)[5:]) if str(item).startswith("step:")
+                    else round(float(item) * self.steps_per_epoch)
+                )  # fmt: skip
+            except (ValueError, OverflowError):
+                raise ZfjaxError(f"--at {item!r} is not an epoch, 'step:N', 'last' or 'all'.") from None
+            if step not in self.steps:
+                epochs = ", ".join(f"{self.epoch(saved):g}" for saved in self.steps)
+                raise ZfjaxError(f"--at {item}: no checkpoint was saved there; saved epochs are {epochs}.")
+            chosen.add(step)
+        if not chosen:
+            raise ZfjaxError("--at names no epoch.")
+        return tuple(sorted(chosen))
+
+
+def saved_steps(root: Path) -> tuple[int, ...]:
+    """Steps with a complete folder below ``root``; temporary folders do not count."""
+    if not root.is_dir():
+        return ()
+    return tuple(sorted(int(path.name) for path in root.iterdir() if path.name.isdecimal() and path.is_dir()))
+
+
+def load_run(folder: Path | str) -> Run:
+    """Opens RUN. Raises ZfjaxError when it is not a run or was written by a newer zfjax."""
+    folder = check_folder(folder)
+    path = folder / "config.json"
+    if not path.exists():
+        raise ZfjaxError(f"{folder} is not a run: it has no config.json; train with `zfjax train --workdir {folder}`.")
+    record = read_json(path)
+    try:
+        if record["format_version"] > FORMAT_VERSION:
+            raise ZfjaxError(f"{path} was written by a newer zfjax (format {record['format_version']}); update zfjax.")
+        return Run(
+            folder=folder,
+            config=configs.from_json(record),
+            steps_per_epoch=int(record["steps_per_epoch"]),
+            class_names=tuple(record["class_names"]),
+            fingerprint=dict(record["fingerprint"]),
+            created=str(record["created"]),
+            versions=dict(record["versions"]),
+            git_commit=record["git_commit"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ZfjaxError(f"{path} is damaged: {error!r}; restore it from a copy.") from None
+
+
+def save_run(run: Run) -> None:
+    """Writes RUN/config.json."""
+    record = {
+        "format_version": FORMAT_VERSION,
+        "config": configs.to_json(run.config),
+        "steps_per_epoch": run.steps_per_epoch,
+        "class_names": list(run.class_names),
+        "fingerprint": run.fingerprint,
+        "created": run.created,
+        "versions": run.versions,
+        "git_commit": run.git_commit,
+    }
+    write_json(run.folder / "config.json", record)
+
+
+def check_folder(folder: Path | str) -> Path:
+    """``folder`` as a path. Raises ZfjaxError for a bucket: appends and renames have no answer there yet."""
+    if "://" in str(folder) or str(folder).startswith("gs:/"):
+        raise ZfjaxError(f"{folder} is not a folder: a run needs a POSIX path that all processes see, such as a mounted disk.")
+    return Path(folder).expanduser()
+
+
+def check_same(run: Run, wanted: Config) -> None:
+    """Raises ZfjaxError naming the fields in which ``wanted`` differs from what ``run`` was started with."""
+    before, now = configs.flatten(run.config), configs.flatten(wanted)
+    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    differing = [name for name in differing if name not in configs.RESUMABLE_FIELDS]
+    if differing:
+        shown = "; ".join(f"{name} {before.get(name)!r} -> {now.get(name)!r}" for name in differing[:4])
+        more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
+        raise ZfjaxError(
+            f"{run.folder} holds a run with other settings ({shown}{more}). "
+            "Use another --workdir, or start it again without these flags."
+        )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Holds the workdir's lock. Raises ZfjaxError when another process trains or evolves there."""
+    with exclusive_lock(folder / ".lock", f"Another zfjax process is writing to {folder}; wait for it or use another --workdir."):
+        yield
+
+
+def current_versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    return {name: metadata.version(name) for name in RECORDED_PACKAGES}
+
+
+def current_commit() -> str | None:
+    """The git commit of zfjax's checkout, "-dirty" when files differ from it; None outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Complete lines of a metrics file; [] when there is none. Raises ZfjaxError for a damaged line."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            raise ZfjaxError(f"Line {number} of {path} is damaged; remove that line.") from None
+    return records
+
+
+def cut_metrics(path: Path, step: int) -> None:
+    """Drops what was logged after ``step``, so that a resumed run leaves neither gap nor double line."""
+    if path.exists():
+        kept = [record for record in read_metrics(path) if record["step"] <= step]
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def append_metrics(path: Path, record: dict[str, Any]) -> None:
+    """Appends one line in one write."""
+    try:
+        with open(path, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(record, allow_nan=False) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        raise explain_os_error(error, f"write {path.name} in {path.parent}:") from error
