@@ -1,0 +1,60 @@
+"""Small pictures, trees, tars and data sets for the tests of zfjax/data."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from zfjax.data import writing
+
+
+def picture(number: int, height: int = 40, width: int = 40) -> Image.Image:
+    """A smooth random picture, so that JPEG and resampling change it little."""
+    coarse = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def jpeg(number: int, height: int = 40, width: int = 40) -> bytes:
+    return encoded(picture(number, height, width), quality=95)
+
+
+def make_tree(root: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+def make_tar(path: Path, files: dict[str, bytes], mode: str = "w", folders: tuple[str, ...] = ()) -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name in folders:
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE
+            archive.addfile(member)
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def make_dataset(root: Path, name: str = "tiny", train: int = 23, validation: int = 7, shard_bytes: int = 4000) -> Path:
+    """A data set of random pictures in many small shards; label = number % 3."""
+    def examples(split: str, count: int):
+        for number in range(count):
+            yield {"image": jpeg(number), "label": number % 3, "file_name": f"{split}/{number}.jpg"}
+
+    with writing.new_folder(root, name) as folder:
+        writing.write_dataset(folder, name, {"train": examples("train", train),
+                                             "validation": examples("validation", validation)},
+                              ["ant", "bee", "<b>cat</b>"], shard_bytes=shard_bytes)
+    return root

@@ -1,0 +1,272 @@
+"""A whole RUN folder, made up: procedural scenes, projections that get clearer with the epochs, dead maps and jumps.
+
+Written through the same functions as a real one, so whatever reads runs can be tried and looked at without training.
+``python -m tests.synthetic_run RUN [--large] [--hostile]`` makes one and its report.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from zfjax import config as configs
+from zfjax.evolution import UNITS_SCHEMA, Tile, write_tiles, write_units
+from zfjax.files import write_json
+from zfjax.run import Run, append_metrics, save_run
+
+CLASSES = ("disc", "stripes", "boat", "tree", "house", "sun", "road", "flower", "hill", "window")
+HOSTILE = ("<script>alert(1)</script>", r"$\frac{1}$", "[/b]", "</style><img src=http://evil.example/x>", "'\"`&\u202e",
+           "日本語 🐟", "a" * 300, "new\nline", "{{ 7*7 }}", "")  # fmt: skip
+HELD = {"conv1": 0.3, "conv2": 1.2, "conv3": 3.0, "conv4": 4.5, "conv5": 6.5}
+"""Epochs after which a layer's strongest images rarely change."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large the made-up run is."""
+
+    preset: str = "demo"
+    epochs: int = 16
+    maps: int = 16
+    top: int = 9
+    layers: tuple[str, ...] = ("conv1", "conv2", "conv3", "conv4", "conv5")
+    hostile: bool = False
+    early_steps: tuple[int, ...] = ()
+    images: int = 4000
+    seed: int = 0
+    keep: tuple[int, ...] = field(default=())
+    """Epochs kept; empty: all."""
+
+
+SMALL = Shape(epochs=4, maps=4, layers=("conv1", "conv2", "conv3"), images=300)
+LARGE = Shape(preset="imagenet", epochs=70, keep=(0, 1, 2, 3, 5, 7, 10, 14, 20, 30, 40, 50, 64, 70))
+
+
+@lru_cache(maxsize=512)
+def scene(image_id: int, size: int) -> np.ndarray:
+    """One drawn scene: uint8 [size, size, 3]; its class is ``image_id % 10``."""
+    rng = np.random.default_rng(image_id)
+    y, x = np.mgrid[0:size, 0:size] / size
+    sky, ground = rng.uniform(0.3, 1.0, 3), rng.uniform(0.0, 0.7, 3)
+    horizon = rng.uniform(0.35, 0.7) + 0.05 * np.sin(8 * x + rng.uniform(0, 6))
+    picture = np.where((y < horizon)[..., None], sky * (1 - 0.5 * y[..., None]), ground * (0.6 + 0.5 * y[..., None]))
+    for _ in range(3):
+        cy, cx, radius = *rng.uniform(0.2, 0.8, 2), rng.uniform(0.08, 0.28)
+        colour = rng.uniform(0, 1, 3)
+        kind = (image_id % 10 + rng.integers(2)) % 4
+        angle = rng.uniform(0, np.pi)
+        along = np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)
+        distance = np.hypot(x - cx, y - cy)
+        inside = {
+            0: distance < radius,
+            1: (distance < radius) & (np.sin(along * 60) > 0),
+            2: np.maximum(abs(x - cx), abs(y - cy)) < radius,
+            3: (abs(x - cx) < (y - cy + radius) * 0.6) & (y < cy + radius),
+        }[int(kind)]
+        picture = np.where(inside[..., None], colour * (0.8 + 0.4 * (1 - distance[..., None] / radius)), picture)
+    picture = picture + rng.normal(0, 0.02, picture.shape)
+    return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def crop(picture: np.ndarray, y0: int, x0: int, size: tuple[int, int]) -> np.ndarray:
+    """The window of ``picture`` that begins at (y0, x0); mid-grey outside."""
+    out = np.full((*size, 3), 128, np.uint8)
+    ys, xs = np.arange(y0, y0 + size[0]), np.arange(x0, x0 + size[1])
+    inside_y, inside_x = (ys >= 0) & (ys < picture.shape[0]), (xs >= 0) & (xs < picture.shape[1])
+    out[np.ix_(inside_y, inside_x)] = picture[np.ix_(ys[inside_y], xs[inside_x])]
+    return out
+
+
+def projection(patch: np.ndarray, layer: str, map_: int, clarity: float, activation: float, seed: int) -> np.ndarray:
+    """A plausible projection: float32 like ``patch``, signed, exactly zero where the unit sees nothing."""
+    rng = np.random.default_rng(1000 * map_ + len(layer) + int(layer[-1]))
+    height, width = patch.shape[:2]
+    y, x = np.mgrid[0:height, 0:width] - np.array([height / 2 - 0.5, width / 2 - 0.5])[:, None, None]
+    angle, cycles, phase = rng.uniform(0, np.pi), rng.uniform(0.6, 2.2), rng.uniform(0, 2 * np.pi)
+    wave = np.cos(2 * np.pi * cycles * (np.cos(angle) * x / width + np.sin(angle) * y / height) + phase)
+    colour = rng.normal(0, 1, 3) * (rng.random() < 0.5) + rng.normal(0, 1)
+    if layer == "conv1":
+        signal = wave[..., None] * colour
+    else:
+        values = patch.astype(np.float32) / 255
+        edges = sum(np.diff(values, axis=axis, append=np.take(values, [-1], axis)) for axis in (0, 1))
+        smooth = values - values.mean((0, 1))
+        spot = np.exp(-((x / width - rng.uniform(-0.15, 0.15)) ** 2 + (y / height) ** 2) / 0.06)
+        signal = (3 * edges + 0.5 * smooth * (0.3 + 0.7 * wave[..., None])) * spot[..., None]
+    signal = signal / max(float(np.abs(signal).max()), 1e-6)
+    noise = np.random.default_rng(seed).normal(0, 0.3, patch.shape)
+    noise *= np.exp(-((x / width) ** 2 + (y / height) ** 2) / 0.08)[..., None]
+    mixed = activation * 0.02 * (clarity * signal + (1 - clarity) * noise)
+    mixed[(np.abs(x) > width * 0.49) | (np.abs(y) > height * 0.49)] = 0
+    return mixed.astype(np.float32)
+
+
+def make_run(folder: Path, shape: Shape = Shape()) -> Run:  # noqa: B008 (frozen)
+    """Writes a finished run with a finished evolution below ``folder``."""
+    config = replace(configs.preset(shape.preset), epochs=shape.epochs)
+    names = HOSTILE if shape.hostile else CLASSES
+    per_epoch = 100
+    fingerprint = {"name": names[0] if shape.hostile else config.data.name, "version": "1.0.0", "split": "train",
+                   "count": shape.images, "digest": "9f2c" * 16}  # fmt: skip
+    run = Run(folder, config, per_epoch, names, fingerprint, "2025-11-21T02:00:00+00:00",
+              {"zfjax": "0.1.0", "jax": "0.10.2", "numpy": "2.4.6"}, "0123456789ab")  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    save_run(run)
+    _metrics(run)
+    kept = shape.keep or tuple(range(shape.epochs + 1))
+    steps = tuple(sorted({epoch * per_epoch for epoch in kept} | set(shape.early_steps)))
+    _evolution(run, shape, steps, names)
+    return run
+
+
+def _metrics(run: Run) -> None:
+    path, rng = run.folder / "metrics.jsonl", np.random.default_rng(1)
+    path.unlink(missing_ok=True)
+    total = run.last_step
+    for step in range(0, total + 1, run.steps_per_epoch // 4):
+        epoch = run.epoch(step)
+        rate = 0.02 * min(1, epoch / 0.5) * (0.5 + 0.5 * np.cos(np.pi * step / total))
+        learned = 1 - np.exp(-epoch / (0.22 * run.config.epochs))
+        if step:
+            top1 = 0.1 + 0.83 * learned + rng.normal(0, 0.01)
+            append_metrics(path, {
+                "step": step, "epoch": epoch, "split": "train",
+                "loss": 2.3 * (1 - 0.92 * learned) + rng.normal(0, 0.02),
+                "top1": top1, "top5": min(0.995, 0.5 + 0.5 * learned), "learning_rate": rate,
+                "images_per_second": 900.0, "data_wait": 0.02,
+            })  # fmt: skip
+        if step % run.steps_per_epoch == 0:
+            append_metrics(path, {
+                "step": step, "epoch": epoch, "split": run.config.data.validation_split,
+                "loss": 2.3 * (1 - 0.85 * learned), "top1": float(0.1 + 0.75 * learned + rng.normal(0, 0.004)),
+                "top5": min(0.99, 0.5 + 0.49 * learned), "learning_rate": rate,
+            })  # fmt: skip
+
+
+def _evolution(run: Run, shape: Shape, steps: tuple[int, ...], names: tuple[str, ...]) -> None:
+    folder, model = run.evolution_folder(), run.config.model
+    rng = np.random.default_rng(shape.seed)
+    counts = {layer: model.fact(layer).shape[2] for layer in shape.layers}
+    maps = {layer: sorted(rng.choice(counts[layer], shape.maps, replace=False).tolist()) for layer in shape.layers}
+    rows: list[dict] = []
+    for layer in shape.layers:
+        _layer(run, shape, layer, maps[layer], steps, names, rows, rng)
+    columns = {name: [row.get(name) for row in rows] for name in UNITS_SCHEMA.names}
+    write_units(folder, columns)
+    kernel = np.stack([_filters(model.conv("conv1"), step / max(1, steps[-1])) for step in steps])
+    np.savez(folder / "filters.npz", step=np.array(steps), kernel=kernel.astype(np.float32))
+    size = model.input_size[0]
+    Image.fromarray(scene(12, size)).save(folder / "example.jpg", quality=92)
+    dead = {layer: [0.02 * index + (0.03 if step else 0.05) for step in steps]
+            for index, layer in enumerate(shape.layers)}  # fmt: skip
+    purity = {layer: [0.3 + 0.12 * index * step / steps[-1] if step else None for step in steps]
+              for index, layer in enumerate(shape.layers)}  # fmt: skip
+    write_json(folder / "meta.json", {
+        "complete": True, "format_version": 1, "steps": list(steps), "epochs": [run.epoch(step) for step in steps],
+        "layers": list(shape.layers), "maps": maps, "map_count": counts, "top": shape.top, "split": "train",
+        "images": shape.images, "rule": "deconvnet", "precision": "highest", "name": None, "seed": 0,
+        "input_size": list(model.input_size),
+        "windows": {layer: vars(model.window(layer)) for layer in shape.layers},
+        "shapes": {layer: list(model.fact(layer).shape) for layer in shape.layers},
+        "tile_size": {layer: list(model.tile_size(layer)) for layer in shape.layers},
+        "fingerprint": run.fingerprint, "dead_share": dead, "purity": purity,
+        "checked": {"units": 1234, "drawn": 1234, "worst": 2.1e-7},
+        "method": {layer: "window" if index < 2 else "image" for index, layer in enumerate(shape.layers)},
+        "command": "zfjax evolve --workdir RUN --data.dir DATA --maps 16 --top 9 --split train --at all",
+        "created": "2025-11-21T03:00:00+00:00", "seconds": {"search": 61.2, "project": 40.0},
+    })  # fmt: skip
+
+
+def _filters(conv, share: float) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[0 : conv.kernel, 0 : conv.kernel] / (conv.kernel - 1) - 0.5
+    out = np.empty((conv.kernel, conv.kernel, 3, conv.maps))
+    for index in range(conv.maps):
+        angle, cycles = rng.uniform(0, np.pi), rng.uniform(0.3, 2)
+        wave = np.cos(2 * np.pi * cycles * (np.cos(angle) * x + np.sin(angle) * y) + rng.uniform(0, 6))
+        colour = rng.normal(0, 1, 3) if rng.random() < 0.4 else np.full(3, rng.normal(0, 1))
+        clear = wave[..., None] * colour * np.exp(-(x**2 + y**2) / 0.2)[..., None]
+        out[..., index] = 0.15 * (share * clear + (1 - share) * rng.normal(0, 0.6, clear.shape))
+    return out
+
+
+def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
+    model, folder = run.config.model, run.evolution_folder()
+    height, width, _ = model.fact(layer).shape
+    window, tile_size, size = model.window(layer), model.tile_size(layer), model.input_size[0]
+    scale = int(layer[-1])
+    tiles: dict[int, list[Tile]] = {step: [] for step in steps}
+
+    def unit(step, map_, selection, rank, image, y, x, activation, **more) -> None:
+        box = window.box(y, x)
+        label = image % 10
+        rows.append(dict(
+            step=step, epoch=run.epoch(step), layer=layer, map=map_, rank=rank, activation=np.float32(activation),
+            image_id=image, file_name=f"{names[label]}/{image:05d}.png", label=label, label_name=names[label],
+            split="train", y=y, x=x, box_y0=box[0], box_x0=box[1], box_y1=box[2], box_x1=box[3], selection=selection,
+            rule="deconvnet", **more,
+        ))  # fmt: skip
+        if selection in ("top", "fixed") and (rank == 0 or step == steps[-1]) and map_ in drawn:
+            y0, x0 = model.tile_origin(layer, y, x)
+            patch = crop(scene(image, size), y0, x0, tile_size)
+            clarity = 1 - np.exp(-run.epoch(step) / (HELD[layer] * 0.5))
+            pixels = projection(patch, layer, map_, clarity, activation, image)
+            tiles[step].append(Tile(selection, map_, rank, pixels, patch))
+
+    searched = sorted(set(drawn) | set(range(min(shape.maps, model.fact(layer).shape[2]))))
+    for map_ in searched:
+        dead_from = 0 if layer != "conv1" and map_ == drawn[1] else None
+        if map_ == drawn[-1] and layer == "conv4":
+            dead_from = steps[2]
+        favourite = int(rng.integers(10))
+        spot = rng.integers(0, [height, width], (400, 2))
+        final = [int(image) * 10 + (favourite if rank < 2 + scale else int(rng.integers(10)))
+                 for rank, image in enumerate(rng.choice(shape.images // 10, shape.top, replace=False))]  # fmt: skip
+        held, before = list(final), None
+        history = {}
+        for step in reversed(steps):
+            if rng.random() < np.exp(-run.epoch(step) / HELD[layer]) and step != steps[-1]:
+                held = [int(image) for image in rng.choice(shape.images, shape.top, replace=False)]
+            history[step] = list(held)
+        for index, step in enumerate(steps):
+            grown = (0.4 + 2.2 * (1 - np.exp(-run.epoch(step) / 3))) * scale
+            alive = dead_from is None or step < dead_from
+            if alive:
+                strengths = grown * (1 + 0.1 * np.cos(map_)) * 0.97 ** np.arange(shape.top)
+                for rank, (image, strength) in enumerate(zip(history[step], strengths, strict=True)):
+                    y, x = spot[image % 400]
+                    jumped = None if rank or index == 0 or before is None else image != before
+                    margin = float(1 - strengths[1] / strengths[0]) if rank == 0 and shape.top > 1 else None
+                    unit(step, map_, "top", rank, image, int(y), int(x), strength, jumped=jumped, margin=margin)
+                y, x = spot[(final[0] + (step != steps[-1] and scale < 3) * index) % 400]
+                if dead_from is None and map_ in drawn and not (map_ == drawn[0] and index == 0):
+                    unit(step, map_, "fixed", 0, final[0], int(y), int(x),
+                         strengths[0] * (1 if history[step][0] == final[0] else 0.7))  # fmt: skip
+            before = history[step][0] if alive else None
+    for step in steps:
+        write_tiles(folder / "tiles" / layer / f"{step}.npz", tiles[step])
+
+
+def main() -> None:
+    """Makes a run and its report."""
+    from zfjax.report.page import write_report
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--hostile", action="store_true")
+    parser.add_argument("--no-photos", action="store_true")
+    chosen = parser.parse_args()
+    shape = replace(LARGE if chosen.large else SMALL if chosen.small else Shape(), hostile=chosen.hostile)
+    run = make_run(chosen.folder, shape)
+    print(write_report(run, photos=not chosen.no_photos, progress=print))
+
+
+if __name__ == "__main__":
+    main()

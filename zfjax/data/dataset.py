@@ -1,0 +1,317 @@
+"""Prepared TFDS data sets: opened, checked, fingerprinted, and read at random. The only file that touches tfds readers.
+
+A data set is a folder DATA_DIR/NAME/[CONFIG/]VERSION of ArrayRecord shards with TFDS metadata, made by zfjax or by
+``tfds build --file_format=array_record``. TensorFlow is never needed. tfds takes half a second to import, so it is
+imported where it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zfjax.data.images import ImageError, open_image, view, view_window
+from zfjax.files import ZfjaxError, explain_os_error, read_json
+
+Box = tuple[float, float, float, float]
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_WHOLE_DIGEST_BYTES = 256 << 20  # up to here every byte enters a split's digest (0.2 s)
+_DIGEST_BLOCK = 64 << 10
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled image in its evaluation view.
+
+    ``image`` is uint8 (h, w, 3). ``parts`` are (name, (y0, x0, y1, x1)) in pixels of the view, clipped to it, for data
+    sets that know the parts of their objects, else (). ``file_name`` is "" where the data set keeps none.
+    """
+
+    image: np.ndarray
+    label: int
+    file_name: str
+    image_id: int
+    parts: tuple[tuple[str, Box], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A prepared TFDS data set for image classification; made by ``open_dataset``, which has checked its shards.
+
+    ``splits`` maps a split's name to its number of images. ``class_names`` are for people (label i is
+    ``class_names[i]``): the readable names given at import, else the TFDS label names. ``image_id`` everywhere is the
+    index in the split. Reading is safe from many threads.
+    """
+
+    name: str
+    version: str
+    directory: Path
+    splits: dict[str, int]
+    class_names: tuple[str, ...]
+    _builder: Any = field(repr=False)
+    _sources: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self, split: str) -> int:
+        """The number of images in ``split``; raises ZfjaxError for a split that is not there."""
+        if split not in self.splits:
+            raise ZfjaxError(f"Data set {self.name} has no split '{split}'; it has: {', '.join(self.splits)}.")
+        return self.splits[split]
+
+    def shards(self, split: str) -> list[Path]:
+        """The files of ``split``, in the order of their records."""
+        self.count(split)
+        return [Path(path) for path in self._builder.info.splits[split].filepaths]
+
+    def bytes(self, split: str) -> int:
+        """Bytes on disk of ``split``."""
+        return sum(shard.stat().st_size for shard in self.shards(split))
+
+    def fingerprint(self, split: str) -> dict[str, Any]:
+        """Name, version, split, count and digest: what tells whether a table was made from these very images.
+
+        The digest is a sha256 over the shards in order: each one's size and content; in splits above 256 MiB, instead
+        of the whole content, its first and last 64 KiB (the last hold the index, which has the length of every
+        record). The data set's name is no part of the digest.
+        """
+        digest = hashlib.sha256()
+        whole = self.bytes(split) <= _WHOLE_DIGEST_BYTES
+        for shard in self.shards(split):
+            size = shard.stat().st_size
+            digest.update(f"{size}\n".encode())
+            with open(shard, "rb") as handle:
+                if whole or size <= 2 * _DIGEST_BLOCK:
+                    while block := handle.read(1 << 20):
+                        digest.update(block)
+                else:
+                    digest.update(handle.read(_DIGEST_BLOCK))
+                    handle.seek(size - _DIGEST_BLOCK)
+                    digest.update(handle.read(_DIGEST_BLOCK))
+        return {"name": self.name, "version": self.version, "split": split, "count": self.count(split),
+                "digest": digest.hexdigest()}
+
+    def read(
+        self, split: str, image_ids: Sequence[int], view_size: tuple[int, int], *, with_parts: bool = True
+    ) -> list[Example]:
+        """The examples with these ids, in this order, in the evaluation view of ``view_size`` = (height, width).
+
+        ``with_parts=False`` saves the time to place the part boxes in the view. Raises ZfjaxError for an id outside
+        the split, and for a record or an image that cannot be read.
+        """
+        return [self._example(split, int(image_id), view_size, with_parts) for image_id in image_ids]
+
+    def _source(self, split: str) -> Any:
+        """One shared reader a split: a reader keeps a file open for every shard it has met."""
+        count = self.count(split)
+        with self._lock:
+            if split not in self._sources:
+                import tensorflow_datasets as tfds
+
+                # Image bytes stay encoded: only zfjax.data.images may hand them to Pillow.
+                decoders = {name: tfds.decode.SkipDecoding() for name, feature in self._builder.info.features.items()
+                            if isinstance(feature, tfds.features.Image)}
+                source = self._builder.as_data_source(split, decoders=decoders)
+                if len(source) != count:
+                    raise ZfjaxError(f"Split '{split}' of {self.name} holds {len(source)} images, its metadata says "
+                                     f"{count}; prepare the data set again.")
+                self._sources[split] = source
+            return self._sources[split]
+
+    def _record(self, split: str, image_id: int) -> dict[str, Any]:
+        """The undecoded example: image bytes, label, file_name str, parts."""
+        if not 0 <= image_id < self.count(split):
+            raise ZfjaxError(f"Split '{split}' of {self.name} has no image {image_id}: ids go from 0 to "
+                             f"{self.count(split) - 1}.")
+        try:
+            record = self._source(split)[image_id]
+        except ZfjaxError:
+            raise
+        except Exception as error:  # array_record raises RuntimeError, a damaged message ValueError, KeyError, ...
+            raise ZfjaxError(f"Image {image_id} of split '{split}' of {self.name} cannot be read from "
+                             f"{self.directory}: the file is damaged ({_first_line(error)}); prepare the data set "
+                             "again.") from error
+        name = record.get("file_name", b"")
+        return {**record, "file_name": name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)}
+
+    def _example(self, split: str, image_id: int, view_size: tuple[int, int], with_parts: bool) -> Example:
+        record = self._record(split, image_id)
+        label, data = int(record["label"]), record["image"]
+        try:
+            image = view(data, view_size)
+            parts = _parts_in_view(record.get("parts"), data, view_size) if with_parts else ()
+        except ImageError as error:
+            raise ZfjaxError(f"Image {image_id} of split '{split}' of {self.name} ({record['file_name']}) cannot be "
+                             f"decoded: {error}.") from error
+        if not 0 <= label < len(self.class_names):
+            raise ZfjaxError(f"Image {image_id} of split '{split}' of {self.name} ({record['file_name']}) has label "
+                             f"{label}; there are {len(self.class_names)} classes.")
+        return Example(image, label, record["file_name"], image_id, parts)
+
+
+def open_dataset(name: str, data_dir: Path | str) -> Dataset:
+    """Opens DATA_DIR/NAME/[CONFIG/]VERSION, newest version; NAME may be "name", "name/config" or "name/1.0.0".
+
+    The set must have been prepared as ArrayRecord (``zfjax data import``, or ``tfds build
+    --file_format=array_record``) and hold the features image and label. Every shard's index is read and its count
+    compared. Raises ZfjaxError for what is missing, damaged, or of another kind.
+    """
+    directory = _newest(name, Path(data_dir).expanduser())
+    import tensorflow_datasets as tfds
+
+    builder = _builder_from(directory, name)
+    features = builder.info.features
+    if not (isinstance(features, tfds.features.FeaturesDict)
+            and isinstance(dict(features.items()).get("image"), tfds.features.Image)
+            and isinstance(dict(features.items()).get("label"), tfds.features.ClassLabel)):
+        raise ZfjaxError(f"Data set {name} in {directory} is not one for image classification: zfjax needs the "
+                         "features 'image' and 'label'.")
+    splits = {split: int(info.num_examples) for split, info in builder.info.splits.items()}
+    dataset = Dataset(name=builder.name + (f"/{builder.info.config_name}" if builder.info.config_name else ""),
+                      version=str(builder.info.version), directory=directory, splits=splits,
+                      class_names=_class_names(builder, features["label"]), _builder=builder)
+    if not sum(splits.values()):
+        raise ZfjaxError(f"Data set {name} in {directory} is empty: it holds no image.")
+    for split, info in builder.info.splits.items():
+        for shard, expected in zip(dataset.shards(split), info.shard_lengths, strict=True):
+            _check_shard(shard, int(expected))
+    return dataset
+
+
+def dataset_names(data_dir: Path | str) -> list[str]:
+    """The names under ``data_dir`` that ``open_dataset`` could open ("name", or "name/config"), sorted."""
+    root = Path(data_dir).expanduser()
+    names = []
+    for folder in _folders(root):
+        if _versions(folder):
+            names.append(folder.name)
+        names.extend(f"{folder.name}/{config.name}" for config in _folders(folder) if _versions(config))
+    return names
+
+
+def list_datasets(data_dir: Path | str, on_error: Callable[[ZfjaxError], None] | None = None) -> list[Dataset]:
+    """Opens every data set under ``data_dir``, sorted by name; [] where there is none.
+
+    One that cannot be opened is handed to ``on_error`` as the ZfjaxError that says why, and left out; without
+    ``on_error`` the error is raised.
+    """
+    datasets = []
+    for name in dataset_names(data_dir):
+        try:
+            datasets.append(open_dataset(name, data_dir))
+        except ZfjaxError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+    return datasets
+
+
+def _folders(root: Path) -> list[Path]:
+    """Visible folders directly under ``root``; a dot marks what is half written."""
+    if not root.is_dir():
+        return []
+    try:
+        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise explain_os_error(error, "list") from error
+
+
+def _versions(folder: Path) -> list[Path]:
+    """Version folders under ``folder``, oldest first."""
+    found = [path for path in _folders(folder) if _VERSION.fullmatch(path.name)]
+    return sorted(found, key=lambda path: tuple(int(number) for number in path.name.split(".")))
+
+
+def _newest(name: str, root: Path) -> Path:
+    """The folder that holds the newest version of ``name``."""
+    if not name or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        raise ZfjaxError(f"'{name}' is not the name of a data set; use the name given to 'zfjax data import --name'.")
+    folder = root / name
+    if _VERSION.fullmatch(folder.name) and folder.is_dir():
+        return folder
+    if versions := _versions(folder):
+        return versions[-1]
+    configs = [config.name for config in _folders(folder) if _versions(config)]
+    if len(configs) == 1:
+        return _versions(folder / configs[0])[-1]
+    if configs:
+        raise ZfjaxError(f"Data set {name} comes in several kinds; choose one: "
+                         f"{', '.join(f'{name}/{config}' for config in configs)}.")
+    there = dataset_names(root)
+    holds = f"it holds: {', '.join(there)}" if there else "it holds no data set (see 'zfjax data import --help')"
+    raise ZfjaxError(f"There is no data set '{name}' in {root}; {holds}.")
+
+
+def _builder_from(directory: Path, name: str) -> Any:
+    """The TFDS builder, once its metadata is known to be whole and its format to be ArrayRecord."""
+    metadata = directory / "dataset_info.json"
+    if not metadata.is_file():
+        raise ZfjaxError(f"{directory} holds no prepared data set: dataset_info.json is missing.")
+    info = read_json(metadata)
+    file_format = info.get("fileFormat", "tfrecord") if isinstance(info, dict) else None
+    if isinstance(info, dict) and file_format != "array_record":
+        raise ZfjaxError(f"Data set {name} in {directory} is stored as {file_format}; zfjax reads ArrayRecord: prepare "
+                         "it again with 'tfds build --file_format=array_record'.")
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(directory)
+        builder.info.metadata.load_metadata_if_needed()
+    except Exception as error:  # json, protobuf, key and value errors, according to the file that is damaged
+        raise ZfjaxError(f"The metadata of data set {name} in {directory} is damaged ({_first_line(error)}); prepare "
+                         "the data set again.") from error
+    return builder
+
+
+def _class_names(builder: Any, label_feature: Any) -> tuple[str, ...]:
+    """Readable names from metadata.json where the importer left them; TFDS's label names otherwise."""
+    labels = tuple(str(label_feature.int2str(index)) for index in range(label_feature.num_classes or 0))
+    readable = dict(builder.info.metadata or {}).get("class_names")
+    if isinstance(readable, list) and len(readable) == len(labels):
+        return tuple(str(name) for name in readable)
+    return labels
+
+
+def _check_shard(shard: Path, expected: int) -> None:
+    """Reads the index of one shard, which sits at its end: a cut file fails here, not an hour into a run."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    mend = "prepare the data set again"
+    if not shard.is_file():
+        raise ZfjaxError(f"The data file {shard} is missing; {mend}.")
+    try:
+        reader = ArrayRecordReader(str(shard), options="readahead_buffer_size:0")
+        healthy, records = reader.ok(), reader.num_records()
+        reader.close()
+    except RuntimeError as error:
+        raise ZfjaxError(f"The data file {shard} is damaged ({_first_line(error)}); {mend}.") from error
+    if not healthy or records != expected:
+        raise ZfjaxError(f"The data file {shard} is damaged or cut short ({records} of {expected} records); {mend}.")
+
+
+def _parts_in_view(parts: Any, data: bytes, view_size: tuple[int, int]) -> tuple[tuple[str, Box], ...]:
+    """Part boxes from fractions of the stored image to pixels of its view; parts outside the view are left out."""
+    if not isinstance(parts, dict) or not {"name", "box"} <= parts.keys():
+        return ()
+    width, height = open_image(data).size
+    left, top, right, bottom = view_window(width, height, view_size)
+    scale_y, scale_x = view_size[0] / (bottom - top), view_size[1] / (right - left)
+    edges = np.array(parts["box"], float).reshape(-1, 4)
+    rows = ((edges[:, 0::2] * height - top) * scale_y).clip(0, view_size[0])
+    columns = ((edges[:, 1::2] * width - left) * scale_x).clip(0, view_size[1])
+    found = []
+    for name, (y0, y1), (x0, x1) in zip(parts["name"], rows.tolist(), columns.tolist(), strict=True):
+        if y1 > y0 and x1 > x0:
+            found.append((name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name), (y0, x0, y1, x1)))
+    return tuple(found)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,215 @@
+"""What an import reads: a folder tree or a tar of one, as relative paths and a way to read each file's bytes.
+
+Both are hostile. A tar is never extracted: its headers are listed once, then members are read by their position. Only
+regular files count; links, devices, absolute paths and ".." are skipped and named.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from zfjax.data.images import ImageError
+from zfjax.files import ZfjaxError, explain_os_error
+
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_SYSTEM_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of a tree or tar.
+
+    ``files`` are relative POSIX paths, ``folders`` those of all folders known, ``skipped`` names what was left out by
+    reason. ``read(path, limit)`` returns a file's bytes; it raises ImageError when there are more than ``limit``.
+    """
+
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    skipped: dict[str, list[str]]
+    read: Callable[[str, int], bytes]
+
+
+@contextlib.contextmanager
+def open_source(path: Path, scratch: Path) -> Iterator[Source]:
+    """Opens a folder, a tar, or a tar compressed with gzip, bzip2 or xz (unpacked to an unnamed file in ``scratch``).
+
+    Raises ZfjaxError when there is nothing at ``path``, it is neither, or the tar is damaged or cut short.
+    """
+    if path.is_dir():
+        yield _tree(path)
+    elif path.is_file():
+        with _plain_tar(path, scratch) as handle:
+            yield _tar(path, handle)
+    elif path.exists():
+        raise ZfjaxError(f"{path} is neither a folder nor a tar file.")
+    else:
+        raise ZfjaxError(f"There is no {path}; give a folder of class folders, or a tar of one.")
+
+
+def _classify(parts: tuple[str, ...], absolute: bool) -> str | None:
+    """The reason to skip a path for its name alone, or None."""
+    if absolute or ".." in parts or not parts:
+        return "unsafe path"
+    if any(name.startswith(".") or name.lower() in _SYSTEM_NAMES for name in parts):
+        return "hidden or system file"
+    return None
+
+
+def _text(name: str) -> str:
+    """A name that is valid Unicode: undecodable bytes become backslash escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _tree(root: Path) -> Source:
+    places: dict[str, str] = {}
+    folders: list[str] = []
+    skipped: dict[str, list[str]] = {}
+
+    def walk(folder: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]]) -> None:
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            if not parts:
+                raise explain_os_error(error, "list") from error
+            skipped.setdefault("unreadable", []).append("/".join(parts))
+            return
+        for entry in entries:
+            below = (*parts, _text(entry.name))
+            path = "/".join(below)
+            reason = _classify(below, absolute=False)
+            try:
+                status = entry.stat()  # follows links: people build subsets out of links to files and folders
+            except OSError:
+                reason = reason or "broken link"
+            if reason is None and stat.S_ISDIR(status.st_mode):
+                if (identity := (status.st_dev, status.st_ino)) in above:
+                    reason = "link to a folder above it"
+                else:
+                    folders.append(path)
+                    walk(entry.path, below, above | {identity})
+                    continue
+            elif reason is None and not stat.S_ISREG(status.st_mode):
+                reason = "link or device"
+            if reason is not None:
+                skipped.setdefault(reason, []).append(path)
+            else:
+                places[path] = entry.path
+
+    status = root.stat()
+    walk(str(root), (), frozenset({(status.st_dev, status.st_ino)}))
+
+    def read(path: str, limit: int) -> bytes:
+        try:
+            with open(places[path], "rb") as handle:
+                data = handle.read(limit + 1)
+        except OSError:
+            raise ImageError("unreadable") from None
+        return _within(data, limit)
+
+    return Source(tuple(places), tuple(folders), skipped, read)
+
+
+@contextlib.contextmanager
+def _plain_tar(path: Path, scratch: Path) -> Iterator[BinaryIO]:
+    """The tar without its compression, as a file in which one can seek."""
+    try:
+        with open(path, "rb") as packed:
+            head = packed.read(6)
+            if head.startswith(b"\x28\xb5\x2f\xfd"):
+                raise ZfjaxError(f"{path} is compressed with zstd, which zfjax cannot read: unpack it first (zstd -d).")
+            opener = next((opener for magic, opener in _OPENERS.items() if head.startswith(magic)), None)
+            if opener is None:
+                packed.seek(0)
+                yield packed
+                return
+    except OSError as error:
+        raise explain_os_error(error, "read") from error
+    with tempfile.TemporaryFile(dir=scratch) as plain:
+        try:
+            with opener(path, "rb") as unpacked:
+                shutil.copyfileobj(unpacked, plain, 1 << 20)
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise _damaged(path, error) from error
+        except OSError as error:
+            if error.errno is None:  # bz2 says OSError("Invalid data stream")
+                raise _damaged(path, error) from error
+            raise explain_os_error(error, f"unpack {path}:") from error
+        plain.seek(0)
+        yield plain
+
+
+def _damaged(path: Path, why: object) -> ZfjaxError:
+    return ZfjaxError(f"{path} is not a whole tar file ({why}); copy or download it again.")
+
+
+def _tar(path: Path, handle: BinaryIO) -> Source:
+    places: dict[str, tuple[int, int]] = {}
+    folders: dict[str, None] = {}
+    skipped: dict[str, list[str]] = {}
+    for member in _members(path, handle):
+        name = _text(member.name)
+        parts = tuple(part for part in name.split("/") if part not in ("", "."))
+        if not parts and member.isdir():
+            continue  # "./" itself
+        reason = _classify(parts, absolute=name.startswith("/"))
+        if reason is None and member.isdir():
+            folders["/".join(parts)] = None
+            continue
+        if reason is None and (not member.isreg() or member.issparse()):
+            reason = "link or device"
+        inside = "/".join(parts)
+        if reason is None and inside in places:
+            skipped.setdefault("duplicate name (the last one is kept)", []).append(inside)
+        if reason is None:
+            places[inside] = (member.offset_data, member.size)
+        else:
+            skipped.setdefault(reason, []).append(name)
+
+    def read(inside: str, limit: int) -> bytes:
+        offset, size = places[inside]
+        try:
+            handle.seek(offset)
+            data = handle.read(min(size, limit + 1))
+        except OSError as error:
+            raise explain_os_error(error, f"read {path}:") from error
+        if len(data) < min(size, limit + 1):
+            raise _damaged(path, f"{inside} is cut short")
+        return _within(data, limit)
+
+    return Source(tuple(places), tuple(folders), skipped, read)
+
+
+def _members(path: Path, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """The members' headers, one at a time; memory does not grow with the tar."""
+    try:
+        archive = tarfile.open(fileobj=handle, mode="r:")  # noqa: SIM115 (closing it would do nothing)
+        while (member := archive.next()) is not None:
+            yield member
+            archive.members.clear()
+        # tarfile takes a damaged header for the end; a real end is a block of zeros.
+        handle.seek(archive.offset)
+        if handle.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"no valid header at byte {archive.offset}")
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        raise explain_os_error(error, f"read {path}:") from error
+
+
+def _within(data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise ImageError(f"file larger than {limit:,} bytes")
+    return data

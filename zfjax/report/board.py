@@ -1,0 +1,186 @@
+"""A board to lay pictures and words on, pixel for pixel, saved as PNG and PDF. No JAX.
+
+Static figures are 3.5 inches wide (one column of a paper) at 400 dots an inch, so one and the same file reads in print
+and fills a slide. Pictures are placed on a pixel raster, never resampled by the drawing library; words stay vectors.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextToPath
+
+from zfjax.report.tiles import enlarge
+
+DPI = 400
+WIDTH = 1400
+"""Pixels: 3.5 inches."""
+INK, QUIET, FAINT, ACCENT = "#1b1b1b", "#6f6f6f", "#c9c9c9", "#c4451c"
+TEXT_SIZE = 6.2
+"""Points."""
+LINE = 48
+"""Pixels from one line of text to the next."""
+
+
+@contextmanager
+def quiet_style() -> Iterator[None]:
+    """Matplotlib's defaults with our typography: no TeX, no math in texts, no warning about a letter without glyph."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({
+            "text.parse_math": False, "text.usetex": False, "font.family": list(_families()), "font.size": TEXT_SIZE,
+            "text.color": INK, "axes.edgecolor": QUIET, "axes.labelcolor": INK, "axes.linewidth": 0.5,
+            "xtick.color": QUIET, "ytick.color": QUIET, "xtick.major.width": 0.5, "ytick.major.width": 0.5,
+            "xtick.major.size": 2, "ytick.major.size": 2, "axes.spines.top": False, "axes.spines.right": False,
+            "pdf.fonttype": 42, "axes.unicode_minus": True,
+        })  # fmt: skip
+        yield
+
+
+@lru_cache
+def _families() -> tuple[str, ...]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    wanted = ("Helvetica Neue", "Helvetica", "Arial", "Liberation Sans")
+    return (*(name for name in wanted if name in installed), "DejaVu Sans")
+
+
+def text_width(text: str, size: float = TEXT_SIZE, weight: str = "normal") -> float:
+    """Pixels that ``text`` takes on a board."""
+    font = font_manager.FontProperties(family=list(_families()), size=size, weight=weight)
+    with quiet_style():
+        width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
+    return width * DPI / 72
+
+
+def wrap(text: str, width: float, size: float = TEXT_SIZE) -> list[str]:
+    """``text`` broken into lines of at most ``width`` pixels; a word longer than that is cut."""
+    lines = [""]
+    for word in text.split():
+        while text_width(word, size) > width:
+            word = word[: max(1, len(word) // 2)] + "…"
+        candidate = f"{lines[-1]} {word}".strip()
+        if text_width(candidate, size) <= width:
+            lines[-1] = candidate
+        else:
+            lines.append(word)
+    return lines
+
+
+class _Raster(Artist):
+    """Pixels that fill the figure, handed to the renderer as they are: ``imshow`` would copy them in float32."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        super().__init__()
+        self.pixels = pixels
+        self.set_zorder(-1)
+
+    def draw(self, renderer: Any) -> None:
+        opaque = np.full((*self.pixels.shape[:2], 1), 255, np.uint8)
+        context = renderer.new_gc()
+        renderer.draw_image(context, 0, 0, np.concatenate([self.pixels, opaque], axis=2)[::-1])
+        context.restore()
+
+
+@dataclass
+class Board:
+    """White paper; positions and sizes are (y, x) from the upper left in pixels at 400 dots an inch.
+
+    With ``fine`` of 2 the raster has twice as many pixels each way: for tiles larger than they are shown at 400.
+    """
+
+    height: int
+    fine: int = 1
+    width: int = WIDTH
+    pixels: np.ndarray = field(init=False)
+    texts: list[dict[str, Any]] = field(init=False, default_factory=list)
+    dots: list[tuple[float, float]] = field(init=False, default_factory=list)
+    frames: list[tuple[float, float, float, float]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pixels = np.full((self.height * self.fine, self.width * self.fine, 3), 255, np.uint8)
+
+    def tile(self, picture: np.ndarray, y: int, x: int, edge: int) -> None:
+        """Lays a tile (uint8 [h, w, 3]) as large as it fits into a square of ``edge``, in its middle."""
+        shown = enlarge(picture, edge * self.fine)
+        top, left = ((edge * self.fine - extent) // 2 for extent in shown.shape[:2])
+        self._lay(shown, y * self.fine + top, x * self.fine + left)
+
+    def place(self, picture: np.ndarray, y: int, x: int) -> None:
+        """Lays ``picture`` (uint8 [h, w, 3], or RGBA with alpha 0 or 255) with its upper left corner at (y, x)."""
+        self._lay(picture.repeat(self.fine, axis=0).repeat(self.fine, axis=1), y * self.fine, x * self.fine)
+
+    def _lay(self, picture: np.ndarray, y: int, x: int) -> None:
+        height, width = picture.shape[:2]
+        opaque = picture[..., 3:] > 0 if picture.shape[2] == 4 else True
+        place = self.pixels[y : y + height, x : x + width]
+        np.copyto(place, picture[..., :3], where=opaque)
+
+    def write(self, text: str, y: float, x: float, **style: Any) -> None:
+        """Writes ``text`` with its first line's top at ``y``; ``style`` as for matplotlib's text."""
+        self.texts.append({"x": x, "y": y, "s": text, "va": "top", **style})
+
+    def dot(self, y: float, x: float) -> None:
+        """The mark of a jump, centred at (y, x)."""
+        self.dots.append((y, x))
+
+    def dead(self, y: float, x: float, height: float, width: float, word: str = "dead") -> None:
+        """An empty frame that says why it is empty."""
+        self.frames.append((y, x, height, width))
+        self.write(word, y + height / 2, x + width / 2, va="center", ha="center", color=QUIET, size=TEXT_SIZE - 1.7)
+
+    def caption(self, text: str, y: float, left: int, right: int) -> None:
+        """A paragraph between two margins (pixels from the left and from the right)."""
+        self.write("\n".join(wrap(text, self.width - left - right)), y, left, color=INK, linespacing=1.35)
+
+    def scale_bar(self, y: int, x: int, word: str) -> None:
+        """The grey ramp from -s over zero to +s, with what s is."""
+        ramp = np.linspace(0, 255, 220).round().astype(np.uint8)
+        self.place(np.broadcast_to(ramp[None, :, None], (26, 220, 3)), y, x)
+        for text, place, align in (("−s", 0, "left"), ("0", 110, "center"), ("+s", 220, "right")):
+            self.write(text, y + 32, x + place, ha=align, color=QUIET, size=TEXT_SIZE - 1.2)
+        self.write(word, y - 4, x + 244, color=QUIET, size=TEXT_SIZE - 0.7)
+
+    def files(self, stem: str) -> dict[str, bytes]:
+        """The board as ``stem``.png and ``stem``.pdf. The same board gives the same bytes."""
+        with quiet_style():
+            figure = Figure(figsize=(self.width / DPI, self.height / DPI))
+            axes = figure.add_axes((0, 0, 1, 1))
+            figure.add_artist(_Raster(self.pixels))
+            for y, x, height, width in self.frames:
+                axes.add_patch(
+                    Rectangle((x + 1, y + 1), width - 2, height - 2, fill=False, ec=FAINT, lw=0.5, ls=(0, (3, 2)))
+                )
+            if self.dots:
+                y, x = zip(*self.dots, strict=True)
+                axes.plot(x, y, ls="", marker="o", ms=2.1, mfc=ACCENT, mec="white", mew=0.35)
+            for text in self.texts:
+                axes.text(**text)
+            axes.set(xlim=(0, self.width), ylim=(self.height, 0))
+            axes.set_axis_off()
+            return save(figure, stem, DPI * self.fine)
+
+
+def save(figure: Figure, stem: str, dpi: int = DPI) -> dict[str, bytes]:
+    """``figure`` as PNG and PDF without dates or program names."""
+    FigureCanvasAgg(figure)
+    files = {}
+    dateless = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
+    for kind, metadata in dateless.items():
+        handle = io.BytesIO()
+        figure.savefig(handle, format=kind, dpi=dpi, metadata=metadata)
+        files[f"{stem}.{kind}"] = handle.getvalue()
+    return files

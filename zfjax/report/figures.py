@@ -1,0 +1,179 @@
+"""The paper's pictures of features, as PNG and PDF: Fig. 4, Fig. 2 and the first layer's filters. No JAX.
+
+Every function returns the files by name; nothing is written here. Projections are shown around mid-grey, each with its
+own scale (``tiles.colour_scale``); a dead map is an empty frame.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from zfjax.evolution import Evolution
+from zfjax.report.board import LINE, QUIET, TEXT_SIZE, WIDTH, Board, text_width, wrap
+from zfjax.report.pictures import LayerPictures, MapPictures, Shot
+from zfjax.report.tiles import filter_grid
+from zfjax.report.words import choose, epoch_name, number, plain, searched, spread
+
+FIGURE4_COLUMNS = 8
+FIGURE4_MAPS = 6
+FILTER_COLUMNS = 5
+MARGIN = 24
+SMALL, TINY = TEXT_SIZE - 1.2, TEXT_SIZE - 1.8
+
+
+def figure4(evolution: Evolution, layers: Sequence[LayerPictures], network: str, photos: bool) -> dict[str, bytes]:
+    """Evolution of features through training (paper, Fig. 4): a block a layer, a row a map, a column an epoch.
+
+    At most eight epochs, first and last among them, about evenly in log like the paper's; at most six maps a layer.
+    """
+    columns = choose(layers[0].epochs, FIGURE4_COLUMNS)
+    chosen = [spread(layer.maps, FIGURE4_MAPS) for layer in layers]
+    left, gap = 216, 16
+    across = (WIDTH - left - MARGIN - gap * (len(columns) - 1)) // len(columns)
+    edge = min(150, (across - 4) // 2 if photos else across)
+    cell = 2 * edge + 4 if photos else edge
+    header = LINE + 34
+    block_heights = [max(len(maps), 2) * (edge + 6) + 30 for maps in chosen]
+    words = _figure4_caption(evolution, network, photos)
+    caption_lines = len(wrap(words, WIDTH - 2 * MARGIN))
+    board = Board(header + sum(block_heights) + 90 + caption_lines * LINE + MARGIN, _fine(layers))
+    starts = [left + index * (cell + gap) for index in range(len(columns))]
+    board.write("epoch", 20, left - 22, ha="right", color=QUIET)
+    for start, column in zip(starts, columns, strict=True):
+        board.write(epoch_name(layers[0].epochs[column]), 20, start + cell / 2, ha="center", weight="bold")
+    y = header
+    for layer, maps, height in zip(layers, chosen, block_heights, strict=True):
+        _layer_label(board, y, layer, [shot for map_ in maps for shot in map_.top if shot is not None])
+        for index, map_ in enumerate(maps):
+            top = y + index * (edge + 6)
+            board.write(f"{map_.map}", top + edge / 2, left - 22, va="center", ha="right", color=QUIET, size=TINY)
+            for start, column in zip(starts, columns, strict=True):
+                _cell(board, map_, map_.top[column], top, start, edge, cell)
+        y += height
+    board.scale_bar(y + 8, MARGIN, "s = 99.5th percentile of each tile")
+    board.caption(words, y + 90, MARGIN, MARGIN)
+    return board.files("figure4")
+
+
+def figure2(evolution: Evolution, layer: LayerPictures, network: str, photos: bool) -> dict[str, bytes]:
+    """The strongest images of each map at the last epoch (paper, Fig. 2): projections beside patches."""
+    across = 3 if photos else 4
+    side = max(1, int(np.ceil(evolution.meta["top"] ** 0.5)))
+    gap = 40
+    width = (WIDTH - 2 * MARGIN - gap * (across - 1)) // across
+    halves = 2 if photos else 1
+    edge = (width - 10 * (halves - 1)) // (halves * side) - 2
+    step = edge + 2
+    block = side * step + LINE + 26
+    rows = -(-len(layer.maps) // across)
+    words = _figure2_caption(evolution, layer, network, photos)
+    free = rows * across - len(layer.maps)
+    beside = free >= 2  # the caption fills what the last row leaves empty
+    left = MARGIN + (across - free) * (width + gap) if beside else MARGIN
+    bottom = LINE + 40 + (rows - beside) * block + 8
+    lines = len(wrap(words, WIDTH - left - MARGIN))
+    board = Board(max(LINE + 40 + rows * block, bottom + 84 + lines * LINE + MARGIN), _fine([layer]))
+    epoch = epoch_name(evolution.epochs[-1])
+    board.write(layer.layer, 16, MARGIN, weight="bold", size=TEXT_SIZE + 1.3)
+    scales = [shot.scale for map_ in layer.maps for shot in map_.best]
+    spans = f" · s {number(min(scales), 2)}–{number(max(scales), 2)}" if scales else ""
+    facts = f"epoch {epoch} · {_field(layer)} · {searched(evolution)}{spans}"
+    board.write(facts, 22, MARGIN + text_width(layer.layer, TEXT_SIZE + 1.3, "bold") + 26, color=QUIET)
+    for index, map_ in enumerate(layer.maps):
+        top, start = LINE + 40 + index // across * block, MARGIN + index % across * (width + gap)
+        title = f"map {map_.map}"
+        board.write(title, top, start, size=SMALL, weight="bold")
+        if not map_.best:
+            board.dead(top + 32, start, side * step - 2, width)
+            continue
+        board.write(_common(map_), top, start + text_width(title, SMALL, "bold") + 18, size=SMALL, color=QUIET)
+        for rank, shot in enumerate(map_.best):
+            y, x = top + 32 + rank // side * step, start + rank % side * step
+            projection, patch = map_.pair(shot)
+            board.tile(projection, y, x, edge)
+            if patch is not None:
+                board.tile(patch, y, x + side * step + 10, edge)
+    board.scale_bar(bottom, left, "s = 99.5th percentile of each tile")
+    board.caption(words, bottom + 84, left, MARGIN)
+    return board.files(f"figure2-{layer.layer}")
+
+
+def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict[str, bytes]:
+    """The filters of the network's first layer over the epochs, all of one epoch on one symmetric scale."""
+    kernels = evolution.filters
+    steps = [step for step in evolution.steps if step in kernels]
+    epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
+    steps = [steps[index] for index in choose(tuple(epochs[step] for step in steps), FILTER_COLUMNS)]
+    gap = 36
+    across = (WIDTH - 2 * MARGIN - gap * (len(steps) - 1)) // len(steps)
+    grids = [filter_grid(kernels[step]) for step in steps]
+    times = max(1, min(20, across // grids[0][0].shape[1]))
+    height = grids[0][0].shape[0] * times
+    shape = kernels[steps[0]].shape
+    words = (
+        f"The {shape[3]} filters of {first_layer} of {network}, {shape[0]} x {shape[1]} pixels each, from the "
+        f"first saved epoch to the last: zero is mid-grey, and all filters of one epoch share the scale s under it."
+    )
+    board = Board(LINE + 36 + height + 2 * LINE + len(wrap(words, WIDTH - 2 * MARGIN)) * LINE + MARGIN)
+    for index, (step, (grid, scale)) in enumerate(zip(steps, grids, strict=True)):
+        x = MARGIN + index * (across + gap)
+        board.write(f"epoch {epoch_name(epochs[step])}", 16, x, weight="bold")
+        board.place(grid.repeat(times, axis=0).repeat(times, axis=1), LINE + 30, x)
+        board.write(f"s = {number(scale, 2)}", LINE + 40 + height, x, color=QUIET, size=SMALL)
+    board.caption(words, 3 * LINE + 10 + height, MARGIN, MARGIN)
+    return board.files("filters")
+
+
+def _cell(board: Board, map_: MapPictures, shot: Shot | None, y: int, x: int, edge: int, width: int) -> None:
+    if shot is None:
+        board.dead(y, x, edge, width)
+        return
+    projection, patch = map_.pair(shot)
+    board.tile(projection, y, x, edge)
+    if patch is not None:
+        board.tile(patch, y, x + edge + 4, edge)
+    if shot.row["jumped"]:
+        board.dot(y + 5, x - 7)
+
+
+def _layer_label(board: Board, y: int, layer: LayerPictures, shots: list[Shot]) -> None:
+    board.write(layer.layer, y, MARGIN, weight="bold", size=TEXT_SIZE + 0.6)
+    board.write(_field(layer), y + LINE, MARGIN, color=QUIET, size=TINY)
+    if shots:
+        scales = [shot.scale for shot in shots]
+        board.write(f"s {number(min(scales), 2)}–\n{number(max(scales), 2)}", y + LINE + 34, MARGIN, color=QUIET,
+                    size=TINY, linespacing=1.2)  # fmt: skip
+
+
+def _fine(layers: Sequence[LayerPictures]) -> int:
+    return 2 if max(max(layer.tile_size) for layer in layers) > 64 else 1
+
+
+def _field(layer: LayerPictures) -> str:
+    return f"{layer.tile_size[0]} x {layer.tile_size[1]} px"
+
+
+def _common(map_: MapPictures) -> str:
+    label, count = Counter(map_.labels[-1]).most_common(1)[0]
+    return f"{plain(label, 14)} {count} of {len(map_.labels[-1])}"
+
+
+def _figure4_caption(evolution: Evolution, network: str, photos: bool) -> str:
+    beside = " (left) beside the image patch it came from (right)" if photos else " (image patches are left out)"
+    return (
+        f"Evolution of features of {network}: for feature maps drawn at random, the {plain(evolution.meta['rule'])} "
+        f"projection of the strongest activation among {searched(evolution)} under the weights of each epoch{beside}; "
+        "zero is mid-grey, and a dot marks a strongest image that is not the one of the saved epoch before."
+    )
+
+
+def _figure2_caption(evolution: Evolution, layer: LayerPictures, network: str, photos: bool) -> str:
+    beside = " beside the patches they came from" if photos else " (image patches are left out)"
+    return (
+        f"What excites {layer.layer} of {network} most: for feature maps drawn at random, the "
+        f"{plain(evolution.meta['rule'])} projections of their {evolution.meta['top']} strongest images of the "
+        f"{plain(evolution.meta['split'], 24)} split{beside}; zero is mid-grey."
+    )

@@ -1,0 +1,117 @@
+"""What the page's script knows: the table's numbers and where each picture lies, as plain JSON values. No JAX.
+
+Texts that repeat (class and file names) are listed once and referred to by number. Numbers are the table's own, at
+float32's shortest exact decimals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zfjax.evolution import Evolution
+from zfjax.report.pictures import LayerPictures, MapPictures, Shot
+from zfjax.report.tiles import LOSSLESS_BELOW, Sheet
+from zfjax.report.words import epoch_name, plain
+
+WIDE_EDGE, NARROW_EDGE, STRIP_EDGE = 84, 80, 64
+"""CSS pixels of a tile's longest edge: in the grid, in the grid on a phone, in a film strip."""
+
+
+@dataclass
+class Names:
+    """Texts in order of first use."""
+
+    places: dict[str, int] = field(default_factory=dict)
+
+    def place(self, text: str | None, length: int) -> int | None:
+        """The number of ``text``, made plain; None for None."""
+        return None if text is None else self.places.setdefault(plain(text, length), len(self.places))
+
+
+def single(value: float | None) -> float | None:
+    """A float32 with its shortest exact decimals."""
+    return None if value is None else float(str(np.float32(value)))
+
+
+def frame(shot: Shot | None, labels: Names, files: Names) -> dict[str, Any] | None:
+    """One shot for the page: pictures by index in the map's sheet, the rest as in the table."""
+    if shot is None:
+        return None
+    row = shot.row
+    return {
+        "projection": shot.projection,
+        "patch": shot.patch,
+        "scale": single(shot.scale),
+        "activation": single(row["activation"]),
+        "image": row["image_id"],
+        "file": files.place(row["file_name"], 200),
+        "label": labels.place(row["label_name"], 60),
+        "place": [row["y"], row["x"]],
+        "box": [row["box_y0"], row["box_x0"], row["box_y1"], row["box_x1"]],
+        "jumped": row["jumped"],
+        "margin": single(row["margin"]),
+    }
+
+
+def map_values(map_: MapPictures, sheet: Sheet | None, number: int, labels: Names, files: Names) -> dict[str, Any]:
+    """One map for the page; ``number`` is that of its sheet."""
+    place = None
+    if sheet is not None:
+        ratio = [sheet.cell[0] / sheet.tile[0], sheet.cell[1] / sheet.tile[1]]
+        place = {"number": number, "columns": sheet.columns, "rows": sheet.rows, "ratio": ratio}
+    return {
+        "map": map_.map,
+        "sheet": place,
+        "shared": single(map_.shared_scale),
+        "top": [frame(shot, labels, files) for shot in map_.top],
+        "fixed": [frame(shot, labels, files) for shot in map_.fixed],
+        "best": [frame(shot, labels, files) for shot in map_.best],
+        "labels": [[labels.place(name, 60) for name in names] for names in map_.labels],
+    }
+
+
+def sheet_rule(number: int, sheet: Sheet) -> str:
+    """The CSS rule that gives ``.sN`` its picture; positions are set by the script."""
+    across = 100 * sheet.columns * sheet.cell[1] / sheet.tile[1]
+    down = 100 * sheet.rows * sheet.cell[0] / sheet.tile[0]
+    return f".s{number}{{background-image:url({sheet.uri});background-size:{across:.4f}% {down:.4f}%}}"
+
+
+def size_rules(layers: Sequence[LayerPictures]) -> str:
+    """CSS: how large each layer's tiles are shown: small ones a whole number of times, all in their proportions."""
+    rules = []
+    for index, layer in enumerate(layers):
+        wide, narrow, strip = (_shown(layer.tile_size, edge) for edge in (WIDE_EDGE, NARROW_EDGE, STRIP_EDGE))
+        rules.append(
+            f".L{index}{{--w:{wide[1]}px;--h:{wide[0]}px;--sw:{strip[1]}px;--sh:{strip[0]}px;"
+            f"--pw:{_print(strip[1])}px;--ph:{_print(strip[0])}px}}"
+            f"@media (max-width:700px){{.L{index}{{--w:{narrow[1]}px;--h:{narrow[0]}px}}}}"
+        )
+        if max(layer.tile_size) < LOSSLESS_BELOW:
+            rules.append(f".L{index} .tile{{image-rendering:pixelated}}")
+    return "".join(rules)
+
+
+def step_values(evolution: Evolution, steps: tuple[int, ...]) -> dict[str, Any]:
+    """Steps shown, their epochs, how they are called and how a command asks for them."""
+    epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
+    return {
+        "steps": list(steps),
+        "epochs": [epochs[step] for step in steps],
+        "names": [epoch_name(epochs[step]) for step in steps],
+        "at": [f"{epochs[step]:g}" if float(epochs[step]).is_integer() else f"step:{step}" for step in steps],
+    }
+
+
+def _shown(size: tuple[int, int], edge: int) -> tuple[int, int]:
+    longest = max(size)
+    times = edge // longest if longest < LOSSLESS_BELOW else edge / longest
+    return round(size[0] * times), round(size[1] * times)
+
+
+def _print(extent: int) -> int:
+    return round(extent * 0.56)

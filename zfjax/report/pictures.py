@@ -1,0 +1,160 @@
+"""One layer's drawn units, ready to show: rows of the table joined to their pictures as bytes. No JAX.
+
+A settled map draws the same picture again and again, so each map keeps every different picture once and its shots
+refer to them by number. One layer is read at a time: memory does not grow with the number of layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zfjax.evolution import Evolution, Tile
+from zfjax.files import ZfjaxError
+from zfjax.report.tiles import colour_scale, to_bytes
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One drawn unit: its row of the table, its pictures (indices into the map's ``stack``), its colour scale."""
+
+    row: dict[str, Any]
+    projection: int
+    patch: int | None
+    """None when photos are left out."""
+    scale: float
+
+
+@dataclass(frozen=True)
+class MapPictures:
+    """All that is shown of one feature map. ``top`` and ``fixed`` have one entry a step, None where no unit is."""
+
+    map: int
+    stack: np.ndarray
+    """uint8 [n, height, width, 3]: every different picture once."""
+    top: tuple[Shot | None, ...]
+    fixed: tuple[Shot | None, ...]
+    best: tuple[Shot, ...]
+    """The strongest images at the last step, from rank 0."""
+    labels: tuple[tuple[str, ...], ...]
+    """Class names of the strongest images, by step, from rank 0."""
+
+    @property
+    def shared_scale(self) -> float:
+        """The largest colour scale over all steps: with it, strengths can be compared between epochs."""
+        return max((shot.scale for shot in (*self.top, *self.fixed) if shot is not None), default=0.0)
+
+    def pair(self, shot: Shot) -> tuple[np.ndarray, np.ndarray | None]:
+        """Projection and patch of a shot, uint8 [height, width, 3]; the patch is None without photos."""
+        return self.stack[shot.projection], None if shot.patch is None else self.stack[shot.patch]
+
+
+@dataclass(frozen=True)
+class LayerPictures:
+    """Drawn maps of one layer at some of its steps."""
+
+    layer: str
+    epochs: tuple[float, ...]
+    """One a step shown."""
+    tile_size: tuple[int, int]
+    maps: tuple[MapPictures, ...]
+
+
+def read_layer(
+    evolution: Evolution, layer: str, steps: tuple[int, ...], drawn: tuple[int, ...], photos: bool = True
+) -> LayerPictures:
+    """Rows and pictures of the maps ``drawn`` of one layer at ``steps`` (the last searched step among them).
+
+    Raises ZfjaxError when the table names a drawn unit that the tiles lack.
+    """
+    rows = _rows(evolution, layer, drawn, steps)
+    last = evolution.steps[-1]
+    stacks: dict[int, _Stack] = {map_: _Stack() for map_ in drawn}
+    shots: dict[tuple[int, str, int, int], Shot] = {}
+    for step in steps:
+        tiles = evolution.tiles(layer, step)
+        for map_ in drawn:
+            for selection, rank in _drawn_units(step == last, evolution.meta["top"]):
+                row = rows.get((step, map_, selection, rank))
+                if row is not None:
+                    tile = _tile(tiles, row, evolution)
+                    shots[step, map_, selection, rank] = stacks[map_].shot(row, tile, photos)
+    tile_size = tuple(evolution.meta["tile_size"][layer])
+    epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
+    return LayerPictures(
+        layer,
+        tuple(epochs[step] for step in steps),
+        tile_size,
+        tuple(
+            MapPictures(
+                map=map_,
+                stack=stacks[map_].array(tile_size),
+                top=tuple(shots.get((step, map_, "top", 0)) for step in steps),
+                fixed=tuple(shots.get((step, map_, "fixed", 0)) for step in steps),
+                best=tuple(
+                    shots[last, map_, "top", rank]
+                    for rank in range(evolution.meta["top"])
+                    if (last, map_, "top", rank) in shots
+                ),
+                labels=tuple(_labels(rows, step, map_, evolution.meta["top"]) for step in steps),
+            )
+            for map_ in drawn
+        ),
+    )
+
+
+class _Stack:
+    """Different pictures in order of first use."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, int] = {}
+        self._pictures: list[np.ndarray] = []
+
+    def shot(self, row: dict[str, Any], tile: Tile, photos: bool) -> Shot:
+        scale = colour_scale(tile.projection)
+        projection = self._place(to_bytes(tile.projection, scale))
+        return Shot(row, projection, self._place(tile.patch) if photos else None, scale)
+
+    def array(self, tile_size: tuple[int, ...]) -> np.ndarray:
+        return np.array(self._pictures, np.uint8).reshape(len(self._pictures), *tile_size, 3)
+
+    def _place(self, picture: np.ndarray) -> int:
+        place = self._places.setdefault(picture.tobytes(), len(self._pictures))
+        if place == len(self._pictures):
+            self._pictures.append(picture)
+        return place
+
+
+def _drawn_units(last: bool, top: int) -> list[tuple[str, int]]:
+    return [("fixed", 0), *(("top", rank) for rank in range(top if last else 1))]
+
+
+def _rows(
+    evolution: Evolution, layer: str, drawn: tuple[int, ...], steps: tuple[int, ...]
+) -> dict[tuple[int, int, str, int], dict[str, Any]]:
+    units = evolution.units
+    units = units.filter(pc.equal(units["layer"], layer))
+    units = units.filter(pc.is_in(units["selection"], pa.array(["top", "fixed"])))
+    units = units.filter(pc.is_in(units["map"], pa.array(drawn, pa.int32())))
+    units = units.filter(pc.is_in(units["step"], pa.array(steps, pa.int32())))
+    return {(row["step"], row["map"], row["selection"], row["rank"]): row for row in units.to_pylist()}
+
+
+def _tile(tiles: dict[tuple[str, int, int], Tile], row: dict[str, Any], evolution: Evolution) -> Tile:
+    tile = tiles.get((row["selection"], row["map"], row["rank"]))
+    if tile is None:
+        path = evolution.folder / "tiles" / row["layer"] / f"{row['step']}.npz"
+        raise ZfjaxError(
+            f"{path} lacks map {row['map']} ({row['selection']}, rank {row['rank']}) that units.parquet names; "
+            "delete that file and run `zfjax evolve` again."
+        )
+    return tile
+
+
+def _labels(rows: dict[tuple[int, int, str, int], dict[str, Any]], step: int, map_: int, top: int) -> tuple[str, ...]:
+    found = (rows.get((step, map_, "top", rank)) for rank in range(top))
+    return tuple("no label" if row["label_name"] is None else row["label_name"] for row in found if row is not None)

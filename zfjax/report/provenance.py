@@ -1,0 +1,89 @@
+"""Where a report's numbers came from, in words: a list of facts and a table of layers. No JAX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zfjax.evolution import Evolution
+from zfjax.files import read_json
+from zfjax.report.words import by_step, date, number, percent, plain
+from zfjax.run import Run
+
+
+def provenance(
+    run: Run, evolution: Evolution, name: str | None, steps: tuple[int, ...], qualities: dict[str, int | None]
+) -> list[tuple[str, str]]:
+    """(what, value) pairs; paths are RUN and DATA. ``qualities`` are those of the page's WebP tiles by layer."""
+    meta, config = evolution.meta, run.config
+    data = meta["fingerprint"]
+    optimizer = config.optimizer
+    report = "zfjax report --workdir RUN" + (f" --name {name}" if name else "")
+    drawn = ", ".join(f"{layer} {len(meta['maps'][layer])} of {meta['map_count'][layer]}" for layer in evolution.layers)
+    facts = [
+        ("Trained",
+         f"{date(run.created)}; {config.recipe} recipe, batch {config.batch_size}, {config.epochs} epochs of "
+         f"{run.steps_per_epoch:,} steps, {optimizer.schedule} schedule from {number(optimizer.learning_rate)}, "
+         f"seed {config.seed}, computed in {config.compute}"),
+        ("Searched",
+         f"{date(meta['created'])}; {meta['images']:,} images of the {plain(meta['split'])} split, each seen once for "
+         "all epochs, never augmented"),
+        ("Data",
+         f"{plain(data['name'])} {plain(data['version'])}, split {plain(data['split'])}, {data['count']:,} images, "
+         f"digest {plain(str(data['digest']), 16)}"),
+        ("Maps drawn", f"{drawn}: a seeded uniform draw (seed {meta['seed']}), dead ones included"),
+        ("Rule", plain(meta["rule"])),
+        ("Precision", f"{plain(meta['precision'])} in search and projection"),
+        ("Projected by", _grouped({layer: plain(meta["method"][layer]) for layer in evolution.layers})),
+        ("Versions", ", ".join(f"{plain(package)} {plain(version)}" for package, version in run.versions.items())),
+        ("Git commit", plain(run.git_commit or "not a checkout")),
+        ("Time", ", ".join(f"{plain(part)} {number(seconds)} s" for part, seconds in meta["seconds"].items())),
+        ("On this page", f"{len(steps)} of {len(evolution.steps)} searched epochs; tiles "
+                         + _grouped({layer: "without loss" if quality is None else f"as WebP of quality {quality}"
+                                     for layer, quality in qualities.items()})),
+        ("Command", _placeholders(run, meta["command"])),
+        ("This page", report),
+    ]  # fmt: skip
+    summary = run.folder / "summary.json"
+    if summary.exists():
+        found = read_json(summary)
+        if isinstance(found.get("chance"), float):
+            facts.insert(1, ("Chance", f"a guess is right for {percent(found['chance'])} of the images"))
+    return [(what, value) for what, value in facts if value]
+
+
+def layer_table(evolution: Evolution) -> list[dict[str, Any]]:
+    """One line a layer: settled half-way, dead and pure at the last epoch, as texts."""
+    lines = []
+    for layer in evolution.layers:
+        settled = evolution.settled(layer)
+        epochs = zip(evolution.epochs, evolution.steps, strict=True)
+        half = next((epoch for epoch, step in epochs if (settled[step] or 0) >= 0.5), None)
+        dead = list(by_step(evolution, "dead_share", layer).values())
+        purity = list(by_step(evolution, "purity", layer).values())
+        size = evolution.meta["windows"][layer]["size"]
+        lines.append({
+            "layer": layer,
+            "field": f"{size} x {size}",
+            "maps": evolution.meta["map_count"][layer],
+            "half": "never" if half is None else number(half),
+            "dead": percent(dead[-1]),
+            "purity": percent(purity[-1]),
+            "first_purity": percent(next((share for share in purity if share is not None), None)),
+        })  # fmt: skip
+    return lines
+
+
+def _grouped(values: dict[str, str]) -> str:
+    """"Layers after their common value: window (conv1, conv2), image (conv3)."""
+    groups: dict[str, list[str]] = {}
+    for layer, value in values.items():
+        groups.setdefault(value, []).append(layer)
+    return ", ".join(f"{value} ({', '.join(layers)})" for value, layers in groups.items())
+
+
+def _placeholders(run: Run, command: str) -> str:
+    """The command with RUN and DATA for any path that slipped in."""
+    for path, word in ((str(run.folder), "RUN"), (run.config.data.dir, "DATA")):
+        if len(path) > 1:
+            command = command.replace(path, word)
+    return plain(command, 2000)

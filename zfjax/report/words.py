@@ -1,0 +1,111 @@
+"""How things are said: numbers, epochs and texts from data as short plain words. No JAX."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+from zfjax.evolution import Evolution
+from zfjax.run import Run
+
+RULES = {
+    "deconvnet": "Going down, a rectifier passes what is positive in the signal coming down (Zeiler & Fergus, 2013).",
+    "gradient": "Going down, a rectifier passes the signal wherever it was active on the way up: the true gradient.",
+    "guided": "Going down, a rectifier passes what is positive and where it was active on the way up "
+    "(guided backpropagation).",
+}
+
+
+def plain(text: str, length: int = 40) -> str:
+    """``text`` on one line, printable, at most ``length`` characters; an empty one is said to be so."""
+    kept = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    kept = " ".join(kept.split())
+    return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(no name)"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Three significant digits, never in exponents where it can be helped; "n/a" for None."""
+    if value is None:
+        return "n/a"
+    if value == 0 or 1e-4 <= abs(value) < 1e5:
+        return f"{float(f'{value:.{digits}g}'):,.10g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def percent(share: float | None) -> str:
+    """A share 0..1 in per cent, one decimal below 10; "n/a" for None."""
+    if share is None:
+        return "n/a"
+    return f"{100 * share:.1f}\u2009%" if 0 < share < 0.1 else f"{100 * share:.0f}\u2009%"
+
+
+def epoch_name(epoch: float) -> str:
+    """"5", or "0.32" for a step within an epoch."""
+    return f"{epoch:.2g}" if 0 < epoch < 1 else f"{round(epoch, 1):g}"
+
+
+def date(iso: str) -> str:
+    """"21 November 2025" of an ISO date; the text itself where it is none."""
+    try:
+        moment = datetime.fromisoformat(iso)
+    except ValueError:
+        return plain(iso)
+    return f"{moment.day} {moment:%B %Y}"
+
+
+def choose(values: tuple[float, ...], count: int) -> tuple[int, ...]:
+    """Indices of at most ``count`` of the ascending ``values``: first and last, between them about evenly in log.
+
+    On epochs 0..64 and 8 columns this is close to the paper's 1, 2, 5, 10, 20, 30, 40, 64.
+    """
+    if len(values) <= count:
+        return tuple(range(len(values)))
+    span = math.log1p(values[-1] - values[0])
+    chosen = [0]
+    for place in range(1, count):
+        wanted = values[0] + math.expm1(span * place / (count - 1))
+        allowed = range(chosen[-1] + 1, len(values) - (count - 1 - place))
+        chosen.append(min(allowed, key=lambda index: abs(values[index] - wanted)))
+    return tuple(chosen)
+
+
+def spread(items: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """At most ``count`` of ``items``, evenly spaced in their order."""
+    if len(items) <= count:
+        return items
+    return tuple(items[index * len(items) // count] for index in range(count))
+
+
+def validation_lines(run: Run) -> list[dict[str, Any]]:
+    """The metrics of the validation split, in order."""
+    return [line for line in run.metrics if line["split"] != "train"]
+
+
+def validation_split(run: Run) -> str:
+    """The name of the validation split."""
+    lines = validation_lines(run)
+    return plain(lines[-1]["split"] if lines else run.config.data.validation_split, 24)
+
+
+def final_accuracy(run: Run) -> float | None:
+    """Top-1 accuracy 0..1 on the validation split at the last line; None before there is one."""
+    lines = [line for line in validation_lines(run) if line.get("top1") is not None]
+    return lines[-1]["top1"] if lines else None
+
+
+def by_step(evolution: Evolution, measure: str, layer: str) -> dict[int, float | None]:
+    """A layer's "dead_share" or "purity" (0..1) by step; None where it was not measured."""
+    values = evolution.meta[measure].get(layer) or [None] * len(evolution.steps)
+    return dict(zip(evolution.steps, values, strict=True))
+
+
+def searched(evolution: Evolution) -> str:
+    """"4,000 train images"."""
+    return f"{evolution.meta['images']:,} {plain(evolution.meta['split'], 24)} images"
+
+
+def dataset(run: Run) -> str:
+    """The data set's name."""
+    return plain(run.fingerprint.get("name") or run.config.data.name)
