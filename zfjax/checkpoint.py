@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,16 @@ def leaf_paths(tree: Tree) -> dict[str, Any]:
     """{"conv1/kernel": leaf, ...}."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {"/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): leaf for path, leaf in leaves}
+
+
+def on_host(tree: Tree) -> Tree:
+    """A NumPy copy of every leaf: what is saved in the background must not be donated meanwhile."""
+    return jax.tree.map(lambda leaf: np.array(leaf), tree)
+
+
+def flattened(tree: Tree) -> dict[str, np.ndarray]:
+    """{"parameters.conv1.kernel": NumPy copy, ...}: a tree of any node kinds, as a flat dict that Orbax keeps as is."""
+    return {name.replace("/", "."): np.array(leaf) for name, leaf in leaf_paths(tree).items()}
 
 
 def digest(leaf: Any) -> str:
@@ -116,9 +126,9 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
 
 
 def restore_into(tree: Tree, stored: Tree) -> Tree:
-    """``tree``'s structure with the arrays of ``stored`` (nested dicts, as ``load`` gives them)."""
-    flat = leaf_paths(stored)
-    names = list(leaf_paths(tree))
+    """``tree``'s structure with the arrays of ``stored``, which ``flattened`` made. Raises ZfjaxError when parts differ."""
+    flat = dict(stored)
+    names = [name.replace("/", ".") for name in leaf_paths(tree)]
     if sorted(names) != sorted(flat):
         raise ZfjaxError("The saved state has other parts than this version of zfjax expects; use the version that saved it.")
     return jax.tree.unflatten(jax.tree.structure(tree), [flat[name] for name in names])

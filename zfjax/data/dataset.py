@@ -108,6 +108,11 @@ class Dataset:
         """
         return [self._example(split, int(image_id), view_size, with_parts) for image_id in image_ids]
 
+    def describe(self, split: str, image_ids: Sequence[int]) -> list[tuple[int, str]]:
+        """(label, file name) of each image, without decoding its pixels. Raises as ``read``."""
+        records = (self._record(split, int(image_id)) for image_id in image_ids)
+        return [(int(record["label"]), _file_name(record)) for record in records]
+
     def _source(self, split: str) -> Any:
         """One shared reader a split: a reader keeps a file open for every shard it has met."""
         count = self.count(split)

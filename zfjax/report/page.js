@@ -230,7 +230,8 @@ function buildBest(best, map) {
     const frame = map.best[rank];
     which.textContent =
       `No. ${rank + 1}: activation ${number(frame.activation)}, ${labelOf(frame)}, ` +
-      `${fileOf(frame)} (image ${frame.image}), unit y ${frame.place[0]}, x ${frame.place[1]}, scale ±${number(frame.scale)}`;
+      `${fileOf(frame)} (image ${frame.image}), unit y ${frame.place[0]}, x ${frame.place[1]}, ` +
+      `scale ±${number(frame.scale)}`;
     for (const button of nine.querySelectorAll("button"))
       button.setAttribute("aria-pressed", Number(button.dataset.rank) === rank);
   };

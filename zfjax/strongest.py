@@ -1,0 +1,231 @@
+"""One pass over the images for all checkpoints: what excites each feature map most, least, and in between.
+
+For every (step, map) the pass keeps the k strongest and the k weakest positive images, a histogram of image maxima in
+fixed logarithmic bins, and a small seeded sample of each bin. One entry an image: its spatial maximum. Order and ties
+are lexicographic on (-value, image id), whatever the batches; merging is exact and commutative. A batch is decoded and
+sent to the device once, then each checkpoint's convolutions run on it; the host keeps the statistics, so device memory
+is flat in epochs and images. The place of a maximum is not searched here: it is found again when a winner is drawn.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from zfjax.architecture import Architecture
+from zfjax.files import ZfjaxError
+from zfjax.network import Parameters, feature_maps
+
+BINS = 128
+"""Bin 0 holds images where the map is silent; bins 1.. hold four to an octave, from LOWEST_EDGE up."""
+SLOTS = 2
+"""Images sampled of each bin."""
+LOWEST_EDGE = 2.0**-16
+_EDGE_BITS = 21  # a float32's exponent and its two highest mantissa bits: four bins an octave, by integer arithmetic
+_FIRST = (127 - 16) << 2
+_EMPTY = np.uint32(0xFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the pass has gathered; arrays over (steps, ..., maps of all layers side by side)."""
+
+    top_value: np.ndarray
+    """float32 [steps, k, maps], descending; -inf where fewer images were seen."""
+    top_id: np.ndarray
+    """int64 [steps, k, maps]; -1 where empty."""
+    low_value: np.ndarray
+    """float32 [steps, k, maps]: the weakest positive maxima, ascending; inf where empty."""
+    low_id: np.ndarray
+    histogram: np.ndarray
+    """int64 [steps, maps, BINS]."""
+    sample_priority: np.ndarray
+    """uint32 [steps, maps, BINS, SLOTS]: the seeded rank of each sampled image, which names it; all ones where empty."""
+    sample_value: np.ndarray
+    """float32 [steps, maps, BINS, SLOTS]."""
+
+    @property
+    def images(self) -> int:
+        """Images seen."""
+        return int(self.histogram[0, 0].sum()) if self.histogram.size else 0
+
+
+def empty_statistics(steps: int, maps: int, k: int) -> Statistics:
+    """Statistics of no image."""
+    return Statistics(
+        np.full((steps, k, maps), -np.inf, np.float32), np.full((steps, k, maps), -1, np.int64),
+        np.full((steps, k, maps), np.inf, np.float32), np.full((steps, k, maps), -1, np.int64),
+        np.zeros((steps, maps, BINS), np.int64),
+        np.full((steps, maps, BINS, SLOTS), _EMPTY), np.zeros((steps, maps, BINS, SLOTS), np.float32),
+    )  # fmt: skip
+
+
+def merge(one: Statistics, other: Statistics) -> Statistics:
+    """Statistics of the images of both, which must share none."""
+    k = one.top_value.shape[1]
+    top = _ordered(one.top_value, one.top_id, other.top_value, other.top_id, k, descending=True)
+    low = _ordered(one.low_value, one.low_id, other.low_value, other.low_id, k, descending=False)
+    return Statistics(*top, *low, one.histogram + other.histogram, *_sampled(one, other))
+
+
+def _ordered(values, ids, more_values, more_ids, k, descending):
+    values, ids = np.concatenate([values, more_values], axis=-2), np.concatenate([ids, more_ids], axis=-2)
+    order = np.lexsort((ids, -values if descending else values), axis=-2)[..., :k, :]
+    return np.take_along_axis(values, order, -2), np.take_along_axis(ids, order, -2)
+
+
+def _sampled(one, other):
+    better = other.sample_priority < one.sample_priority
+    return (
+        np.where(better, other.sample_priority, one.sample_priority),
+        np.where(better, other.sample_value, one.sample_value),
+    )
+
+
+def _merge_step(total: Statistics, index: int, found: dict[str, np.ndarray], ids: np.ndarray) -> None:
+    """Adds one batch's findings of one step into ``total``, in place: the pass holds one copy of its statistics."""
+    k = total.top_value.shape[1]
+    for kind, empty, descending in (("top", -np.inf, True), ("low", np.inf, False)):
+        values = found[f"{kind}_value"]
+        found_ids = np.where(values == empty, -1, ids[found[f"{kind}_row"]])
+        held, held_ids = getattr(total, f"{kind}_value"), getattr(total, f"{kind}_id")
+        held[index], held_ids[index] = _ordered(held[index], held_ids[index], values, found_ids, k, descending)
+    total.histogram[index] += found["histogram"]
+    better = found["sample_priority"] < total.sample_priority[index]
+    np.copyto(total.sample_priority[index], found["sample_priority"], where=better)
+    np.copyto(total.sample_value[index], found["sample_value"], where=better)
+
+
+def search(
+    architecture: Architecture, checkpoints: Sequence[Parameters], batches: Iterable[dict[str, np.ndarray]], *,
+    layers: tuple[str, ...], k: int, prepare: Callable[[jax.Array], jax.Array], seed: int = 0, width: int = 1,
+    state: Statistics | None = None, step_names: Sequence[str] | None = None,
+    after_batch: Callable[[Statistics, int], None] | None = None,
+) -> Statistics:  # fmt: skip
+    """Runs every checkpoint on every batch once.
+
+    ``batches``: dicts of image uint8 [n, h, w, 3], image_id int64 [n], weight float32 [n] (0: padding), equally sized.
+    ``prepare``: views to normalised inputs, on the device. ``width``: checkpoints run side by side by vmap; more than 1
+    makes grouped convolutions, slower on CPU. ``state``: statistics to go on from. ``after_batch(statistics, images)``
+    is told how many images a batch added. Raises ZfjaxError naming step and image where an activation is not finite.
+    """
+    maps = sum(architecture.conv(layer).maps for layer in layers)
+    total = state or empty_statistics(len(checkpoints), maps, k)
+    names = step_names or [str(index) for index in range(len(checkpoints))]
+    run = functools.partial(_batch_statistics, architecture=architecture, layers=layers, k=k)
+    if width > 1:
+        run = jax.vmap(run, in_axes=(0, None, None, None))
+    groups = [range(start, min(start + width, len(checkpoints))) for start in range(0, len(checkpoints), width)]
+    for batch in batches:
+        order = np.argsort(np.where(batch["weight"] > 0, batch["image_id"], np.iinfo(np.int64).max), kind="stable")
+        ids, weights = batch["image_id"][order], batch["weight"][order] > 0
+        priorities = np.where(weights, _mix(ids.astype(np.uint32), seed), _EMPTY)
+        inputs = prepare(jnp.asarray(batch["image"][order]))
+        pending = None
+        for group in [*groups, None]:
+            found = None
+            if group is not None:
+                chosen = [checkpoints[index] for index in group]
+                stacked = chosen[0] if width == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *chosen)
+                found = group, run(stacked, inputs, weights, priorities)  # runs while the host merges the one before
+            if pending is not None:
+                indices, arrays = pending[0], {name: np.asarray(value) for name, value in pending[1].items()}
+                for place, index in enumerate(indices):
+                    one = arrays if width == 1 else {name: value[place] for name, value in arrays.items()}
+                    if not one["finite"].all():
+                        image = ids[int(np.argmin(one["finite"]))]
+                        raise ZfjaxError(
+                            f"Step {names[index]} gives activations that are not finite on image {image}: "
+                            "its parameters have diverged; leave this step out with --at."
+                        )
+                    _merge_step(total, index, one, ids)
+            pending = found
+        if after_batch is not None:
+            after_batch(total, int(weights.sum()))
+    return total
+
+
+@functools.partial(jax.jit, static_argnames=("architecture", "layers", "k"))
+def _batch_statistics(parameters, inputs, weights, priorities, *, architecture, layers, k):
+    maps = feature_maps(
+        architecture, parameters, inputs, until=highest(architecture, layers), precision=lax.Precision.HIGHEST
+    )
+    maxima = jnp.concatenate([maps[layer].max(axis=(1, 2)) for layer in layers], axis=1)
+    count, columns = maxima.shape
+    kept = min(k, count)
+    real = weights[:, None]
+    top_value, top_row = lax.top_k(jnp.where(real, maxima, -jnp.inf).T, kept)
+    low_value, low_row = lax.top_k(jnp.where(real & (maxima > 0), -maxima, -jnp.inf).T, kept)
+    bits = lax.bitcast_convert_type(maxima, jnp.int32) >> _EDGE_BITS
+    bins = jnp.where(maxima > 0, jnp.clip(bits - _FIRST + 1, 1, BINS - 1), 0)
+    cells = jnp.arange(columns) * BINS + bins
+    histogram = jnp.zeros(columns * BINS, jnp.int32).at[cells].add(jnp.broadcast_to(real, cells.shape).astype(jnp.int32))
+    slots = cells * SLOTS + (priorities % SLOTS).astype(jnp.int32)[:, None]
+    spread = jnp.broadcast_to(priorities[:, None], slots.shape)
+    chosen = jnp.full(columns * BINS * SLOTS, _EMPTY).at[slots].min(spread)
+    wins = (chosen[slots] == spread) & real
+    value = jnp.zeros(columns * BINS * SLOTS, jnp.float32).at[slots].max(jnp.where(wins, maxima, 0))
+    return {
+        "top_value": top_value.T, "top_row": top_row.T, "low_value": -low_value.T, "low_row": low_row.T,
+        "histogram": histogram.reshape(columns, BINS),
+        "sample_priority": chosen.reshape(columns, BINS, SLOTS), "sample_value": value.reshape(columns, BINS, SLOTS),
+        "finite": jnp.isfinite(maxima).all(axis=1) | ~weights,
+    }  # fmt: skip
+
+
+def highest(architecture: Architecture, layers: Sequence[str]) -> str:
+    """The layer of ``layers`` that lies highest: the forward pass may stop there."""
+    return max(layers, key=architecture.conv_names.index)
+
+
+def bin_of(values: np.ndarray) -> np.ndarray:
+    """The histogram bin of float32 values, as the pass computes it."""
+    values = np.asarray(values, np.float32)
+    bits = values.view(np.int32) >> _EDGE_BITS
+    return np.where(values > 0, np.clip(bits - _FIRST + 1, 1, BINS - 1), 0)
+
+
+def quantile_samples(statistics: Statistics, step: int, quantile: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each map one seeded image of the bin that holds this quantile of its maxima: (float32 [maps], int64 [maps]).
+
+    Value 0 and id -1 where the map is silent there.
+    """
+    histogram = statistics.histogram[step]
+    wanted = np.ceil(quantile * histogram.sum(axis=1)).clip(1)
+    bins = (np.cumsum(histogram, axis=1) >= wanted[:, None]).argmax(axis=1)
+    columns = np.arange(len(bins))
+    priorities = statistics.sample_priority[step][columns, bins]
+    slot = priorities.argmin(axis=1)
+    priority, value = priorities[columns, slot], statistics.sample_value[step][columns, bins, slot]
+    silent = (bins == 0) | (priority == _EMPTY)
+    return np.where(silent, 0, value), np.where(silent, -1, _unmix(priority, seed).astype(np.int64))
+
+
+def _mix(ids: np.ndarray, seed: int) -> np.ndarray:
+    """A seeded one-to-one scrambling of uint32 (the finaliser of MurmurHash3)."""
+    x = ids ^ np.uint32(seed * 0x9E3779B1 % 2**32)
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
+
+
+def _unmix(priorities: np.ndarray, seed: int) -> np.ndarray:
+    """The ids of ``_mix``'s results."""
+    x = priorities ^ (priorities >> np.uint32(16))
+    x = x * np.uint32(pow(0xC2B2AE35, -1, 2**32))
+    x = x ^ (x >> np.uint32(13)) ^ (x >> np.uint32(26))
+    x = x * np.uint32(pow(0x85EBCA6B, -1, 2**32))
+    x = x ^ (x >> np.uint32(16))
+    return x ^ np.uint32(seed * 0x9E3779B1 % 2**32)
+
+
+def statistics_arrays(statistics: Statistics) -> dict[str, Any]:
+    """The arrays by name, to save."""
+    return {name: getattr(statistics, name) for name in Statistics.__dataclass_fields__}
