@@ -111,7 +111,7 @@ class Dataset:
     def describe(self, split: str, image_ids: Sequence[int]) -> list[tuple[int, str]]:
         """(label, file name) of each image, without decoding its pixels. Raises as ``read``."""
         records = (self._record(split, int(image_id)) for image_id in image_ids)
-        return [(int(record["label"]), _file_name(record)) for record in records]
+        return [(int(record["label"]), record["file_name"]) for record in records]
 
     def _source(self, split: str) -> Any:
         """One shared reader a split: a reader keeps a file open for every shard it has met."""

@@ -1,0 +1,424 @@
+"""evolve(): the strongest images of every epoch, projected to pixels, written as an Evolution. project(): one image.
+
+The search reads each image once for all epochs and can be stopped and resumed. Then every drawn unit is located on its
+image, its recorded activation is reproduced, and its receptive field projected. The table is written last.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from PIL import Image
+
+from zfjax import checkpoint, deconvnet, ops, recipe, strongest, units
+from zfjax.architecture import Architecture
+from zfjax.config import Config
+from zfjax.data.images import view
+from zfjax.data.pipeline import Dataset, evaluation_batches
+from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
+from zfjax.files import ZfjaxError, explain_os_error, read_json, write_atomic, write_json
+from zfjax.network import Parameters, feature_maps
+from zfjax.run import Run, load_run, writing
+from zfjax.strongest import Statistics
+from zfjax.train import Progress, load_mean_image, open_data
+
+TOLERANCE = 1e-5
+"""Relative difference allowed between a recorded activation and its reproduction."""
+_SAVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an evolution was asked to show; another request never overwrites a finished one."""
+
+    steps: tuple[int, ...]
+    layers: tuple[str, ...]
+    maps: int | None
+    top: int
+    split: str
+    images: int
+    rule: str
+    seed: int = 0
+
+
+def evolve(
+    workdir: Path | str, *, at: Sequence[str] | None = None, layers: Sequence[str] | None = None,
+    maps: int | None = 16, top: int = 9, data_dir: str | None = None, split: str | None = None,
+    images: int | None = None, rule: str = "deconvnet", name: str | None = None, progress: Progress | None = None,
+) -> Evolution:  # fmt: skip
+    """Searches and projects the run's saved epochs; returns the finished Evolution (at once when it is there).
+
+    ``at``: epochs as ``Run.steps_at`` takes them (None: all saved). ``maps``: maps drawn of each layer (None: all).
+    ``split``: None is the training split (paper, Fig. 4). ``images``: the first so many (None: all). Raises ZfjaxError
+    for what the run, the data or the disk cannot give, and when a recorded activation is not reproduced.
+    """
+    progress = progress or (lambda *arguments, **figures: None)
+    run = load_run(workdir)
+    config = _with_data_dir(run.config, data_dir)
+    dataset = open_data(config, progress)
+    request = _request(run, dataset, at, layers, maps, top, split, images, rule)
+    fingerprint = _checked_fingerprint(run, dataset, request.split)
+    folder = run.evolution_folder(name)
+    asked = {**request.__dict__, "fingerprint": fingerprint}
+    with writing(run.folder):
+        if (folder / "meta.json").exists():
+            _check_asked(folder, read_json(folder / "meta.json").get("asked"), asked)
+            if read_json(folder / "meta.json").get("complete"):
+                return open_evolution(folder)
+        write_json(folder / "meta.json", {"complete": False, "asked": asked})
+        clock = time.monotonic()
+        parameters = [
+            checkpoint.load(run.checkpoints / str(step), config.model.conv_names) for step in request.steps
+        ]
+        prepare = _preparer(config, load_mean_image(run))
+        statistics = _search(run, config, dataset, request, parameters, prepare, folder, asked, progress)
+        searched = time.monotonic() - clock
+        meta = _draw(run, config, dataset, request, parameters, prepare, statistics, folder, progress)
+        meta["seconds"] = {"search": round(searched, 1), "projection": round(time.monotonic() - clock - searched, 1)}
+        meta.update(asked=asked, fingerprint=fingerprint, name=name, command=_command(request, name))
+        write_json(folder / "meta.json", meta)
+        (folder / "search.npz").unlink(missing_ok=True)
+    return open_evolution(folder)
+
+
+def _with_data_dir(config: Config, data_dir: str | None) -> Config:
+    from dataclasses import replace
+
+    return config if data_dir is None else replace(config, data=replace(config.data, dir=data_dir))
+
+
+def _request(run: Run, dataset: Dataset, at, layers, maps, top, split, images, rule) -> Request:
+    architecture = run.config.model
+    ops.rule_named(rule)
+    layers = tuple(layers) if layers else architecture.conv_names
+    for layer in layers:
+        available = architecture.conv(layer).maps
+        if maps is not None and not 1 <= maps <= available:
+            raise ZfjaxError(f"--maps {maps}: {layer} has {available} maps; ask for 1 to {available}, or 'all'.")
+    layers = tuple(layer for layer in architecture.conv_names if layer in layers)
+    if top < 1:
+        raise ZfjaxError(f"--top {top} must be 1 or more.")
+    split = split or run.config.data.train_split
+    count = dataset.count(split)
+    if images is not None and images < 1:
+        raise ZfjaxError(f"--images {images} must be 1 or more.")
+    images = count if images is None else min(images, count)
+    if not images:
+        raise ZfjaxError(f"Split {split!r} of {dataset.name} is empty.")
+    return Request(run.steps_at(at), layers, maps, top, split, images, rule)
+
+
+def _checked_fingerprint(run: Run, dataset: Dataset, split: str) -> dict[str, Any]:
+    if dataset.fingerprint(run.config.data.train_split)["digest"] != run.fingerprint["digest"]:
+        raise ZfjaxError(
+            f"The {run.config.data.train_split} split of {dataset.name} is not the one this run was trained on; "
+            "give its folder with --data.dir."
+        )
+    return dataset.fingerprint(split)
+
+
+def _check_asked(folder: Path, before: dict[str, Any] | None, asked: dict[str, Any]) -> None:
+    now = json.loads(json.dumps(asked))
+    if before != now:
+        differing = ", ".join(key for key in now if (before or {}).get(key) != now[key])
+        raise ZfjaxError(
+            f"{folder} holds an evolution with other settings ({differing}); give this one a name with --name, "
+            "or delete that folder."
+        )
+
+
+def _preparer(config: Config, mean_image: np.ndarray | None) -> Callable[[jax.Array], jax.Array]:
+    prepare = jax.jit(functools.partial(recipe.evaluation_input, config))
+    return lambda views: prepare(views, mean_image)
+
+
+def search_batch(architecture: Architecture) -> int:
+    """Images a batch: 256 at 64 pixels, fewer as images grow, so that the working set stays the same."""
+    height, width = architecture.input_size
+    return max(8, min(256, 2**20 // (height * width)))
+
+
+def _search(
+    run: Run, config: Config, dataset: Dataset, request: Request, parameters: list[Parameters],
+    prepare: Callable, folder: Path, asked: dict[str, Any], progress: Progress,
+) -> Statistics:  # fmt: skip
+    """The pass over the images, going on from search.npz where a stopped pass left one."""
+    path = folder / "search.npz"
+    key = json.dumps(asked, sort_keys=True)
+    state, seen = _stopped_pass(path, key)
+    last_saved = time.monotonic()
+
+    def after_batch(statistics: Statistics, count: int) -> None:
+        nonlocal seen, last_saved
+        seen += count
+        progress("searching", seen, request.images)
+        if time.monotonic() - last_saved > _SAVE_SECONDS:
+            _save_pass(path, key, statistics, seen)
+            last_saved = time.monotonic()
+
+    batches = evaluation_batches(
+        dataset, request.split, batch_size=search_batch(config.model), start=seen, limit=request.images - seen,
+        view_size=(config.data.view, config.data.view), threads=config.data.threads,
+    )  # fmt: skip
+    statistics = strongest.search(
+        config.model, parameters, batches, layers=request.layers, k=request.top, prepare=prepare, seed=request.seed,
+        state=state, step_names=[str(step) for step in request.steps], after_batch=after_batch,
+    )  # fmt: skip
+    _save_pass(path, key, statistics, seen)
+    return statistics
+
+
+def _stopped_pass(path: Path, key: str) -> tuple[Statistics | None, int]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["key"]) != key:
+                return None, 0
+            return Statistics(**{name: stored[name] for name in Statistics.__dataclass_fields__}), int(stored["seen"])
+    except (OSError, ValueError, EOFError, KeyError):  # absent or damaged: the pass begins anew
+        return None, 0
+
+
+def _save_pass(path: Path, key: str, statistics: Statistics, seen: int) -> None:
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as handle:
+            np.savez(handle, key=np.str_(key), seen=seen, **strongest.statistics_arrays(statistics))
+
+    write_atomic(path, write)
+
+
+def _draw(
+    run: Run, config: Config, dataset: Dataset, request: Request, parameters: list[Parameters],
+    prepare: Callable, statistics: Statistics, folder: Path, progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """Projects the drawn units, writes tiles, filters, the example and the table; returns what meta.json says."""
+    architecture = config.model
+    drawn = units.draw_maps(architecture, request.layers, request.maps, request.seed)
+    places = units.layer_columns(architecture, request.layers)
+    view_of = _cached_views(dataset, request.split, config)
+    located: dict[tuple[int, str, str, int, int], tuple[float, int, int]] = {}
+    checked, worst, total, done = 0, 0.0, len(request.steps) * len(request.layers), 0
+    for index, step in enumerate(request.steps):
+        for layer in request.layers:
+            columns = places[layer]
+            chosen = units.units_to_draw(
+                statistics.top_value[..., columns], statistics.top_id[..., columns], drawn[layer], index
+            )
+            tiles = []
+            for found, tile, value, y, x in _project_units(
+                architecture, parameters[index], layer, chosen, view_of, prepare, ops.rule_named(request.rule), config
+            ):
+                if found.recorded is not None:
+                    error = abs(value - found.recorded) / abs(found.recorded)
+                    checked, worst = checked + 1, max(worst, error)
+                    if not error <= TOLERANCE:
+                        raise ZfjaxError(
+                            f"Map {found.map} of {layer} at step {step}: the search recorded {found.recorded:.8g} on "
+                            f"image {found.image_id}, projection gives {value:.8g}; the data or the checkpoint changed "
+                            f"since. Delete {folder.name} and evolve again."
+                        )
+                if value > 0:
+                    located[index, layer, found.selection, found.map, found.rank] = value, y, x
+                    tiles.append(tile)
+            write_tiles(folder / "tiles" / layer / f"{step}.npz", tiles)
+            done += 1
+            progress("projecting", done, total)
+    _write_filters(folder, request, parameters, architecture)
+    example = np.asarray(recipe.central_crop(view_of(0), architecture.input_size))
+    write_atomic(folder / "example.jpg", lambda path: Image.fromarray(example).save(path, "JPEG", quality=95))
+    labels = _write_table(run, dataset, request, statistics, places, located, folder)
+    return {
+        "complete": True, "format_version": 1, "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "steps": list(request.steps), "epochs": [run.epoch(step) for step in request.steps],
+        "layers": list(request.layers), "maps": drawn,
+        "map_count": {layer: architecture.conv(layer).maps for layer in request.layers}, "top": request.top,
+        "split": request.split, "images": request.images, "rule": request.rule, "precision": "highest",
+        "seed": request.seed, "input_size": list(architecture.input_size),
+        "windows": {layer: architecture.window(layer).__dict__ for layer in request.layers},
+        "shapes": {layer: list(architecture.fact(layer).shape) for layer in request.layers},
+        "tile_size": {layer: list(architecture.tile_size(layer)) for layer in request.layers},
+        "method": {layer: deconvnet.cheaper_method(architecture, layer) for layer in request.layers},
+        "dead_share": {layer: [units.dead_share(one[:, places[layer]]) for one in statistics.top_value]
+                       for layer in request.layers},
+        "purity": {layer: [units.purity(values[:, places[layer]], labels[ids[:, places[layer]]])
+                           for values, ids in zip(statistics.top_value, statistics.top_id, strict=True)]
+                   for layer in request.layers},
+        "checked": {"units": checked, "drawn": len(located), "worst": worst},
+    }  # fmt: skip
+
+
+def _cached_views(dataset: Dataset, split: str, config: Config) -> Callable[[int], np.ndarray]:
+    """Views by image id, the latest few hundred kept: a winner often wins for several epochs."""
+    size = (config.data.view, config.data.view)
+    kept = max(64, 2**26 // (config.data.view**2 * 3))
+    return functools.lru_cache(kept)(lambda image_id: dataset.read(split, [image_id], size, with_parts=False)[0].image)
+
+
+def _project_units(
+    architecture: Architecture, parameters: Parameters, layer: str, chosen: list[units.Unit],
+    view_of: Callable[[int], np.ndarray], prepare: Callable, rule: ops.Rule, config: Config, batch_size: int = 32,
+) -> Iterator[tuple[units.Unit, Tile, float, int, int]]:  # fmt: skip
+    """(unit, tile, activation, y, x) of each unit: located on its whole image, then projected and reproduced."""
+    for start in range(0, len(chosen), batch_size):
+        some = chosen[start : start + batch_size]
+        padded = some + [some[-1]] * (batch_size - len(some))
+        views = np.stack([view_of(unit.image_id) for unit in padded])
+        inputs = prepare(jnp.asarray(views))
+        maps = np.array([unit.map for unit in padded], np.int32)
+        values, ys, xs = (
+            np.asarray(part) for part in locate(parameters, inputs, maps, architecture=architecture, layer=layer)
+        )
+        projected = deconvnet.project(
+            architecture, parameters, inputs, layer, maps, ys, xs, rule=rule, batch_size=batch_size
+        )
+        crops = np.asarray(recipe.central_crop(views, architecture.input_size))
+        patches = deconvnet.patches(architecture, crops, layer, ys, xs)
+        for row, unit in enumerate(some):
+            value = float(projected.activations[row])
+            if abs(value - values[row]) > TOLERANCE * max(abs(values[row]), 1e-6):
+                raise ZfjaxError(
+                    f"Map {unit.map} of {layer} gives {values[row]:.8g} on the whole image {unit.image_id} but "
+                    f"{value:.8g} on its receptive field; please report this."
+                )
+            tile = Tile(unit.selection, unit.map, unit.rank, projected.tiles[row], patches[row])
+            yield unit, tile, value, int(ys[row]), int(xs[row])
+
+
+@functools.partial(jax.jit, static_argnames=("architecture", "layer"))
+def locate(parameters, inputs, maps, *, architecture: Architecture, layer: str):
+    """(activation, y, x) where map maps[i] is strongest on inputs[i]; the first place in reading order wins a tie."""
+    found = feature_maps(architecture, parameters, inputs, until=layer, precision=lax.Precision.HIGHEST)[layer]
+    own = jnp.take_along_axis(found, maps[:, None, None, None], axis=3)[..., 0]
+    flat = own.reshape(len(own), -1)
+    place = flat.argmax(axis=1)
+    return flat.max(axis=1), place // own.shape[2], place % own.shape[2]
+
+
+def _write_filters(folder: Path, request: Request, parameters: list[Parameters], architecture: Architecture) -> None:
+    first = architecture.conv_names[0]
+    kernels = np.stack([np.asarray(one[first]["kernel"], np.float32) for one in parameters])
+
+    def write(path: Path) -> None:
+        with open(path, "wb") as handle:
+            np.savez(handle, step=np.array(request.steps, np.int32), kernel=kernels)
+
+    write_atomic(folder / "filters.npz", write)
+
+
+def _write_table(
+    run: Run, dataset: Dataset, request: Request, statistics: Statistics, places: dict[str, slice],
+    located: dict[tuple[int, str, str, int, int], tuple[float, int, int]], folder: Path,
+) -> np.ndarray:  # fmt: skip
+    """Writes units.parquet; returns labels by image id (int64, -1 where no row needs one)."""
+    architecture = run.config.model
+    columns = units.Columns({name: [] for name in UNITS_SCHEMA.names})
+    rows: list[tuple] = []
+    for index in range(len(request.steps)):
+        quantiles = [
+            (f"quantile:{q:g}", *strongest.quantile_samples(statistics, index, q, request.seed)) for q in units.QUANTILES
+        ]
+        for layer in request.layers:
+            part = places[layer]
+            chosen = [
+                ("top", statistics.top_value[index][:, part], statistics.top_id[index][:, part]),
+                ("low", statistics.low_value[index][:, part], statistics.low_id[index][:, part]),
+                *((name, values[None, part], ids[None, part]) for name, values, ids in quantiles),
+            ]
+            for selection, values, ids in chosen:
+                rows += [(index, layer, selection, *row) for row in units.selection_rows(selection, values, ids)]
+            last_top = statistics.top_id[-1][0, part]
+            rows += [
+                (index, layer, "fixed", map_, 0, value, int(last_top[map_]))
+                for (at, of, selection, map_, _), (value, _, _) in located.items()
+                if at == index and of == layer and selection == "fixed"
+            ]
+    needed = sorted({row[6] for row in rows})
+    described = dict(zip(needed, dataset.describe(request.split, needed), strict=True))
+    for index, layer, selection, map_, rank, activation, image_id in rows:
+        part = places[layer]
+        y, x = located.get((index, layer, selection, map_, rank), (None, None, None))[1:]
+        box = (None,) * 4 if y is None else architecture.window(layer).box(y, x)
+        strongest_row = selection == "top" and rank == 0
+        tops = statistics.top_value[..., part], statistics.top_id[..., part]
+        label, file_name = described[image_id]
+        columns.add(
+            step=request.steps[index], epoch=run.epoch(request.steps[index]), layer=layer, map=map_, rank=rank,
+            activation=activation, image_id=image_id, file_name=file_name, label=label,
+            label_name=run.class_names[label], split=request.split, y=y, x=x,
+            box_y0=box[0], box_x0=box[1], box_y1=box[2], box_x1=box[3], selection=selection, rule=request.rule,
+            jumped=units.jumped(*tops, index, map_) if strongest_row else None,
+            margin=units.margin(tops[0][index, :, map_]) if strongest_row else None,
+        )  # fmt: skip
+    write_units(folder, columns.values)
+    labels = np.full(max(needed, default=-1) + 2, -1, np.int64)
+    for image_id, (label, _) in described.items():
+        labels[image_id] = label
+    return labels
+
+
+def _command(request: Request, name: str | None) -> str:
+    """The command that asks for this again, with RUN for the folder."""
+    at = " ".join(f"step:{step}" for step in request.steps)
+    maps = "all" if request.maps is None else request.maps
+    named = f" --name {name}" if name else ""
+    return (
+        f"zfjax evolve --workdir RUN --at {at} --layers {' '.join(request.layers)} --maps {maps} --top {request.top} "
+        f"--split {request.split} --images {request.images} --rule {request.rule}{named}"
+    )
+
+
+@dataclass(frozen=True)
+class UnitProjection:
+    """One map's strongest place on one image at one epoch."""
+
+    step: int
+    epoch: float
+    activation: float
+    y: int
+    x: int
+    box: tuple[int, int, int, int]
+    """(y0, x0, y1, x1) in pixels of the network's input, half open, not clipped."""
+    tile: Tile
+
+
+def project(
+    workdir: Path | str, image: Path | str, layer: str, map: int, *, at: Sequence[str] | None = None,
+    rule: str = "deconvnet",
+) -> list[UnitProjection]:  # fmt: skip
+    """Projects map ``map`` of ``layer`` on the image file, from its strongest place, at each saved epoch of ``at``.
+
+    An activation of 0 gives an all-zero projection. Raises ZfjaxError for an image that cannot be read.
+    """
+    run = load_run(workdir)
+    config, architecture = run.config, run.config.model
+    available = architecture.conv(layer).maps
+    if not 0 <= map < available:
+        raise ZfjaxError(f"--map {map}: {layer} has maps 0 to {available - 1}.")
+    try:
+        pixels = view(Path(image).read_bytes(), (config.data.view, config.data.view))
+    except OSError as error:
+        raise explain_os_error(error, "read the image") from error
+    except ValueError as error:
+        raise ZfjaxError(f"{image} is not an image that zfjax can read: {error}.") from None
+    prepare = _preparer(config, load_mean_image(run))
+    unit = units.Unit("top", map, 0, 0, None)
+    results = []
+    for step in run.steps_at(at):
+        parameters = checkpoint.load(run.checkpoints / str(step), architecture.conv_names)
+        found = _project_units(
+            architecture, parameters, layer, [unit], lambda _: pixels, prepare, ops.rule_named(rule), config, batch_size=1
+        )
+        for _, tile, value, y, x in found:
+            box = architecture.window(layer).box(y, x)
+            results.append(UnitProjection(step, run.epoch(step), value, y, x, box, tile))
+    return results
