@@ -108,10 +108,12 @@ def projection(patch: np.ndarray, layer: str, map_: int, clarity: float, activat
 
 def make_run(folder: Path, shape: Shape = Shape()) -> Run:  # noqa: B008 (frozen)
     """Writes a finished run with a finished evolution below ``folder``."""
-    config = replace(configs.preset(shape.preset), epochs=shape.epochs)
     names = HOSTILE if shape.hostile else CLASSES
+    config = replace(configs.preset(shape.preset), epochs=shape.epochs)
+    if shape.hostile:
+        config = replace(config, data=replace(config.data, name=names[0]))
     per_epoch = 100
-    fingerprint = {"name": names[0] if shape.hostile else config.data.name, "version": "1.0.0", "split": "train",
+    fingerprint = {"name": config.data.name, "version": "1.0.0", "split": "train",
                    "count": shape.images, "digest": "9f2c" * 16}  # fmt: skip
     run = Run(folder, config, per_epoch, names, fingerprint, "2025-11-21T02:00:00+00:00",
               {"zfjax": "0.1.0", "jax": "0.10.2", "numpy": "2.4.6"}, "0123456789ab")  # fmt: skip

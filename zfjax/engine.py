@@ -10,7 +10,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from PIL import Image
 from zfjax import checkpoint, deconvnet, ops, recipe, strongest, units
 from zfjax.architecture import Architecture
 from zfjax.config import Config
-from zfjax.data.images import view
+from zfjax.data.images import ImageError, view
 from zfjax.data.pipeline import Dataset, evaluation_batches
 from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
 from zfjax.files import ZfjaxError, explain_os_error, read_json, write_atomic, write_json
@@ -93,8 +93,6 @@ def evolve(
 
 
 def _with_data_dir(config: Config, data_dir: str | None) -> Config:
-    from dataclasses import replace
-
     return config if data_dir is None else replace(config, data=replace(config.data, dir=data_dir))
 
 
@@ -408,7 +406,7 @@ def project(
         pixels = view(Path(image).read_bytes(), (config.data.view, config.data.view))
     except OSError as error:
         raise explain_os_error(error, "read the image") from error
-    except ValueError as error:
+    except ImageError as error:
         raise ZfjaxError(f"{image} is not an image that zfjax can read: {error}.") from None
     prepare = _preparer(config, load_mean_image(run))
     unit = units.Unit("top", map, 0, 0, None)

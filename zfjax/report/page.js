@@ -268,7 +268,7 @@ function fillPanel() {
     ["activation", (frame) => number(frame.activation)],
     ["lead over the next", (frame) => (frame.margin === null ? "–" : percent(frame.margin))],
     ["image", (frame) => `${frame.image}, ${labelOf(frame)}`],
-    ["file", fileOf],
+    ["file", (frame) => fileOf(frame).replaceAll("/", "/\u200b")],
     ["unit (y, x)", (frame) => frame.place.join(", ")],
     ["sees rows", (frame) => `${frame.box[0]} to ${frame.box[2] - 1}`],
     ["sees columns", (frame) => `${frame.box[1]} to ${frame.box[3] - 1}`],

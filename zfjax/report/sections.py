@@ -59,7 +59,7 @@ def filter_values(evolution: Evolution, steps: tuple[int, ...], number: int) -> 
     grids = [filter_grid(kernels[steps[index]]) for index in known]
     sheet = make_sheet(np.stack([grid for grid, _ in grids]), None)
     height, width = sheet.tile
-    times, strip = max(1, 176 // width), max(1, 90 // width)
+    times, strip = max(1, 176 // width), max(1, 110 // width)
     rules = sheet_rule(number, sheet) + (
         f".LF{{--w:{width * times}px;--h:{height * times}px;--sw:{width * strip}px;--sh:{height * strip}px;"
         f"--pw:{width}px;--ph:{height}px}}.LF .tile{{image-rendering:pixelated}}"

@@ -107,5 +107,5 @@ def searched(evolution: Evolution) -> str:
 
 
 def dataset(run: Run) -> str:
-    """The data set's name."""
-    return plain(run.fingerprint.get("name") or run.config.data.name)
+    """The data set's name as it was asked for; the fingerprint names the exact one."""
+    return plain(run.config.data.name)

@@ -1,0 +1,58 @@
+"""``zfjax info``: the layer table, what a run will cost, and what a run has cost. Nothing is run. No JAX."""
+
+from __future__ import annotations
+
+import math
+
+from zfjax.config import Config
+from zfjax.run import Run
+
+DECODES_PER_CORE = 280
+"""Full-size ImageNet JPEGs decoded to 224-pixel crops in a core-second with Pillow (measured; see the README)."""
+
+
+def describe_config(config: Config, images_per_second: float | None = None) -> list[str]:
+    """The layer table, totals, and with a rate the cores needed for decoding full-size JPEGs."""
+    model = config.model
+    lines = [
+        f"{model.name}, input {model.input_size[0]}x{model.input_size[1]}, recipe {config.recipe}, "
+        f"{config.epochs} epochs, batch {config.batch_size}",
+        "",
+        f"{'layer':<8}{'size':>14}{'sees':>7}{'every':>7}{'parameters':>14}{'MMAC':>9}",
+    ]
+    for fact in model.facts():
+        height, width, maps = fact.shape
+        lines.append(
+            f"{fact.layer.name:<8}{f'{height}x{width}x{maps}':>14}{fact.window.size:>7}{fact.window.jump:>7}"
+            f"{fact.parameters:>14,}{fact.multiply_adds / 1e6:>9.1f}"
+        )
+    macs = sum(fact.multiply_adds for fact in model.facts())
+    activations = sum(math.prod(fact.shape) for fact in model.facts()) * 4
+    state = model.parameter_count * 4 * 3
+    lines += [
+        f"{'total':<29}{'':>7}{model.parameter_count:>14,}{macs / 1e6:>9.1f}",
+        "",
+        f"one training image: about {6 * macs / 1e9:.2f} GFLOP; activations of a batch: "
+        f"{activations * config.batch_size / 2**20:,.0f} MiB; parameters, momentum and gradient: {state / 2**20:,.0f} MiB",
+        "sees: receptive field in pixels of the input; every: pixels between neighbouring units",
+    ]
+    if images_per_second:
+        cores = math.ceil(images_per_second / DECODES_PER_CORE)
+        lines.append(f"{images_per_second:g} images a second: about {cores} cores to decode full-size JPEGs")
+    return lines
+
+
+def describe_run(run: Run) -> list[str]:
+    """Epochs saved, accuracy by epoch and the time of training, from the run's own files."""
+    validation = [line for line in run.metrics if line["split"] == run.config.data.validation_split]
+    rates = [line["images_per_second"] for line in run.metrics if line["split"] == run.config.data.train_split or line["split"] == "train"]
+    lines = ["", f"{run.fingerprint['name']}: {run.fingerprint['count']:,} training images, {len(run.class_names)} classes"]
+    lines.append(f"saved epochs: {', '.join(f'{run.epoch(step):g}' for step in run.steps) or 'none'}")
+    if validation:
+        lines += [f"{'epoch':>8}{'loss':>9}{'top-1':>9}{'top-5':>9}"]
+        lines += [f"{line['epoch']:>8g}{line['loss']:>9.3f}{line['top1']:>9.1%}{line['top5']:>9.1%}" for line in validation]
+    if rates:
+        rate = sorted(rates)[len(rates) // 2]
+        remaining = (run.last_step - max(run.steps, default=0)) * run.config.batch_size / rate
+        lines.append(f"{rate:,.0f} images a second (median); {remaining / 60:.0f} minutes to go")
+    return lines

@@ -1,0 +1,56 @@
+"""Progress on a terminal as bars, elsewhere as plain lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+_LINE_SECONDS = 10.0
+_SHOWN = {
+    "loss": "loss {:.3f}", "top1": "top-1 {:.1%}", "validation_top1": "validation {:.1%}",
+    "images_per_second": "{:.0f} img/s", "data_wait": "wait {:.0%}",
+}  # fmt: skip
+
+
+class Reporter:
+    """Call it as ``reporter(stage, done, total, **figures)``; use it in a ``with`` block, so that bars end cleanly."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, markup=False, highlight=False)
+        self._terminal = self._console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description:<12}", markup=False), BarColumn(bar_width=28), MofNCompleteColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[figures]}", markup=False), console=self._console,
+        )  # fmt: skip
+        self._tasks: dict[str, TaskID] = {}
+        self._figures: dict[str, dict[str, float]] = {}
+        self._spoken: dict[str, float] = {}
+
+    def __enter__(self) -> Reporter:
+        if self._terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._terminal:
+            self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
+        """Moves the bar of ``stage``; off a terminal prints a line now and then, and at the end of the stage."""
+        held = self._figures.setdefault(stage, {})
+        held.update({name: value for name, value in figures.items() if name in _SHOWN})
+        words = "  ".join(_SHOWN[name].format(held[name]) for name in _SHOWN if name in held)
+        if self._terminal:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bars.add_task(stage, total=total, figures="")
+            self._bars.update(self._tasks[stage], completed=done, total=total, figures=words)
+            return
+        now = time.monotonic()
+        told = "validation_top1" in figures or done == total and stage != "validating"
+        if told or now - self._spoken.setdefault(stage, now) > _LINE_SECONDS:
+            self._spoken[stage] = now
+            print(f"{stage} {done}/{total}  {words}".rstrip(), file=sys.stderr, flush=True)
