@@ -1,0 +1,246 @@
+"""evolve, project and report on a trained run: the table against brute force, resume, refusals, hostile names."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.small import CLASSES, make_config, make_data
+from zfjax import checkpoint, engine, recipe, units
+from zfjax.data.pipeline import open_dataset
+from zfjax.engine import evolve, project
+from zfjax.files import ZfjaxError
+from zfjax.network import feature_maps
+from zfjax.report.page import write_report
+from zfjax.run import load_run
+from zfjax.summary import update_summary
+from zfjax.train import train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engine")
+    data_dir = make_data(folder)
+    train(make_config(data_dir), folder / "run", devices=1)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def evolution(trained):
+    return evolve(trained, maps=3, top=4)
+
+
+def maxima(run, step, layer):
+    """Image maxima [images, maps] of the training split, one image at a time."""
+    dataset = open_dataset("small", run.config.data.dir)
+    parameters = checkpoint.load(run.checkpoints / str(step))
+    rows = []
+    for image_id in range(dataset.count("train")):
+        views = dataset.read("train", [image_id], (18, 18))[0].image[None]
+        inputs = recipe.evaluation_input(run.config, views, None)
+        rows.append(np.asarray(feature_maps(run.config.model, parameters, inputs)[layer]).max(axis=(0, 1, 2)))
+    return np.stack(rows)
+
+
+def test_table_equals_brute_force(trained, evolution):
+    run = load_run(trained)
+    for step in (0, 12):
+        expected = maxima(run, step, "conv2")
+        for map_ in range(8):
+            found = evolution.rows(step=step, layer="conv2", map=map_, selection="top")
+            order = np.lexsort((np.arange(len(expected)), -expected[:, map_]))[:4]
+            live = [int(image) for image in order if expected[image, map_] > 0]
+            assert [row["image_id"] for row in found] == live
+            np.testing.assert_allclose([row["activation"] for row in found], expected[live, map_], rtol=1e-5)
+            low = evolution.rows(step=step, layer="conv2", map=map_, selection="low")
+            weakest = sorted(value for value in expected[:, map_] if value > 0)[:4]
+            np.testing.assert_allclose([row["activation"] for row in low], weakest, rtol=1e-5)
+
+
+def test_drawn_units_have_tiles_places_and_boxes(trained, evolution):
+    run = load_run(trained)
+    for layer in evolution.layers:
+        for step in evolution.steps:
+            tiles = evolution.tiles(layer, step)
+            placed = {
+                (row["selection"], row["map"], row["rank"]): row
+                for row in evolution.rows(step=step, layer=layer) if row["y"] is not None
+            }  # fmt: skip
+            assert tiles.keys() == placed.keys()
+            assert {map_ for _, map_, _ in tiles} <= set(evolution.maps(layer))
+            for key, row in placed.items():
+                box = run.config.model.window(layer).box(row["y"], row["x"])
+                assert (row["box_y0"], row["box_x0"], row["box_y1"], row["box_x1"]) == box
+                assert np.abs(tiles[key].projection).max() > 0
+                assert tiles[key].patch.shape == tiles[key].projection.shape
+
+
+def test_fixed_rows_hold_the_last_winner_and_jumps_compare_with_the_step_before(evolution):
+    last = evolution.steps[-1]
+    for layer in evolution.layers:
+        winners = {
+            (row["step"], row["map"]): row for row in evolution.rows(layer=layer, selection="top", rank=0)
+        }
+        for row in evolution.rows(layer=layer, selection="fixed"):
+            assert row["image_id"] == winners[last, row["map"]]["image_id"]
+            best = winners.get((row["step"], row["map"]))
+            assert best is not None and row["activation"] <= best["activation"] * (1 + 1e-5)
+        for (step, map_), row in winners.items():
+            before = winners.get((step - 4, map_))
+            assert row["jumped"] == (None if before is None else before["image_id"] != row["image_id"])
+
+
+def test_every_recorded_activation_was_reproduced(evolution):
+    top = sum(row["y"] is not None for row in evolution.rows(selection="top"))
+    assert evolution.meta["checked"]["units"] == top > 0
+    assert evolution.meta["checked"]["worst"] <= 1e-5
+
+
+def test_settled_ends_at_one_and_identical_checkpoints_never_jump(evolution):
+    for layer in evolution.layers:
+        assert evolution.settled(layer)[evolution.steps[-1]] == 1.0
+    values = np.ones((2, 1, 3), np.float32)
+    ids = np.arange(3).reshape(1, 1, 3).repeat(2, 0)
+    assert [units.jumped(values, ids, 1, map_) for map_ in range(3)] == [False] * 3
+
+
+def test_a_stopped_search_goes_on_to_the_same_table(trained, evolution, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    monkeypatch.setattr(engine, "search_batch", lambda architecture: 8)
+    monkeypatch.setattr(engine, "_SAVE_SECONDS", -1.0)
+    seen = []
+
+    def stop_after_two(stage, done, total, **figures):
+        if stage == "searching":
+            seen.append(done)
+            if len(seen) == 2:
+                raise Stop
+
+    with pytest.raises(Stop):
+        evolve(trained, maps=3, top=4, name="stopped", progress=stop_after_two)
+    with pytest.raises(ZfjaxError, match="not finished"):
+        load_run(trained).evolution("stopped")
+    resumed = []
+    again = evolve(
+        trained, maps=3, top=4, name="stopped",
+        progress=lambda stage, done, total, **_: resumed.append(done) if stage == "searching" else None,
+    )  # fmt: skip
+    assert resumed[0] > 8
+    assert again.units.equals(evolution.units)
+
+
+def test_all_other_settings_are_refused_and_the_same_return_at_once(trained, evolution):
+    with pytest.raises(ZfjaxError, match="other settings"):
+        evolve(trained, maps=2, top=4)
+    calls = []
+    assert evolve(trained, maps=3, top=4, progress=lambda *a, **k: calls.append(a)).units.equals(evolution.units)
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"maps": 7}, "conv1 has 6 maps"), ({"layers": ["conv7"]}, "no convolution 'conv7'"), ({"top": 0}, "--top"),
+        ({"at": ["9"]}, "saved epochs are 0, 1, 2, 3"), ({"at": ["soon"]}, "not an epoch"), ({"split": "odd"}, "odd"),
+        ({"rule": "magic"}, "no rule 'magic'"), ({"name": "../up"}, "--name"), ({"images": 0}, "--images"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_evolved_is_said(trained, options, words):
+    with pytest.raises(ZfjaxError) as error:
+        evolve(trained, **{"maps": 3, "name": "refused", **options})
+    assert words in str(error.value)
+
+
+def test_another_data_set_is_refused(tmp_path, trained):
+    other = make_data(tmp_path, per_class=9)
+    with pytest.raises(ZfjaxError, match="not the one this run was trained on"):
+        evolve(trained, maps=3, data_dir=str(other), name="other")
+
+
+def test_damaged_checkpoint_is_named(tmp_path, trained):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    for path in (folder / "checkpoints" / "8").rglob("*"):
+        if path.is_file() and "/d/" in str(path):
+            path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ZfjaxError, match="checkpoints/8"):
+        evolve(folder, maps=3, name="damaged")
+
+
+def test_report_of_a_real_run_is_harmless_and_self_contained(trained, evolution):
+    run = load_run(trained)
+    summary = update_summary(run, evolution)
+    assert set(summary["purity"]) == {"conv1", "conv2"} and 0 <= summary["dead_share"] <= 1
+    page = write_report(run).read_text()
+    assert "<script>alert(1)" not in page
+    assert CLASSES[0] in {row["label_name"] for row in evolution.rows(selection="top")}
+    assert str(trained) not in page and run.config.data.dir not in page
+    assert "https://" not in page and "http://" not in page.replace("http://www.w3.org/", "")
+
+
+def test_project_finds_the_strongest_place_of_any_image(tmp_path, trained):
+    picture = tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)).save(picture)
+    found = project(trained, picture, "conv2", 3, at=["0", "last"])
+    assert [one.epoch for one in found] == [0, 3]
+    assert found[0].tile.projection.shape == (*load_run(trained).config.model.tile_size("conv2"), 3)
+    with pytest.raises(ZfjaxError, match="maps 0 to 7"):
+        project(trained, picture, "conv2", 8)
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    with pytest.raises(ZfjaxError, match="not an image"):
+        project(trained, tmp_path / "no.png", "conv2", 0)
+
+
+def test_non_finite_parameters_are_named(trained):
+    run = load_run(trained)
+    assert dataclasses.is_dataclass(run)
+    with pytest.raises(ZfjaxError, match="no checkpoint was saved"):
+        run.steps_at(["step:3"])
+
+
+def command(*arguments, **options):
+    return subprocess.run([sys.executable, "-m", "zfjax", *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--preset", "nope", "--workdir", "x"], "no preset 'nope'"),
+        (["train", "--preset", "demo", "--workdir", "x", "--model.conv9.kernel", "3"], "did you mean"),
+        (["train", "--preset", "demo", "--workdir", "x", "--epochs", "many"], "expected int"),
+        (["train", "--preset", "demo", "--workdir", "x", "--model.conv1.kernel", "300"], "does not fit"),
+        (["train", "--preset", "demo", "--workdir", "gs://bucket/x"], "not a folder"),
+        (["train", "--workdir", "x"], "--preset"),
+        (["report", "--workdir", "x"], "is not a run"),
+        (["info"], "--preset NAME or --workdir RUN"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(tmp_path, arguments, words):
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode not in (0, None)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_read_only_or_full_place_loses_nothing(trained, evolution, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    before = (folder / "evolution" / "meta.json").read_bytes()
+    blocked = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    code = f"{blocked}\nimport signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nfrom zfjax.cli import main\nimport sys\nsys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "report", "--workdir", str(folder)], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and "size limit" in done.stderr
+    assert (folder / "evolution" / "meta.json").read_bytes() == before
+    assert not list((folder / "report").glob(".*.tmp")) if (folder / "report").exists() else True

@@ -1,0 +1,203 @@
+"""Whole runs: train, kill, resume; damage, bad input, both recipes."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from tests.small import make_config, make_data
+from zfjax import checkpoint, config as configs
+from zfjax.files import ZfjaxError
+from zfjax.network import kernel_shapes
+from zfjax.run import load_run, writing
+from zfjax.train import Interrupted, train
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, data_dir):
+    folder = tmp_path_factory.mktemp("unbroken")
+    train(make_config(data_dir), folder, devices=1)
+    return folder
+
+
+def parameters(folder, step):
+    return checkpoint.leaf_paths(checkpoint.load(folder / "checkpoints" / str(step)))
+
+
+def assert_same_run(one, other):
+    """Equal parameters at every epoch, bit for bit, and equal metrics but for speeds."""
+    runs = load_run(one), load_run(other)
+    assert runs[0].steps == runs[1].steps
+    for step in runs[0].steps:
+        first, second = parameters(one, step), parameters(other, step)
+        assert first.keys() == second.keys()
+        assert all(np.array_equal(first[name], second[name]) for name in first)
+    speeds = ("images_per_second", "data_wait")
+    lines = [[{k: v for k, v in line.items() if k not in speeds} for line in run.metrics] for run in runs]
+    assert lines[0] == lines[1]
+
+
+def test_every_epoch_is_saved_and_logged(unbroken):
+    run = load_run(unbroken)
+    assert run.steps_per_epoch == 4
+    assert run.steps == (0, 4, 8, 12)
+    validation = [line for line in run.metrics if line["split"] == "validation"]
+    assert [line["epoch"] for line in validation] == [0, 1, 2, 3]
+    assert all(0 <= line["top1"] <= line["top5"] <= 1 for line in run.metrics)
+    assert {line["step"] for line in run.metrics if line["split"] == "train"} == set(range(1, 13))
+
+
+def test_initial_checkpoint_is_the_initial_network_and_training_moves_it(unbroken):
+    first, last = parameters(unbroken, 0), parameters(unbroken, 12)
+    for name, shape in kernel_shapes(load_run(unbroken).config.model).items():
+        kernel = first[f"{name}/kernel"]
+        assert kernel.shape == shape
+        inputs = np.prod(shape[:-1])
+        assert kernel.std() == pytest.approx(np.sqrt((1 if name == "fc4" else 2) / inputs), rel=0.25)
+        assert not np.array_equal(kernel, last[f"{name}/kernel"])
+
+
+def test_interrupted_at_any_step_resumes_to_the_same_run(tmp_path, data_dir, unbroken):
+    folder = tmp_path / "run"
+    stops = iter((2, 7))
+
+    def interrupt_at(step):
+        def progress(stage, done, total, **figures):
+            if stage == "training" and done == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        return progress
+
+    for step in stops:
+        with pytest.raises(Interrupted, match="goes on"):
+            train(make_config(data_dir), folder, progress=interrupt_at(step), devices=1)
+    train(make_config(data_dir), folder, devices=1)
+    assert_same_run(unbroken, folder)
+
+
+def test_killed_in_mid_training_resumes_to_the_same_run(tmp_path, data_dir, unbroken):
+    folder = tmp_path / "run"
+    record = tmp_path / "config.json"
+    record.write_text(json.dumps(configs.to_json(make_config(data_dir))))
+    command = [sys.executable, "-m", "zfjax", "train", "--config", str(record), "--workdir", str(folder), "--devices", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    metrics = folder / "metrics.jsonl"
+    while time.monotonic() < deadline and process.poll() is None:
+        if metrics.exists() and len(metrics.read_text().splitlines()) > 7:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    train(make_config(data_dir), folder, devices=1)
+    assert_same_run(unbroken, folder)
+
+
+def test_a_finished_run_is_left_as_it_is(unbroken, data_dir):
+    before = (unbroken / "metrics.jsonl").read_bytes()
+    train(make_config(data_dir), unbroken, devices=1)
+    assert (unbroken / "metrics.jsonl").read_bytes() == before
+
+
+def test_eight_devices_follow_the_same_loss_curve(tmp_path, data_dir, unbroken):
+    if len(jax.devices()) < 8:
+        pytest.skip("needs the 8 fake devices of conftest.py")
+    train(make_config(data_dir), tmp_path, devices=8)
+    losses = [[line["loss"] for line in load_run(folder).metrics] for folder in (unbroken, tmp_path)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_damaged_newest_state_is_set_aside_and_the_run_stays_exact(tmp_path, data_dir, unbroken, capfd):
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken, folder)
+    for step in (12,):
+        shutil.rmtree(folder / "checkpoints" / str(step))
+    victim = max((path for path in (folder / "resume" / "12").rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+    train(make_config(data_dir), folder, devices=1)
+    assert "set aside" in capfd.readouterr().err
+    assert (folder / "resume" / "12.set-aside-0").exists()
+    assert_same_run(unbroken, folder)
+
+
+def test_every_flipped_bit_in_the_data_of_a_checkpoint_is_noticed(tmp_path, unbroken):
+    noticed = 0
+    source = unbroken / "checkpoints" / "12"
+    files = [path for path in source.rglob("*") if path.is_file() and path.stat().st_size > 200 and "/d/" in str(path)]
+    assert files
+    generator = np.random.default_rng(0)
+    for number, path in enumerate(files):
+        copy = tmp_path / str(number)
+        shutil.copytree(source, copy)
+        data = bytearray((copy / path.relative_to(source)).read_bytes())
+        data[generator.integers(len(data) // 4, 3 * len(data) // 4)] ^= 16
+        (copy / path.relative_to(source)).write_bytes(data)
+        with pytest.raises(ZfjaxError, match="damaged|cannot be read"):
+            checkpoint.load(copy)
+        noticed += 1
+    assert noticed == len(files)
+
+
+def test_partial_load_reads_only_what_is_named(unbroken):
+    tree = checkpoint.load(unbroken / "checkpoints" / "4", ("conv1",))
+    assert set(tree) == {"conv1"}
+    np.testing.assert_array_equal(tree["conv1"]["kernel"], parameters(unbroken, 4)["conv1/kernel"])
+
+
+def test_faithful_recipe_clips_filters_and_keeps_its_mean_image(tmp_path, data_dir):
+    config = make_config(data_dir, recipe="faithful", epochs=1)
+    config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, learning_rate=0.001, schedule="plateau"))
+    run = train(config, tmp_path, devices=1)
+    mean = np.load(tmp_path / "mean_image.npy")
+    assert mean.shape == (18, 18, 3) and 0 < mean.mean() < 255
+    first, last = parameters(tmp_path, 0), parameters(tmp_path, 4)
+    assert first["conv1/kernel"].std() == pytest.approx(0.01, rel=0.2)
+    for name in run.config.model.conv_names:
+        rms = np.sqrt((last[f"{name}/kernel"] ** 2).mean(axis=(0, 1, 2)))
+        assert rms.max() <= 0.1 * (1 + 1e-6)
+    assert all("clipped" in line for line in run.metrics if line["split"] == "train")
+
+
+def test_divergence_stops_before_anything_is_saved(tmp_path, data_dir):
+    config = make_config(data_dir)
+    config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, learning_rate=1e30, warmup_epochs=0.0))
+    with pytest.raises(ZfjaxError, match="not finite"):
+        train(config, tmp_path, devices=1)
+    assert load_run(tmp_path).steps == (0,)
+    assert all(np.isfinite(leaf).all() for leaf in parameters(tmp_path, 0).values())
+
+
+def test_other_settings_missing_data_and_a_busy_workdir_are_refused(tmp_path, data_dir, unbroken):
+    config = make_config(data_dir)
+    with pytest.raises(ZfjaxError, match=r"seed 0 -> 5"):
+        train(dataclasses.replace(config, seed=5), unbroken, devices=1)
+    with pytest.raises(ZfjaxError, match="nowhere"):
+        train(dataclasses.replace(config, data=dataclasses.replace(config.data, name="nowhere")), tmp_path / "a")
+    with pytest.raises(ZfjaxError, match="more than the"):
+        train(dataclasses.replace(config, batch_size=64), tmp_path / "b", devices=1)
+    with writing(unbroken), pytest.raises(ZfjaxError, match="Another zfjax process"):
+        train(config, unbroken, devices=1)
+
+
+def test_a_run_may_move_its_data_folder(tmp_path, data_dir, unbroken):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(data_dir, moved)
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken, folder)
+    shutil.rmtree(folder / "checkpoints" / "12")
+    shutil.rmtree(folder / "resume" / "12")
+    train(make_config(moved), folder, devices=1)
+    assert_same_run(unbroken, folder)
