@@ -7,9 +7,12 @@ without a word, hence the digests. Saving is asynchronous; ``Saver.wait`` return
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import logging
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from zfjax.files import ZfjaxError, explain_os_error
 from zfjax.run import saved_steps
 
 Tree = Any
+_AFTERMATH_SECONDS = 0.3
 
 
 def _orbax():
@@ -162,11 +166,21 @@ def _failures(doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Orbax logs pages of errors for one damaged file; the sentence that we raise says it."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Orbax logs pages of errors for one damaged file, and its abandoned tasks complain for a moment after the failure;
+    the sentence that we raise says it all."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    hook = sys.unraisablehook
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
+    except Exception:
+        sys.unraisablehook = lambda unraisable: None
+        time.sleep(_AFTERMATH_SECONDS)
+        raise
     finally:
-        logger.setLevel(level)
+        gc.collect() if sys.unraisablehook is not hook else None
+        sys.unraisablehook = hook
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

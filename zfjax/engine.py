@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -183,7 +184,7 @@ def _stopped_pass(path: Path, key: str) -> tuple[Statistics | None, int]:
             if str(stored["key"]) != key:
                 return None, 0
             return Statistics(**{name: stored[name] for name in Statistics.__dataclass_fields__}), int(stored["seen"])
-    except (OSError, ValueError, EOFError, KeyError):  # absent or damaged: the pass begins anew
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):  # absent or damaged: the pass begins anew
         return None, 0
 
 

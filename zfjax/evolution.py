@@ -5,6 +5,8 @@ The table (``units.parquet``) is the truth; the tiles are a cache that can be dr
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +53,11 @@ class Evolution:
     @cached_property
     def units(self) -> pa.Table:
         """The table: one row a (step, layer, map, selection, rank). Columns in UNITS_SCHEMA; undefined is null."""
-        return pq.read_table(self.folder / "units.parquet", schema=UNITS_SCHEMA)
+        path = self.folder / "units.parquet"
+        try:
+            return pq.read_table(path, schema=UNITS_SCHEMA)
+        except (OSError, pa.ArrowException) as error:
+            raise ZfjaxError(_unreadable(path, error)) from None
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -83,14 +89,7 @@ class Evolution:
     def tiles(self, layer: str, step: int) -> dict[tuple[str, int, int], Tile]:
         """Drawn units of one layer and step by (selection, map, rank); dead maps have none."""
         self._check(layer)
-        path = self.folder / "tiles" / layer / f"{step}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-        except FileNotFoundError:
-            raise ZfjaxError(f"There is no {path}; step {step} was not drawn.") from None
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            raise ZfjaxError(f"{path} is damaged ({error}); delete it and run `zfjax evolve` again.") from None
+        arrays = _read_arrays(self.folder / "tiles" / layer / f"{step}.npz")
         return {
             (str(selection), int(map_), int(rank)): Tile(
                 str(selection), int(map_), int(rank), projection.astype(np.float32) * scale, patch
@@ -103,8 +102,8 @@ class Evolution:
     @cached_property
     def filters(self) -> dict[int, np.ndarray]:
         """The first layer's kernels (float32 [height, width, channels, maps]) by step."""
-        with np.load(self.folder / "filters.npz", allow_pickle=False) as stored:
-            return {int(step): kernel for step, kernel in zip(stored["step"], stored["kernel"], strict=True)}
+        stored = _read_arrays(self.folder / "filters.npz")
+        return {int(step): kernel for step, kernel in zip(stored["step"], stored["kernel"], strict=True)}
 
     def settled(self, layer: str) -> dict[int, float | None]:
         """By step, the share (0..1) of maps alive at the last step whose strongest image is already the last step's.
@@ -126,6 +125,20 @@ class Evolution:
     def _check(self, layer: str) -> None:
         if layer not in self.layers:
             raise ZfjaxError(f"{self.folder} has no layer {layer!r}; it has {', '.join(self.layers)}.")
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz. Raises ZfjaxError when it is absent or damaged."""
+    try:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ZfjaxError(_unreadable(path, error)) from None
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({type(error).__name__})"
+    return f"{path} {what}; delete the folder {path.parent.name} and run `zfjax evolve` again, or restore it from a copy."
 
 
 def open_evolution(folder: Path) -> Evolution:

@@ -97,7 +97,7 @@ def train_step(
     clipped = jnp.zeros(())
     if config.recipe == "faithful":
         parameters, clipped = recipe.clip_filters(parameters, config.model.conv_names)
-    sound = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+    sound = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
     top1, top5 = correct(scores, labels)
     figures = {
