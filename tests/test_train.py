@@ -133,22 +133,28 @@ def test_damaged_newest_state_is_set_aside_and_the_run_stays_exact(tmp_path, dat
     assert_same_run(unbroken, folder)
 
 
-def test_every_flipped_bit_in_the_data_of_a_checkpoint_is_noticed(tmp_path, unbroken):
-    noticed = 0
-    source = unbroken / "checkpoints" / "12"
-    files = [path for path in source.rglob("*") if path.is_file() and path.stat().st_size > 200 and "/d/" in str(path)]
+def test_no_flipped_bit_in_a_checkpoint_goes_unnoticed(tmp_path, unbroken):
+    """A flip in bytes that no reader needs may load; one that changes a number never does."""
+    source, sound = unbroken / "checkpoints" / "12", parameters(unbroken, 12)
+    files = [path.relative_to(source) for path in source.rglob("d/*") if path.is_file()]
     assert files
     generator = np.random.default_rng(0)
-    for number, path in enumerate(files):
+    noticed = 0
+    for number in range(12):
         copy = tmp_path / str(number)
         shutil.copytree(source, copy)
-        data = bytearray((copy / path.relative_to(source)).read_bytes())
-        data[generator.integers(len(data) // 4, 3 * len(data) // 4)] ^= 16
-        (copy / path.relative_to(source)).write_bytes(data)
-        with pytest.raises(ZfjaxError, match="damaged|cannot be read"):
-            checkpoint.load(copy)
-        noticed += 1
-    assert noticed == len(files)
+        path = copy / max(files, key=lambda name: (source / name).stat().st_size)
+        data = bytearray(path.read_bytes())
+        data[generator.integers(len(data))] ^= 1 << int(generator.integers(8))
+        path.write_bytes(data)
+        try:
+            loaded = checkpoint.leaf_paths(checkpoint.load(copy))
+        except ZfjaxError as error:
+            assert str(copy) in str(error)
+            noticed += 1
+        else:
+            assert all(np.array_equal(loaded[name], sound[name]) for name in sound)
+    assert noticed >= 6
 
 
 def test_partial_load_reads_only_what_is_named(unbroken):

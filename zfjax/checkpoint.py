@@ -170,17 +170,16 @@ def _quiet() -> Iterator[None]:
     the sentence that we raise says it all."""
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     levels = [logger.level for logger in loggers]
-    hook = sys.unraisablehook
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
         yield
     except Exception:
-        sys.unraisablehook = lambda unraisable: None
         time.sleep(_AFTERMATH_SECONDS)
+        gc.collect()
         raise
     finally:
-        gc.collect() if sys.unraisablehook is not hook else None
         sys.unraisablehook = hook
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
