@@ -65,8 +65,8 @@ def test_initial_checkpoint_is_the_initial_network_and_training_moves_it(unbroke
     for name, shape in kernel_shapes(load_run(unbroken).config.model).items():
         kernel = first[f"{name}/kernel"]
         assert kernel.shape == shape
-        inputs = np.prod(shape[:-1])
-        assert kernel.std() == pytest.approx(np.sqrt((1 if name == "fc4" else 2) / inputs), rel=0.25)
+        expected = np.sqrt((1 if name == "fc4" else 2) / np.prod(shape[:-1])) * (0.2 if name == "conv1" else 1)
+        assert kernel.std() == pytest.approx(expected, rel=0.25)
         assert not np.array_equal(kernel, last[f"{name}/kernel"])
 
 
