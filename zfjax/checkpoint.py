@@ -60,7 +60,7 @@ class Saver:
     """Saves trees to ``root/<step>`` in the background, one at a time."""
 
     def __init__(self, root: Path):
-        self.root = root
+        self.root = root.absolute()
         self._response: Any = None
 
     def save(self, step: int, tree: Tree) -> None:
@@ -109,6 +109,7 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
     Raises ZfjaxError naming the folder when it is absent, truncated or altered.
     """
     ocp = _orbax()
+    path = path.absolute()
     advice = "restore it from a copy, or move it away to leave this step out"
     expected = _metadata(path)["digests"]
     try:
