@@ -93,7 +93,10 @@ def test_unknown_fields_and_wrong_types_in_a_config_are_named():
 
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "extent"),
-    [(7, 2, (1, 1), 24), (7, 2, (1, 1), 25), (5, 2, (0, 0), 15), (3, 1, (1, 1), 13), (11, 4, (1, 2), 31), (5, 1, (2, 2), 9)],
+    [
+        (7, 2, (1, 1), 24), (7, 2, (1, 1), 25), (5, 2, (0, 0), 15), (3, 1, (1, 1), 13), (11, 4, (1, 2), 31),
+        (5, 1, (2, 2), 9),
+    ],
 )
 def test_convolution_down_is_the_adjoint_of_up(kernel, stride, padding, extent):
     generator = np.random.default_rng(0)
@@ -106,7 +109,7 @@ def test_convolution_down_is_the_adjoint_of_up(kernel, stride, padding, extent):
     u = generator.normal(size=y.shape).astype(np.float32)
     assert down(u)[0].shape == x.shape
     left, right = np.vdot(np.float64(y), u), np.vdot(np.float64(x), down(u)[0])
-    assert left == pytest.approx(right, rel=1e-4, abs=1e-3 * np.linalg.norm(y) * np.linalg.norm(u) / 100)
+    assert abs(left - right) <= 1e-6 * np.linalg.norm(y) * np.linalg.norm(u)
 
 
 @pytest.mark.parametrize(("extent", "padding"), [(13, (0, 0)), (14, (0, 1)), (9, (1, 1))])
@@ -286,7 +289,9 @@ def test_window_equals_whole_image_everywhere(architecture):
         values = np.asarray(feature_maps(architecture, parameters, image, until=layer)[layer])[0]
         chosen = values[ys, xs].argmax(axis=1)
         results = [
-            deconvnet.project(architecture, parameters, image.repeat(8, 0), layer, chosen, ys, xs, method=method, batch_size=8)
+            deconvnet.project(
+                architecture, parameters, image.repeat(8, 0), layer, chosen, ys, xs, method=method, batch_size=8
+            )
             for method in ("window", "image")
         ]
         assert np.abs(results[1].tiles).max() > 0
@@ -418,7 +423,8 @@ def test_rms_clip_scales_back_and_keeps_direction():
     kernel *= np.array([0.2, 0.05], np.float32) / np.sqrt((kernel**2).mean((0, 1, 2)))
     parameters = {"conv1": {"kernel": kernel, "bias": np.ones(2)}, "fc2": {"kernel": kernel, "bias": np.ones(2)}}
     clipped, share = recipe.clip_filters(parameters, ("conv1",))
-    np.testing.assert_allclose(np.sqrt((np.asarray(clipped["conv1"]["kernel"]) ** 2).mean((0, 1, 2))), [0.1, 0.05], rtol=1e-5)
+    radii = np.sqrt((np.asarray(clipped["conv1"]["kernel"]) ** 2).mean((0, 1, 2)))
+    np.testing.assert_allclose(radii, [0.1, 0.05], rtol=1e-5)
     np.testing.assert_allclose(clipped["conv1"]["kernel"][..., 0], kernel[..., 0] / 2, rtol=1e-5)
     np.testing.assert_array_equal(clipped["fc2"]["kernel"], kernel)
     assert share == 0.5
@@ -448,7 +454,8 @@ def test_learning_rate_and_plateau():
 
 ORDER = [
     "files", "architecture", "config", "evolution", "run", "units", "summary", "info", "data", "ops", "network",
-    "deconvnet", "strongest", "recipe", "devices", "checkpoint", "evaluate", "train", "engine", "report", "progress", "cli",
+    "deconvnet", "strongest", "recipe", "devices", "checkpoint", "evaluate", "train", "engine", "report", "progress",
+    "cli",
 ]  # fmt: skip
 WITHOUT_JAX = ("architecture", "config", "files", "run", "evolution", "units", "summary", "info", "cli", "report.page")
 
@@ -469,10 +476,13 @@ def test_imports_point_one_way():
 
 
 def test_rooms_that_read_files_import_no_jax():
-    code = "import sys, importlib\nfor name in sys.argv[1:]: importlib.import_module('zfjax.' + name)\nassert 'jax' not in sys.modules"
+    code = (
+        "import sys, importlib\nfor name in sys.argv[1:]: importlib.import_module('zfjax.' + name)\n"
+        "assert 'jax' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code, *WITHOUT_JAX], check=True, timeout=60)
 
 
 def test_importing_zfjax_starts_nothing():
-    code = "import sys, zfjax\nassert not {'jax', 'matplotlib', 'tensorflow_datasets'} & set(sys.modules)\nzfjax.load_run"
+    code = "import sys, zfjax\nassert not {'jax', 'matplotlib', 'grain'} & set(sys.modules)\nzfjax.load_run"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -206,7 +206,8 @@ def test_non_finite_parameters_are_named(trained):
 
 
 def command(*arguments, **options):
-    return subprocess.run([sys.executable, "-m", "zfjax", *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+    line = [sys.executable, "-m", "zfjax", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, **options)
 
 
 @pytest.mark.parametrize(
@@ -234,8 +235,11 @@ def test_a_read_only_or_full_place_loses_nothing(trained, evolution, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     before = (folder / "evolution" / "meta.json").read_bytes()
-    blocked = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
-    code = f"{blocked}\nimport signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nfrom zfjax.cli import main\nimport sys\nsys.exit(main(sys.argv[1:]))"
+    code = (
+        "import resource, signal, sys\nfrom zfjax.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "report", "--workdir", str(folder)], capture_output=True, text=True, timeout=120,
         env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},
@@ -243,4 +247,4 @@ def test_a_read_only_or_full_place_loses_nothing(trained, evolution, tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "size limit" in done.stderr
     assert (folder / "evolution" / "meta.json").read_bytes() == before
-    assert not list((folder / "report").glob(".*.tmp")) if (folder / "report").exists() else True
+    assert not list(folder.glob("report/.*.tmp"))

@@ -92,7 +92,8 @@ def test_killed_in_mid_training_resumes_to_the_same_run(tmp_path, data_dir, unbr
     folder = tmp_path / "run"
     record = tmp_path / "config.json"
     record.write_text(json.dumps(configs.to_json(make_config(data_dir))))
-    command = [sys.executable, "-m", "zfjax", "train", "--config", str(record), "--workdir", str(folder), "--devices", "1"]
+    arguments = ["train", "--config", str(record), "--workdir", str(folder), "--devices", "1"]
+    command = [sys.executable, "-m", "zfjax", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     metrics = folder / "metrics.jsonl"
@@ -123,9 +124,9 @@ def test_eight_devices_follow_the_same_loss_curve(tmp_path, data_dir, unbroken):
 def test_damaged_newest_state_is_set_aside_and_the_run_stays_exact(tmp_path, data_dir, unbroken, capfd):
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)
-    for step in (12,):
-        shutil.rmtree(folder / "checkpoints" / str(step))
-    victim = max((path for path in (folder / "resume" / "12").rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+    shutil.rmtree(folder / "checkpoints" / "12")
+    files = [path for path in (folder / "resume" / "12").rglob("*") if path.is_file()]
+    victim = max(files, key=lambda path: path.stat().st_size)
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
     train(make_config(data_dir), folder, devices=1)
     assert "set aside" in capfd.readouterr().err
@@ -165,7 +166,8 @@ def test_partial_load_reads_only_what_is_named(unbroken):
 
 def test_faithful_recipe_clips_filters_and_keeps_its_mean_image(tmp_path, data_dir):
     config = make_config(data_dir, recipe="faithful", epochs=1)
-    config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, learning_rate=0.001, schedule="plateau"))
+    optimizer = dataclasses.replace(config.optimizer, learning_rate=0.001, schedule="plateau")
+    config = dataclasses.replace(config, optimizer=optimizer)
     run = train(config, tmp_path, devices=1)
     mean = np.load(tmp_path / "mean_image.npy")
     assert mean.shape == (18, 18, 3) and 0 < mean.mean() < 255
@@ -179,7 +181,8 @@ def test_faithful_recipe_clips_filters_and_keeps_its_mean_image(tmp_path, data_d
 
 def test_divergence_stops_before_anything_is_saved(tmp_path, data_dir):
     config = make_config(data_dir)
-    config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, learning_rate=1e30, warmup_epochs=0.0))
+    optimizer = dataclasses.replace(config.optimizer, learning_rate=1e30, warmup_epochs=0.0)
+    config = dataclasses.replace(config, optimizer=optimizer)
     with pytest.raises(ZfjaxError, match="not finite"):
         train(config, tmp_path, devices=1)
     assert load_run(tmp_path).steps == (0,)

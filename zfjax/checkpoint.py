@@ -36,7 +36,8 @@ def _orbax():
 def leaf_paths(tree: Tree) -> dict[str, Any]:
     """{"conv1/kernel": leaf, ...}."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {"/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): leaf for path, leaf in leaves}
+    named = lambda key: str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
+    return {"/".join(named(key) for key in path): leaf for path, leaf in leaves}
 
 
 def on_host(tree: Tree) -> Tree:
@@ -45,7 +46,7 @@ def on_host(tree: Tree) -> Tree:
 
 
 def flattened(tree: Tree) -> dict[str, np.ndarray]:
-    """{"parameters.conv1.kernel": NumPy copy, ...}: a tree of any node kinds, as a flat dict that Orbax keeps as is."""
+    """{"parameters.conv1.kernel": NumPy copy, ...}: a tree of any node kinds, flat, as Orbax keeps it unchanged."""
     return {name.replace("/", "."): np.array(leaf) for name, leaf in leaf_paths(tree).items()}
 
 
@@ -131,11 +132,11 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
 
 
 def restore_into(tree: Tree, stored: Tree) -> Tree:
-    """``tree``'s structure with the arrays of ``stored``, which ``flattened`` made. Raises ZfjaxError when parts differ."""
+    """``tree``'s structure with the arrays of ``stored``, made by ``flattened``. Raises ZfjaxError when parts differ."""
     flat = dict(stored)
     names = [name.replace("/", ".") for name in leaf_paths(tree)]
     if sorted(names) != sorted(flat):
-        raise ZfjaxError("The saved state has other parts than this version of zfjax expects; use the version that saved it.")
+        raise ZfjaxError("The saved state has other parts than this zfjax expects; use the version that saved it.")
     return jax.tree.unflatten(jax.tree.structure(tree), [flat[name] for name in names])
 
 
@@ -161,7 +162,7 @@ def _failures(doing: str) -> Iterator[None]:
     except (ValueError, RuntimeError) as error:
         text = str(error)
         if "RESOURCE_EXHAUSTED" in text or "No space left" in text:
-            raise ZfjaxError(f"Could not {doing}: the disk is full; free some space and run the command again.") from None
+            raise ZfjaxError(f"Could not {doing}: the disk is full; free space and run the command again.") from None
         raise ZfjaxError(f"Could not {doing}: {(text.splitlines() or [''])[0][:200]}") from error
 
 

@@ -54,15 +54,23 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="Import images, list data sets.", allow_abbrev=False)
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
     imports = command("import", _data_import, "Import a folder or tar of images, one folder a class.", actions)
-    imports.add_argument("source", type=Path, help="class folders, with or without train/ val/ test/, or a .tar of them")
+    imports.add_argument(
+        "source", type=Path, help="class folders, with or without train/ val/ test/, or a .tar of them"
+    )
     imports.add_argument("--name", required=True, help="name of the new data set, in lower snake case")
     imports.add_argument("--data-dir", type=Path, required=True, help="folder of prepared data sets")
-    imports.add_argument("--holdout", type=float, default=0.0, help="share kept for validation where the source has none")
-    imports.add_argument("--size", type=int, default=None, help="shorter side in pixels to resize to once (default: keep)")
+    imports.add_argument(
+        "--holdout", type=float, default=0.0, help="share kept for validation where the source has none"
+    )
+    imports.add_argument(
+        "--size", type=int, default=None, help="shorter side in pixels to resize to once (default: keep)"
+    )
     imports.add_argument("--quality", type=int, default=95, help="JPEG quality where an image is stored anew")
     imports.add_argument("--max-pixels", type=int, default=50_000_000, help="larger images are skipped, undecoded")
     lists = command("list", _data_list, "What is there: splits, classes, images, bytes, fingerprint.", actions)
-    lists.add_argument("--data-dir", type=Path, default=None, help="folder of prepared data sets (default: zfjax's own)")
+    lists.add_argument(
+        "--data-dir", type=Path, default=None, help="folder of prepared data sets (default: zfjax's own)"
+    )
 
     train = command(
         "train", _train, "Train, or go on training; saves every epoch.", add_help=False,
@@ -87,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     evolve.add_argument("--data.dir", dest="data_dir", default=None, help="folder of prepared data sets")
     evolve.add_argument("--split", default=None, help="split searched (default: the training split)")
     evolve.add_argument("--images", type=int, default=None, help="search only the first so many images")
-    evolve.add_argument("--rule", default="deconvnet", help="deconvnet, guided, gradient, deconvnet+norm or guided+norm")
+    evolve.add_argument(
+        "--rule", default="deconvnet", help="deconvnet, guided, gradient, deconvnet+norm or guided+norm"
+    )
     evolve.add_argument("--name", default=None, help="write RUN/evolution-NAME")
     evolve.add_argument("--dry-run", action="store_true", help="print what it would cost, run nothing")
 
@@ -164,7 +174,7 @@ def _set_field(record: dict[str, Any], base: Config, path: str, text: str) -> No
         else:
             place[parts[-1]] = type(value)(text)
     except (ValueError, KeyError):
-        kind = "true or false" if isinstance(value, bool) else "numbers like 1,1" if isinstance(value, tuple) else type(value).__name__
+        kind = {bool: "true or false", tuple: "numbers like 1,1"}.get(type(value), type(value).__name__)
         raise ZfjaxError(f"{flag} {text!r}: expected {kind}.") from None
 
 
@@ -249,12 +259,13 @@ def _data_list(options: argparse.Namespace) -> int:
     folder = options.data_dir or scenes_directory()
     found = list_datasets(folder, on_error=lambda error: print(f"zfjax: {error}", file=sys.stderr))
     if not found:
-        raise ZfjaxError(f"There is no data set in {folder}; make one with `zfjax data import SOURCE --name NAME --data-dir {folder}`.")
+        raise ZfjaxError(f"There is no data set in {folder}; make one with `zfjax data import`.")
     for dataset in found:
         print(f"{dataset.name} {dataset.version}, {len(dataset.class_names)} classes")
         for split in dataset.splits:
             fingerprint = dataset.fingerprint(split)
-            print(f"  {split:<12}{dataset.count(split):>10,} images{dataset.bytes(split) / 2**20:>10,.1f} MiB  {fingerprint['digest'][:16]}")
+            size = dataset.bytes(split) / 2**20
+            print(f"  {split:<12}{dataset.count(split):>10,} images{size:>10,.1f} MiB  {fingerprint['digest'][:16]}")
     return 0
 
 

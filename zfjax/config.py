@@ -157,7 +157,8 @@ def get_field(config: Config, path: str) -> Any:
     """The value at a dotted path, layers by name: ``get_field(config, "model.conv1.kernel")``."""
     value: Any = config
     for part in path.split("."):
-        value = value.layer(part) if isinstance(value, Architecture) and not hasattr(value, part) else getattr(value, part)
+        by_name = isinstance(value, Architecture) and not hasattr(value, part)
+        value = value.layer(part) if by_name else getattr(value, part)
     return value
 
 
@@ -187,7 +188,8 @@ def to_json(config: Config) -> dict[str, Any]:
     """Plain JSON values; layers carry their kind."""
     kinds = {kind: name for name, kind in LAYER_KINDS.items()}
     value = dataclasses.asdict(config)
-    value["model"]["layers"] = [{"kind": kinds[type(layer)], **dataclasses.asdict(layer)} for layer in config.model.layers]
+    layers = config.model.layers
+    value["model"]["layers"] = [{"kind": kinds[type(layer)], **dataclasses.asdict(layer)} for layer in layers]
     return value
 
 

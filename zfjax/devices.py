@@ -10,7 +10,7 @@ from zfjax.files import ZfjaxError
 
 
 def data_mesh(batch_size: int, count: int | None = None) -> Mesh:
-    """A mesh of ``count`` devices (default all), its one axis the batch. Raises ZfjaxError when they do not divide it."""
+    """A mesh of ``count`` devices (default all); its one axis is the batch, which they must divide, else ZfjaxError."""
     devices = jax.devices()
     count = len(devices) if count is None else count
     if not 1 <= count <= len(devices):

@@ -111,9 +111,9 @@ class Evolution:
         None where no map is alive at the last step. Covers every map searched, not only those drawn.
         """
         winners: dict[int, dict[int, int]] = {step: {} for step in self.steps}
-        table = self.units.filter(
-            pc.and_(pc.equal(self.units["layer"], layer), pc.and_(pc.equal(self.units["selection"], "top"), pc.equal(self.units["rank"], 0)))
-        )
+        table = self.units
+        for column, value in (("layer", layer), ("selection", "top"), ("rank", 0)):
+            table = table.filter(pc.equal(table[column], value))
         for step, map_, image in zip(*(table[name].to_pylist() for name in ("step", "map", "image_id")), strict=True):
             winners[step][map_] = image
         final = winners[self.steps[-1]]
@@ -138,7 +138,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _unreadable(path: Path, error: Exception) -> str:
     what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({type(error).__name__})"
-    return f"{path} {what}; delete the folder {path.parent.name} and run `zfjax evolve` again, or restore it from a copy."
+    return f"{path} {what}; delete the evolution folder and run `zfjax evolve` again, or restore it from a copy."
 
 
 def open_evolution(folder: Path) -> Evolution:

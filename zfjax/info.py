@@ -45,12 +45,14 @@ def describe_config(config: Config, images_per_second: float | None = None) -> l
 def describe_run(run: Run) -> list[str]:
     """Epochs saved, accuracy by epoch and the time of training, from the run's own files."""
     validation = [line for line in run.metrics if line["split"] == run.config.data.validation_split]
-    rates = [line["images_per_second"] for line in run.metrics if line["split"] == run.config.data.train_split or line["split"] == "train"]
-    lines = ["", f"{run.fingerprint['name']}: {run.fingerprint['count']:,} training images, {len(run.class_names)} classes"]
+    rates = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
+    count = run.fingerprint["count"]
+    lines = ["", f"{run.fingerprint['name']}: {count:,} training images, {len(run.class_names)} classes"]
     lines.append(f"saved epochs: {', '.join(f'{run.epoch(step):g}' for step in run.steps) or 'none'}")
     if validation:
         lines += [f"{'epoch':>8}{'loss':>9}{'top-1':>9}{'top-5':>9}"]
-        lines += [f"{line['epoch']:>8g}{line['loss']:>9.3f}{line['top1']:>9.1%}{line['top5']:>9.1%}" for line in validation]
+        for line in validation:
+            lines.append(f"{line['epoch']:>8g}{line['loss']:>9.3f}{line['top1']:>9.1%}{line['top5']:>9.1%}")
     if rates:
         rate = sorted(rates)[len(rates) // 2]
         remaining = (run.last_step - max(run.steps, default=0)) * run.config.batch_size / rate

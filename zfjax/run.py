@@ -23,7 +23,9 @@ from zfjax.evolution import Evolution, open_evolution
 from zfjax.files import ZfjaxError, exclusive_lock, explain_os_error, read_json, write_json, write_text
 
 FORMAT_VERSION = 1
-RECORDED_PACKAGES = ("zfjax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy", "pillow")
+RECORDED_PACKAGES = (
+    "zfjax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy", "pillow",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def save_run(run: Run) -> None:
 def check_folder(folder: Path | str) -> Path:
     """``folder`` as a path. Raises ZfjaxError for a bucket: appends and renames have no answer there yet."""
     if "://" in str(folder) or str(folder).startswith("gs:/"):
-        raise ZfjaxError(f"{folder} is not a folder: a run needs a POSIX path that all processes see, such as a mounted disk.")
+        raise ZfjaxError(f"{folder} is not a folder: a run needs a path that all processes see, such as a mounted disk.")
     return Path(folder).expanduser()
 
 
@@ -184,7 +186,8 @@ def check_same(run: Run, wanted: Config) -> None:
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Holds the workdir's lock. Raises ZfjaxError when another process trains or evolves there."""
-    with exclusive_lock(folder / ".lock", f"Another zfjax process is writing to {folder}; wait for it or use another --workdir."):
+    refusal = f"Another zfjax process is writing to {folder}; wait for it or use another --workdir."
+    with exclusive_lock(folder / ".lock", refusal):
         yield
 
 

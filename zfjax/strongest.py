@@ -47,7 +47,7 @@ class Statistics:
     histogram: np.ndarray
     """int64 [steps, maps, BINS]."""
     sample_priority: np.ndarray
-    """uint32 [steps, maps, BINS, SLOTS]: the seeded rank of each sampled image, which names it; all ones where empty."""
+    """uint32 [steps, maps, BINS, SLOTS]: the seeded rank of a sampled image, which names it; all ones where empty."""
     sample_value: np.ndarray
     """float32 [steps, maps, BINS, SLOTS]."""
 
@@ -166,7 +166,8 @@ def _batch_statistics(parameters, inputs, weights, priorities, *, architecture, 
     bits = lax.bitcast_convert_type(maxima, jnp.int32) >> _EDGE_BITS
     bins = jnp.where(maxima > 0, jnp.clip(bits - _FIRST + 1, 1, BINS - 1), 0)
     cells = jnp.arange(columns) * BINS + bins
-    histogram = jnp.zeros(columns * BINS, jnp.int32).at[cells].add(jnp.broadcast_to(real, cells.shape).astype(jnp.int32))
+    ones = jnp.broadcast_to(real, cells.shape).astype(jnp.int32)
+    histogram = jnp.zeros(columns * BINS, jnp.int32).at[cells].add(ones)
     slots = cells * SLOTS + (priorities % SLOTS).astype(jnp.int32)[:, None]
     spread = jnp.broadcast_to(priorities[:, None], slots.shape)
     chosen = jnp.full(columns * BINS * SLOTS, _EMPTY).at[slots].min(spread)

@@ -42,7 +42,7 @@ class Columns:
 
 
 def draw_maps(architecture: Architecture, layers: Sequence[str], count: int | None, seed: int) -> dict[str, list[int]]:
-    """A seeded uniform draw of ``count`` maps of each layer (None: all), ascending; dead ones are as likely as others."""
+    """A seeded uniform draw of ``count`` maps of each layer (None: all), ascending; dead ones as likely as others."""
     drawn = {}
     for layer in layers:
         maps = architecture.conv(layer).maps
