@@ -399,7 +399,7 @@ def test_nothing_is_written_on_failure(tmp_path):
     path = run.evolution_folder() / "tiles" / "conv2" / "100.npz"
     whole = path.read_bytes()
     path.unlink()
-    with pytest.raises(ZfjaxError, match="was not drawn"):
+    with pytest.raises(ZfjaxError, match="is missing"):
         write_report(run)
     path.write_bytes((path.parent.parent / "conv1" / "100.npz").read_bytes())
     with pytest.raises(ZfjaxError, match="lacks map"):

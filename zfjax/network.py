@@ -44,7 +44,8 @@ class ConvNet(nn.Module):
         """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; options as in ``class_scores``."""
         parameters = {}
         for name, shape in kernel_shapes(self.architecture).items():
-            std = _standard_deviation(self.recipe, shape, first=not parameters, last=name == self.architecture.layers[-1].name)
+            last = name == self.architecture.layers[-1].name
+            std = _standard_deviation(self.recipe, shape, first=not parameters, last=last)
             parameters[name] = self.param(name, _initial, shape, std)
         return class_scores(self.architecture, parameters, images, **options)
 

@@ -28,7 +28,7 @@ class Reporter:
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._figures: dict[str, dict[str, float]] = {}
-        self._spoken: dict[str, float] = {}
+        self._spoken = time.monotonic()
 
     def __enter__(self) -> Reporter:
         if self._terminal:
@@ -50,7 +50,7 @@ class Reporter:
             self._bars.update(self._tasks[stage], completed=done, total=total, figures=words)
             return
         now = time.monotonic()
-        told = "validation_top1" in figures or done == total and stage != "validating"
-        if told or now - self._spoken.setdefault(stage, now) > _LINE_SECONDS:
-            self._spoken[stage] = now
+        told = "validation_top1" in figures or (done == total and stage != "validating")
+        if told or now - self._spoken > _LINE_SECONDS:
+            self._spoken = now
             print(f"{stage} {done}/{total}  {words}".rstrip(), file=sys.stderr, flush=True)
