@@ -65,8 +65,8 @@ class Saver:
         self._response: Any = None
 
     def save(self, step: int, tree: Tree) -> None:
-        """Starts saving; waits for the save before it. A step that is there already with equal digests is kept, another
-        is set aside under a new name, never deleted. Raises ZfjaxError when the disk is full or the folder read-only."""
+        """Starts saving; waits for the save before it. A step that is there with equal digests is kept, another is
+        set aside under a new name, never deleted. Raises ZfjaxError when the disk is full or the folder read-only."""
         self.wait()
         path = self.root / str(step)
         digests = {name: digest(leaf) for name, leaf in leaf_paths(tree).items()}
@@ -132,7 +132,7 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
 
 
 def restore_into(tree: Tree, stored: Tree) -> Tree:
-    """``tree``'s structure with the arrays of ``stored``, made by ``flattened``. Raises ZfjaxError when parts differ."""
+    """``tree``'s structure with the arrays of ``stored``, made by ``flattened``. ZfjaxError when parts differ."""
     flat = dict(stored)
     names = [name.replace("/", ".") for name in leaf_paths(tree)]
     if sorted(names) != sorted(flat):

@@ -89,7 +89,7 @@ class Config:
             if not passed:
                 raise ZfjaxError(f"{name} = {get_field(self, name)} is out of range; see `zfjax train --help`.")
         if not self.model.classes:
-            raise ZfjaxError(f"The last layer of {self.model.name} is not fully connected; training needs class scores.")
+            raise ZfjaxError(f"The last layer of {self.model.name} is not fully connected; training needs scores.")
 
 
 # Fields that a resumed run may change: they do not touch what is learnt.

@@ -324,7 +324,8 @@ def _write_table(
     rows: list[tuple] = []
     for index in range(len(request.steps)):
         quantiles = [
-            (f"quantile:{q:g}", *strongest.quantile_samples(statistics, index, q, request.seed)) for q in units.QUANTILES
+            (f"quantile:{q:g}", *strongest.quantile_samples(statistics, index, q, request.seed))
+            for q in units.QUANTILES
         ]
         for layer in request.layers:
             part = places[layer]
@@ -415,7 +416,7 @@ def project(
     for step in run.steps_at(at):
         parameters = checkpoint.load(run.checkpoints / str(step), architecture.conv_names)
         found = _project_units(
-            architecture, parameters, layer, [unit], lambda _: pixels, prepare, ops.rule_named(rule), config, batch_size=1
+            architecture, parameters, layer, [unit], lambda _: pixels, prepare, ops.rule_named(rule), config, 1
         )
         for _, tile, value, y, x in found:
             box = architecture.window(layer).box(y, x)

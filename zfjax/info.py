@@ -33,7 +33,8 @@ def describe_config(config: Config, images_per_second: float | None = None) -> l
         f"{'total':<29}{'':>7}{model.parameter_count:>14,}{macs / 1e6:>9.1f}",
         "",
         f"one training image: about {6 * macs / 1e9:.2f} GFLOP; activations of a batch: "
-        f"{activations * config.batch_size / 2**20:,.0f} MiB; parameters, momentum and gradient: {state / 2**20:,.0f} MiB",
+        f"{activations * config.batch_size / 2**20:,.0f} MiB; "
+        f"parameters, momentum and gradient: {state / 2**20:,.0f} MiB",
         "sees: receptive field in pixels of the input; every: pixels between neighbouring units",
     ]
     if images_per_second:

@@ -165,7 +165,7 @@ def save_run(run: Run) -> None:
 def check_folder(folder: Path | str) -> Path:
     """``folder`` as a path. Raises ZfjaxError for a bucket: appends and renames have no answer there yet."""
     if "://" in str(folder) or str(folder).startswith("gs:/"):
-        raise ZfjaxError(f"{folder} is not a folder: a run needs a path that all processes see, such as a mounted disk.")
+        raise ZfjaxError(f"{folder} is not a folder: a run needs a path that all processes see, like a mounted disk.")
     return Path(folder).expanduser()
 
 
