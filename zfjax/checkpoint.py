@@ -10,6 +10,7 @@ import contextlib
 import gc
 import hashlib
 import logging
+import re
 import shutil
 import sys
 import time
@@ -30,7 +31,13 @@ _AFTERMATH_SECONDS = 0.3
 def _orbax():
     from orbax.checkpoint import v1
 
+    logging.getLogger("absl").addFilter(_not_from_orbax)
     return v1
+
+
+def _not_from_orbax(record: logging.LogRecord) -> bool:
+    """Orbax logs a failure from its threads with traceback before it raises it; the sentence that we raise says it."""
+    return "/orbax/" not in record.pathname
 
 
 def leaf_paths(tree: Tree) -> dict[str, Any]:
@@ -161,6 +168,8 @@ def _failures(doing: str) -> Iterator[None]:
         raise explain_os_error(error, f"{doing}:") from error
     except (ValueError, RuntimeError) as error:
         text = str(error)
+        if code := re.search(r"os_error_code='(\d+)'", text):
+            raise explain_os_error(OSError(int(code[1]), ""), f"{doing}:") from None
         if "RESOURCE_EXHAUSTED" in text or "No space left" in text:
             raise ZfjaxError(f"Could not {doing}: the disk is full; free space and run the command again.") from None
         raise ZfjaxError(f"Could not {doing}: {(text.splitlines() or [''])[0][:200]}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from zfjax.files import ZfjaxError, explain_os_error, read_json
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status. A user's mistake prints a few clear lines, never a traceback."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Orbax's abandoned tasks; our sentence says what failed
     try:
         parser = _parser()
         known, rest = parser.parse_known_args(arguments)

@@ -7,8 +7,9 @@ import math
 from zfjax.config import Config
 from zfjax.run import Run
 
-DECODES_PER_CORE = 280
-"""Full-size ImageNet JPEGs decoded to 224-pixel crops in a core-second with Pillow (measured; see the README)."""
+DECODES_PER_CORE = 500
+"""Full-size ImageNet JPEGs decoded to 224-pixel views in a core-second: 511 by experiments/benchmarks/decode.py on one
+core of a cloud machine; yours will differ."""
 
 
 def describe_config(config: Config, images_per_second: float | None = None) -> list[str]:
