@@ -266,3 +266,15 @@ def test_a_read_only_or_full_place_loses_nothing(trained, evolution, tmp_path):
     assert "Traceback" not in done.stderr and "size limit" in done.stderr
     assert (folder / "evolution" / "meta.json").read_bytes() == before
     assert not list(folder.glob("report/.*.tmp"))
+
+
+def test_an_activation_that_is_not_reproduced_is_an_error(trained, monkeypatch):
+    honest = engine.strongest.search
+
+    def altered(*arguments, **options):
+        found = honest(*arguments, **options)
+        return dataclasses.replace(found, top_value=found.top_value * np.float32(1.0001))
+
+    monkeypatch.setattr(engine.strongest, "search", altered)
+    with pytest.raises(ZfjaxError, match="the search recorded"):
+        evolve(trained, maps=3, name="altered")
