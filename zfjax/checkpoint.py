@@ -25,7 +25,7 @@ from zfjax.files import ZfjaxError, explain_os_error
 from zfjax.run import saved_steps
 
 Tree = Any
-_AFTERMATH_SECONDS = 0.3
+_AFTERMATH_SECONDS = 1.0
 
 
 def _orbax():
