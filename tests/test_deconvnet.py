@@ -9,7 +9,7 @@ from zfjax import deconvnet, ops
 from zfjax.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense, Norm, Pool
 from zfjax.network import feature_maps, kernel_shapes
 
-# Norm before pool, then pool before norm; overlapping pools, odd paddings, a stride that leaves pixels over, non-square.
+# Norm before pool, then pool before norm; overlapping pools, odd paddings, strides that leave pixels over, non-square.
 NET = Architecture(
     "odd",
     (27, 34),

@@ -222,6 +222,8 @@ def _check(layer: Layer) -> None:
         extent = layer.kernel if isinstance(layer, Conv) else layer.window
         if min(layer.padding) < 0 or max(layer.padding) >= extent:
             raise ZfjaxError(f"{layer.name}.padding is {layer.padding}; each side must be 0 to {extent - 1}.")
+    if isinstance(layer, Pool) and layer.window > 11:
+        raise ZfjaxError(f"{layer.name}.window is {layer.window}; it must be at most 11, for its switches are int8.")
     if isinstance(layer, Norm) and layer.size % 2 == 0:
         raise ZfjaxError(f"{layer.name}.size is {layer.size}; it must be odd, to have a middle map.")
     if isinstance(layer, Dense) and not 0 <= layer.dropout < 1:

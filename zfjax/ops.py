@@ -105,7 +105,7 @@ def _pool_with_switches(x, window, stride, padding):
         if best is None:
             best, switches = part, jnp.zeros(part.shape, jnp.int8)
         else:
-            better = part > best
+            better = (part > best) | (part != part)  # a NaN wins, so that it cannot hide below a maximum
             best, switches = jnp.where(better, part, best), jnp.where(better, jnp.int8(index), switches)
     return best, switches
 

@@ -1,0 +1,126 @@
+"""The rooms, by their imports: one way, cheap where they should be, and with names of their own."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "zfjax"
+LINE = ("files", "architecture", "config", "evolution", "run", "ops", "network", "deconvnet", "strongest", "engine")
+"""A room may import those before it."""
+NO_JAX = ("architecture", "config", "files", "run", "evolution")
+KNOWN_SHARED = {
+    ("train", "train"), ("evaluate", "evaluate"), ("report.provenance", "provenance"), ("report.sections", "charts"),
+    ("run", "writing"), ("report.words", "dataset"),
+}  # fmt: skip
+"""(room, function) whose function is called like some module. None is a public name of zfjax; add no more."""
+
+
+def rooms():
+    return {path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path
+            for path in sorted(PACKAGE.rglob("*.py"))}  # fmt: skip
+
+
+def imported(path, top_only=False):
+    """Dotted names below zfjax that a file imports: the rooms, and the names taken from them."""
+    tree = ast.parse(path.read_text())
+    found = set()
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix("zfjax.") for alias in node.names if alias.name.startswith("zfjax")}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            if module == "zfjax":
+                found |= {alias.name for alias in node.names}
+            elif module.startswith("zfjax."):
+                found.add(module.removeprefix("zfjax."))
+    return found
+
+
+@pytest.mark.parametrize("room", LINE)
+def test_no_arrow_points_back(room):
+    for name in imported(PACKAGE / f"{room}.py"):
+        if name in LINE:
+            assert LINE.index(name) < LINE.index(room), f"{room} imports {name}"
+
+
+def test_no_circle():
+    known = rooms()
+    arrows = {room: {name for name in imported(path) if name in known} for room, path in known.items()}
+    done, open_ = set(), []
+
+    def visit(room):
+        if room in done:
+            return
+        assert room not in open_, " -> ".join([*open_[open_.index(room) :], room])
+        open_.append(room)
+        for name in sorted(arrows[room]):
+            visit(name)
+        open_.pop()
+        done.add(room)
+
+    for room in arrows:
+        visit(room)
+    assert len(done) == len(known)
+
+
+def test_every_import_of_a_room_exists():
+    known = rooms()
+    packages = {path.parent.relative_to(PACKAGE).as_posix().replace("/", ".") for path in known.values()}
+    for path in known.values():
+        for name in imported(path):
+            assert name in known or name in packages, f"{path} imports zfjax.{name}"
+
+
+def test_what_only_reads_imports_no_jax():
+    names = [*NO_JAX, *(room for room in rooms() if room.startswith("report.") and not room.endswith("__init__"))]
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module('zfjax.' + name)\n"
+        "    assert not {'jax', 'flax', 'orbax', 'grain'} & set(sys.modules), name\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_only_one_room_knows_orbax():
+    knowing = set()
+    for room, path in rooms().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "orbax" for name in names):
+                knowing.add(room)
+    assert knowing == {"checkpoint"}
+
+
+def test_modules_and_public_functions_share_no_name():
+    modules = {room.split(".")[-1] for room in rooms()}
+    shared = set()
+    for room, path in rooms().items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in modules:
+                shared.add((room, node.name))
+    assert shared <= KNOWN_SHARED, f"a function or class is called like a module: {sorted(shared - KNOWN_SHARED)}"
+    public = ast.parse((PACKAGE / "__init__.py").read_text())
+    homes = next(node.value for node in public.body if isinstance(node, ast.Assign) and node.targets[0].id == "_HOMES")
+    assert not {key.value for key in homes.keys} & modules
+
+
+def test_public_names_are_what_they_say():
+    code = (
+        "import sys, zfjax\n"
+        "assert set(zfjax.__all__) <= set(dir(zfjax))\n"
+        "for name in zfjax.__all__:\n"
+        "    value = getattr(zfjax, name)\n"
+        "    assert not isinstance(value, type(sys)), name\n"
+        "try:\n    zfjax.nothing\nexcept AttributeError:\n    pass\nelse:\n    raise SystemExit('no error')\n"
+        "import jax\nfrom jax._src import xla_bridge\n"
+        "assert not xla_bridge.backends_are_initialized()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr

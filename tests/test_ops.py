@@ -1,0 +1,171 @@
+"""Each operation, up and down, against loops, finite differences and XLA's own gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from tests import oracle
+from zfjax import ops
+from zfjax.architecture import ALEXNET, ZFNET, Norm
+from zfjax.files import ZfjaxError
+
+HIGHEST = lax.Precision.HIGHEST
+
+
+def drawn(shape, seed=0, scale=1.0):
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+
+
+def conv_shapes():
+    """Kernel, stride and padding of every convolution of the two networks, on a small odd and a small even map."""
+    specs = {architecture.conv(name) for architecture in (ZFNET, ALEXNET) for name in architecture.conv_names}
+    kinds = sorted({(spec.kernel, spec.stride, spec.padding) for spec in specs})
+    return [(kind, extent) for kind in kinds for extent in (kind[0] + 4, kind[0] + 5)]
+
+
+@pytest.mark.parametrize(("kind", "extent"), conv_shapes())
+def test_conv_up_and_down_equal_loops(kind, extent):
+    size, stride, padding = kind
+    x, kernel, bias = drawn((1, extent, extent + 3, 2)), drawn((size, size, 2, 3), 1), drawn(3, 2)
+    up = lambda value: ops.conv(value, kernel, bias, stride=stride, padding=padding, precision=HIGHEST)
+    y, down = jax.vjp(up, x)
+    expected = oracle.convolve(x[0], kernel, bias, stride, padding)
+    np.testing.assert_allclose(y[0], expected, atol=1e-5 * np.abs(expected).max())
+    g = drawn(y.shape, 3)
+    back = down(g)[0]
+    expected = oracle.convolve_down(g[0], kernel, stride, padding, x.shape[1:])
+    np.testing.assert_allclose(back[0], expected, atol=1e-5 * np.abs(expected).max())
+    left, right = np.vdot(np.float64(y) - bias, g), np.vdot(np.float64(x), back)  # the bias plays no part going down
+    assert abs(left - right) <= 1e-6 * np.linalg.norm(y) * np.linalg.norm(g)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_conv_adjoint_in_float64_for_random_shapes(seed):
+    generator = np.random.default_rng(seed)
+    size, stride = int(generator.integers(1, 6)), int(generator.integers(1, 4))
+    padding = tuple(int(p) for p in generator.integers(0, size, 2))
+    with jax.enable_x64(True):
+        x = generator.normal(size=(2, size + 5, size + 8, 3))
+        kernel = generator.normal(size=(size, size, 3, 4))
+        up = lambda value: ops.conv(value, jnp.asarray(kernel), jnp.zeros(4), stride=stride, padding=padding)
+        y, down = jax.vjp(up, jnp.asarray(x))
+        g = generator.normal(size=y.shape)
+        back = np.asarray(down(jnp.asarray(g))[0])
+        assert back.dtype == np.float64
+        assert np.vdot(y, g) == pytest.approx(np.vdot(x, back), rel=1e-12, abs=1e-10)
+
+
+POOLS = [(3, 2, (0, 1)), (3, 2, (0, 0)), (3, 1, (1, 1)), (2, 3, (0, 0)), (5, 2, (4, 3)), (1, 1, (0, 0)), (4, 3, (2, 0))]
+
+
+@pytest.mark.parametrize(("window", "stride", "padding"), POOLS)
+def test_pool_equals_xla_and_loops_up_and_down(window, stride, padding):
+    x = np.random.default_rng(0).integers(-2, 2, (2, 11, 8, 3)).astype(np.float32)
+    x[0, :6, :6] = 0  # whole windows tie at zero
+    x[1, 5:] = -7  # negative everywhere: padding must not win
+    pads = ((0, 0), padding, padding, (0, 0))
+    theirs = lambda v: lax.reduce_window(v, -jnp.inf, lax.max, (1, window, window, 1), (1, stride, stride, 1), pads)
+    y, down = jax.vjp(lambda value: ops.max_pool(value, window, stride, padding), x)
+    their_y, their_down = jax.vjp(theirs, x)
+    np.testing.assert_array_equal(y, their_y)
+    g = np.random.default_rng(1).integers(-5, 6, y.shape).astype(np.float32)
+    back = np.asarray(down(g)[0])
+    np.testing.assert_array_equal(back, their_down(g)[0])
+    for image, signal, value, result in zip(x, g, y, back, strict=True):
+        best, places = oracle.pool(image, window, stride, padding)
+        np.testing.assert_array_equal(value, best)
+        np.testing.assert_array_equal(result, oracle.unpool(signal, places, image.shape))
+    assert back.sum() == g.sum()
+
+
+def test_a_signal_that_only_rises_in_one_place_collects_all_windows_that_see_it():
+    x = np.zeros((1, 7, 7, 2), np.float32)
+    x[0, 3, 3, 0] = 5
+    y, down = jax.vjp(lambda value: ops.max_pool(value, 3, 1, (1, 1)), x)
+    g = np.ones(y.shape, np.float32)
+    back = np.asarray(down(g)[0])[0]
+    assert back[3, 3, 0] == 9
+    first = np.zeros((7, 7))  # an all-zero window gives its signal to its first cell that is not padding
+    for i in range(7):
+        for j in range(7):
+            first[max(i - 1, 0), max(j - 1, 0)] += 1
+    np.testing.assert_array_equal(back[:, :, 1], first)
+
+
+def test_no_pool_lowers_to_select_and_scatter():
+    x = jnp.zeros((1, 9, 9, 2))
+    gradient = jax.jit(jax.grad(lambda value: ops.max_pool(value, 3, 2, (0, 1)).sum()))
+    assert "select_and_scatter" not in gradient.lower(x).as_text()
+
+
+def test_types_are_kept():
+    for dtype in (jnp.bfloat16, jnp.float32):
+        x = jnp.asarray(drawn((1, 6, 6, 5)), dtype)
+        for operation in (
+            lambda v: ops.relu(v, ops.RULES["guided"]),
+            lambda v: ops.max_pool(v, 3, 2, (0, 1)),
+            lambda v: ops.local_response_norm(v, 5, 2.0, 1e-4, 0.75, ops.GRADIENT),
+        ):
+            y, down = jax.vjp(operation, x)
+            assert y.dtype == down(y)[0].dtype == dtype
+
+
+NORMS = [
+    Norm("n"), Norm("n", alpha=0.34), Norm("n", 3, 1.0, 0.5, 0.5), Norm("n", 1, alpha=0.1), Norm("n", 15, alpha=0.01)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", NORMS)
+def test_norm_up_and_down_equal_the_whole_jacobian(spec):
+    """Activations of the faithful recipe reach hundreds: only there is the norm more than a constant."""
+    x = np.abs(drawn((2, 3, 2, 8), scale=200))
+    x[0, 0, 0] = 0
+    up = lambda rule: lambda v: ops.local_response_norm(v, spec.size, spec.k, spec.alpha, spec.beta, ops.RULES[rule])
+    y, down = jax.vjp(up("deconvnet+norm"), x)
+    np.testing.assert_allclose(y, oracle.normalise(x, spec), rtol=1e-5)
+    assert np.abs(np.asarray(y) - x / spec.k**spec.beta).max() > 0.05 * np.abs(y).max()
+    g = drawn(x.shape, 1)
+    expected = oracle.normalise_down(np.float64(x), np.float64(g), spec)
+    np.testing.assert_allclose(down(g)[0], expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_array_equal(jax.vjp(up("deconvnet"), x)[1](g)[0], g)
+    np.testing.assert_array_equal(up("deconvnet")(x), y)  # the way up is the same whatever the rule
+
+
+def test_norm_gradient_equals_finite_differences():
+    spec, x, g = Norm("n", alpha=0.05), np.float64(drawn((1, 1, 1, 7), scale=10)), np.float64(drawn((1, 1, 1, 7), 1))
+    numeric = np.zeros(7)
+    for place in range(7):
+        step = np.zeros_like(x)
+        step[..., place] = 1e-4
+        numeric[place] = (g * (oracle.normalise(x + step, spec) - oracle.normalise(x - step, spec))).sum() / 2e-4
+    norm = lambda v: ops.local_response_norm(v, 5, 2.0, 0.05, 0.75, ops.GRADIENT)
+    found = jax.vjp(norm, x.astype(np.float32))[1](g.astype(np.float32))[0]
+    np.testing.assert_allclose(found[0, 0, 0], numeric, rtol=1e-3, atol=1e-5)
+
+
+def test_alpha_multiplies_the_sum_and_end_maps_have_fewer_neighbours():
+    x = np.ones((1, 6), np.float32)
+    found = np.asarray(ops.local_response_norm(x, 5, 2.0, 1.0, 1.0, ops.GRADIENT))[0]
+    np.testing.assert_allclose(found, 1 / (2 + np.array([3, 4, 5, 5, 4, 3])), rtol=1e-6)
+
+
+def test_relu_rules_at_zero_and_in_a_chain():
+    x, g = np.array([0.0, -0.0, 1e-30, -1.0], np.float32), np.ones(4, np.float32)
+    down = lambda rule: np.asarray(jax.vjp(lambda v: ops.relu(v, ops.RULES[rule]), x)[1](g)[0])
+    np.testing.assert_array_equal(down("deconvnet"), [1, 1, 1, 1])
+    np.testing.assert_array_equal(down("gradient"), [0, 0, 1, 0])
+    np.testing.assert_array_equal(down("guided"), [0, 0, 1, 0])
+    twice = lambda v: ops.relu(-2 * ops.relu(v, ops.RULES["deconvnet"]), ops.RULES["deconvnet"])
+    np.testing.assert_array_equal(jax.vjp(twice, x)[1](g)[0], np.zeros(4))  # each ReLU rectifies what reaches it
+    plain = jax.grad(lambda v: (jax.nn.relu(v) * jnp.arange(4.0)).sum())(x)
+    np.testing.assert_array_equal(jax.grad(lambda v: (ops.relu(v, ops.GRADIENT) * jnp.arange(4.0)).sum())(x), plain)
+
+
+def test_rules_by_name():
+    assert ops.rule_named("guided+norm") == ops.Rule("guided", "gradient")
+    assert {name for name, rule in ops.RULES.items() if rule.norm == "gradient"} == {
+        "gradient", "deconvnet+norm", "guided+norm"}  # fmt: skip
+    with pytest.raises(ZfjaxError, match="'deconv'.*deconvnet, guided"):
+        ops.rule_named("deconv")

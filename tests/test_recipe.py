@@ -1,0 +1,158 @@
+"""The two recipes: clipping, scaling, moving pixels, and the learning rate."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from zfjax import config as configs
+from zfjax import recipe
+from zfjax.architecture import Architecture, Dense
+
+MODEL = Architecture("flat", (6, 8), (Dense("fc1", 2),))
+FAITHFUL = configs.Config(model=MODEL, recipe="faithful", data=configs.Data(view=11, shift=2))
+MODERN = dataclasses.replace(FAITHFUL, recipe="modern")
+
+
+def numbered(count=5, view=11):
+    """Views in which every pixel names its image, row and column."""
+    views = np.zeros((count, view, view, 3), np.uint8)
+    views[..., 0] = np.arange(count)[:, None, None]
+    views[..., 1] = np.arange(view)[None, :, None]
+    views[..., 2] = np.arange(view)[None, None, :]
+    return views
+
+
+def with_rms(shape, radii, seed=0):
+    kernel = np.random.default_rng(seed).normal(size=shape)
+    return (kernel * np.array(radii) / np.sqrt((kernel**2).mean(axis=(0, 1, 2)))).astype(np.float32)
+
+
+def test_clip_by_loops():
+    first, second = with_rms((3, 3, 2, 4), [0.2, 0.05, 0.0999, 7]), with_rms((1, 1, 5, 2), [0.02, 0.11], 1)
+    first[..., 1] = 0  # a filter of zeros stays one
+    parameters = {
+        "conv1": {"kernel": first, "bias": np.full(4, 9, np.float32)},
+        "conv2": {"kernel": second, "bias": np.full(2, -9, np.float32)},
+        "fc3": {"kernel": np.full((4, 2), 3, np.float32), "bias": np.ones(2, np.float32)},
+    }
+    clipped, share = jax.jit(recipe.clip_filters, static_argnums=1)(parameters, ("conv1", "conv2"))
+    assert share == pytest.approx(3 / 6)
+    for name, kernel in (("conv1", first), ("conv2", second)):
+        for map_ in range(kernel.shape[3]):
+            before, after = np.float64(kernel[..., map_]), np.asarray(clipped[name]["kernel"])[..., map_]
+            rms = np.sqrt(sum(weight**2 for weight in before.ravel()) / before.size)
+            np.testing.assert_allclose(after, before * (0.1 / rms if rms > 0.1 else 1), rtol=1e-5)
+            if rms < 0.1:
+                np.testing.assert_array_equal(after, kernel[..., map_])
+        np.testing.assert_array_equal(clipped[name]["bias"], parameters[name]["bias"])
+    np.testing.assert_array_equal(clipped["fc3"]["kernel"], parameters["fc3"]["kernel"])
+    again, _ = recipe.clip_filters(clipped, ("conv1", "conv2"))
+    np.testing.assert_allclose(again["conv1"]["kernel"], clipped["conv1"]["kernel"], rtol=1e-6)
+
+
+def test_both_scalings():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), np.uint8)
+    mean = np.random.default_rng(1).uniform(0, 255, (6, 8, 3)).astype(np.float32)
+    found = recipe.normalise(FAITHFUL, jnp.asarray(pixels), mean)
+    np.testing.assert_array_equal(found, pixels.astype(np.float32) - mean)
+    found = recipe.normalise(MODERN, jnp.asarray(pixels), None)
+    expected = (np.float64(pixels) - [123.7, 116.3, 103.5]) / 58
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # red first
+    assert found.dtype == jnp.float32 and 0.5 < expected.std() < 2
+
+
+def test_evaluation_is_the_centre_and_takes_its_mean_from_there():
+    views, mean = numbered(), np.random.default_rng(0).uniform(0, 9, (11, 11, 3)).astype(np.float32)
+    found = np.asarray(recipe.evaluation_input(FAITHFUL, jnp.asarray(views), jnp.asarray(mean)))
+    assert found.shape == (5, 6, 8, 3)
+    np.testing.assert_array_equal(found, views[:, 2:8, 1:9].astype(np.float32) - mean[2:8, 1:9])
+
+
+def located(image, mean, shift=2):
+    """Whether some crop of the mirrored-border view, mirrored or not, minus the mean's same crop, is this input."""
+    index, view = image
+    pad = lambda x: np.pad(x, ((shift, shift), (shift, shift), (0, 0)), mode="reflect")
+    whole = pad(np.float32(view)) - pad(mean)
+    places = []
+    for row in range(whole.shape[0] - 6 + 1):
+        for column in range(whole.shape[1] - 8 + 1):
+            crop = whole[row : row + 6, column : column + 8]
+            for flipped in (False, True):
+                if np.array_equal(crop[:, ::-1] if flipped else crop, index):
+                    places.append((row, column, flipped))
+    return places
+
+
+def test_training_inputs_are_crops_and_mirrors_of_their_own_view_and_every_kind_occurs():
+    views, mean = numbered(40), np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32)
+    draw = jax.jit(lambda key: recipe.training_input(FAITHFUL, jnp.asarray(views), jnp.asarray(mean), key))
+    one, same, other = (np.asarray(draw(jax.random.key(seed))) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    found = [located(pair, mean) for pair in zip([*one, *other], [*views, *views], strict=True)]
+    assert all(found)
+    rows, columns, flips = (set(part) for part in zip(*[places[0] for places in found], strict=True))
+    assert flips == {False, True}
+    assert rows == set(range(15 - 6 + 1)) and columns == set(range(15 - 8 + 1))
+
+
+def test_switched_off_augmentation_leaves_the_view_alone():
+    still = dataclasses.replace(
+        MODERN, model=dataclasses.replace(MODEL, input_size=(11, 11)), data=configs.Data(view=11, shift=0, flip=False)
+    )
+    views = jnp.asarray(numbered())
+    for seed in range(3):
+        found = recipe.training_input(still, views, None, jax.random.key(seed))
+        np.testing.assert_array_equal(found, recipe.evaluation_input(still, views, None))
+
+
+def test_an_image_is_moved_alike_whatever_else_is_in_the_batch():
+    views = numbered()
+    others = views.copy()
+    others[1:] = 200
+    draw = lambda batch: np.asarray(recipe.training_input(MODERN, jnp.asarray(batch), None, jax.random.key(0)))
+    np.testing.assert_array_equal(draw(views)[0], draw(others)[0])
+
+
+def test_cosine_schedule_begins_peaks_and_ends():
+    optimizer = configs.Optimizer(learning_rate=0.4, schedule="cosine", warmup_epochs=2.0)
+    rate = lambda step: float(recipe.learning_rate(optimizer, jnp.int32(step), 10, 8))
+    warm = [rate(step) for step in range(20)]
+    np.testing.assert_allclose(warm, 0.4 * np.arange(1, 21) / 20, rtol=1e-5)
+    assert rate(20) == pytest.approx(0.4) and rate(50) == pytest.approx(0.2) and rate(80) == pytest.approx(0, abs=1e-8)
+    later = [rate(step) for step in range(20, 81)]
+    assert (np.diff(later) < 0).all()
+    cold = dataclasses.replace(optimizer, warmup_epochs=0.0)
+    assert float(recipe.learning_rate(cold, jnp.int32(0), 10, 8)) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "constant"])
+def test_other_schedules_only_warm_up(schedule):
+    optimizer = configs.Optimizer(learning_rate=0.1, schedule=schedule, warmup_epochs=0.5)
+    rates = [float(recipe.learning_rate(optimizer, jnp.int32(step), 4, 3)) for step in range(12)]
+    np.testing.assert_allclose(rates, [0.05] + [0.1] * 11, rtol=1e-6)
+
+
+def test_plateau_divides_after_patience_and_counts_anew():
+    state, scales = (1.0, np.inf, 0), []
+    for error in (0.9, 0.8, 0.8, 0.85, 0.81, 0.7, 0.71, 0.72, 0.73, 0.74, 0.75, 0.76):
+        state = recipe.plateau_update(*state, error, patience=3)
+        scales.append(state[0])
+    np.testing.assert_allclose(scales, [1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+    assert state[1] == 0.7
+
+
+def test_momentum_and_weight_decay_by_hand():
+    optimizer = configs.Optimizer(momentum=0.9, weight_decay=0.01)
+    transform = recipe.gradient_transform(optimizer)
+    parameters = {"conv1": {"kernel": jnp.full((1, 1, 1, 2), 3.0), "bias": jnp.full(2, 3.0)}}
+    gradients = {"conv1": {"kernel": jnp.full((1, 1, 1, 2), 0.5), "bias": jnp.full(2, 0.5)}}
+    state, kernel, bias = transform.init(parameters), 0.0, 0.0
+    for _ in range(3):
+        updates, state = transform.update(gradients, state, parameters)
+        kernel, bias = 0.9 * kernel + 0.5 + 0.01 * 3, 0.9 * bias + 0.5  # biases do not decay
+        np.testing.assert_allclose(updates["conv1"]["kernel"], kernel, rtol=1e-6)
+        np.testing.assert_allclose(updates["conv1"]["bias"], bias, rtol=1e-6)
