@@ -23,7 +23,7 @@ ARCHITECTURE = Architecture(
 )  # fmt: skip
 
 
-def compare(found):
+def check_against(found):
     arrays = weights_and_image()
     parameters = parameters_from_torch(ARCHITECTURE, arrays)
     images = jnp.asarray(arrays["image"].transpose(1, 2, 0))[None]
@@ -48,7 +48,7 @@ def compare(found):
 
 def test_projection_equals_captums_recorded_numbers():
     with np.load(Path(__file__).parent / "golden" / "captum.npz") as stored:
-        compare(dict(stored))
+        check_against(dict(stored))
 
 
 def test_projection_equals_captum_live():
@@ -56,4 +56,4 @@ def test_projection_equals_captum_live():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # captum warns that it sets hooks
         found = captum_numbers(weights_and_image())
-    compare(found)
+    check_against(found)

@@ -8,7 +8,7 @@ from jax import lax
 
 from tests import oracle
 from zfjax import ops
-from zfjax.architecture import ALEXNET, ZFNET, Norm
+from zfjax.architecture import ALEXNET, ZFNET, Architecture, Conv, Norm, Pool
 from zfjax.files import ZfjaxError
 
 HIGHEST = lax.Precision.HIGHEST
@@ -169,3 +169,15 @@ def test_rules_by_name():
         "gradient", "deconvnet+norm", "guided+norm"}  # fmt: skip
     with pytest.raises(ZfjaxError, match="'deconv'.*deconvnet, guided"):
         ops.rule_named("deconv")
+
+
+def test_a_nan_wins_its_pool_window_wherever_it_lies():
+    for place in range(9):
+        x = np.ones((1, 3, 3, 1), np.float32)
+        x[0, place // 3, place % 3, 0] = np.nan
+        assert np.isnan(ops.max_pool(x, 3, 2, (0, 0))).all()
+
+
+def test_a_pool_window_too_large_for_int8_switches_is_refused():
+    with pytest.raises(ZfjaxError, match="at most 11"):
+        Architecture("large", (64, 64), (Conv("conv1", 2, 3), Pool("pool1", 12, 2)))
