@@ -155,7 +155,12 @@ def changed(path, value):
     [
         ("model.layers.0.kernal", 3, r"config.model.layers\[0\] has no field 'kernal'"),
         ("model.layers.0.kind", "lstm", r"config.model.layers\[0\] needs a kind"),
+        ("model.layers.0.kind", [], r"config.model.layers\[0\] needs a kind"),
         ("model.layers.0", 7, "needs a kind"),
+        ("model.layers", [], "has no layers"),
+        ("model.layers.0.name", "a/b", "cannot be called 'a/b'"),
+        ("optimizer.patience", 0, "optimizer.patience = 0 is out of range"),
+        ("optimizer.weight_decay", -1e-4, "optimizer.weight_decay"),
         ("model.layers.0.kernel", 0, "conv1.kernel is 0"),
         ("model.layers.0.kernel", 3.5, r"layers\[0\].kernel = 3.5; it must be of type int"),
         ("model.layers.0.padding", [1], "a list of 2 numbers"),
@@ -193,3 +198,20 @@ def test_flatten_and_get_field_agree_and_tell_changes_apart():
             assert configs.get_field(config, path) == value, path
     other = configs.flatten(configs.from_json(changed("model.layers.0.stride", 1)))
     assert {path for path in flat if flat[path] != other[path]} == {"model.conv1.stride"}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Architecture("none", (64, 64), ()),
+        lambda: Architecture("negative", (-64, 64), (Conv("conv1", 2, 3),)),
+        lambda: Architecture("path", (64, 64), (Conv("../conv1", 2, 3),)),
+        lambda: Architecture("reserved", (64, 64), (Conv("layers", 2, 3),)),
+        lambda: Architecture("norm", (64, 64), (Conv("conv1", 2, 3), Norm("norm1", k=0.0))),
+        lambda: ZFNET.replace("conv1", kernal=3),
+        lambda: Architecture("headless", (64, 64), (Conv("conv1", 2, 3),)).with_classes(3),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_in_a_sentence(make):
+    with pytest.raises(ZfjaxError, match=r"\.$"):
+        make()

@@ -1,6 +1,7 @@
 """evolve, project and report on a trained run: the table against brute force, resume, refusals, hostile names."""
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from PIL import Image
 
 from tests.small import CLASSES, make_config, make_data
 from zfjax import checkpoint, engine, recipe, units
+from zfjax import config as configs
 from zfjax.data.pipeline import open_dataset
 from zfjax.engine import evolve, project
 from zfjax.files import ZfjaxError
@@ -229,6 +231,22 @@ def test_mistakes_end_in_a_sentence(tmp_path, arguments, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_training_on_a_full_place_ends_in_a_sentence_and_goes_on_later(tmp_path):
+    record = tmp_path / "config.json"
+    record.write_text(json.dumps(configs.to_json(make_config(make_data(tmp_path), epochs=1))))
+    arguments = ["train", "--config", str(record), "--workdir", str(tmp_path / "run"), "--devices", "1"]
+    code = (
+        "import resource, signal, sys\nfrom zfjax.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and "size limit" in done.stderr, done.stderr
+    assert command(*arguments).returncode == 0
+    assert load_run(tmp_path / "run").steps == (0, 4)
 
 
 def test_a_read_only_or_full_place_loses_nothing(trained, evolution, tmp_path):

@@ -8,6 +8,8 @@ sizes, receptive fields, parameters and FLOPs follow. Sources: Zeiler & Fergus 2
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +101,10 @@ class Architecture:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
+        if not self.layers:
+            raise ZfjaxError(f"{self.name} has no layers; give it at least one convolution.")
+        if min(self.input_size) < 1:
+            raise ZfjaxError(f"The input of {self.name} is {self.input_size} pixels; both extents must be 1 or more.")
         seen: set[str] = set()
         dense = False
         for layer in self.layers:
@@ -142,12 +148,17 @@ class Architecture:
 
     def replace(self, name: str, **fields: Any) -> Architecture:
         """A copy with fields of one layer replaced: ``replace("conv1", kernel=11)``."""
-        self.layer(name)
+        kind = type(self.layer(name))
+        known = [item.name for item in dataclasses.fields(kind)]
+        if unknown := [field for field in fields if field not in known]:
+            raise ZfjaxError(f"{name} of {self.name} has no field {unknown[0]!r}; it has {', '.join(known)}.")
         layers = tuple(dataclasses.replace(spec, **fields) if spec.name == name else spec for spec in self.layers)
         return dataclasses.replace(self, layers=layers)
 
     def with_classes(self, classes: int) -> Architecture:
-        """A copy whose last layer has ``classes`` outputs."""
+        """A copy whose last layer has ``classes`` outputs. Raises ZfjaxError when it is not fully connected."""
+        if not self.classes:
+            raise ZfjaxError(f"The last layer of {self.name} is not fully connected, so it has no class scores.")
         return self.replace(self.layers[-1].name, features=classes)
 
     def facts(self) -> tuple[LayerFacts, ...]:
@@ -212,6 +223,9 @@ def output_size(extent: int, kernel: int, stride: int, padding: tuple[int, int])
 
 
 def _check(layer: Layer) -> None:
+    # A layer's name becomes a flag (--model.conv1.kernel), a folder and a part of file names.
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", layer.name) or layer.name in ("name", "input_size", "layers"):
+        raise ZfjaxError(f"A layer cannot be called {layer.name!r}; use a letter, then letters, digits or '_'.")
     positive = {
         Conv: ("maps", "kernel", "stride"), Pool: ("window", "stride"), Norm: ("size",), Dense: ("features",),
     }[type(layer)]
@@ -224,8 +238,11 @@ def _check(layer: Layer) -> None:
             raise ZfjaxError(f"{layer.name}.padding is {layer.padding}; each side must be 0 to {extent - 1}.")
     if isinstance(layer, Pool) and layer.window > 11:
         raise ZfjaxError(f"{layer.name}.window is {layer.window}; it must be at most 11, for its switches are int8.")
-    if isinstance(layer, Norm) and layer.size % 2 == 0:
-        raise ZfjaxError(f"{layer.name}.size is {layer.size}; it must be odd, to have a middle map.")
+    if isinstance(layer, Norm):
+        if layer.size % 2 == 0:
+            raise ZfjaxError(f"{layer.name}.size is {layer.size}; it must be odd, to have a middle map.")
+        if not (0 < layer.k < math.inf and 0 <= layer.alpha < math.inf and 0 <= layer.beta < math.inf):
+            raise ZfjaxError(f"{layer.name} needs a finite k above 0, and alpha and beta of 0 or more.")
     if isinstance(layer, Dense) and not 0 <= layer.dropout < 1:
         raise ZfjaxError(f"{layer.name}.dropout is {layer.dropout}; it must be at least 0 and below 1.")
 

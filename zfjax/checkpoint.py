@@ -7,6 +7,7 @@ without a word, hence the digests. Saving is asynchronous; ``Saver.wait`` return
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import hashlib
 import logging
@@ -14,7 +15,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,19 @@ Tree = Any
 _AFTERMATH_SECONDS = 1.0
 
 
+@functools.cache
 def _orbax():
     from orbax.checkpoint import v1
 
     logging.getLogger("absl").addFilter(_not_from_orbax)
+    sys.unraisablehook = functools.partial(_without_abandoned_tasks, sys.unraisablehook)
     return v1
+
+
+def _without_abandoned_tasks(hook: Callable[[Any], None], unraisable: Any) -> None:
+    """After a failed save, writes that were still under way report to an event loop that is gone."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        hook(unraisable)
 
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:
@@ -179,7 +188,8 @@ def _failures(doing: str) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """Orbax logs pages of errors for one damaged file, and its abandoned tasks complain for a moment after the failure;
     the sentence that we raise says it all."""
-    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    _orbax()  # before the hooks are put aside: it sets one for good
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio", "concurrent.futures")]
     levels = [logger.level for logger in loggers]
     hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
     for logger in loggers:

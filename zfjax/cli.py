@@ -17,7 +17,8 @@ from zfjax.files import ZfjaxError, explain_os_error, read_json
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status. A user's mistake prints a few clear lines, never a traceback."""
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Orbax's abandoned tasks; our sentence says what failed
+    for name in ("asyncio", "concurrent.futures"):  # Orbax's abandoned tasks; our sentence says what failed
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         parser = _parser()
         known, rest = parser.parse_known_args(arguments)

@@ -6,6 +6,7 @@ A preset is a value; an ablation is a replaced field; ``RUN/config.json`` is eno
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -72,22 +73,27 @@ class Config:
     """Minutes between saves of the full state within an epoch."""
 
     def __post_init__(self) -> None:
+        optimizer = self.optimizer
         checks = {
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 1,
-            "seed": self.seed >= 0,
+            "seed": 0 <= self.seed < 2**31,
             "data.view": self.data.view >= max(self.model.input_size),
-            "data.shift": self.data.shift >= 0,
+            "data.shift": 0 <= self.data.shift < self.data.view,
             "data.threads": self.data.threads >= 1,
-            "optimizer.learning_rate": self.optimizer.learning_rate > 0,
-            "optimizer.warmup_epochs": self.optimizer.warmup_epochs >= 0,
-            "optimizer.momentum": 0 <= self.optimizer.momentum < 1,
-            "optimizer.label_smoothing": 0 <= self.optimizer.label_smoothing < 1,
-            "save_minutes": self.save_minutes > 0,
+            "optimizer.learning_rate": 0 < optimizer.learning_rate < math.inf,
+            "optimizer.warmup_epochs": 0 <= optimizer.warmup_epochs < math.inf,
+            "optimizer.patience": optimizer.patience >= 1,
+            "optimizer.momentum": 0 <= optimizer.momentum < 1,
+            "optimizer.weight_decay": 0 <= optimizer.weight_decay < math.inf,
+            "optimizer.label_smoothing": 0 <= optimizer.label_smoothing < 1,
+            "save_minutes": 0 < self.save_minutes < math.inf,
         }
         for name, passed in checks.items():
             if not passed:
                 raise ZfjaxError(f"{name} = {get_field(self, name)} is out of range; see `zfjax train --help`.")
+        if not self.model.conv_names:
+            raise ZfjaxError(f"{self.model.name} has no convolution; there would be no feature maps to follow.")
         if not self.model.classes:
             raise ZfjaxError(f"The last layer of {self.model.name} is not fully connected; training needs scores.")
 
@@ -157,7 +163,7 @@ def get_field(config: Config, path: str) -> Any:
     """The value at a dotted path, layers by name: ``get_field(config, "model.conv1.kernel")``."""
     value: Any = config
     for part in path.split("."):
-        by_name = isinstance(value, Architecture) and not hasattr(value, part)
+        by_name = isinstance(value, Architecture) and part not in ("name", "input_size", "layers")
         value = value.layer(part) if by_name else getattr(value, part)
     return value
 
@@ -244,6 +250,6 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 def _layer(value: Any, where: str) -> Any:
     kind = value.get("kind") if isinstance(value, dict) else None
-    if kind not in LAYER_KINDS:
+    if not isinstance(kind, str) or kind not in LAYER_KINDS:
         raise ZfjaxError(f"{where} needs a kind: one of {', '.join(LAYER_KINDS)}.")
     return _build(LAYER_KINDS[kind], {name: inner for name, inner in value.items() if name != "kind"}, where)

@@ -32,8 +32,8 @@ def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
         errno.EPERM: "permission denied: choose a folder you may write to",
         errno.ENOTDIR: "a part of the path is a file, not a folder",
     }.get(error.errno, error.strerror or str(error))
-    place = f" {error.filename}" if error.filename else ""
-    return ZfjaxError(f"Could not {doing}{place}: {advice}.")
+    place = f"{doing} {error.filename}" if error.filename else doing.removesuffix(":")
+    return ZfjaxError(f"Could not {place}: {advice}.")
 
 
 @contextlib.contextmanager

@@ -28,7 +28,8 @@ class Reporter:
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._figures: dict[str, dict[str, float]] = {}
-        self._spoken = time.monotonic()
+        self._reached: dict[str, int] = {}
+        self._spoken: dict[str, float] = {}
 
     def __enter__(self) -> Reporter:
         if self._terminal:
@@ -50,7 +51,10 @@ class Reporter:
             self._bars.update(self._tasks[stage], completed=done, total=total, figures=words)
             return
         now = time.monotonic()
-        told = "validation_top1" in figures or (done == total and stage != "validating")
-        if told or now - self._spoken > _LINE_SECONDS:
-            self._spoken = now
+        if done < self._reached.get(stage, total + 1):  # the stage begins, or begins anew
+            self._spoken[stage] = now
+        self._reached[stage] = done
+        ended = done == total and stage not in ("training", "validating")
+        if ended or "validation_top1" in figures or now - self._spoken[stage] > _LINE_SECONDS:
+            self._spoken[stage] = now
             print(f"{stage} {done}/{total}  {words}".rstrip(), file=sys.stderr, flush=True)

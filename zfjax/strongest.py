@@ -113,8 +113,9 @@ def search(
 
     ``batches``: dicts of image uint8 [n, h, w, 3], image_id int64 [n], weight float32 [n] (0: padding), equally sized.
     ``prepare``: views to normalised inputs, on the device. ``width``: checkpoints run side by side by vmap; more than 1
-    makes grouped convolutions, slower on CPU. ``state``: statistics to go on from. ``after_batch(statistics, images)``
-    is told how many images a batch added. Raises ZfjaxError naming step and image where an activation is not finite.
+    makes grouped convolutions, slower on CPU. ``state``: statistics to go on from, added to in place.
+    ``after_batch(statistics, images)`` is told how many images a batch added. Raises ZfjaxError naming step and image
+    where an activation is not finite.
     """
     maps = sum(architecture.conv(layer).maps for layer in layers)
     total = state or empty_statistics(len(checkpoints), maps, k)
@@ -199,7 +200,7 @@ def quantile_samples(statistics: Statistics, step: int, quantile: float, seed: i
     Value 0 and id -1 where the map is silent there.
     """
     histogram = statistics.histogram[step]
-    wanted = np.ceil(quantile * histogram.sum(axis=1)).clip(1)
+    wanted = np.ceil(quantile * histogram.sum(axis=1) - 1e-6).clip(1)  # 0.07 * 100 is a little more than 7
     bins = (np.cumsum(histogram, axis=1) >= wanted[:, None]).argmax(axis=1)
     columns = np.arange(len(bins))
     priorities = statistics.sample_priority[step][columns, bins]

@@ -1,7 +1,8 @@
 """Training: a jitted step, and one loop that can be read from top to bottom.
 
 Every random draw and the order of the images are pure functions of (seed, step), so a run that was killed goes on as
-if nothing had happened: the same parameters, bit for bit, on the same kind and number of devices.
+if nothing had happened: the same parameters, bit for bit, on the same kind and number of devices (on CPU also of
+threads: XLA splits its sums among them, which may change the last bit).
 """
 
 from __future__ import annotations
@@ -34,8 +35,17 @@ from zfjax.evaluate import correct, evaluate
 from zfjax.files import ZfjaxError, write_atomic
 from zfjax.network import class_scores, initial_parameters
 from zfjax.run import (
-    Run, append_metrics, check_folder, check_same, current_commit, current_versions, cut_metrics, load_run, save_run,
-    saved_steps, writing,
+    Run,
+    append_metrics,
+    check_folder,
+    check_same,
+    current_commit,
+    current_versions,
+    cut_metrics,
+    load_run,
+    save_run,
+    saved_steps,
+    writing,
 )  # fmt: skip
 
 Progress = Callable[..., None]
@@ -264,6 +274,8 @@ def _loop(run: Run, dataset: Dataset, mesh: Mesh, mean: np.ndarray | None, progr
             if epoch_ends or step % run.steps_per_epoch % log_every == 0:
                 totals = {name: float(total) for name, total in state.totals.items()}
                 _check_sound(totals, step, run)
+                parameters_saver.wait()  # done long since, or failed: then it is said here, not an epoch later
+                state_saver.wait()
                 seconds = time.monotonic() - logged_at
                 figures = {
                     "loss": totals["loss"] / totals["steps"],
