@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.small import CLASSES, make_config, make_data
-from zfjax import checkpoint, engine, recipe, units
+from zfjax import checkpoint, engine, recipe, strongest, units
 from zfjax import config as configs
 from zfjax.data.pipeline import open_dataset
 from zfjax.engine import evolve, project
@@ -98,8 +98,9 @@ def test_fixed_rows_hold_the_last_winner_and_jumps_compare_with_the_step_before(
 
 
 def test_every_recorded_activation_was_reproduced(evolution):
-    top = sum(row["y"] is not None for row in evolution.rows(selection="top"))
-    assert evolution.meta["checked"]["units"] == top > 0
+    drawn = [row for row in evolution.rows() if row["y"] is not None]
+    assert {row["selection"] for row in drawn} == {"top", "fixed"}
+    assert evolution.meta["checked"]["units"] == len(drawn) > 0
     assert evolution.meta["checked"]["worst"] <= 1e-5
 
 
@@ -115,7 +116,7 @@ def test_a_stopped_search_goes_on_to_the_same_table(trained, evolution, monkeypa
     class Stop(Exception):
         pass
 
-    monkeypatch.setattr(engine, "search_batch", lambda architecture: 8)
+    monkeypatch.setattr(strongest, "search_batch", lambda architecture: 8)
     monkeypatch.setattr(engine, "_SAVE_SECONDS", -1.0)
     seen = []
 

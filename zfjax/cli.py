@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     evolve.add_argument(
         "--rule", default="deconvnet", help="deconvnet, guided, gradient, deconvnet+norm or guided+norm"
     )
+    evolve.add_argument("--every-rank", action="store_true", help="draw all --top images of every epoch")
     evolve.add_argument("--name", default=None, help="write RUN/evolution-NAME")
     evolve.add_argument("--dry-run", action="store_true", help="print what it would cost, run nothing")
 
@@ -318,7 +319,7 @@ def _evolve(options: argparse.Namespace) -> int:
         evolution = evolve(
             options.workdir, at=options.at, layers=options.layers, maps=maps, top=options.top,
             data_dir=options.data_dir, split=options.split, images=options.images, rule=options.rule,
-            name=options.name, progress=progress,
+            every_rank=options.every_rank, name=options.name, progress=progress,
         )  # fmt: skip
     if options.name is None:
         print("\n".join(summary_lines(update_summary(load_run(options.workdir), evolution))))
@@ -341,7 +342,8 @@ def _dry_run(options: argparse.Namespace, maps: int | None) -> int:
         if fact.layer.name == max(layers, key=lambda layer: model.conv_names.index(model.conv(layer).name)):
             break
     drawn = {layer: min(maps or model.conv(layer).maps, model.conv(layer).maps) for layer in layers}
-    tiles = {layer: count * (2 * len(steps) + options.top - 1) for layer, count in drawn.items()}
+    each = len(steps) * (options.top + 1) if options.every_rank else 2 * len(steps) + options.top - 1
+    tiles = {layer: count * each for layer, count in drawn.items()}
     pixels = sum(count * model.tile_size(layer)[0] * model.tile_size(layer)[1] for layer, count in tiles.items())
     work = 2 * macs * images * len(steps)
     print(f"{len(steps)} checkpoints x {images:,} images: {work / 1e12:,.1f} TFLOP to search")

@@ -1,7 +1,7 @@
 """evolve(): the strongest images of every epoch, projected to pixels, written as an Evolution. project(): one image.
 
-The search reads each image once for all epochs and can be stopped and resumed. Then every drawn unit is located on its
-image, its recorded activation is reproduced, and its receptive field projected. The table is written last.
+The search reads each image once for all epochs and can be stopped and resumed. Then the units chosen are projected from
+their receptive fields, each one's recorded activation reproduced on the way. The table is written last.
 """
 
 from __future__ import annotations
@@ -10,26 +10,23 @@ import functools
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from PIL import Image
 
-from zfjax import checkpoint, deconvnet, ops, recipe, strongest, units
+from zfjax import checkpoint, deconvnet, drawing, ops, recipe, strongest, units
 from zfjax.architecture import Architecture
 from zfjax.config import Config
 from zfjax.data.images import ImageError, view
 from zfjax.data.pipeline import Dataset, evaluation_batches
 from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
 from zfjax.files import ZfjaxError, explain_os_error, read_json, write_atomic, write_json
-from zfjax.network import Parameters, feature_maps
+from zfjax.network import Parameters
 from zfjax.run import Run, load_run, writing
 from zfjax.strongest import Statistics
 from zfjax.train import Progress, load_mean_image, open_data
@@ -50,25 +47,28 @@ class Request:
     split: str
     images: int
     rule: str
+    every_rank: bool = False
     seed: int = 0
 
 
 def evolve(
     workdir: Path | str, *, at: Sequence[str] | None = None, layers: Sequence[str] | None = None,
     maps: int | None = 16, top: int = 9, data_dir: str | None = None, split: str | None = None,
-    images: int | None = None, rule: str = "deconvnet", name: str | None = None, progress: Progress | None = None,
+    images: int | None = None, rule: str = "deconvnet", every_rank: bool = False, name: str | None = None,
+    progress: Progress | None = None,
 ) -> Evolution:  # fmt: skip
     """Searches and projects the run's saved epochs; returns the finished Evolution (at once when it is there).
 
     ``at``: epochs as ``Run.steps_at`` takes them (None: all saved). ``maps``: maps drawn of each layer (None: all).
-    ``split``: None is the training split (paper, Fig. 4). ``images``: the first so many (None: all). Raises ZfjaxError
+    ``split``: None is the training split (paper, Fig. 4). ``images``: the first so many (None: all). ``every_rank``:
+    draw the ``top`` images of every epoch; else rank 0 of every epoch, and all at the last. Raises ZfjaxError
     for what the run, the data or the disk cannot give, and when a recorded activation is not reproduced.
     """
     progress = progress or (lambda *arguments, **figures: None)
     run = load_run(workdir)
     config = _with_data_dir(run.config, data_dir)
     dataset = open_data(config, progress)
-    request = _request(run, dataset, at, layers, maps, top, split, images, rule)
+    request = _request(run, dataset, at, layers, maps, top, split, images, rule, every_rank)
     fingerprint = _checked_fingerprint(run, dataset, request.split)
     folder = run.evolution_folder(name)
     asked = {**request.__dict__, "fingerprint": fingerprint}
@@ -82,7 +82,7 @@ def evolve(
         parameters = [
             checkpoint.load(run.checkpoints / str(step), config.model.conv_names) for step in request.steps
         ]
-        prepare = _preparer(config, load_mean_image(run))
+        prepare = drawing.preparer(config, load_mean_image(run))
         statistics = _search(run, config, dataset, request, parameters, prepare, folder, asked, progress)
         searched = time.monotonic() - clock
         meta = _draw(run, config, dataset, request, parameters, prepare, statistics, folder, progress)
@@ -97,7 +97,7 @@ def _with_data_dir(config: Config, data_dir: str | None) -> Config:
     return config if data_dir is None else replace(config, data=replace(config.data, dir=data_dir))
 
 
-def _request(run: Run, dataset: Dataset, at, layers, maps, top, split, images, rule) -> Request:
+def _request(run: Run, dataset: Dataset, at, layers, maps, top, split, images, rule, every_rank) -> Request:
     architecture = run.config.model
     ops.rule_named(rule)
     layers = tuple(layers) if layers else architecture.conv_names
@@ -115,7 +115,7 @@ def _request(run: Run, dataset: Dataset, at, layers, maps, top, split, images, r
     images = count if images is None else min(images, count)
     if not images:
         raise ZfjaxError(f"Split {split!r} of {dataset.name} is empty.")
-    return Request(run.steps_at(at), layers, maps, top, split, images, rule)
+    return Request(run.steps_at(at), layers, maps, top, split, images, rule, every_rank)
 
 
 def _checked_fingerprint(run: Run, dataset: Dataset, split: str) -> dict[str, Any]:
@@ -137,17 +137,6 @@ def _check_asked(folder: Path, before: dict[str, Any] | None, asked: dict[str, A
         )
 
 
-def _preparer(config: Config, mean_image: np.ndarray | None) -> Callable[[jax.Array], jax.Array]:
-    prepare = jax.jit(functools.partial(recipe.evaluation_input, config))
-    return lambda views: prepare(views, mean_image)
-
-
-def search_batch(architecture: Architecture) -> int:
-    """Images a batch: 256 at 64 pixels, fewer as images grow, so that the working set stays the same."""
-    height, width = architecture.input_size
-    return max(8, min(256, 2**20 // (height * width)))
-
-
 def _search(
     run: Run, config: Config, dataset: Dataset, request: Request, parameters: list[Parameters],
     prepare: Callable, folder: Path, asked: dict[str, Any], progress: Progress,
@@ -167,8 +156,8 @@ def _search(
             last_saved = time.monotonic()
 
     batches = evaluation_batches(
-        dataset, request.split, batch_size=search_batch(config.model), start=seen, limit=request.images - seen,
-        view_size=(config.data.view, config.data.view), threads=config.data.threads,
+        dataset, request.split, batch_size=strongest.search_batch(config.model), start=seen,
+        limit=request.images - seen, view_size=(config.data.view, config.data.view), threads=config.data.threads,
     )  # fmt: skip
     statistics = strongest.search(
         config.model, parameters, batches, layers=request.layers, k=request.top, prepare=prepare, seed=request.seed,
@@ -204,36 +193,42 @@ def _draw(
     architecture = config.model
     drawn = units.draw_maps(architecture, request.layers, request.maps, request.seed)
     places = units.layer_columns(architecture, request.layers)
-    view_of = _cached_views(dataset, request.split, config)
+    crop_of = drawing.cached_crops(dataset, request.split, config)
+    tops = (statistics.top_value, statistics.top_id, statistics.top_place)
+    fixed = {
+        layer: units.fixed_images(tops[0][..., places[layer]], tops[1][..., places[layer]], drawn[layer])
+        for layer in request.layers
+    }
+    draw = functools.partial(drawing.project_units, architecture, rule=ops.rule_named(request.rule), config=config,
+                             mean_image=load_mean_image(run), crop_of=crop_of)  # fmt: skip
     located: dict[tuple[int, str, str, int, int], tuple[float, int, int]] = {}
     checked, worst, total, done = 0, 0.0, len(request.steps) * len(request.layers), 0
     for index, step in enumerate(request.steps):
+        again = drawing.look_again(
+            architecture, parameters[index], request.layers, fixed, prepare, dataset, request.split, config
+        )
         for layer in request.layers:
-            columns = places[layer]
             chosen = units.units_to_draw(
-                statistics.top_value[..., columns], statistics.top_id[..., columns], drawn[layer], index
-            )
+                *(part[..., places[layer]] for part in tops), drawn[layer], index, architecture.fact(layer).shape[1],
+                request.every_rank,
+            )  # fmt: skip
             tiles = []
-            for found, tile, value, y, x in _project_units(
-                architecture, parameters[index], layer, chosen, view_of, prepare, ops.rule_named(request.rule), config
-            ):
-                if found.recorded is not None:
-                    error = abs(value - found.recorded) / abs(found.recorded)
-                    checked, worst = checked + 1, max(worst, error)
-                    if not error <= TOLERANCE:
-                        raise ZfjaxError(
-                            f"Map {found.map} of {layer} at step {step}: the search recorded {found.recorded:.8g} on "
-                            f"image {found.image_id}, projection gives {value:.8g}; the data or the checkpoint changed "
-                            f"since. Delete {folder.name} and evolve again."
-                        )
-                if value > 0:
-                    located[index, layer, found.selection, found.map, found.rank] = value, y, x
-                    tiles.append(tile)
+            for found, tile, value in draw(parameters[index], layer, chosen + again[layer]):
+                error = abs(value - found.activation) / found.activation
+                checked, worst = checked + 1, max(worst, error)
+                if not error <= TOLERANCE:
+                    raise ZfjaxError(
+                        f"Map {found.map} of {layer} at step {step}: the search recorded {found.activation:.8g} on "
+                        f"image {found.image_id}, projection gives {value:.8g}; the data or the checkpoint changed "
+                        f"since. Delete {folder.name} and evolve again."
+                    )
+                located[index, layer, found.selection, found.map, found.rank] = found.activation, found.y, found.x
+                tiles.append(tile)
             write_tiles(folder / "tiles" / layer / f"{step}.npz", tiles)
             done += 1
             progress("projecting", done, total)
     _write_filters(folder, request, parameters, architecture)
-    example = np.asarray(recipe.central_crop(view_of(0), architecture.input_size))
+    example = crop_of(0)
     write_atomic(folder / "example.jpg", lambda path: Image.fromarray(example).save(path, "JPEG", quality=95))
     labels = _write_table(run, dataset, request, statistics, places, located, folder)
     return {
@@ -254,53 +249,6 @@ def _draw(
                    for layer in request.layers},
         "checked": {"units": checked, "drawn": len(located), "worst": worst},
     }  # fmt: skip
-
-
-def _cached_views(dataset: Dataset, split: str, config: Config) -> Callable[[int], np.ndarray]:
-    """Views by image id, the latest few hundred kept: a winner often wins for several epochs."""
-    size = (config.data.view, config.data.view)
-    kept = max(64, 2**26 // (config.data.view**2 * 3))
-    return functools.lru_cache(kept)(lambda image_id: dataset.read(split, [image_id], size, with_parts=False)[0].image)
-
-
-def _project_units(
-    architecture: Architecture, parameters: Parameters, layer: str, chosen: list[units.Unit],
-    view_of: Callable[[int], np.ndarray], prepare: Callable, rule: ops.Rule, config: Config, batch_size: int = 32,
-) -> Iterator[tuple[units.Unit, Tile, float, int, int]]:  # fmt: skip
-    """(unit, tile, activation, y, x) of each unit: located on its whole image, then projected and reproduced."""
-    for start in range(0, len(chosen), batch_size):
-        some = chosen[start : start + batch_size]
-        padded = some + [some[-1]] * (batch_size - len(some))
-        views = np.stack([view_of(unit.image_id) for unit in padded])
-        inputs = prepare(jnp.asarray(views))
-        maps = np.array([unit.map for unit in padded], np.int32)
-        values, ys, xs = (
-            np.asarray(part) for part in locate(parameters, inputs, maps, architecture=architecture, layer=layer)
-        )
-        projected = deconvnet.project(
-            architecture, parameters, inputs, layer, maps, ys, xs, rule=rule, batch_size=batch_size
-        )
-        crops = np.asarray(recipe.central_crop(views, architecture.input_size))
-        patches = deconvnet.patches(architecture, crops, layer, ys, xs)
-        for row, unit in enumerate(some):
-            value = float(projected.activations[row])
-            if abs(value - values[row]) > TOLERANCE * max(abs(values[row]), 1e-6):
-                raise ZfjaxError(
-                    f"Map {unit.map} of {layer} gives {values[row]:.8g} on the whole image {unit.image_id} but "
-                    f"{value:.8g} on its receptive field; please report this."
-                )
-            tile = Tile(unit.selection, unit.map, unit.rank, projected.tiles[row], patches[row])
-            yield unit, tile, value, int(ys[row]), int(xs[row])
-
-
-@functools.partial(jax.jit, static_argnames=("architecture", "layer"))
-def locate(parameters, inputs, maps, *, architecture: Architecture, layer: str):
-    """(activation, y, x) where map maps[i] is strongest on inputs[i]; the first place in reading order wins a tie."""
-    found = feature_maps(architecture, parameters, inputs, until=layer, precision=lax.Precision.HIGHEST)[layer]
-    own = jnp.take_along_axis(found, maps[:, None, None, None], axis=3)[..., 0]
-    flat = own.reshape(len(own), -1)
-    place = flat.argmax(axis=1)
-    return flat.max(axis=1), place // own.shape[2], place % own.shape[2]
 
 
 def _write_filters(folder: Path, request: Request, parameters: list[Parameters], architecture: Architecture) -> None:
@@ -370,7 +318,7 @@ def _command(request: Request, name: str | None) -> str:
     """The command that asks for this again, with RUN for the folder."""
     at = " ".join(f"step:{step}" for step in request.steps)
     maps = "all" if request.maps is None else request.maps
-    named = f" --name {name}" if name else ""
+    named = (" --every-rank" if request.every_rank else "") + (f" --name {name}" if name else "")
     return (
         f"zfjax evolve --workdir RUN --at {at} --layers {' '.join(request.layers)} --maps {maps} --top {request.top} "
         f"--split {request.split} --images {request.images} --rule {request.rule}{named}"
@@ -410,15 +358,19 @@ def project(
         raise explain_os_error(error, "read the image") from error
     except ImageError as error:
         raise ZfjaxError(f"{image} is not an image that zfjax can read: {error}.") from None
-    prepare = _preparer(config, load_mean_image(run))
-    unit = units.Unit("top", map, 0, 0, None)
+    mean_image = load_mean_image(run)
+    inputs = drawing.preparer(config, mean_image)(pixels[None])
+    crop = np.ascontiguousarray(recipe.central_crop(pixels, architecture.input_size))
     results = []
     for step in run.steps_at(at):
         parameters = checkpoint.load(run.checkpoints / str(step), architecture.conv_names)
-        found = _project_units(
-            architecture, parameters, layer, [unit], lambda _: pixels, prepare, ops.rule_named(rule), config, 1
-        )
-        for _, tile, value, y, x in found:
-            box = architecture.window(layer).box(y, x)
-            results.append(UnitProjection(step, run.epoch(step), value, y, x, box, tile))
+        value, place = strongest.image_maxima(parameters, inputs, architecture=architecture, layers=(layer,))
+        y, x = divmod(int(place[0, map]), architecture.fact(layer).shape[1])
+        unit = units.Unit("top", map, 0, 0, float(value[0, map]), y, x)
+        found = drawing.project_units(
+            architecture, parameters, layer, [unit], rule=ops.rule_named(rule), config=config, mean_image=mean_image,
+            crop_of=lambda _: crop,
+        )  # fmt: skip
+        box = architecture.window(layer).box(y, x)
+        results += [UnitProjection(step, run.epoch(step), value, y, x, box, tile) for _, tile, value in found]
     return results

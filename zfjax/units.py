@@ -25,8 +25,10 @@ class Unit:
     map: int
     rank: int
     image_id: int
-    recorded: float | None
-    """What the search gave it; None where the search did not see it (a fixed image)."""
+    activation: float
+    """The map's maximum over the image, as the search found it."""
+    y: int
+    x: int
 
 
 @dataclass
@@ -61,21 +63,28 @@ def layer_columns(architecture: Architecture, layers: Sequence[str]) -> dict[str
     return places
 
 
-def units_to_draw(top_value: np.ndarray, top_id: np.ndarray, maps: Sequence[int], step: int) -> list[Unit]:
-    """Units of one layer drawn at step index ``step``: rank 0, the last winner held fixed, at the end all ranks.
+def units_to_draw(
+    top_value: np.ndarray, top_id: np.ndarray, top_place: np.ndarray, maps: Sequence[int], step: int, width: int,
+    every_rank: bool = False,
+) -> list[Unit]:  # fmt: skip
+    """Units of one layer drawn at step index ``step``: rank 0; all ranks at the last step, or ``every_rank``.
 
-    ``top_value``, ``top_id``: [steps, k, maps of the layer]. Dead maps have none.
+    ``top_value``, ``top_id``, ``top_place``: [steps, k, maps of the layer], the layer's map ``width`` cells wide. Dead
+    maps have none.
     """
-    last = len(top_value) - 1
     units = []
     for map_ in maps:
-        for rank in range(top_value.shape[1] if step == last else 1):
+        for rank in range(top_value.shape[1] if every_rank or step == len(top_value) - 1 else 1):
             value = top_value[step, rank, map_]
             if value > 0:
-                units.append(Unit("top", map_, rank, int(top_id[step, rank, map_]), float(value)))
-        if top_value[last, 0, map_] > 0:
-            units.append(Unit("fixed", map_, 0, int(top_id[last, 0, map_]), None))
+                y, x = divmod(int(top_place[step, rank, map_]), width)
+                units.append(Unit("top", map_, rank, int(top_id[step, rank, map_]), float(value), y, x))
     return units
+
+
+def fixed_images(top_value: np.ndarray, top_id: np.ndarray, maps: Sequence[int]) -> dict[int, int]:
+    """{map: image id} of the last step's winners, which are looked at again at every step."""
+    return {map_: int(top_id[-1, 0, map_]) for map_ in maps if top_value[-1, 0, map_] > 0}
 
 
 def selection_rows(
