@@ -60,8 +60,9 @@ def window_cells(architecture: Architecture, layer: str, below: str) -> int:
     return size
 
 
-def units_per_batch(architecture: Architecture, layer: str, method: Method) -> int:
-    """Units to project at once: a power of two, at most 256, whose largest feature map fits the working set."""
+def units_per_batch(architecture: Architecture, layer: str, method: Method, count: int) -> int:
+    """Units of ``count`` to project at once: a power of two, at most 256, whose largest feature map fits the working
+    set, and no larger than it takes to hold them all."""
     largest = 1
     for fact in architecture.facts():
         rows, columns, maps = fact.shape
@@ -70,7 +71,7 @@ def units_per_batch(architecture: Architecture, layer: str, method: Method) -> i
         largest = max(largest, 4 * rows * columns * maps)
         if fact.layer.name == layer:
             break
-    return 2 ** min(8, max(0, (working_set() // largest).bit_length() - 1))
+    return 2 ** min(8, max(0, (working_set() // largest).bit_length() - 1), max(0, count - 1).bit_length())
 
 
 def project(
@@ -86,7 +87,7 @@ def project(
     """
     architecture.conv(layer)
     method = method or cheaper_method(architecture, layer)
-    batch_size = batch_size or units_per_batch(architecture, layer, method)
+    batch_size = batch_size or units_per_batch(architecture, layer, method, len(maps))
     images, count = np.asarray(images), len(maps)
     places = [np.asarray(values, np.int32) for values in (maps, ys, xs)]
     rows = np.arange(count) if rows is None else np.asarray(rows)

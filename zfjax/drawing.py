@@ -77,7 +77,7 @@ def project_units(
 ) -> Iterator[tuple[units.Unit, Tile, float]]:  # fmt: skip
     """(unit, tile, activation as projection reproduces it) of each unit."""
     method = deconvnet.cheaper_method(architecture, layer)
-    batch_size = deconvnet.units_per_batch(architecture, layer, method)
+    batch_size = deconvnet.units_per_batch(architecture, layer, method, len(chosen))
     mean = None if mean_image is None else recipe.central_crop(mean_image, architecture.input_size)
     pending = None
     for start in [*range(0, len(chosen), batch_size), None]:
