@@ -1,7 +1,11 @@
 """Small pictures, trees, tars and data sets for the tests of zfjax/data."""
 
 import io
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +49,17 @@ def make_tar(path: Path, files: dict[str, bytes], mode: str = "w", folders: tupl
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return path
+
+
+def kill_when_there(code: str, *arguments: Path, folder: Path, pattern: str) -> None:
+    """Runs Python ``code`` in a process of its own until ``folder`` holds files of ``pattern``, and kills it then."""
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments])
+    for _ in range(1000):
+        if process.poll() is not None or list(folder.glob(pattern)):
+            break
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
 
 
 def make_dataset(root: Path, name: str = "tiny", train: int = 23, validation: int = 7, shard_bytes: int = 4000) -> Path:

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from zfjax import config as configs
-from zfjax.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense, Norm, Pool, output_size, small_zfnet
+from zfjax.architecture import (
+    ALEXNET,
+    ZFNET,
+    ZFNET_WIDE,
+    Architecture,
+    Conv,
+    Dense,
+    Norm,
+    Pool,
+    output_size,
+    small_zfnet,
+)  # fmt: skip
 from zfjax.files import ZfjaxError
 
 HEAD = (Dense("fc", 2),)
@@ -60,6 +71,23 @@ def test_windows_and_sizes_equal_sets_of_pixels(seed):
                 assert pixels == set(range(box[axis], box[axis + 2]))
 
 
+@pytest.mark.parametrize(
+    ("architecture", "count"), [(ZFNET, 62_357_608), (ZFNET_WIDE, 107_627_624), (ALEXNET, 62_378_344)]
+)
+def test_parameter_counts_are_the_papers(architecture, count):
+    assert architecture.parameter_count == count
+
+
+def test_zfnet_sizes_and_windows_are_the_papers():
+    facts = {fact.layer.name: fact for fact in ZFNET.facts()}
+    sizes = {name: fact.shape[0] for name, fact in facts.items()}
+    assert [sizes[name] for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")] == [
+        110, 55, 26, 13, 13, 13, 13, 6]  # fmt: skip
+    windows = [(w.size, w.jump, w.start) for w in (ZFNET.window(f"conv{n}") for n in range(1, 6))]
+    assert windows == [(7, 2, -1), (27, 8, -1), (75, 16, -17), (107, 16, -33), (139, 16, -49)]
+    assert ZFNET.window("conv5").box(0, 1) == (-49, -33, 90, 106)
+
+
 def test_alexnet_sizes():
     sizes = [ALEXNET.fact(name).shape for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv5", "pool5")]
     assert [shape[0] for shape in sizes] == [55, 27, 27, 13, 13, 13, 6]
@@ -107,6 +135,17 @@ def test_replace_and_with_classes_leave_the_original_alone():
     assert net(size=(4, 4)).convolutional == ()
 
 
+def test_one_field_is_an_ablation_and_a_misfit_is_said():
+    wider = ZFNET.replace("conv1", kernel=11, stride=4)
+    assert wider.fact("conv1").shape[0] == 54 and ZFNET.fact("conv1").shape[0] == 110
+    with pytest.raises(ZfjaxError, match="does not fit"):
+        ZFNET.replace("conv1", stride=200)
+    with pytest.raises(ZfjaxError, match="no layer 'conv9'"):
+        ZFNET.replace("conv9", maps=1)
+    with pytest.raises(ZfjaxError, match="must be 1 or more"):
+        ZFNET.replace("conv1", maps=0)
+
+
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
@@ -137,6 +176,11 @@ def test_only_convolutions_can_be_asked_for():
 
 
 # --- a config in JSON ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(configs.PRESETS))
+def test_presets_survive_json(name):
+    assert configs.from_json(configs.to_json(configs.preset(name))) == configs.preset(name)
 
 
 def changed(path, value):
@@ -172,7 +216,10 @@ def changed(path, value):
         ("data", [], "config.data must be a JSON object"),
         ("data.view", 8, "data.view = 8 is out of range"),
         ("data.flip", 1, "config.data.flip"),
+        ("epoch", 3, "no field 'epoch'"),
         ("epochs", True, "config.epochs"),
+        ("epochs", "many", "config.epochs"),
+        ("recipe", "sometimes", "'sometimes'"),
         ("compute", "float16", "'float16'"),
     ],
 )

@@ -1,10 +1,14 @@
 """Projection against the step-by-step deconvnet of oracle.py, at every border, by both methods and all rules."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests import oracle
+from zfjax import config as configs
 from zfjax import deconvnet, ops
 from zfjax.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense, Norm, Pool
 from zfjax.network import feature_maps, kernel_shapes
@@ -99,6 +103,38 @@ def test_projection_equals_the_oracle_everywhere(parameters, image, climbed, rul
             assert np.abs(whole).sum() == pytest.approx(np.abs(expected).sum())  # all of it lies in the tile
 
 
+def narrow(architecture, divisor, **fields):
+    """The same layers with fewer maps."""
+    layers = tuple(
+        dataclasses.replace(layer, maps=layer.maps // divisor) if isinstance(layer, Conv)
+        else dataclasses.replace(layer, features=8) if isinstance(layer, Dense) else layer
+        for layer in architecture.layers
+    )  # fmt: skip
+    return dataclasses.replace(architecture, layers=layers, **fields)
+
+
+@pytest.mark.parametrize(
+    "architecture", [narrow(ZFNET, 24), narrow(ALEXNET, 24, input_size=(160, 200))], ids=["zfnet", "alexnet-non-square"]
+)
+def test_window_equals_whole_image_everywhere(architecture):
+    parameters = random_parameters(architecture, 0)
+    image = np.random.default_rng(0).normal(size=(1, *architecture.input_size, 3)).astype(np.float32) * 3
+    features = jax.jit(lambda pixels: feature_maps(architecture, parameters, pixels))(image)
+    for layer in architecture.conv_names:
+        values = np.asarray(features[layer])[0]
+        maps, ys, xs = units_everywhere(values)
+        window, whole = (
+            deconvnet.project(
+                architecture, parameters, image, layer, maps, ys, xs, rows=np.zeros(9, int), method=method, batch_size=9
+            )
+            for method in ("window", "image")
+        )
+        scale = np.abs(whole.tiles).max()
+        assert scale > 0
+        np.testing.assert_allclose(window.tiles, whole.tiles, atol=1e-5 * scale)
+        np.testing.assert_allclose(window.activations, values[ys, xs, maps], rtol=1e-5, atol=1e-6)
+
+
 def test_the_rules_differ(parameters, climbed):
     values, memory = climbed["conv3"]
     maps, ys, xs = (part[4] for part in units_everywhere(values))
@@ -110,11 +146,12 @@ def test_the_rules_differ(parameters, climbed):
 
 
 @pytest.mark.parametrize("method", ["window", "image"])
-def test_first_layer_at_a_corner_is_the_part_of_the_filter_inside(parameters, image, method):
+def test_first_layer_is_the_part_of_the_filter_inside_times_the_activation(parameters, image, method):
     values = np.asarray(feature_maps(NET, parameters, image[None], until="conv1")["conv1"])[0]
     height, width, _ = values.shape
     window = NET.window("conv1")
-    for y, x in ((0, 0), (height - 1, width - 1), (0, width - 1), (height - 1, 0)):
+    corners = (0, 0), (height - 1, width - 1), (0, width - 1), (height - 1, 0)
+    for y, x in (*corners, (height // 2, width // 2)):
         map_ = values[y, x].argmax()
         tile = deconvnet.project(
             NET, parameters, image[None], "conv1", np.array([map_]), np.array([y]), np.array([x]), method=method,
@@ -124,8 +161,8 @@ def test_first_layer_at_a_corner_is_the_part_of_the_filter_inside(parameters, im
         inside = np.zeros((5, 5, 1))
         inside[max(-y0, 0) : 5 - max(y1 - 27, 0), max(-x0, 0) : 5 - max(x1 - 34, 0)] = 1
         expected = values[y, x, map_] * parameters["conv1"]["kernel"][..., map_] * inside
-        assert not inside.all()
-        np.testing.assert_allclose(tile, expected, rtol=1e-5, atol=1e-7)
+        assert values[y, x, map_] > 0 and inside.all() == ((y, x) not in corners)
+        np.testing.assert_allclose(tile, expected, rtol=1e-5)
 
 
 def test_dead_units_are_empty_and_any_batch_size_gives_the_same(parameters, image, climbed):
@@ -171,14 +208,16 @@ def test_patches_equal_pixel_by_pixel_copies_for_every_layer():
     for layer in LAYERS:
         height, width, _ = NET.fact(layer).shape
         ys, xs = np.array([(y, x) for y in (0, height // 2, height - 1) for x in (0, width // 2, width - 1)]).T
-        found = deconvnet.patches(NET, np.stack([pixels] * 9), layer, ys, xs, outside=200)
-        for y, x, patch in zip(ys, xs, found, strict=True):
-            expected = oracle.cut(pixels + 1, NET.window(layer).box(y, x), NET.input_size)
-            np.testing.assert_array_equal(patch, np.where(expected == 0, 200, expected - 1))
+        for outside, options in ((200, {"outside": 200}), (128, {})):  # mid-grey unless told otherwise
+            found = deconvnet.patches(NET, np.stack([pixels] * 9), layer, ys, xs, **options)
+            for y, x, patch in zip(ys, xs, found, strict=True):
+                expected = oracle.cut(pixels + 1, NET.window(layer).box(y, x), NET.input_size)
+                np.testing.assert_array_equal(patch, np.where(expected == 0, outside, expected - 1))
 
 
 def test_the_cheaper_method_is_the_cheaper_one():
-    for architecture in (ZFNET, ALEXNET, NET):
+    demo = configs.preset("demo").model
+    for architecture in (ZFNET, ALEXNET, NET, demo):
         for layer in architecture.conv_names:
             costs = {"window": 0, "image": 0}
             cells = {}
@@ -198,4 +237,5 @@ def test_the_cheaper_method_is_the_cheaper_one():
             assert cells["window", layer] == (1, 1)
             assert deconvnet.cheaper_method(architecture, layer) == min(costs, key=costs.get), (architecture, layer)
             assert deconvnet.window_cells(architecture, layer, "conv1") == cells["window", "conv1"][0]
-    assert deconvnet.cheaper_method(ZFNET, "conv1") == "window"
+    assert deconvnet.cheaper_method(ZFNET, "conv1") == deconvnet.cheaper_method(ZFNET, "conv3") == "window"
+    assert deconvnet.cheaper_method(demo, "conv5") == "image"

@@ -1,18 +1,14 @@
 import errno
 import io
 import os
-import signal
-import subprocess
-import sys
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data_helpers import encoded, jpeg, make_tar, make_tree, picture
+from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, make_tree, picture
 from zfjax.data import importing
 from zfjax.data.importing import arrange, import_images, stored_form
 from zfjax.data.pipeline import list_datasets, open_dataset
@@ -357,13 +353,7 @@ def test_a_killed_import_is_never_read_and_is_cleared(tmp_path):
     make_tree(tmp_path / "in", {f"a/{number}.jpg": data for number in range(4000)})
     out = tmp_path / "out"
     code = "import sys; from zfjax.data.importing import import_images; import_images(sys.argv[1], 'pets', sys.argv[2])"
-    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "in", out])
-    for _ in range(400):
-        if list(out.glob(".pets.*.tmp/1.0.0/*")):
-            break
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when_there(code, tmp_path / "in", out, folder=out, pattern=".pets.*.tmp/1.0.0/*")
     assert list(out.glob(".pets.*.tmp")) and list_datasets(out) == []
     import_images(make_tree(tmp_path / "small", tree_files()), "pets", out)
     assert left_over(out) == [out / "pets"] and open_dataset("pets", out).splits == {"train": 15}

@@ -1,8 +1,6 @@
 import hashlib
 import io
 import multiprocessing
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data_helpers import kill_when_there
 from zfjax.data import scenes
 from zfjax.data.pipeline import list_datasets, open_dataset
 from zfjax.data.scene_objects import OBJECTS
@@ -190,13 +189,7 @@ def test_many_processes_draw_once(tmp_path):
 
 def test_a_killed_drawing_is_never_read(tmp_path):
     code = f"from zfjax.data.scenes import ensure_scenes; ensure_scenes({str(tmp_path)!r}, train=4000, validation=10)"
-    process = subprocess.Popen([sys.executable, "-c", code])
-    for _ in range(200):
-        if list(tmp_path.glob(".scenes*.tmp/1.0.0/*")):
-            break
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when_there(code, folder=tmp_path, pattern=".scenes*.tmp/1.0.0/*")
     left = list(tmp_path.glob(".scenes*.tmp"))
     assert left and list_datasets(tmp_path) == []
     # The next drawing of the same scenes clears what was left; here a name of that pattern stands for it.
