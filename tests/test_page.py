@@ -5,12 +5,13 @@ import getpass
 import hashlib
 import re
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.reported import decode
-from tests.synthetic_run import HOSTILE
+from tests.reported import Reported, decode
+from tests.synthetic_run import HOSTILE, SMALL
 from zfjax.report.pictures import read_layer
 from zfjax.report.tiles import colour_scale, to_bytes
 
@@ -126,3 +127,10 @@ def test_without_photos_no_pixel_of_one(without_photos):
     assert "made without photos" in " ".join(without_photos.text.split())
     laid = {what[0].tobytes() for stem in without_photos.laid for what in without_photos.laid[stem]}
     assert laid and not patches & laid
+
+
+def test_the_page_says_how_many_maps_it_leaves_out(tmp_path, monkeypatch, made):
+    assert "maps drawn." not in " ".join(" ".join(made.page.words).split())
+    monkeypatch.setattr("zfjax.report.page.MOST_MAPS", 2)
+    few = Reported(tmp_path, replace(SMALL, epochs=2, layers=("conv1", "conv3"), maps=3))
+    assert " ".join(" ".join(few.page.words).split()).count("Here are 2 of the 3 maps drawn.") == 2

@@ -44,6 +44,7 @@ def layer_view(evolution: Evolution, layer: LayerPictures, values: dict[str, Any
         "name": layer.layer,
         "shape": (height, width, maps),
         "drawn": [map_.map for map_ in layer.maps],
+        "left_out": len(evolution.maps(layer.layer)) - len(layer.maps),
         "sheets": [map_["sheet"] and map_["sheet"]["number"] for map_ in values["maps"]],
         "field": window["size"],
         "whole": window["size"] >= max(edges),

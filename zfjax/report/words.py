@@ -102,8 +102,9 @@ def by_step(evolution: Evolution, measure: str, layer: str) -> dict[int, float |
 
 
 def searched(evolution: Evolution) -> str:
-    """"4,000 train images"."""
-    return f"{evolution.meta['images']:,} {plain(evolution.meta['split'], 24)} images"
+    """"4,000 training images"."""
+    split = plain(evolution.meta["split"], 24)
+    return f"{evolution.meta['images']:,} {'training' if split == 'train' else split} images"
 
 
 def dataset(run: Run) -> str:
