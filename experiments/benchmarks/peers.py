@@ -76,25 +76,26 @@ def captum_naive(
 
 def captum_cut(
     architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, units: Units, threads: int,
-    channels_last: bool, batch_size: int = 16,
+    channels_last: bool, batch_size: int = 16, device: str = "cpu",
 ) -> Callable[[], np.ndarray]:  # fmt: skip
     """Batched over units with a selector of its own, on the model cut at the layer: captum at its best."""
     torch = _torch(threads)
     from captum.attr import NeuronDeconvolution
 
     model, module = _module(torch, architecture, arrays, layer, channels_last)
-    deconvolution = NeuronDeconvolution(model, module)
-    inputs = _tensor(torch, images, channels_last)
+    deconvolution = NeuronDeconvolution(model.to(device), module)
+    inputs = _tensor(torch, images, channels_last).to(device)
 
     def work() -> np.ndarray:
         found = []
         for start in range(0, len(units.maps), batch_size):
             some = slice(start, start + batch_size)
-            maps, ys, xs = (torch.from_numpy(part[some]).long() for part in (units.maps, units.ys, units.xs))
-            order = torch.arange(len(maps))
+            maps, ys, xs = (torch.from_numpy(part[some]).long().to(device) for part in (units.maps, units.ys, units.xs))
+            order = torch.arange(len(maps), device=device)
             select = lambda out: out[order, maps, ys, xs]  # noqa: B023 (used at once)
-            batch = inputs[torch.from_numpy(units.rows[some])].contiguous(memory_format=_format(torch, channels_last))
-            found.append(deconvolution.attribute(batch, select).detach().numpy())
+            rows = torch.from_numpy(units.rows[some]).to(device)
+            batch = inputs[rows].contiguous(memory_format=_format(torch, channels_last))
+            found.append(deconvolution.attribute(batch, select).detach().cpu().numpy())
         return np.concatenate(found).transpose(0, 2, 3, 1)
 
     return work
