@@ -56,19 +56,25 @@ def _parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="Import images, list data sets.", allow_abbrev=False)
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
-    imports = command("import", _data_import, "Import a folder or tar of images, one folder a class.", actions)
+    imports = command("import", _data_import, "Import a folder or tar of images, or the ILSVRC2012 tars.", actions)
     imports.add_argument(
-        "source", type=Path, help="class folders, with or without train/ val/ test/, or a .tar of them"
-    )
+        "source", type=Path,
+        help="class folders, with or without train/ val/ test/, a .tar of them, or a folder with the ILSVRC2012 tars",
+    )  # fmt: skip
     imports.add_argument("--name", required=True, help="name of the new data set, in lower snake case")
     imports.add_argument("--data-dir", type=Path, required=True, help="folder of prepared data sets")
     imports.add_argument(
         "--holdout", type=float, default=0.0, help="share kept for validation where the source has none"
     )
     imports.add_argument(
-        "--size", type=int, default=None, help="shorter side in pixels to resize to once (default: keep)"
-    )
-    imports.add_argument("--quality", type=int, default=95, help="JPEG quality where an image is stored anew")
+        "--size", type=_size, default=None,
+        help="shorter side in pixels to resize larger images to, once, or 'original' (default: 256 for ILSVRC2012)",
+    )  # fmt: skip
+    imports.add_argument(
+        "--quality", type=int, default=None,
+        help="JPEG quality where an image is stored anew (default: 95; 90 for ILSVRC2012)",
+    )  # fmt: skip
+    imports.add_argument("--workers", type=int, default=None, help="processes, for ILSVRC2012 (default: one a core)")
     imports.add_argument("--max-pixels", type=int, default=50_000_000, help="larger images are skipped, undecoded")
     lists = command("list", _data_list, "What is there: splits, classes, images, bytes, fingerprint.", actions)
     lists.add_argument(
@@ -242,16 +248,28 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
+def _size(text: str) -> int | str:
+    """Pixels, or "original"."""
+    return text if text == "original" else int(text)
+
+
 def _data_import(options: argparse.Namespace) -> int:
+    from zfjax.data.imagenet import import_imagenet, is_imagenet
     from zfjax.data.importing import import_images
     from zfjax.progress import Reporter
 
+    imagenet = is_imagenet(options.source)
+    if imagenet and options.holdout:
+        raise ZfjaxError("ILSVRC2012 has a validation split of its own; import it without a holdout.")
+    size = None if options.size == "original" else options.size or (256 if imagenet else None)
+    common = {"size": size, "quality": options.quality or (90 if imagenet else 95), "max_pixels": options.max_pixels}
     with Reporter() as progress:
-        summary = import_images(
-            options.source, options.name, options.data_dir, holdout=options.holdout, size=options.size,
-            quality=options.quality, max_pixels=options.max_pixels,
-            progress=lambda done, total: progress("importing", done, total),
-        )  # fmt: skip
+        common["progress"] = lambda done, total: progress("importing", done, total)
+        place = options.source, options.name, options.data_dir
+        if imagenet:
+            summary = import_imagenet(*place, workers=options.workers, **common)
+        else:
+            summary = import_images(*place, holdout=options.holdout, **common)
     print("\n".join(summary.lines()))
     return 0
 

@@ -186,7 +186,7 @@ def open_dataset(name: str, data_dir: Path | str) -> Dataset:
         raise ZfjaxError(f"Data set {name} in {directory} is empty: it holds no image.")
     for split, info in builder.info.splits.items():
         for shard, expected in zip(dataset.shards(split), info.shard_lengths, strict=True):
-            _check_shard(shard, int(expected))
+            check_shard(shard, int(expected))
     return dataset
 
 
@@ -284,7 +284,7 @@ def _class_names(builder: Any, label_feature: Any) -> tuple[str, ...]:
     return labels
 
 
-def _check_shard(shard: Path, expected: int) -> None:
+def check_shard(shard: Path, expected: int) -> None:
     """Reads the index of one shard, which sits at its end: a cut file fails here, not an hour into a run."""
     from array_record.python.array_record_module import ArrayRecordReader
 

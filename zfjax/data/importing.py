@@ -36,7 +36,8 @@ _ORIENTATION = 0x0112  # the EXIF tag
 class ImportSummary:
     """What an import did. ``counts`` are images by split and readable class name, labels in order.
 
-    ``converted`` and ``skipped`` name files (or class folders) by reason; ``resized`` counts images made smaller.
+    ``converted`` and ``skipped`` name files (or class folders) by reason; ``resized`` counts images made smaller;
+    ``notes`` are sentences about the whole.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ImportSummary:
     converted: dict[str, tuple[str, ...]]
     skipped: dict[str, tuple[str, ...]]
     resized: int
+    notes: tuple[str, ...] = ()
 
     def lines(self, shown: int = 3) -> list[str]:
         """The summary as plain text, ``shown`` names a reason; letters that a terminal would obey are escaped."""
@@ -56,6 +58,7 @@ class ImportSummary:
             for reason, names in sorted(reasons.items()):
                 some = ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
                 text.append(f"{verb}, {reason}: {len(names)} ({some})")
+        text.extend(self.notes)
         return ["".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line) for line in text]
 
 
@@ -91,18 +94,15 @@ def import_images(
     Raises ZfjaxError, and leaves nothing behind, when the name is unfit or taken, SOURCE is absent, damaged or holds
     no image, or the disk is full.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > 100:
-        raise ZfjaxError(f"'{name}' cannot name a data set: use lower-case letters, digits and _, a letter first.")
+    check_name(name)
     if not 0 <= holdout < 1:
         raise ZfjaxError(f"The holdout is a share of the images, at least 0 and below 1, not {holdout}.")
-    if (size is not None and size < 1) or not 1 <= quality <= 100 or max_pixels < 1:
-        raise ZfjaxError("The size and the pixel limit must be at least 1, and the quality between 1 and 100.")
+    check_numbers(size, quality, max_pixels)
     source, root = Path(source).expanduser(), Path(data_dir).expanduser()
     if not source.exists():
         raise ZfjaxError(f"There is no {source}; give a folder of class folders, or a tar of one.")
     with exclusive_lock(root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."):
-        if (root / name).exists():
-            raise ZfjaxError(f"There is already a data set '{name}' in {root}; choose another name or delete it first.")
+        check_absent(root, name)
         with writing.new_folder(root, name) as folder, open_source(source, folder) as opened:
             layout = arrange(opened.files, opened.folders, holdout)
             if not layout.items:
@@ -130,6 +130,24 @@ def import_images(
     converted = _merged({"nested folder, taken into its class": list(layout.nested)} if layout.nested else {},
                         converter.converted)
     return ImportSummary(name, root / name / writing.VERSION, counts, converted, reasons, converter.resized)
+
+
+def check_name(name: str) -> None:
+    """Raises ZfjaxError unless ``name`` can name a data set."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > 100:
+        raise ZfjaxError(f"'{name}' cannot name a data set: use lower-case letters, digits and _, a letter first.")
+
+
+def check_numbers(size: int | None, quality: int, max_pixels: int) -> None:
+    """Raises ZfjaxError for numbers that no import can have."""
+    if (size is not None and size < 1) or not 1 <= quality <= 100 or max_pixels < 1:
+        raise ZfjaxError("The size and the pixel limit must be at least 1, and the quality between 1 and 100.")
+
+
+def check_absent(root: Path, name: str) -> None:
+    """Raises ZfjaxError when there is a data set ``name`` in ``root``."""
+    if (root / name).exists():
+        raise ZfjaxError(f"There is already a data set '{name}' in {root}; choose another name or delete it first.")
 
 
 def arrange(files: Iterable[str], folders: Iterable[str] = (), holdout: float = 0.0) -> Layout:
@@ -276,9 +294,11 @@ class _Converter:
 
 
 def stored_form(
-    data: bytes, size: int | None = None, quality: int = 95, max_pixels: int = MAX_PIXELS
+    data: bytes, size: int | None = None, quality: int = 95, max_pixels: int = MAX_PIXELS, *, upright: bool = True
 ) -> tuple[bytes, tuple[str, ...], bool]:
     """(JPEG bytes to store, what was odd about the file, whether it was made smaller).
+
+    ``upright``: turn the picture as its EXIF says. Colour is kept at full resolution above quality 90.
 
     The picture is decoded whole, so that what is stored is known to be readable. Raises ImageError for what is not an
     image, is damaged, or is too large. Not for threads: it changes the process's warning filters while it runs.
@@ -291,7 +311,7 @@ def stored_form(
         image = decode(image)
         reasons = []
         try:
-            turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+            turned = upright and image.getexif().get(_ORIENTATION, 1) in range(2, 9)
         except Exception:  # EXIF is a format of its own, as easily damaged; without it the picture is as it lies
             turned = False
         if kind != "JPEG":
@@ -312,5 +332,5 @@ def stored_form(
             image = image.resize(tuple(max(size, round(side * scale)) for side in image.size),
                                  Image.Resampling.BILINEAR)
         encoded = io.BytesIO()
-        image.save(encoded, "JPEG", quality=quality, subsampling=0)
+        image.save(encoded, "JPEG", quality=quality, subsampling=0 if quality > 90 else 2)
         return encoded.getvalue(), tuple(reasons), resized

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
 import os
 import shutil
@@ -156,6 +157,22 @@ def _damaged(path: Path, why: object) -> ZfjaxError:
 
 
 def _tar(path: Path, handle: BinaryIO) -> Source:
+    places, folders, skipped = tar_places(path, handle)
+
+    def read(inside: str, limit: int) -> bytes:
+        offset, size = places[inside]
+        return read_place(path, handle, inside, offset, size, limit)
+
+    return Source(tuple(places), folders, skipped, read)
+
+
+def tar_places(
+    path: Path, handle: BinaryIO
+) -> tuple[dict[str, tuple[int, int]], tuple[str, ...], dict[str, list[str]]]:
+    """({file: (byte at which it begins in ``handle``, its size)}, folders, what is skipped by reason) of a tar.
+
+    ``handle``: the tar without compression; ``path`` is what an error names. Raises ZfjaxError when it is damaged.
+    """
     places: dict[str, tuple[int, int]] = {}
     folders: dict[str, None] = {}
     skipped: dict[str, list[str]] = {}
@@ -177,19 +194,47 @@ def _tar(path: Path, handle: BinaryIO) -> Source:
             places[inside] = (member.offset_data, member.size)
         else:
             skipped.setdefault(reason, []).append(name)
+    return places, tuple(folders), skipped
 
-    def read(inside: str, limit: int) -> bytes:
-        offset, size = places[inside]
-        try:
-            handle.seek(offset)
-            data = handle.read(min(size, limit + 1))
-        except OSError as error:
-            raise explain_os_error(error, f"read {path}:") from error
-        if len(data) < min(size, limit + 1):
-            raise _damaged(path, f"{inside} is cut short")
-        return _within(data, limit)
 
-    return Source(tuple(places), tuple(folders), skipped, read)
+def read_place(path: Path, handle: BinaryIO, inside: str, offset: int, size: int, limit: int) -> bytes:
+    """The bytes of the file ``inside`` of a tar. Raises ImageError over ``limit`` bytes, ZfjaxError where it is cut."""
+    try:
+        handle.seek(offset)
+        data = handle.read(min(size, limit + 1))
+    except OSError as error:
+        raise explain_os_error(error, f"read {path}:") from error
+    if len(data) < min(size, limit + 1):
+        raise _damaged(path, f"{inside} is cut short")
+    return _within(data, limit)
+
+
+class TarInside(io.RawIOBase):
+    """A tar that is a file of a larger tar, ``size`` bytes from byte ``offset`` of ``handle``, to read in place."""
+
+    def __init__(self, handle: BinaryIO, offset: int, size: int):
+        self._handle, self._offset, self._size, self._at = handle, offset, size, 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As of any file."""
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes, none beyond its own end."""
+        left = max(0, self._size - self._at)
+        self._handle.seek(self._offset + self._at)
+        data = self._handle.read(left if size < 0 else min(size, left))
+        self._at += len(data)
+        return data
 
 
 def _members(path: Path, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -49,73 +51,131 @@ def write_dataset(
     label names are ``labels`` (default: ``class_names``) made fit for TFDS's file of one name a line; ``class_names``
     themselves are kept unchanged in metadata.json.
     """
+    features = image_features(class_names if labels is None else labels, encoding, with_parts)
+    directory = folder / VERSION
+    directory.mkdir()
+    shards = {}
+    for split, examples in splits.items():
+        records = (record(features, example) for example in examples)
+        lengths, size = _write_shards(directory, f"{name}-{split}.array_record", records, shard_bytes)
+        if lengths:
+            shards[split] = lengths, size
+    if shards:
+        write_metadata(directory, name, features, shards, class_names, description)
+    return {split: sum(lengths) for split, (lengths, _) in shards.items()}
+
+
+def image_features(labels: Sequence[str], encoding: str = "jpeg", with_parts: bool = False) -> Any:
+    """The TFDS features of a set for image classification, as TFDS's own have them."""
     import tensorflow_datasets as tfds
 
     features = {
         "image": tfds.features.Image(shape=(None, None, 3), encoding_format=encoding),
-        "label": tfds.features.ClassLabel(names=_line_names(class_names if labels is None else labels)),
+        "label": tfds.features.ClassLabel(names=_line_names(labels)),
         "file_name": tfds.features.Text(),
     }
     if with_parts:
         features["parts"] = tfds.features.Sequence(
             {"name": tfds.features.Text(), "box": tfds.features.BBoxFeature()}
         )
-    features = tfds.features.FeaturesDict(features)
-    directory = folder / VERSION
-    directory.mkdir()
-    template = tfds.core.ShardedFileTemplate(
-        data_dir=directory, template=_TEMPLATE, dataset_name=name, filetype_suffix="array_record"
-    )
-    infos = []
-    for split, examples in splits.items():
-        records = (features.serialize_example(features.encode_example(_tfds_example(example))) for example in examples)
-        lengths, size = _write_shards(directory, f"{name}-{split}.array_record", records, shard_bytes)
-        if lengths:
-            infos.append(tfds.core.SplitInfo(
-                name=split, shard_lengths=lengths, num_bytes=size, filename_template=template
-            ))
-    if infos:
-        tfds.folder_dataset.write_metadata(
-            data_dir=directory, features=features, split_infos=infos, version=VERSION, check_data=False,
-            description=description, metadata=tfds.core.MetadataDict(class_names=list(class_names)),
-        )
-    return {info.name: sum(info.shard_lengths) for info in infos}
+    return tfds.features.FeaturesDict(features)
 
 
-def _tfds_example(example: Mapping[str, Any]) -> dict[str, Any]:
+def record(features: Any, example: Mapping[str, Any]) -> bytes:
+    """An example, as ``write_dataset`` takes it, in the bytes that are stored: the same in every process.
+
+    TFDS serialises the features in the order of a map that differs from process to process, hence the second time.
+    """
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.proto import tf_example_pb2
 
     encoded = {"image": io.BytesIO(example["image"]), "label": example["label"], "file_name": example["file_name"]}
     if "parts" in example:
         encoded["parts"] = [{"name": part, "box": tfds.features.BBox(*box)} for part, box in example["parts"]]
-    return encoded
+    message = tf_example_pb2.Example.FromString(features.serialize_example(features.encode_example(encoded)))
+    return message.SerializeToString(deterministic=True)
+
+
+def write_metadata(
+    directory: Path, name: str, features: Any, shards: Mapping[str, tuple[Sequence[int], int]],
+    class_names: Sequence[str], description: str, **metadata: Any,
+) -> None:  # fmt: skip
+    """Makes DIRECTORY's shards a TFDS data set. ``shards``: {split: (records of each shard, bytes of all records)};
+    ``metadata``: JSON values kept beside the class names."""
+    import tensorflow_datasets as tfds
+
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=directory, template=_TEMPLATE, dataset_name=name, filetype_suffix="array_record"
+    )
+    infos = [
+        tfds.core.SplitInfo(name=split, shard_lengths=list(lengths), num_bytes=size, filename_template=template)
+        for split, (lengths, size) in shards.items()
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=directory, features=features, split_infos=infos, version=VERSION, check_data=False,
+        description=description, metadata=tfds.core.MetadataDict(class_names=list(class_names), **metadata),
+    )  # fmt: skip
+
+
+def shard_name(name: str, split: str, index: int, count: int) -> str:
+    """The file name of one shard, as TFDS's template has it."""
+    return f"{name}-{split}.array_record-{index:05d}-of-{count:05d}"
+
+
+def write_shard(path: Path, records: Iterable[bytes]) -> None:
+    """Writes one shard. Raises OSError for a full disk and its like, which ArrayRecord calls RuntimeError."""
+    with _as_os_errors(path):
+        writer = _open_writer(path)
+        try:
+            for one in records:
+                writer.write(one)
+        finally:
+            writer.close()
+
+
+def _open_writer(path: Path) -> Any:
+    """A writer of records; ``group_size:1`` makes random access read one record, not a group of them."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    return ArrayRecordWriter(str(path), "group_size:1")
+
+
+@contextlib.contextmanager
+def _as_os_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+        code = next((code for code in codes if os.strerror(code) in str(error)), None)
+        if code is None:
+            raise
+        raise OSError(code, os.strerror(code), str(path)) from None
 
 
 def _write_shards(directory: Path, stem: str, records: Iterable[bytes], shard_bytes: int) -> tuple[list[int], int]:
     """Writes records to shards of about ``shard_bytes``; returns their lengths and the bytes of all records."""
-    from array_record.python.array_record_module import ArrayRecordWriter
-
     lengths: list[int] = []
     total = in_shard = 0
     writer = None
-    try:
-        for record in records:
-            if writer is None or in_shard >= shard_bytes:
-                if writer is not None:
-                    writer.close()
-                # group_size:1 makes random access read one record, not a group of them
-                writer = ArrayRecordWriter(str(directory / f"{stem}.{len(lengths)}"), "group_size:1")
-                lengths.append(0)
-                in_shard = 0
-            writer.write(record)
-            lengths[-1] += 1
-            in_shard += len(record)
-            total += len(record)
-    finally:
-        if writer is not None:
-            writer.close()
+    with _as_os_errors(directory / stem):
+        try:
+            for one in records:
+                if writer is None or in_shard >= shard_bytes:
+                    if writer is not None:
+                        writer.close()
+                    writer = _open_writer(directory / f"{stem}.{len(lengths)}")
+                    lengths.append(0)
+                    in_shard = 0
+                writer.write(one)
+                lengths[-1] += 1
+                in_shard += len(one)
+                total += len(one)
+        finally:
+            if writer is not None:
+                writer.close()
+    name, split = stem.removesuffix(".array_record").rsplit("-", 1)
     for index in range(len(lengths)):  # only now is the number of shards known
-        (directory / f"{stem}.{index}").rename(directory / f"{stem}-{index:05d}-of-{len(lengths):05d}")
+        (directory / f"{stem}.{index}").rename(directory / shard_name(name, split, index, len(lengths)))
     return lengths, total
 
 

@@ -1,0 +1,197 @@
+"""ILSVRC2012's own tars to a data set: labels, odd images, resuming, any number of workers."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, picture
+from zfjax.cli import main
+from zfjax.data import imagenet
+from zfjax.data.imagenet import class_wnids, import_imagenet, validation_label
+from zfjax.data.pipeline import list_datasets, open_dataset
+from zfjax.files import ZfjaxError
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "imagenet-fullres-200.tar"
+CLASSES = ("n01440764", "n01751748", "n15075141")
+
+
+def tar_bytes(files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def make_tars(folder, images=6, validation=8, classes=CLASSES, odd=True):
+    """Miniature tars in the true layout; the validation tar lists its images backwards under "./"."""
+    folder.mkdir(parents=True, exist_ok=True)
+    inner = {}
+    for number, wnid in enumerate(classes):
+        files = {f"{wnid}_{index}.JPEG": jpeg(10 * number + index, 300, 280) for index in range(images)}
+        if odd and number == 0:
+            files[f"{wnid}_900.JPEG"] = encoded(picture(7, 40, 30).convert("CMYK"), "JPEG")
+            files[f"{wnid}_901.JPEG"] = encoded(picture(8, 40, 30), "PNG")
+            files[f"{wnid}_902.JPEG"] = jpeg(9, 40, 30)[:300]
+        inner[f"{wnid}.tar"] = tar_bytes(files)
+    make_tar(folder / imagenet.TARS["train"], {**inner, "n99999999.tar": tar_bytes({"n99999999_1.JPEG": b"?"})})
+    names = [f"./ILSVRC2012_val_{number:08d}.JPEG" for number in range(validation, 0, -1)]
+    with tarfile.open(folder / imagenet.TARS["validation"], "w") as archive:
+        top = tarfile.TarInfo("./")
+        top.type = tarfile.DIRTYPE
+        archive.addfile(top)
+        for name in [*names, "./ILSVRC2012_val_00050001.JPEG", "./readme.txt"]:
+            data = jpeg(int(name[-6]) if name[-6].isdigit() else 0, 70, 60)
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return folder
+
+
+def digests(dataset):
+    return {split: dataset.fingerprint(split)["digest"] for split in dataset.splits}
+
+
+def everything(dataset, split):
+    return dataset.describe(split, range(dataset.count(split)))
+
+
+def test_validation_labels_follow_the_file_name():
+    wnids = class_wnids()
+    assert len(wnids) == 1000 and list(wnids) == sorted(wnids) and wnids[0] == "n01440764"
+    assert wnids[validation_label("ILSVRC2012_val_00000001.JPEG")] == "n01751748"
+    assert validation_label("ILSVRC2012_val_00050001.JPEG") is None and validation_label("1.JPEG") is None
+    assert np.bincount([validation_label(f"ILSVRC2012_val_{n:08d}.JPEG") for n in range(1, 1001)]).sum() == 1000
+
+
+def test_import_of_the_true_layout(tmp_path, capsys):
+    source = make_tars(tmp_path / "in")
+    (source / imagenet.READABLE_NAMES).write_text("n01440764 tench, Tinca tinca\nn01751748 sea snake\n")
+    out = tmp_path / "out"
+    assert main(["data", "import", str(source), "--name", "imagenet2012", "--data-dir", str(out), "--workers", "1"]) == 0
+    told = capsys.readouterr().out
+    dataset = open_dataset("imagenet2012", out)
+    assert dataset.splits == {"train": 20, "validation": 8} and dataset.class_names[:2] == ("tench", "n01443537")
+    wnids = class_wnids()
+    for label, name in everything(dataset, "train"):
+        assert wnids[label] == name.split("_")[0]
+    for label, name in everything(dataset, "validation"):
+        assert label == validation_label(name)
+    [first] = [label for label, name in everything(dataset, "validation") if name == "ILSVRC2012_val_00000001.JPEG"]
+    assert wnids[first] == "n01751748"
+    names = [name for _, name in everything(dataset, "train")]
+    import hashlib
+
+    assert names == sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    for expected in ("train: 20 images in 3 classes", "made smaller: 18", "CMYK, stored as RGB: 1 (n01440764_900.JPEG)",
+                     "PNG, stored as JPEG: 1", "n01440764_902.JPEG", "n99999999.tar", "ILSVRC2012_val_00050001.JPEG",
+                     "readme.txt", "1,281,167 images for train, not 20"):  # fmt: skip
+        assert expected in told, told
+    metadata = json.loads((dataset.directory / "metadata.json").read_text())
+    assert (metadata["stored_size"], metadata["stored_quality"]) == (256, 90)
+    record = dataset._record("train", names.index("n01440764_0.JPEG"))
+    assert min(Image.open(io.BytesIO(record["image"])).size) == 256
+    assert [path.name for path in out.iterdir() if path.is_dir()] == ["imagenet2012"]
+
+
+def test_original_bytes_are_kept(tmp_path):
+    source = make_tars(tmp_path / "in", images=2, odd=False)
+    import_imagenet(source, "whole", tmp_path / "out", size=None, workers=1)
+    dataset = open_dataset("whole", tmp_path / "out")
+    names = [name for _, name in everything(dataset, "train")]
+    assert dataset._record("train", names.index("n01440764_1.JPEG"))["image"] == jpeg(1, 300, 280)
+
+
+def test_a_killed_import_goes_on_and_ends_alike(tmp_path):
+    source, out = make_tars(tmp_path / "in", images=12), tmp_path / "out"
+    code = ("import sys; from zfjax.data.imagenet import import_imagenet as i; "
+            "i(sys.argv[1], 'one', sys.argv[2], shard_images=4, workers=1)")  # fmt: skip
+    kill_when_there(code, source, out, folder=out, pattern=".one.partial/*.json.part")
+    assert not (out / "one").exists() and list_datasets(out) == []
+    finished = {path.name: path.stat().st_mtime_ns for path in (out / ".one.partial").glob("*-of-*")}
+    for _ in range(100):  # the worker ends with its parent
+        if not subprocess.run(["pgrep", "-f", str(out)], capture_output=True).stdout:
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("a worker outlived its parent")
+    told = []
+    import_imagenet(source, "one", out, shard_images=4, workers=2, progress=lambda *done: told.append(done))
+    import_imagenet(source, "other", tmp_path / "at once", shard_images=4, workers=1)
+    one, other = open_dataset("one", out), open_dataset("other", tmp_path / "at once")
+    assert finished and told[-1] == (47, 47) and told[0][0] >= 4
+    for name, when in finished.items():
+        kept = one.directory / name
+        assert not kept.exists() or kept.stat().st_mtime_ns >= when
+    assert digests(one) == digests(other)
+    assert [everything(one, split) for split in one.splits] == [everything(other, split) for split in other.splits]
+
+
+def test_other_settings_begin_anew(tmp_path):
+    source, out = make_tars(tmp_path / "in", images=3, odd=False), tmp_path / "out"
+    partial = out / ".one.partial"
+    partial.mkdir(parents=True)
+    (partial / "settings.part").write_text('{"size": 64}')
+    (partial / "train-00000.json.part").write_text('{"images": 1}')
+    import_imagenet(source, "one", out, workers=1)
+    assert open_dataset("one", out).splits == {"train": 9, "validation": 8} and not partial.exists()
+
+
+@pytest.mark.parametrize("harm, says", [
+    (lambda folder: (folder / imagenet.TARS["validation"]).unlink(), "both tars are needed"),
+    (lambda folder: os.truncate(folder / imagenet.TARS["train"], 30_000), "not a whole tar"),
+    (lambda folder: make_tar(folder / imagenet.TARS["train"], {"cat/1.jpg": b"x"}), "holds no image of ILSVRC2012"),
+], ids=["one tar", "cut short", "another tar"])  # fmt: skip
+def test_bad_sources_end_in_a_sentence(tmp_path, harm, says):
+    source = make_tars(tmp_path / "in", images=2, odd=False)
+    harm(source)
+    with pytest.raises(ZfjaxError, match=says):
+        import_imagenet(source, "one", tmp_path / "out", workers=1)
+    assert not (tmp_path / "out" / "one").exists()
+
+
+def test_a_file_size_limit_ends_in_a_sentence(tmp_path):
+    source, out = make_tars(tmp_path / "in", images=6, odd=False), tmp_path / "out"
+    code = ("import sys, resource; from zfjax.cli import main; "
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)); "
+            "sys.exit(main(['data', 'import', sys.argv[1], '--name', 'one', '--data-dir', sys.argv[2], "
+            "'--workers', '1', '--size', 'original']))")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, source, out], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and done.stderr.count("zfjax: ") == 1, done.stderr
+    assert not (out / "one").exists()
+    import_imagenet(source, "one", out, size=None, workers=1)
+    assert open_dataset("one", out).count("train") == 18
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"{REAL.name} is not beside this checkout")
+def test_real_photographs_in_the_true_layout(tmp_path):
+    by_class = {}
+    with tarfile.open(REAL) as archive:
+        for member in archive:
+            if member.isfile() and member.name.endswith(".JPEG"):
+                wnid = member.name.split("/")[-2]
+                by_class[wnid] = archive.extractfile(member).read()
+            if len(by_class) == 24:
+                break
+    folder = tmp_path / "in"
+    folder.mkdir()
+    make_tar(folder / imagenet.TARS["train"],
+             {f"{wnid}.tar": tar_bytes({f"{wnid}_1.JPEG": data}) for wnid, data in by_class.items()})  # fmt: skip
+    make_tar(folder / imagenet.TARS["validation"],
+             {f"ILSVRC2012_val_{number:08d}.JPEG": data for number, data in enumerate(by_class.values(), 1)})  # fmt: skip
+    summary = import_imagenet(folder, "imagenet2012", tmp_path / "out", workers=1)
+    assert sum(summary.counts["train"].values()) == 24 and summary.counts["train"][min(by_class)] == 1
+    dataset = open_dataset("imagenet2012", tmp_path / "out")
+    [example] = dataset.read("train", [3], (256, 256))
+    assert class_wnids()[example.label] == example.file_name.split("_")[0] and example.image.std() > 10

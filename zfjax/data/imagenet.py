@@ -1,0 +1,375 @@
+"""``zfjax data import`` of the ILSVRC2012 tars: nothing is unpacked to disk, many processes, resumable.
+
+The train tar is a tar of class tars. Their headers are listed once; then every process makes whole shards, reading its
+images where they lie in the tar. A finished shard stays when the import is killed, and the same command goes on from
+there. Records are sorted by a hash of their file name, as in any import, for any number of processes.
+
+Validation images carry no class: it is looked up by the number in the file's name, in the list that the TFDS package
+brings (one wnid a line, image 1 first; the devkit numbers classes in another order). The position in the tar says
+nothing. EXIF orientation is ignored, as in everyone's numbers on this set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zfjax.data import writing
+from zfjax.data.dataset import check_shard
+from zfjax.data.images import MAX_PIXELS, ImageError
+from zfjax.data.importing import ImportSummary, check_absent, check_name, check_numbers, stored_form
+from zfjax.data.sources import TarInside, read_place, tar_places
+from zfjax.files import ZfjaxError, atomic_path, exclusive_lock, explain_os_error, read_json, write_json
+
+TARS = {"train": "ILSVRC2012_img_train.tar", "validation": "ILSVRC2012_img_val.tar"}
+EXPECTED = {"train": 1_281_167, "validation": 50_000}
+READABLE_NAMES = "LOC_synset_mapping.txt"
+"""Optional, beside the tars: a line "wnid name, other name" a class, as the set's Kaggle edition brings it."""
+SHARD_IMAGES = {True: 4096, False: 2560}
+"""Images a shard, resized or not: about 320 or 500 shards, each a file that a reader keeps open."""
+
+_VALIDATION_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.(?:JPEG|jpe?g|JPG)")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the stored bytes; an import goes on only under equal ones."""
+
+    size: int | None
+    quality: int
+    max_pixels: int
+    shard_images: int
+    tars: dict[str, list[int]]
+    """{split: [bytes, modification time in ns] of its tar}."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One unit of work: which images make shard ``index`` of ``count``, in the order of the records."""
+
+    split: str
+    index: int
+    count: int
+    names: tuple[str, ...]
+    labels: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+
+
+def is_imagenet(source: Path) -> bool:
+    """Whether ``source`` is a folder with one of the ILSVRC2012 tars."""
+    return source.is_dir() and any((source / tar).is_file() for tar in TARS.values())
+
+
+def import_imagenet(
+    source: Path | str, name: str, data_dir: Path | str, *, size: int | None = 256, quality: int = 90,
+    max_pixels: int = MAX_PIXELS, workers: int | None = None, shard_images: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportSummary:  # fmt: skip
+    """Writes DATA_DIR/NAME/1.0.0 from SOURCE/ILSVRC2012_img_train.tar and SOURCE/ILSVRC2012_img_val.tar.
+
+    ``size``: pixels of the shorter side, to which larger images are resized once (None: as they are); ``quality`` of
+    those stored anew (JPEG, with halved colour up to 90). Both are kept in the data set's metadata. ``workers``:
+    processes, default one a core. ``progress(done, total)`` counts images.
+
+    Raises ZfjaxError for a missing or damaged tar, a full disk, a worker that dies; finished shards stay, and the same
+    call goes on from there.
+    """
+    check_name(name)
+    check_numbers(size, quality, max_pixels)
+    if workers is not None and workers < 1:
+        raise ZfjaxError("An import needs at least one worker.")
+    source, root = Path(source).expanduser(), Path(data_dir).expanduser()
+    for tar in TARS.values():
+        if not (source / tar).is_file():
+            raise ZfjaxError(f"There is no {tar} in {source}; both tars are needed: {', '.join(TARS.values())}.")
+    stats = {split: (source / tar).stat() for split, tar in TARS.items()}
+    settings = Settings(
+        size, quality, max_pixels, shard_images or SHARD_IMAGES[size is not None],
+        {split: [stat.st_size, stat.st_mtime_ns] for split, stat in stats.items()},
+    )  # fmt: skip
+    with exclusive_lock(root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."):
+        check_absent(root, name)
+        folder = _begun(root / f".{name}.partial", settings)
+        with _pool(workers or len(os.sched_getaffinity(0))) as (pool, counter):
+            shards, skipped = _plan(source, settings, pool)
+            done = _make(shards, source, folder, name, settings, pool, counter, progress)
+        summary = _summary(root, name, done, skipped)
+        wnids = class_wnids()
+        lengths = {split: ([], 0) for split in TARS}
+        for shard, found in done:
+            held, total = lengths[shard.split]
+            lengths[shard.split] = [*held, found["images"]], total + found["bytes"]
+        with atomic_path(root / name) as temporary:
+            writing.write_metadata(
+                folder, name, writing.image_features(wnids), lengths, _readable(source, wnids),
+                "ILSVRC2012, imported by zfjax.", stored_size=size or "original", stored_quality=quality,
+            )  # fmt: skip
+            for leaf in (*folder.glob("*.json.part"), folder / "settings.part", folder / "index.part"):
+                leaf.unlink(missing_ok=True)
+            temporary.mkdir()
+            folder.rename(temporary / writing.VERSION)
+    return summary
+
+
+def class_wnids() -> tuple[str, ...]:
+    """The 1,000 classes in the order of their labels, as TFDS has them."""
+    return tuple(_packaged("labels.txt"))
+
+
+def validation_label(file_name: str) -> int | None:
+    """The label of ILSVRC2012_val_<number>.JPEG; None for another name or a number that the set does not have."""
+    match = _VALIDATION_NAME.fullmatch(file_name)
+    truth = _packaged("validation_labels.txt")
+    if match is None or not 1 <= int(match[1]) <= len(truth):
+        return None
+    return class_wnids().index(truth[int(match[1]) - 1])
+
+
+_LISTS: dict[str, list[str]] = {}
+
+
+def _packaged(name: str) -> list[str]:
+    """The lines of a list that comes with the TFDS package (its imagenet2012 builder itself needs TensorFlow)."""
+    if name not in _LISTS:
+        import importlib.util
+
+        spec = importlib.util.find_spec("tensorflow_datasets")
+        path = Path(spec.origin).parent / "datasets" / "imagenet2012" / name
+        if not path.is_file():
+            raise ZfjaxError(f"The installed tensorflow-datasets lacks {name}; install a version that brings it.")
+        _LISTS[name] = path.read_text().split()
+    return _LISTS[name]
+
+
+def _begun(folder: Path, settings: Settings) -> Path:
+    """The folder of an import under way: a killed one's where the settings are equal, else a new one."""
+    record, wanted = folder / "settings.part", json.loads(json.dumps(asdict(settings)))
+    try:
+        if not (record.is_file() and read_json(record) == wanted):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            write_json(record, wanted)
+        for stale in folder.glob(".*.tmp"):
+            stale.unlink()
+    except OSError as error:
+        raise explain_os_error(error, f"write {folder.name} in {folder.parent}:") from error
+    return folder
+
+
+def _plan(source: Path, settings: Settings, pool: ProcessPoolExecutor) -> tuple[list[Shard], dict[str, list[str]]]:
+    """All shards, and what is left out by reason."""
+    labels = {wnid: label for label, wnid in enumerate(class_wnids())}
+    skipped: dict[str, list[str]] = {}
+    entries: dict[str, list[tuple[str, int, int, int]]] = {split: [] for split in TARS}  # name, label, offset, size
+    train = source / TARS["train"]
+    with open(train, "rb") as handle:
+        tars, _, left_out = tar_places(train, handle)
+    _gather(skipped, left_out)
+    listed = []
+    for inside, (offset, size) in tars.items():
+        wnid = Path(inside).name.removesuffix(".tar")
+        if wnid in labels and inside.endswith(".tar"):
+            listed.append((labels[wnid], pool.submit(_list_class, train, inside, offset, size)))
+        else:
+            skipped.setdefault("not a class tar of ILSVRC2012", []).append(inside)
+    for label, future in listed:
+        places, left_out = _result(future)
+        _gather(skipped, left_out)
+        entries["train"] += [(name, label, *place) for name, place in places.items()]
+    validation = source / TARS["validation"]
+    with open(validation, "rb") as handle:
+        places, _, left_out = tar_places(validation, handle)
+    _gather(skipped, left_out)
+    for inside, place in places.items():
+        name = Path(inside).name
+        label = validation_label(name)
+        if label is None:
+            skipped.setdefault("not the name of a validation image", []).append(inside)
+        else:
+            entries["validation"].append((name, label, *place))
+    return [shard for split in TARS for shard in _shards(split, entries[split], settings, source)], skipped
+
+
+def _gather(total: dict[str, list[str]], more: dict[str, list[str]]) -> None:
+    for reason, names in more.items():
+        total.setdefault(reason, []).extend(names)
+
+
+def _shards(split: str, entries: list[tuple[str, int, int, int]], settings: Settings, source: Path) -> Iterator[Shard]:
+    if not entries:
+        raise ZfjaxError(f"{source / TARS[split]} holds no image of ILSVRC2012 in its own layout.")
+    entries.sort(key=lambda entry: hashlib.sha256(entry[0].encode()).digest())
+    names = [entry[0] for entry in entries]
+    if len(set(names)) < len(names):
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        raise ZfjaxError(f"{source / TARS[split]} holds {twice} more than once; copy or download it again.")
+    numbers = np.array([entry[1:] for entry in entries], np.int64)
+    count = -(-len(entries) // settings.shard_images)
+    for index, some in enumerate(np.array_split(np.arange(len(entries)), count)):
+        rows = slice(int(some[0]), int(some[-1]) + 1)
+        yield Shard(split, index, count, tuple(names[rows]), *numbers[rows].T)
+
+
+def _list_class(path: Path, inside: str, offset: int, size: int) -> tuple[dict[str, tuple[int, int]], dict]:
+    """{file name: (offset in the whole tar, size)} of one class tar, and what is left out."""
+    with open(path, "rb") as handle:
+        places, _, skipped = tar_places(path / inside, TarInside(handle, offset, size))
+    found = {Path(name).name: (offset + start, length) for name, (start, length) in places.items()}
+    return found, {reason: [f"{inside}/{name}" for name in names] for reason, names in skipped.items()}
+
+
+def _make(
+    shards: list[Shard], source: Path, folder: Path, name: str, settings: Settings, pool: ProcessPoolExecutor,
+    counter: Any, progress: Callable[[int, int], None] | None,
+) -> list[tuple[Shard, dict[str, Any]]]:  # fmt: skip
+    """Every shard with its account, those that are there already taken as they are."""
+    total = sum(len(shard.names) for shard in shards)
+    done, running = {}, {}
+    for number, shard in enumerate(shards):
+        account = folder / f"{shard.split}-{shard.index:05d}.json.part"
+        if account.is_file():
+            done[number] = read_json(account)
+        else:
+            path = folder / writing.shard_name(name, shard.split, shard.index, shard.count)
+            running[pool.submit(_make_shard, source / TARS[shard.split], shard, path, account, settings)] = number
+    before = sum(len(shards[number].names) for number in done)
+    while running:
+        finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+        for future in finished:
+            done[running.pop(future)] = _result(future)
+        if progress is not None:
+            progress(min(total, before + counter.value), total)
+    return [(shard, done[number]) for number, shard in enumerate(shards)]
+
+
+def _make_shard(tar: Path, shard: Shard, path: Path, account: Path, settings: Settings) -> dict[str, Any]:
+    """Writes one shard and its account. Images are read in the order of the tar, written in that of the plan."""
+    wnids = class_wnids()
+    features = writing.image_features(wnids)
+    records: list[bytes | None] = [None] * len(shard.names)
+    reasons: dict[str, dict[str, list[str]]] = {"converted": {}, "skipped": {}}
+    resized = 0
+    with open(tar, "rb") as handle:
+        for row in np.argsort(shard.offsets):
+            name, label = shard.names[row], int(shard.labels[row])
+            try:
+                data = read_place(tar, handle, name, int(shard.offsets[row]), int(shard.sizes[row]),
+                                  4 * settings.max_pixels)  # fmt: skip
+                stored, odd, smaller = stored_form(
+                    data, settings.size, settings.quality, settings.max_pixels, upright=False
+                )
+            except ImageError as error:
+                reasons["skipped"].setdefault(str(error), []).append(name)
+            else:
+                for reason in odd:
+                    reasons["converted"].setdefault(reason, []).append(name)
+                resized += smaller
+                example = {"image": stored, "label": label, "file_name": name}
+                records[row] = writing.record(features, example)
+            if _finished is not None:
+                with _finished.get_lock():
+                    _finished.value += 1
+    kept = [one for one in records if one is not None]
+    if not kept:
+        raise ZfjaxError(f"No image of shard {shard.index} of the {shard.split} split of {tar} can be read.")
+    with atomic_path(path) as temporary:
+        writing.write_shard(temporary, kept)
+        check_shard(temporary, len(kept))
+    labels = [int(label) for label, one in zip(shard.labels, records, strict=True) if one is not None]
+    found = {"images": len(kept), "bytes": sum(map(len, kept)), "resized": resized, **reasons,
+             "labels": {str(label): times for label, times in Counter(labels).items()}}  # fmt: skip
+    write_json(account, found)
+    return found
+
+
+_finished: Any = None
+
+
+def _start_worker(counter: Any) -> None:
+    """A worker leaves the signals of the terminal to its parent, and ends when that is gone, however it went."""
+    global _finished
+    _finished = counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
+    """Processes that are stopped at once when the block fails, and the number of images that they have finished."""
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(counter,))
+    try:
+        yield pool, counter
+        pool.shutdown()
+    except BaseException:
+        processes = list((pool._processes or {}).values())
+        for process in processes:
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+
+
+def _result(future: Future) -> Any:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise ZfjaxError("A worker process of the import died (was memory short?); the same command goes on from the "
+                         "finished shards, --workers sets how many run at once.") from None  # fmt: skip
+
+
+def _readable(source: Path, wnids: tuple[str, ...]) -> list[str]:
+    """The classes' first readable names, where a list of them lies beside the tars; else their wnids."""
+    path, names = source / READABLE_NAMES, {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            wnid, _, words = line.partition(" ")
+            names[wnid] = words.split(",")[0].strip() or wnid
+    return [names.get(wnid, wnid) for wnid in wnids]
+
+
+def _summary(
+    root: Path, name: str, done: list[tuple[Shard, dict[str, Any]]], skipped: dict[str, list[str]]
+) -> ImportSummary:
+    wnids = class_wnids()
+    counts = {split: dict.fromkeys(wnids, 0) for split in TARS}
+    converted: dict[str, list[str]] = {}
+    resized = 0
+    for shard, found in done:
+        for label, times in found["labels"].items():
+            counts[shard.split][wnids[int(label)]] += times
+        _gather(converted, found["converted"])
+        _gather(skipped, found["skipped"])
+        resized += found["resized"]
+    found = {split: sum(classes.values()) for split, classes in counts.items()}
+    notes = tuple(
+        f"attention: ILSVRC2012 has {EXPECTED[split]:,} images for {split}, not {count:,}; is {TARS[split]} whole?"
+        for split, count in found.items() if count != EXPECTED[split]
+    )  # fmt: skip
+    ordered = lambda reasons: {reason: tuple(sorted(names)) for reason, names in sorted(reasons.items())}
+    return ImportSummary(
+        name, root / name / writing.VERSION, counts, ordered(converted), ordered(skipped), resized, notes
+    )
