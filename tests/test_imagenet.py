@@ -1,5 +1,6 @@
 """ILSVRC2012's own tars to a data set: labels, odd images, resuming, any number of workers."""
 
+import hashlib
 import io
 import json
 import os
@@ -79,7 +80,8 @@ def test_import_of_the_true_layout(tmp_path, capsys):
     source = make_tars(tmp_path / "in")
     (source / imagenet.READABLE_NAMES).write_text("n01440764 tench, Tinca tinca\nn01751748 sea snake\n")
     out = tmp_path / "out"
-    assert main(["data", "import", str(source), "--name", "imagenet2012", "--data-dir", str(out), "--workers", "1"]) == 0
+    place = ["--name", "imagenet2012", "--data-dir", str(out)]
+    assert main(["data", "import", str(source), *place, "--workers", "1"]) == 0
     told = capsys.readouterr().out
     dataset = open_dataset("imagenet2012", out)
     assert dataset.splits == {"train": 20, "validation": 8} and dataset.class_names[:2] == ("tench", "n01443537")
@@ -91,8 +93,6 @@ def test_import_of_the_true_layout(tmp_path, capsys):
     [first] = [label for label, name in everything(dataset, "validation") if name == "ILSVRC2012_val_00000001.JPEG"]
     assert wnids[first] == "n01751748"
     names = [name for _, name in everything(dataset, "train")]
-    import hashlib
-
     assert names == sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     for expected in ("train: 20 images in 3 classes", "made smaller: 18", "CMYK, stored as RGB: 1 (n01440764_900.JPEG)",
                      "PNG, stored as JPEG: 1", "n01440764_902.JPEG", "n99999999.tar", "ILSVRC2012_val_00050001.JPEG",
@@ -186,10 +186,10 @@ def test_real_photographs_in_the_true_layout(tmp_path):
                 break
     folder = tmp_path / "in"
     folder.mkdir()
-    make_tar(folder / imagenet.TARS["train"],
-             {f"{wnid}.tar": tar_bytes({f"{wnid}_1.JPEG": data}) for wnid, data in by_class.items()})  # fmt: skip
-    make_tar(folder / imagenet.TARS["validation"],
-             {f"ILSVRC2012_val_{number:08d}.JPEG": data for number, data in enumerate(by_class.values(), 1)})  # fmt: skip
+    train = {f"{wnid}.tar": tar_bytes({f"{wnid}_1.JPEG": data}) for wnid, data in by_class.items()}
+    validation = {f"ILSVRC2012_val_{number:08d}.JPEG": data for number, data in enumerate(by_class.values(), 1)}
+    make_tar(folder / imagenet.TARS["train"], train)
+    make_tar(folder / imagenet.TARS["validation"], validation)
     summary = import_imagenet(folder, "imagenet2012", tmp_path / "out", workers=1)
     assert sum(summary.counts["train"].values()) == 24 and summary.counts["train"][min(by_class)] == 1
     dataset = open_dataset("imagenet2012", tmp_path / "out")
