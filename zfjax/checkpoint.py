@@ -29,6 +29,15 @@ Tree = Any
 _AFTERMATH_SECONDS = 1.0
 
 
+def _alone() -> Any:
+    """An Orbax context in which this process waits for no other: it alone saves or loads, and trees are NumPy."""
+    ocp, own = _orbax(), jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own} if jax.process_count() > 1 else None, barrier_sync_key_prefix=f"p{own}"
+    )
+    return ocp.Context(multiprocessing_options=options)
+
+
 @functools.cache
 def _orbax():
     from orbax.checkpoint import v1
@@ -95,7 +104,8 @@ class Saver:
             self.root.mkdir(parents=True, exist_ok=True)
             for stale in self.root.glob(f"{step}.orbax-checkpoint-tmp*"):
                 shutil.rmtree(stale)
-            self._response = _orbax().save_async(path, tree, custom_metadata={"step": step, "digests": digests})
+            with _alone():
+                self._response = _orbax().save_async(path, tree, custom_metadata={"step": step, "digests": digests})
 
     def wait(self) -> None:
         """Returns when the last save is on disk. Raises ZfjaxError when it failed."""
@@ -134,7 +144,7 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
             described = ocp.metadata(path).metadata
             wanted = {name: described[name] for name in (described if names is None else names)}
             abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted)
-            context = ocp.Context()
+            context = _alone()
             context.pytree_options.loading.partial_load = names is not None
             with context:
                 tree = ocp.load(path, abstract)

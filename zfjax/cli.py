@@ -89,9 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--workdir", type=Path, help="run folder")
     train.add_argument("--devices", type=int, default=None, help="number of devices (default: all)")
     train.add_argument("-h", "--help", action="store_true", dest="wants_help", help="show this, and every config field")
+    _process_arguments(train)
     train.set_defaults(parser=train)
 
-    evaluate = command("evaluate", _evaluate, "Error rates of saved epochs, one central crop an image.")
+    evaluate = command("evaluate", _evaluate, "Error rates of saved epochs, from one crop an image or ten.")
+    evaluate.add_argument("--views", type=int, default=1, help="1: the central crop; 10: the paper's (default: 1)")
     _run_arguments(evaluate)
     evaluate.add_argument("--split", default=None, help="split to evaluate on (default: the validation split)")
     evaluate.add_argument("--data.dir", dest="data_dir", default=None, help="folder of prepared data sets")
@@ -110,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     evolve.add_argument("--every-rank", action="store_true", help="draw all --top images of every epoch")
     evolve.add_argument("--name", default=None, help="write RUN/evolution-NAME")
     evolve.add_argument("--dry-run", action="store_true", help="print what it would cost, run nothing")
+    _process_arguments(evolve)
 
     project = command("project", _project, "One image, one map, any epochs: a picture strip.")
     _run_arguments(project)
@@ -134,6 +137,23 @@ def _parser() -> argparse.ArgumentParser:
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", type=Path, required=True, help="run folder")
     parser.add_argument("--at", nargs="+", default=None, help="epochs, 'step:N', 'last' or 'all' (default: all)")
+
+
+def _process_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many processes (launch/ starts them)")
+    group.add_argument(
+        "--coordinator", default=None,
+        help="HOST:PORT of process 0, or 'auto' under Slurm, Open MPI, Kubernetes and on Cloud TPU",
+    )  # fmt: skip
+    group.add_argument("--process-count", type=int, default=None, help="processes in all")
+    group.add_argument("--process-index", type=int, default=None, help="which of them this is, from 0")
+
+
+def _join(options: argparse.Namespace) -> None:
+    if options.coordinator or options.process_count is not None or options.process_index is not None:
+        from zfjax.devices import join
+
+        join(options.coordinator, options.process_count, options.process_index)
 
 
 def _config_parser(base: Config) -> argparse.ArgumentParser:
@@ -207,12 +227,14 @@ def _train(options: argparse.Namespace) -> int:
             raise ZfjaxError(f"Give --preset ({', '.join(configs.PRESETS)}) or --config FILE to begin a run.")
         base = load_run(options.workdir).config
     config = resolve_config(base, options.config_flags)
-    _run_training(config, options.workdir, options.devices)
-    print(f"Next: zfjax evolve --workdir {options.workdir}")
+    _join(options)
+    if _run_training(config, options.workdir, options.devices):
+        print(f"Next: zfjax evolve --workdir {options.workdir}")
     return 0
 
 
 def _run_training(config: Config, workdir: Path, devices: int | None = None) -> Any:
+    from zfjax.devices import is_first
     from zfjax.progress import Reporter
     from zfjax.run import check_folder, load_run, saved_steps
     from zfjax.summary import summary_lines, update_summary
@@ -223,6 +245,8 @@ def _run_training(config: Config, workdir: Path, devices: int | None = None) -> 
     clock = time.monotonic()
     with Reporter() as progress:
         run = train(config, folder, progress=progress, devices=devices)
+    if not is_first():
+        return None
     if before and before[-1] == run.last_step:
         print(f"{folder} is finished: epoch {run.config.epochs} of {run.config.epochs} is saved.")
         return load_run(folder)
@@ -311,10 +335,11 @@ def _evaluate(options: argparse.Namespace) -> int:
         dataset, mesh, mean = open_data(config, progress), data_mesh(config.batch_size), load_mean_image(run)
         figures = [
             evaluate(config, checkpoint.load(run.checkpoints / str(step)), dataset, split, mesh, mean_image=mean,
-                     progress=lambda *done: progress("evaluating", *done))
+                     views=options.views, progress=lambda *done: progress("evaluating", *done))
             for step in steps
         ]  # fmt: skip
-    print(f"{split}, one central crop an image\n{'epoch':>8}{'top-1 error':>14}{'top-5 error':>14}{'loss':>9}")
+    how = "one central crop an image" if options.views == 1 else "mean probability of ten crops an image"
+    print(f"{split}, {how}\n{'epoch':>8}{'top-1 error':>14}{'top-5 error':>14}{'loss':>9}")
     for step, one in zip(steps, figures, strict=True):
         print(f"{run.epoch(step):>8g}{1 - one['top1']:>14.2%}{1 - one['top5']:>14.2%}{one['loss']:>9.3f}")
     return 0
@@ -328,6 +353,8 @@ def _evolve(options: argparse.Namespace) -> int:
         maps = int(options.maps)
     if options.dry_run:
         return _dry_run(options, maps)
+    _join(options)
+    from zfjax.devices import is_first
     from zfjax.engine import evolve
     from zfjax.progress import Reporter
     from zfjax.run import load_run
@@ -339,6 +366,8 @@ def _evolve(options: argparse.Namespace) -> int:
             data_dir=options.data_dir, split=options.split, images=options.images, rule=options.rule,
             every_rank=options.every_rank, name=options.name, progress=progress,
         )  # fmt: skip
+    if not is_first():
+        return 0
     if options.name is None:
         print("\n".join(summary_lines(update_summary(load_run(options.workdir), evolution))))
     checked = evolution.meta["checked"]

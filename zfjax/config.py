@@ -31,6 +31,9 @@ class Data:
     """Pixels of mirrored border added before the random crop in training."""
     flip: bool = True
     """Mirror half of the training images left to right."""
+    crops: Literal["random", "ten"] = "random"
+    """Where training crops lie: anywhere, or at the paper's ten places (four corners and the centre, each mirrored or
+    not). The paper can be read either way (section 3)."""
     threads: int = 2
     """Decoding threads."""
 
@@ -48,6 +51,8 @@ class Optimizer:
     momentum: float = 0.9
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    accumulate: int = 1
+    """Parts into which a batch's gradient is computed one after the other, to save memory."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Config:
     """Precision of the convolutions in training; parameters, loss and normalisation stay float32."""
     precision: Literal["default", "highest"] = "default"
     """Matmul precision in training ("default" is TF32 on recent NVIDIA chips); search and projection use highest."""
+    snapshots: int = 0
+    """Checkpoints within the first epoch, at steps evenly spaced in their logarithm: features change fastest there."""
     save_minutes: float = 10.0
     """Minutes between saves of the full state within an epoch."""
 
@@ -87,6 +94,8 @@ class Config:
             "optimizer.momentum": 0 <= optimizer.momentum < 1,
             "optimizer.weight_decay": 0 <= optimizer.weight_decay < math.inf,
             "optimizer.label_smoothing": 0 <= optimizer.label_smoothing < 1,
+            "optimizer.accumulate": optimizer.accumulate >= 1 and self.batch_size % optimizer.accumulate == 0,
+            "snapshots": self.snapshots >= 0,
             "save_minutes": 0 < self.save_minutes < math.inf,
         }
         for name, passed in checks.items():
@@ -129,7 +138,7 @@ PRESETS: dict[str, Config] = {
             "imagenet",
             recipe="faithful",
             model=ZFNET,
-            data=Data(name="imagenet2012", view=256, threads=8),
+            data=Data(name="imagenet2012", view=256, threads=8, crops="ten"),
             optimizer=Optimizer(learning_rate=0.01, schedule="plateau", warmup_epochs=0.0),
             epochs=70,
         ),

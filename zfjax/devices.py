@@ -1,6 +1,13 @@
-"""The mesh: parameters on every device, the batch spread over them; and how much work to hand a device at a time."""
+"""The mesh: parameters on every device, the batch spread over them; processes that act as one; how much work at a time.
+
+One program runs in every process. Process 0 alone writes; the others wait where what it writes matters.
+"""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -8,16 +15,87 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from zfjax.files import ZfjaxError
 
+Found = TypeVar("Found")
+
+
+def join(coordinator: str | None, count: int | None = None, index: int | None = None) -> None:
+    """Makes this process one of ``count``, which meet at ``coordinator`` ("host:port" of process 0).
+
+    "auto" leaves all three to JAX, which finds them out under Slurm, Open MPI, Kubernetes and on Cloud TPU. None: this
+    process is alone. Must come before anything else touches a device. Raises ZfjaxError when the others do not come.
+    """
+    if coordinator is None:
+        if count is not None or index is not None:
+            raise ZfjaxError("--process-count and --process-index need --coordinator HOST:PORT.")
+        return
+    if coordinator != "auto" and (count is None or index is None or not 0 <= index < count):
+        raise ZfjaxError("--coordinator HOST:PORT needs --process-count N and --process-index I, I from 0 to N - 1.")
+    given = {} if coordinator == "auto" else {
+        "coordinator_address": coordinator, "num_processes": count, "process_id": index,
+    }  # fmt: skip
+    try:
+        jax.distributed.initialize(**given, initialization_timeout=int(os.environ.get("ZFJAX_JOIN_SECONDS", 300)))
+    except (RuntimeError, ValueError) as error:
+        cause = (str(error).splitlines() or [""])[0][:200]
+        raise ZfjaxError(f"The processes did not find each other at {coordinator}: {cause}") from None
+
+
+def is_first() -> bool:
+    """Whether this is process 0, which writes."""
+    return jax.process_index() == 0
+
+
+def first_alone(work: Callable[[], Found]) -> Found | None:
+    """``work()`` in process 0 while the others wait, and get None; its ZfjaxError ends them all."""
+    if jax.process_count() == 1:
+        return work()
+    from jax.experimental import multihost_utils
+
+    found, error = None, None
+    if is_first():
+        try:
+            found = work()
+        except ZfjaxError as raised:
+            error = raised
+    if multihost_utils.broadcast_one_to_all(np.int32(error is not None)):
+        raise error or ZfjaxError("Process 0 stopped; its message says why.")
+    return found
+
+
+def from_first(tree: Any) -> Any:
+    """Process 0's arrays in every process; the others give arrays of the same shapes."""
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
 
 def data_mesh(batch_size: int, count: int | None = None) -> Mesh:
-    """A mesh of ``count`` devices (default all); its one axis is the batch, which they must divide, else ZfjaxError."""
+    """A mesh of ``count`` devices (default all, of all processes); its one axis is the batch, which they must divide,
+    else ZfjaxError."""
     devices = jax.devices()
+    if count is not None and jax.process_count() > 1:
+        raise ZfjaxError("--devices is for one process; many use all their devices.")
     count = len(devices) if count is None else count
     if not 1 <= count <= len(devices):
         raise ZfjaxError(f"--devices {count}: there are {len(devices)}.")
     if batch_size % count:
         raise ZfjaxError(f"A batch of {batch_size} does not spread over {count} devices; use a multiple, or --devices.")
     return Mesh(np.array(devices[:count]), ("batch",), axis_types=(AxisType.Auto,))
+
+
+def local_mesh() -> Mesh:
+    """A mesh of this process's own devices."""
+    return Mesh(np.array(jax.local_devices()), ("batch",), axis_types=(AxisType.Auto,))
+
+
+def barrier(name: str) -> None:
+    """Returns when every process is here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -28,6 +106,14 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def spread(mesh: Mesh) -> NamedSharding:
     """The first axis over the devices."""
     return NamedSharding(mesh, PartitionSpec("batch"))
+
+
+def place(mesh: Mesh, share: Any) -> Any:
+    """A tree of this process's rows of a global batch, on the devices of all."""
+    if jax.process_count() == 1:
+        return jax.device_put(share, spread(mesh))
+    put = lambda rows: jax.make_array_from_process_local_data(spread(mesh), np.asarray(rows))
+    return jax.tree.map(put, share)
 
 
 def working_set() -> int:

@@ -11,11 +11,13 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -24,6 +26,7 @@ from zfjax.architecture import Architecture
 from zfjax.config import Config
 from zfjax.data.images import ImageError, view
 from zfjax.data.pipeline import Dataset, evaluation_batches
+from zfjax.devices import barrier, first_alone, from_first, is_first, local_mesh
 from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
 from zfjax.files import ZfjaxError, explain_os_error, read_json, write_atomic, write_json
 from zfjax.network import Parameters
@@ -64,7 +67,7 @@ def evolve(
     draw the ``top`` images of every epoch; else rank 0 of every epoch, and all at the last. Raises ZfjaxError
     for what the run, the data or the disk cannot give, and when a recorded activation is not reproduced.
     """
-    progress = progress or (lambda *arguments, **figures: None)
+    progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
     run = load_run(workdir)
     config = _with_data_dir(run.config, data_dir)
     dataset = open_data(config, progress)
@@ -72,25 +75,39 @@ def evolve(
     fingerprint = _checked_fingerprint(run, dataset, request.split)
     folder = run.evolution_folder(name)
     asked = {**request.__dict__, "fingerprint": fingerprint}
-    with writing(run.folder):
-        if (folder / "meta.json").exists():
-            _check_asked(folder, read_json(folder / "meta.json").get("asked"), asked)
-            if read_json(folder / "meta.json").get("complete"):
-                return open_evolution(folder)
-        write_json(folder / "meta.json", {"complete": False, "asked": asked})
+    with ExitStack() as held:
+        finished = np.int32(first_alone(lambda: _begun(run, folder, asked, held)) or 0)
+        if from_first(finished):
+            return open_evolution(folder)
         clock = time.monotonic()
         parameters = [
             checkpoint.load(run.checkpoints / str(step), config.model.conv_names) for step in request.steps
         ]
         prepare = drawing.preparer(config, load_mean_image(run))
-        statistics = _search(run, config, dataset, request, parameters, prepare, folder, asked, progress)
+        statistics = _search(config, dataset, request, parameters, prepare, folder, asked, progress)
         searched = time.monotonic() - clock
-        meta = _draw(run, config, dataset, request, parameters, prepare, statistics, folder, progress)
-        meta["seconds"] = {"search": round(searched, 1), "projection": round(time.monotonic() - clock - searched, 1)}
-        meta.update(asked=asked, fingerprint=fingerprint, name=name, command=_command(request, name))
-        write_json(folder / "meta.json", meta)
-        (folder / "search.npz").unlink(missing_ok=True)
+
+        def finish() -> None:
+            meta = _draw(run, config, dataset, request, parameters, prepare, statistics, folder, progress)
+            drawn = time.monotonic() - clock - searched
+            meta["seconds"] = {"search": round(searched, 1), "projection": round(drawn, 1)}
+            meta.update(asked=asked, fingerprint=fingerprint, name=name, command=_command(request, name))
+            write_json(folder / "meta.json", meta)
+            (folder / "search.npz").unlink(missing_ok=True)
+
+        first_alone(finish)
     return open_evolution(folder)
+
+
+def _begun(run: Run, folder: Path, asked: dict[str, Any], held: ExitStack) -> bool:
+    """Locks the run and begins the evolution or goes on with it; whether it is there already, finished."""
+    held.enter_context(writing(run.folder))
+    if (folder / "meta.json").exists():
+        _check_asked(folder, read_json(folder / "meta.json").get("asked"), asked)
+        if read_json(folder / "meta.json").get("complete"):
+            return True
+    write_json(folder / "meta.json", {"complete": False, "asked": asked})
+    return False
 
 
 def _with_data_dir(config: Config, data_dir: str | None) -> Config:
@@ -138,33 +155,56 @@ def _check_asked(folder: Path, before: dict[str, Any] | None, asked: dict[str, A
 
 
 def _search(
-    run: Run, config: Config, dataset: Dataset, request: Request, parameters: list[Parameters],
-    prepare: Callable, folder: Path, asked: dict[str, Any], progress: Progress,
-) -> Statistics:  # fmt: skip
-    """The pass over the images, going on from search.npz where a stopped pass left one."""
+    config: Config, dataset: Dataset, request: Request, parameters: list[Parameters], prepare: Callable, folder: Path,
+    asked: dict[str, Any], progress: Progress,
+) -> Statistics | None:  # fmt: skip
+    """The pass over the images, going on from search.npz where a stopped pass left one. Process 0 gets the result."""
     path = folder / "search.npz"
     key = json.dumps(asked, sort_keys=True)
     state, seen = _stopped_pass(path, key)
+    state, seen = state if is_first() else None, int(from_first(np.int64(seen)))
+    mesh = local_mesh()
+    batch_size = strongest.search_batch(config.model) * mesh.size
     last_saved = time.monotonic()
 
-    def after_batch(statistics: Statistics, count: int) -> None:
+    def after_batch(statistics: Statistics, images: int) -> None:
         nonlocal seen, last_saved
-        seen += count
+        seen = min(request.images, seen + batch_size * jax.process_count())
         progress("searching", seen, request.images)
-        if time.monotonic() - last_saved > _SAVE_SECONDS:
-            _save_pass(path, key, statistics, seen)
+        if from_first(np.int32(time.monotonic() - last_saved > _SAVE_SECONDS)) or seen == request.images:
+            _gather(statistics, folder)
+            if is_first():
+                _save_pass(path, key, statistics, seen)
             last_saved = time.monotonic()
 
     batches = evaluation_batches(
-        dataset, request.split, batch_size=strongest.search_batch(config.model), start=seen,
-        limit=request.images - seen, view_size=(config.data.view, config.data.view), threads=config.data.threads,
+        dataset, request.split, batch_size=batch_size, start=seen, limit=request.images - seen,
+        view_size=(config.data.view, config.data.view), threads=config.data.threads,
+        process_index=jax.process_index(), process_count=jax.process_count(),
     )  # fmt: skip
-    statistics = strongest.search(
+    return strongest.search(
         config.model, parameters, batches, layers=request.layers, k=request.top, prepare=prepare, seed=request.seed,
-        state=state, step_names=[str(step) for step in request.steps], after_batch=after_batch,
+        state=state, step_names=[str(step) for step in request.steps], mesh=mesh, after_batch=after_batch,
     )  # fmt: skip
-    _save_pass(path, key, statistics, seen)
-    return statistics
+
+
+def _gather(statistics: Statistics, folder: Path) -> None:
+    """Moves what every process has found into process 0's statistics, by way of the run's folder: in place."""
+    if jax.process_count() == 1:
+        return
+    part = lambda index: folder / f"search-{index}.part.npz"
+    empty = strongest.empty_statistics(*statistics.top_value.shape[0::2], statistics.top_value.shape[1])
+    if not is_first():
+        _save_pass(part(jax.process_index()), "part", statistics, 0)
+        strongest.assign(statistics, empty)
+    barrier("parts of the search are written")
+    if is_first():
+        for index in range(1, jax.process_count()):
+            other, _ = _stopped_pass(part(index), "part")
+            if other is None:
+                raise ZfjaxError(f"{part(index)} is not readable here: all processes must see the same {folder}.")
+            strongest.assign(statistics, strongest.merge(statistics, other))
+            part(index).unlink()
 
 
 def _stopped_pass(path: Path, key: str) -> tuple[Statistics | None, int]:

@@ -1,4 +1,4 @@
-"""Error rates of given parameters on a split: one central crop an image."""
+"""Error rates of given parameters on a split: one central crop an image, or the mean of the paper's ten."""
 
 from __future__ import annotations
 
@@ -14,27 +14,34 @@ from jax.sharding import Mesh
 from zfjax import recipe
 from zfjax.config import Config
 from zfjax.data.pipeline import Dataset, evaluation_batches
-from zfjax.devices import replicated, spread
+from zfjax.devices import place, replicated
 from zfjax.files import ZfjaxError
 from zfjax.network import Parameters, class_scores
 
 
 def evaluate(
     config: Config, parameters: Parameters, dataset: Dataset, split: str, mesh: Mesh, *,
-    mean_image: np.ndarray | None = None, progress: Callable[[int, int], None] | None = None,
+    mean_image: np.ndarray | None = None, views: int = 1, progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """{"loss": nats, "top1": 0..1, "top5": 0..1} of ``split``, every image once, at precision HIGHEST."""
+    """{"loss": nats, "top1": 0..1, "top5": 0..1} of ``split``, every image once, at precision HIGHEST.
+
+    ``views``: 1 is the central crop; 10 averages the class probabilities of the four corners, the centre and their
+    mirror images (paper, section 4). Raises ZfjaxError for another number, and for an empty split.
+    """
+    if views not in (1, 10):
+        raise ZfjaxError(f"--views {views}: 1 (the central crop) or 10 (corners, centre, mirrored).")
     count = dataset.count(split)
     parameters = jax.device_put(parameters, replicated(mesh))
     mean = None if mean_image is None else jax.device_put(mean_image, replicated(mesh))
     sums, done = np.zeros(3), 0
     view_size = (config.data.view, config.data.view)
     for batch in evaluation_batches(
-        dataset, split, batch_size=config.batch_size, view_size=view_size, threads=config.data.threads
-    ):
-        placed = jax.device_put([batch[name] for name in ("image", "label", "weight")], spread(mesh))
-        sums += np.asarray(_sums(parameters, *placed, mean, config=config), np.float64)
-        done += int(batch["weight"].sum())
+        dataset, split, batch_size=config.batch_size // jax.process_count(), view_size=view_size,
+        threads=config.data.threads, process_index=jax.process_index(), process_count=jax.process_count(),
+    ):  # fmt: skip
+        placed = place(mesh, [batch[name] for name in ("image", "label", "weight")])
+        sums += np.asarray(_sums(parameters, *placed, mean, config=config, ten=views == 10), np.float64)
+        done = min(done + config.batch_size, count)
         if progress is not None:
             progress(done, count)
     if not done:
@@ -42,10 +49,14 @@ def evaluate(
     return dict(zip(("loss", "top1", "top5"), (sums / done).tolist(), strict=True))
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _sums(parameters, views, labels, weights, mean_image, *, config):
-    inputs = recipe.evaluation_input(config, views, mean_image)
-    scores = class_scores(config.model, parameters, inputs, precision=jax.lax.Precision.HIGHEST)
+@functools.partial(jax.jit, static_argnames=("config", "ten"))
+def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
+    score = lambda inputs: class_scores(config.model, parameters, inputs, precision=jax.lax.Precision.HIGHEST)
+    if ten:
+        shares = jax.lax.map(lambda inputs: jax.nn.softmax(score(inputs)), recipe.ten_views(config, views, mean_image))
+        scores = jnp.log(jnp.maximum(shares.mean(axis=0), 1e-30))  # of the mean probability
+    else:
+        scores = score(recipe.evaluation_input(config, views, mean_image))
     losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
     top1, top5 = correct(scores, labels)
     return jnp.stack([(losses * weights).sum(), (top1 * weights).sum(), (top5 * weights).sum()])

@@ -46,6 +46,28 @@ def evaluation_input(config: Config, views: jax.Array, mean_image: jax.Array | N
     return normalise(config, central_crop(views, size), cropped_mean)
 
 
+def crop_corners(room: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """(row, column) where the paper's five crops begin, in a view with ``room`` places for a crop along each axis: four
+    corners and the centre."""
+    bottom, right = room[0] - 1, room[1] - 1
+    return (0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)
+
+
+def ten_views(config: Config, views: jax.Array, mean_image: jax.Array | None) -> jax.Array:
+    """Views uint8 [n, view, view, 3] to ten inputs each (paper, section 4): float32 [10, n, height, width, 3].
+
+    Four corners and the centre, and their mirror images; the mean image is cropped alike.
+    """
+    height, width = config.model.input_size
+    room = (config.data.view - height + 1, config.data.view - width + 1)
+    crops = []
+    for row, column in crop_corners(room):
+        cut = lambda x, row=row, column=column: x[..., row : row + height, column : column + width, :]
+        crops.append(normalise(config, cut(views), None if mean_image is None else cut(mean_image)))
+    crops = jnp.stack(crops)
+    return jnp.concatenate([crops, crops[..., ::-1, :]])
+
+
 def training_input(config: Config, views: jax.Array, mean_image: jax.Array | None, key: jax.Array) -> jax.Array:
     """Views uint8 [n, view, view, 3] to the network's input: random crop (the mean image with it) and mirroring.
 
@@ -59,6 +81,9 @@ def training_input(config: Config, views: jax.Array, mean_image: jax.Array | Non
     count = len(views)
     rows = jax.random.randint(row_key, (count,), 0, room[0])
     columns = jax.random.randint(column_key, (count,), 0, room[1])
+    if config.data.crops == "ten":
+        corners = jnp.array(crop_corners(room))
+        rows, columns = corners[jax.random.randint(row_key, (count,), 0, len(corners))].T
     flips = jax.random.bernoulli(flip_key, 0.5, (count,)) & config.data.flip
 
     def crop(image, row, column):

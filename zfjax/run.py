@@ -9,7 +9,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -222,10 +222,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def cut_metrics(path: Path, step: int) -> None:
-    """Drops what was logged after ``step``, so that a resumed run leaves neither gap nor double line."""
+def cut_metrics(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Drops the lines that a resumed run will write again, so that it leaves neither gap nor double line."""
     if path.exists():
-        kept = [record for record in read_metrics(path) if record["step"] <= step]
+        kept = [record for record in read_metrics(path) if keep(record)]
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 

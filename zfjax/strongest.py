@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
 from zfjax.architecture import Architecture
-from zfjax.devices import working_set
+from zfjax.devices import replicated, spread, working_set
 from zfjax.files import ZfjaxError
 from zfjax.network import Parameters, feature_maps
 
@@ -115,29 +116,34 @@ def _merge_step(total: Statistics, index: int, found: dict[str, np.ndarray], ids
 def search(
     architecture: Architecture, checkpoints: Sequence[Parameters], batches: Iterable[dict[str, np.ndarray]], *,
     layers: tuple[str, ...], k: int, prepare: Callable[[jax.Array], jax.Array], seed: int = 0, width: int = 1,
-    state: Statistics | None = None, step_names: Sequence[str] | None = None,
+    state: Statistics | None = None, step_names: Sequence[str] | None = None, mesh: Mesh | None = None,
     after_batch: Callable[[Statistics, int], None] | None = None,
 ) -> Statistics:  # fmt: skip
     """Runs every checkpoint on every batch once.
 
     ``batches``: dicts of image uint8 [n, h, w, 3], image_id int64 [n], weight float32 [n] (0: padding), equally sized.
     ``prepare``: views to normalised inputs, on the device. ``width``: checkpoints run side by side by vmap; more than 1
-    makes grouped convolutions, slower on CPU. ``state``: statistics to go on from, added to in place.
+    makes grouped convolutions, slower on CPU. ``state``: statistics to go on from, added to in place. ``mesh``: this
+    process's devices, over which a batch is spread (it must divide); None is one device.
     ``after_batch(statistics, images)`` is told how many images a batch added. Raises ZfjaxError naming step and image
     where an activation is not finite.
     """
     maps = sum(architecture.conv(layer).maps for layer in layers)
     total = state or empty_statistics(len(checkpoints), maps, k)
     names = step_names or [str(index) for index in range(len(checkpoints))]
-    run = functools.partial(_batch_statistics, architecture=architecture, layers=layers, k=k)
+    mesh = None if mesh is None or mesh.size == 1 else mesh
+    run = functools.partial(_batch_statistics, architecture=architecture, layers=layers, k=k, mesh=mesh)
     if width > 1:
         run = jax.vmap(run, in_axes=(0, None, None, None))
+    if mesh is not None:
+        checkpoints = [jax.device_put(one, replicated(mesh)) for one in checkpoints]
     groups = [range(start, min(start + width, len(checkpoints))) for start in range(0, len(checkpoints), width)]
     for batch in batches:
         order = np.argsort(np.where(batch["weight"] > 0, batch["image_id"], np.iinfo(np.int64).max), kind="stable")
         ids, weights = batch["image_id"][order], batch["weight"][order] > 0
         priorities = np.where(weights, _mix(ids.astype(np.uint32), seed), _EMPTY)
-        inputs = prepare(jnp.asarray(batch["image"][order]))
+        views = batch["image"][order]
+        inputs = prepare(jnp.asarray(views) if mesh is None else jax.device_put(views, spread(mesh)))
         pending = None
         for group in [*groups, None]:
             found = None
@@ -162,11 +168,17 @@ def search(
     return total
 
 
-@functools.partial(jax.jit, static_argnames=("architecture", "layers", "k"))
-def _batch_statistics(parameters, inputs, weights, priorities, *, architecture, layers, k):
-    maxima, places = _in_pieces(
-        lambda some: _image_maxima(architecture, parameters, some, layers), inputs, images_at_once(architecture)
-    )
+@functools.partial(jax.jit, static_argnames=("architecture", "layers", "k", "mesh"))
+def _batch_statistics(parameters, inputs, weights, priorities, *, architecture, layers, k, mesh):
+    def find(parameters, inputs):
+        return _in_pieces(
+            lambda some: _image_maxima(architecture, parameters, some, layers), inputs, images_at_once(architecture)
+        )
+
+    if mesh is not None:  # every device looks at its own images; what follows is small
+        rows = PartitionSpec("batch")
+        find = jax.shard_map(find, mesh=mesh, in_specs=(PartitionSpec(), rows), out_specs=rows, check_vma=False)
+    maxima, places = find(parameters, inputs)
     count, columns = maxima.shape
     kept = min(k, count)
     real = weights[:, None]
@@ -289,6 +301,12 @@ def _unmix(priorities: np.ndarray, seed: int) -> np.ndarray:
     x = x * np.uint32(pow(0x85EBCA6B, -1, 2**32))
     x = x ^ (x >> np.uint32(16))
     return x ^ np.uint32(seed * 0x9E3779B1 % 2**32)
+
+
+def assign(target: Statistics, source: Statistics) -> None:
+    """Overwrites ``target`` with ``source``, in place."""
+    for name in Statistics.__dataclass_fields__:
+        getattr(target, name)[...] = getattr(source, name)
 
 
 def statistics_arrays(statistics: Statistics) -> dict[str, Any]:

@@ -1,39 +1,35 @@
-"""Training: a jitted step, and one loop that can be read from top to bottom.
+"""Training: one loop that can be read from top to bottom.
 
 Every random draw and the order of the images are pure functions of (seed, step), so a run that was killed goes on as
 if nothing had happened: the same parameters, bit for bit, on the same kind and number of devices (on CPU also of
-threads: XLA splits its sums among them, which may change the last bit).
+threads: XLA splits its sums among them, which may change the last bit). Many processes run this same loop; process 0
+alone writes.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from zfjax import checkpoint, recipe
 from zfjax.config import Config
 from zfjax.data.pipeline import Dataset, mean_image, open_dataset, training_batches
 from zfjax.data.scenes import ensure_scenes, scenes_directory
-from zfjax.devices import data_mesh, replicated, spread
-from zfjax.evaluate import correct, evaluate
+from zfjax.devices import data_mesh, first_alone, from_first, is_first, place, replicated
+from zfjax.evaluate import evaluate
 from zfjax.files import ZfjaxError, write_atomic
-from zfjax.network import class_scores, initial_parameters
+from zfjax.interrupts import Interrupted, agreement, noted
 from zfjax.run import (
     Run,
     append_metrics,
@@ -47,80 +43,12 @@ from zfjax.run import (
     saved_steps,
     writing,
 )  # fmt: skip
+from zfjax.train_step import TrainState, initial_state, no_totals, train_step
 
 Progress = Callable[..., None]
 """``progress(stage, done, total, **figures)``."""
 
 LOGS_PER_EPOCH = 10
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class TrainState:
-    """All that the next step depends on."""
-
-    step: jax.Array
-    parameters: Any
-    momentum: Any
-    plateau: dict[str, jax.Array]
-    """scale (float32) of the learning rate, best validation error so far, epochs waited since."""
-    totals: dict[str, jax.Array]
-    """Sums since the last line of metrics.jsonl: in the state, so that a resumed run writes the same line."""
-
-
-def initial_state(config: Config) -> TrainState:
-    """The state at step 0, a pure function of the config."""
-    parameters = initial_parameters(config.model, config.recipe, config.seed)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        parameters=parameters,
-        momentum=recipe.gradient_transform(config.optimizer).init(parameters),
-        plateau={"scale": jnp.ones(()), "best": jnp.full((), jnp.inf), "waited": jnp.zeros((), jnp.int32)},
-        totals=_no_totals(),
-    )
-
-
-def _no_totals() -> dict[str, jax.Array]:
-    return {name: jnp.zeros(()) for name in ("steps", "images", "loss", "top1", "top5", "clipped", "broken")}
-
-
-@functools.partial(jax.jit, static_argnames=("config", "steps_per_epoch"), donate_argnums=0)
-def train_step(
-    state: TrainState, views: jax.Array, labels: jax.Array, mean_image: jax.Array | None, *,
-    config: Config, steps_per_epoch: int,
-) -> TrainState:  # fmt: skip
-    """One step on views uint8 [n, view, view, 3] and labels int32 [n]; a step whose loss or gradient is not finite
-    leaves the parameters as they were and is counted as broken."""
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step))
-    inputs = recipe.training_input(config, views, mean_image, keys[0]).astype(config.compute)
-    precision = jax.lax.Precision.HIGHEST if config.precision == "highest" else None
-
-    def loss_and_scores(parameters):
-        scores = class_scores(config.model, parameters, inputs, dropout_key=keys[1], precision=precision)
-        targets = optax.smooth_labels(jax.nn.one_hot(labels, config.model.classes), config.optimizer.label_smoothing)
-        return optax.softmax_cross_entropy(scores, targets).mean(), scores
-
-    (loss, scores), gradient = jax.value_and_grad(loss_and_scores, has_aux=True)(state.parameters)
-    updates, momentum = recipe.gradient_transform(config.optimizer).update(gradient, state.momentum, state.parameters)
-    rate = state.plateau["scale"] * recipe.learning_rate(config.optimizer, state.step, steps_per_epoch, config.epochs)
-    parameters = jax.tree.map(lambda value, update: value - rate * update, state.parameters, updates)
-    clipped = jnp.zeros(())
-    if config.recipe == "faithful":
-        parameters, clipped = recipe.clip_filters(parameters, config.model.conv_names)
-    sound = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
-    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
-    top1, top5 = correct(scores, labels)
-    figures = {
-        "steps": 1.0, "images": float(len(labels)), "loss": loss, "top1": top1.sum(), "top5": top5.sum(),
-        "clipped": clipped, "broken": ~sound,
-    }  # fmt: skip
-    return replace(
-        state,
-        step=state.step + 1,
-        parameters=keep(parameters, state.parameters),
-        momentum=keep(momentum, state.momentum),
-        totals={name: total + figures[name] for name, total in state.totals.items()},
-    )
 
 
 def open_data(config: Config, progress: Progress | None = None) -> Dataset:
@@ -137,21 +65,23 @@ def train(
 ) -> Run:  # fmt: skip
     """Trains to the end of ``config.epochs`` in ``workdir``, going on from the newest sound state there.
 
-    Raises ZfjaxError for another config in the workdir, a busy workdir, missing data, a full disk, divergence; and
-    Interrupted (exit status 128 + signal) after SIGINT or SIGTERM, when the state has been saved.
+    Every process of a distributed run calls this; all must see ``workdir``, in which process 0 alone writes. Raises
+    ZfjaxError for another config in the workdir, a busy workdir, missing data, a full disk, divergence; and Interrupted
+    (exit status 128 + signal) after SIGINT or SIGTERM, when the state has been saved.
     """
-    progress = progress or (lambda *arguments, **figures: None)
+    progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
     folder = check_folder(workdir)
-    with writing(folder):
-        dataset = open_data(config, progress)
+    with noted() as interrupted, ExitStack() as held:
+        first_alone(lambda: held.enter_context(writing(folder)))
+        first_alone(lambda: _open_run(folder, config, open_data(config, progress)))
+        dataset = open_data(config)
         run = _open_run(folder, config, dataset)
         config = run.config
         if run.last_step in run.steps and run.last_step in saved_steps(run.resume):
             return run
         mesh = data_mesh(config.batch_size, devices)
-        mean = _mean_image(run, dataset, progress)
-        with _interrupts() as interrupted:
-            _loop(run, dataset, mesh, mean, progress, interrupted)
+        first_alone(lambda: _mean_image(run, dataset, progress))
+        _loop(run, dataset, mesh, progress, interrupted)
     return load_run(folder)
 
 
@@ -212,8 +142,8 @@ def load_mean_image(run: Run) -> np.ndarray | None:
     return mean
 
 
-def _resumed(run: Run, progress: Progress) -> TrainState | None:
-    """The newest sound state; a damaged one is set aside, named, and the one before is taken."""
+def _resumed(run: Run) -> TrainState | None:
+    """The newest sound state, as NumPy arrays; a damaged one is set aside, named, and the one before is taken."""
     template = jax.eval_shape(lambda: initial_state(run.config))
     for step in reversed(saved_steps(run.resume)):
         path = run.resume / str(step)
@@ -225,87 +155,154 @@ def _resumed(run: Run, progress: Progress) -> TrainState | None:
     return None
 
 
-def _loop(run: Run, dataset: Dataset, mesh: Mesh, mean: np.ndarray | None, progress: Progress, interrupted) -> None:
-    config, metrics_path = run.config, run.folder / "metrics.jsonl"
+class _Records:
+    """What a run writes: metrics, parameters, states; in process 0 alone."""
+
+    def __init__(self, run: Run):
+        self._run, self._writes = run, is_first()
+        self._parameters, self._states = checkpoint.Saver(run.checkpoints), checkpoint.Saver(run.resume)
+
+    def cut(self, step: int, validated: bool) -> None:
+        """Drops lines after ``step``, and its validation's where that is still to come."""
+        if self._writes:
+            own = lambda line: validated or line["step"] < step or line["split"] == "train"
+            cut_metrics(self._run.folder / "metrics.jsonl", lambda line: line["step"] <= step and own(line))
+
+    def log(self, step: int, split: str, **figures: float) -> None:
+        """One line of metrics."""
+        if self._writes:
+            line = {"step": step, "epoch": self._run.epoch(step), "split": split, **figures}
+            append_metrics(self._run.folder / "metrics.jsonl", line)
+
+    def save_parameters(self, step: int, state: TrainState) -> None:
+        """Starts saving RUN/checkpoints/<step>."""
+        if self._writes:
+            self._parameters.save(step, checkpoint.on_host(state.parameters))
+
+    def save_state(self, step: int, state: TrainState) -> None:
+        """Starts saving RUN/resume/<step>, once the parameters before it are on disk: no state may know of an epoch
+        whose parameters a crash has taken."""
+        if self._writes:
+            self._parameters.wait()
+            self._states.save(step, checkpoint.flattened(state))
+            checkpoint.keep_newest(self._run.resume, 2)
+
+    def wait(self) -> None:
+        """Returns when all is on disk. Raises ZfjaxError when a save failed."""
+        self._parameters.wait()
+        self._states.wait()
+
+
+class _Stopped(Exception):
+    """A signal was agreed on; the state is whole."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+def _loop(run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupted: Callable[[], int]) -> None:
+    config, records = run.config, _Records(run)
     log_every = max(1, run.steps_per_epoch // LOGS_PER_EPOCH)
-    parameters_saver, state_saver = checkpoint.Saver(run.checkpoints), checkpoint.Saver(run.resume)
+    snapshots = snapshot_steps(config.snapshots, run.steps_per_epoch)
+    mean = load_mean_image(run)
     mean = None if mean is None else jax.device_put(mean, replicated(mesh))
 
-    state = _resumed(run, progress)
-    fresh = state is None
-    state = jax.device_put(initial_state(config) if fresh else state, replicated(mesh))
+    found = first_alone(lambda: _resumed(run))
+    state = jax.tree.map(np.asarray, initial_state(config)) if found is None else found
+    state = jax.device_put(from_first(state), replicated(mesh))
     step = int(state.step)
-    cut_metrics(metrics_path, -1 if fresh else step)
+    validated = int(state.plateau["validated"]) > step // run.steps_per_epoch
+    records.cut(step if step or validated else -1, validated)
+    agreed = agreement(mesh)
 
-    def log(split: str, **figures: float) -> None:
-        append_metrics(metrics_path, {"step": step, "epoch": run.epoch(step), "split": split, **figures})
+    def obey() -> None:
+        if number := agreed(interrupted()):
+            raise _Stopped(number)
 
-    def validate() -> float:
-        figures = evaluate(
-            config, state.parameters, dataset, config.data.validation_split, mesh,
-            mean_image=mean, progress=lambda *done: progress("validating", *done),
-        )  # fmt: skip
-        log(config.data.validation_split, **figures)
+    def validating(done: int, total: int) -> None:
+        progress("validating", done, total)
+        obey()
+
+    def end_epoch(state: TrainState) -> TrainState:
+        """Validates and saves: at the end of every epoch, and for the initial network."""
+        split = config.data.validation_split
+        figures = evaluate(config, state.parameters, dataset, split, mesh, mean_image=mean, progress=validating)
+        records.log(step, split, **figures)
         progress("training", step, run.last_step, validation_top1=figures["top1"])
-        return 1 - figures["top1"]
+        records.save_parameters(step, state)
+        state = replace(state, plateau=_after_epoch(state.plateau, 1 - figures["top1"], step, config, mesh))
+        records.save_state(step, state)
+        return state
 
-    def save_state() -> None:
-        state_saver.save(step, checkpoint.flattened(state))
-
-    if fresh:
-        validate()
-        parameters_saver.save(0, checkpoint.on_host(state.parameters))
-        save_state()
+    share = config.batch_size // jax.process_count()
     batches = training_batches(
-        dataset, config.data.train_split, batch_size=config.batch_size, seed=config.seed, start_step=step,
+        dataset, config.data.train_split, batch_size=share, seed=config.seed, start_step=step,
         view_size=(config.data.view, config.data.view), threads=config.data.threads,
+        process_index=jax.process_index(), process_count=jax.process_count(),
     )  # fmt: skip
-    logged_at = saved_at = time.monotonic()
-    waited = 0.0
     with closing(batches):
-        while step < run.last_step:
-            asked = time.monotonic()
-            batch = next(batches)
-            waited += time.monotonic() - asked
-            views, labels = jax.device_put((batch["image"], batch["label"]), spread(mesh))
-            state = train_step(state, views, labels, mean, config=config, steps_per_epoch=run.steps_per_epoch)
-            step += 1
-            epoch_ends = step % run.steps_per_epoch == 0
-            if epoch_ends or step % run.steps_per_epoch % log_every == 0:
-                totals = {name: float(total) for name, total in state.totals.items()}
-                _check_sound(totals, step, run)
-                parameters_saver.wait()  # done long since, or failed: then it is said here, not an epoch later
-                state_saver.wait()
-                seconds = time.monotonic() - logged_at
-                figures = {
-                    "loss": totals["loss"] / totals["steps"],
-                    "top1": totals["top1"] / totals["images"], "top5": totals["top5"] / totals["images"],
-                    "learning_rate": _rate(state, run), "images_per_second": totals["images"] / seconds,
-                    "data_wait": waited / seconds,
-                }  # fmt: skip
-                if config.recipe == "faithful":
-                    figures["clipped"] = totals["clipped"] / totals["steps"]
-                log("train", **figures)
-                progress("training", step, run.last_step, **figures)
-                state = replace(state, totals=jax.device_put(_no_totals(), replicated(mesh)))
-                logged_at, waited = time.monotonic(), 0.0
-            if epoch_ends:
-                state = replace(state, plateau=_after_epoch(state.plateau, validate(), config, mesh))
-                parameters_saver.save(step, checkpoint.on_host(state.parameters))
-            if epoch_ends or interrupted() or time.monotonic() - saved_at > 60 * config.save_minutes:
-                _check_sound({name: float(total) for name, total in state.totals.items()}, step, run)
-                save_state()
-                checkpoint.keep_newest(run.resume, 2)
-                saved_at = time.monotonic()
-            if epoch_ends:
-                logged_at = time.monotonic()
-            if interrupted() and step < run.last_step:
-                parameters_saver.wait()
-                state_saver.wait()
-                raise Interrupted(interrupted(), step, run)
-    parameters_saver.wait()
-    state_saver.wait()
-    checkpoint.keep_newest(run.resume, 2)
+        try:
+            if step % run.steps_per_epoch == 0 and not validated:
+                state = end_epoch(state)
+            logged_at = saved_at = time.monotonic()
+            waited = 0.0
+            while step < run.last_step:
+                asked = time.monotonic()
+                batch = next(batches)
+                waited += time.monotonic() - asked
+                views, labels = place(mesh, (batch["image"], batch["label"]))
+                state = train_step(state, views, labels, mean, config=config, steps_per_epoch=run.steps_per_epoch)
+                step += 1
+                epoch_ends = step % run.steps_per_epoch == 0
+                if epoch_ends or step % run.steps_per_epoch % log_every == 0:
+                    records.wait()  # done long since, or failed: then it is said here, not an epoch later
+                    figures = _figures(state, step, run, time.monotonic() - logged_at, waited)
+                    records.log(step, "train", **figures)
+                    progress("training", step, run.last_step, **figures)
+                    state = replace(state, totals=jax.device_put(no_totals(), replicated(mesh)))
+                    logged_at, waited = time.monotonic(), 0.0
+                if step in snapshots:
+                    _check_sound(state, step, run)
+                    records.save_parameters(step, state)
+                if epoch_ends:
+                    state = end_epoch(state)
+                    logged_at = saved_at = time.monotonic()
+                elif time.monotonic() - saved_at > 60 * config.save_minutes:
+                    _check_sound(state, step, run)
+                    records.save_state(step, state)
+                    saved_at = time.monotonic()
+                if step < run.last_step:
+                    obey()
+        except _Stopped as stopped:
+            _check_sound(state, step, run)
+            records.save_state(step, state)
+            records.wait()
+            raise Interrupted(stopped.number, step, run.last_step) from None
+    records.wait()
+    if is_first():
+        checkpoint.keep_newest(run.resume, 2)
+
+
+def snapshot_steps(count: int, steps_per_epoch: int) -> tuple[int, ...]:
+    """At most ``count`` steps within the first epoch, evenly spaced in their logarithm: features change fastest there."""
+    if not count or steps_per_epoch < 2:
+        return ()
+    return tuple(sorted({round(step) for step in np.geomspace(1, steps_per_epoch - 1, count)}))
+
+
+def _figures(state: TrainState, step: int, run: Run, seconds: float, waited: float) -> dict[str, float]:
+    """A training line of metrics.jsonl. Raises ZfjaxError for a loss that is not finite."""
+    totals = _check_sound(state, step, run)
+    figures = {
+        "loss": totals["loss"] / totals["steps"],
+        "top1": totals["top1"] / totals["images"], "top5": totals["top5"] / totals["images"],
+        "learning_rate": _rate(state, run), "images_per_second": totals["images"] / seconds,
+        "data_wait": waited / seconds,
+    }  # fmt: skip
+    if run.config.recipe == "faithful":
+        figures["clipped"] = totals["clipped"] / totals["steps"]
+    return figures
 
 
 def _rate(state: TrainState, run: Run) -> float:
@@ -314,51 +311,27 @@ def _rate(state: TrainState, run: Run) -> float:
     return float(scheduled * state.plateau["scale"])
 
 
-def _check_sound(totals: dict[str, float], step: int, run: Run) -> None:
+def _check_sound(state: TrainState, step: int, run: Run) -> dict[str, float]:
+    """The state's totals. Raises ZfjaxError when a loss or gradient among them was not finite."""
+    totals = {name: float(total) for name, total in state.totals.items()}
     if totals["broken"] or not math.isfinite(totals["loss"]):
         raise ZfjaxError(
             f"The loss or its gradient is not finite near step {step} (epoch {run.epoch(step):.2f}); nothing was saved "
             "from there on. Lower --optimizer.learning-rate, in another --workdir."
         )
+    return totals
 
 
-def _after_epoch(plateau: dict[str, jax.Array], error: float, config: Config, mesh: Mesh) -> dict[str, jax.Array]:
-    if config.optimizer.schedule != "plateau":
-        return plateau
-    held = float(plateau["scale"]), float(plateau["best"]), int(plateau["waited"])
-    scale, best, waited = recipe.plateau_update(*held, float(np.float32(error)), config.optimizer.patience)
-    values = {"scale": np.float32(scale), "best": np.float32(best), "waited": np.int32(waited)}
+def _after_epoch(
+    plateau: dict[str, jax.Array], error: float, step: int, config: Config, mesh: Mesh
+) -> dict[str, jax.Array]:
+    """The plateau's state after a validation; that of the initial network is only counted."""
+    scale, best, waited = float(plateau["scale"]), float(plateau["best"]), int(plateau["waited"])
+    if config.optimizer.schedule == "plateau" and step:
+        held = scale, best, waited, float(np.float32(error))
+        scale, best, waited = recipe.plateau_update(*held, config.optimizer.patience)
+    values: dict[str, Any] = {
+        "scale": np.float32(scale), "best": np.float32(best), "waited": np.int32(waited),
+        "validated": np.int32(int(plateau["validated"]) + 1),
+    }  # fmt: skip
     return jax.device_put(values, replicated(mesh))
-
-
-class Interrupted(ZfjaxError):
-    """Training stopped on a signal with its state saved."""
-
-    def __init__(self, number: int, step: int, run: Run):
-        name = signal.Signals(number).name
-        super().__init__(f"Stopped on {name} at step {step} of {run.last_step}; the same command goes on from there.")
-        self.exit_status = 128 + number
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], int]]:
-    """Yields a function that gives the number of the signal received, 0 before. A second signal acts as usual."""
-    received = [0]
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def note(number: int, frame: Any) -> None:
-        received[0] = number
-        for each in numbers:
-            signal.signal(each, signal.SIG_DFL)
-
-    try:
-        for number in numbers:
-            signal.signal(number, note)
-        yield lambda: received[0]
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

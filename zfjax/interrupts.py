@@ -1,0 +1,67 @@
+"""SIGINT and SIGTERM: noted at once, obeyed where the state can be saved, at a step that all processes agree on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from zfjax.devices import place, replicated
+from zfjax.files import ZfjaxError
+
+
+class Interrupted(ZfjaxError):
+    """Training stopped on a signal with its state saved; ``exit_status`` is 128 + the signal's number."""
+
+    def __init__(self, number: int, step: int, last_step: int):
+        name = signal.Signals(number).name
+        super().__init__(f"Stopped on {name} at step {step} of {last_step}; the same command goes on from there.")
+        self.exit_status = 128 + number
+
+
+@contextmanager
+def noted() -> Iterator[Callable[[], int]]:
+    """Yields a function that gives the number of the signal received, 0 before. A second signal acts as usual."""
+    received = [0]
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def note(number: int, frame: Any) -> None:
+        received[0] = number
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
+
+    try:
+        for number in numbers:
+            signal.signal(number, note)
+        yield lambda: received[0]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def agreement(mesh: Mesh) -> Callable[[int], int]:
+    """A function that every process calls once a step with the signal it has received (0: none), and that gives all of
+    them the same answer at the same step: a signal that any of them had two steps ago. The answer is read when the
+    device has long passed it, so nothing waits. A process alone gets its own answer at once."""
+    if jax.process_count() == 1:
+        return lambda number: number
+    greatest = jax.jit(jnp.max, out_shardings=replicated(mesh))
+    under_way: deque[jax.Array] = deque()
+
+    def agreed(number: int) -> int:
+        under_way.append(greatest(place(mesh, np.full(jax.local_device_count(), number, np.int32))))
+        return int(under_way.popleft()) if len(under_way) > 2 else 0
+
+    return agreed
