@@ -88,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--config", type=Path, help="a JSON config, such as another run's config.json")
     train.add_argument("--workdir", type=Path, help="run folder")
     train.add_argument("--devices", type=int, default=None, help="number of devices (default: all)")
+    train.add_argument(
+        "--evolve-every", type=int, default=None, metavar="N",
+        help="every N epochs, draw the evolution so far: RUN/evolution-live and RUN/report-live",
+    )  # fmt: skip
+    train.add_argument(
+        "--evolve-images", type=int, default=1000, help="training images searched for it (default: %(default)s)"
+    )
     train.add_argument("-h", "--help", action="store_true", dest="wants_help", help="show this, and every config field")
     _process_arguments(train)
     train.set_defaults(parser=train)
@@ -228,12 +235,37 @@ def _train(options: argparse.Namespace) -> int:
         base = load_run(options.workdir).config
     config = resolve_config(base, options.config_flags)
     _join(options)
-    if _run_training(config, options.workdir, options.devices):
+    live = None
+    if options.evolve_every is not None:
+        live = _live_evolution(options.workdir, options.evolve_every, options.evolve_images)
+    if _run_training(config, options.workdir, options.devices, live):
         print(f"Next: zfjax evolve --workdir {options.workdir}")
     return 0
 
 
-def _run_training(config: Config, workdir: Path, devices: int | None = None) -> Any:
+def _live_evolution(workdir: Path, every: int, images: int) -> Any:
+    """What training calls after an epoch: draws all epochs so far anew from a probe of the images."""
+    if every < 1:
+        raise ZfjaxError(f"--evolve-every {every} must be 1 or more.")
+
+    def draw(step: int) -> None:
+        import shutil
+
+        from zfjax.devices import first_alone
+        from zfjax.engine import evolve
+        from zfjax.report.page import write_report
+        from zfjax.run import load_run
+
+        run = load_run(workdir)
+        if round(run.epoch(step)) % every == 0:
+            first_alone(lambda: shutil.rmtree(run.evolution_folder("live"), ignore_errors=True))
+            evolve(workdir, images=images, name="live", locked=True)
+            first_alone(lambda: write_report(run, name="live"))
+
+    return draw
+
+
+def _run_training(config: Config, workdir: Path, devices: int | None = None, after_epoch: Any = None) -> Any:
     from zfjax.devices import is_first
     from zfjax.progress import Reporter
     from zfjax.run import check_folder, load_run, saved_steps
@@ -244,7 +276,7 @@ def _run_training(config: Config, workdir: Path, devices: int | None = None) -> 
     before = saved_steps(folder / "checkpoints")
     clock = time.monotonic()
     with Reporter() as progress:
-        run = train(config, folder, progress=progress, devices=devices)
+        run = train(config, folder, progress=progress, devices=devices, after_epoch=after_epoch)
     if not is_first():
         return None
     if before and before[-1] == run.last_step:

@@ -76,6 +76,8 @@ class Config:
     """Matmul precision in training ("default" is TF32 on recent NVIDIA chips); search and projection use highest."""
     snapshots: int = 0
     """Checkpoints within the first epoch, at steps evenly spaced in their logarithm: features change fastest there."""
+    tensorboard: bool = False
+    """Also write RUN/tensorboard (pip install -e '.[tensorboard]')."""
     save_minutes: float = 10.0
     """Minutes between saves of the full state within an epoch."""
 
@@ -108,7 +110,7 @@ class Config:
 
 
 # Fields that a resumed run may change: they do not touch what is learnt.
-RESUMABLE_FIELDS = frozenset({"preset", "data.dir", "data.threads", "save_minutes"})
+RESUMABLE_FIELDS = frozenset({"preset", "data.dir", "data.threads", "save_minutes", "tensorboard"})
 
 
 def _preset(name: str, **fields: Any) -> Config:

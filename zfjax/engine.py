@@ -58,14 +58,15 @@ def evolve(
     workdir: Path | str, *, at: Sequence[str] | None = None, layers: Sequence[str] | None = None,
     maps: int | None = 16, top: int = 9, data_dir: str | None = None, split: str | None = None,
     images: int | None = None, rule: str = "deconvnet", every_rank: bool = False, name: str | None = None,
-    progress: Progress | None = None,
+    locked: bool = False, progress: Progress | None = None,
 ) -> Evolution:  # fmt: skip
     """Searches and projects the run's saved epochs; returns the finished Evolution (at once when it is there).
 
     ``at``: epochs as ``Run.steps_at`` takes them (None: all saved). ``maps``: maps drawn of each layer (None: all).
     ``split``: None is the training split (paper, Fig. 4). ``images``: the first so many (None: all). ``every_rank``:
     draw the ``top`` images of every epoch; else rank 0 of every epoch, and all at the last. Raises ZfjaxError
-    for what the run, the data or the disk cannot give, and when a recorded activation is not reproduced.
+    for what the run, the data or the disk cannot give, and when a recorded activation is not reproduced. ``locked``:
+    the caller holds the run's lock (training does, between epochs).
     """
     progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
     run = load_run(workdir)
@@ -76,7 +77,7 @@ def evolve(
     folder = run.evolution_folder(name)
     asked = {**request.__dict__, "fingerprint": fingerprint}
     with ExitStack() as held:
-        finished = np.int32(first_alone(lambda: _begun(run, folder, asked, held)) or 0)
+        finished = np.int32(first_alone(lambda: _begun(run, folder, asked, None if locked else held)) or 0)
         if from_first(finished):
             return open_evolution(folder)
         clock = time.monotonic()
@@ -99,9 +100,10 @@ def evolve(
     return open_evolution(folder)
 
 
-def _begun(run: Run, folder: Path, asked: dict[str, Any], held: ExitStack) -> bool:
+def _begun(run: Run, folder: Path, asked: dict[str, Any], held: ExitStack | None) -> bool:
     """Locks the run and begins the evolution or goes on with it; whether it is there already, finished."""
-    held.enter_context(writing(run.folder))
+    if held is not None:
+        held.enter_context(writing(run.folder))
     if (folder / "meta.json").exists():
         _check_asked(folder, read_json(folder / "meta.json").get("asked"), asked)
         if read_json(folder / "meta.json").get("complete"):

@@ -43,6 +43,7 @@ from zfjax.run import (
     saved_steps,
     writing,
 )  # fmt: skip
+from zfjax.tensorboard import Board
 from zfjax.train_step import TrainState, initial_state, no_totals, train_step
 
 Progress = Callable[..., None]
@@ -61,12 +62,13 @@ def open_data(config: Config, progress: Progress | None = None) -> Dataset:
 
 
 def train(
-    config: Config, workdir: Path | str, *, progress: Progress | None = None, devices: int | None = None
+    config: Config, workdir: Path | str, *, progress: Progress | None = None, devices: int | None = None,
+    after_epoch: Callable[[int], None] | None = None,
 ) -> Run:  # fmt: skip
     """Trains to the end of ``config.epochs`` in ``workdir``, going on from the newest sound state there.
 
-    Every process of a distributed run calls this; all must see ``workdir``, in which process 0 alone writes. Raises
-    ZfjaxError for another config in the workdir, a busy workdir, missing data, a full disk, divergence; and Interrupted
+    Every process of a distributed run calls this; all must see ``workdir``, in which process 0 alone writes.
+    ``after_epoch(step)`` is called by all when an epoch is on disk, under the workdir's lock. Raises ZfjaxError for another config in the workdir, a busy workdir, missing data, a full disk, divergence; and Interrupted
     (exit status 128 + signal) after SIGINT or SIGTERM, when the state has been saved.
     """
     progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
@@ -81,7 +83,7 @@ def train(
             return run
         mesh = data_mesh(config.batch_size, devices)
         first_alone(lambda: _mean_image(run, dataset, progress))
-        _loop(run, dataset, mesh, progress, interrupted)
+        _loop(run, dataset, mesh, progress, interrupted, after_epoch)
     return load_run(folder)
 
 
@@ -161,23 +163,32 @@ class _Records:
     def __init__(self, run: Run):
         self._run, self._writes = run, is_first()
         self._parameters, self._states = checkpoint.Saver(run.checkpoints), checkpoint.Saver(run.resume)
+        self._board: Board | None = None
 
-    def cut(self, step: int, validated: bool) -> None:
+    def begin(self, step: int, validated: bool) -> None:
         """Drops lines after ``step``, and its validation's where that is still to come."""
         if self._writes:
             own = lambda line: validated or line["step"] < step or line["split"] == "train"
             cut_metrics(self._run.folder / "metrics.jsonl", lambda line: line["step"] <= step and own(line))
+            if self._run.config.tensorboard:
+                self._board = Board(self._run.folder / "tensorboard", step)
 
     def log(self, step: int, split: str, **figures: float) -> None:
         """One line of metrics."""
         if self._writes:
             line = {"step": step, "epoch": self._run.epoch(step), "split": split, **figures}
             append_metrics(self._run.folder / "metrics.jsonl", line)
+            if self._board is not None:
+                self._board.scalars(step, split, figures)
 
     def save_parameters(self, step: int, state: TrainState) -> None:
         """Starts saving RUN/checkpoints/<step>."""
         if self._writes:
-            self._parameters.save(step, checkpoint.on_host(state.parameters))
+            parameters = checkpoint.on_host(state.parameters)
+            self._parameters.save(step, parameters)
+            if self._board is not None:
+                first = self._run.config.model.conv_names[0]
+                self._board.filters(step, first, parameters[first]["kernel"])
 
     def save_state(self, step: int, state: TrainState) -> None:
         """Starts saving RUN/resume/<step>, once the parameters before it are on disk: no state may know of an epoch
@@ -192,6 +203,14 @@ class _Records:
         self._parameters.wait()
         self._states.wait()
 
+    def close(self) -> None:
+        """Waits, and ends what is open."""
+        if self._board is not None:
+            self._board.close()
+        self.wait()
+        if self._writes:
+            checkpoint.keep_newest(self._run.resume, 2)
+
 
 class _Stopped(Exception):
     """A signal was agreed on; the state is whole."""
@@ -201,7 +220,10 @@ class _Stopped(Exception):
         self.number = number
 
 
-def _loop(run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupted: Callable[[], int]) -> None:
+def _loop(
+    run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupted: Callable[[], int],
+    after_epoch: Callable[[int], None] | None,
+) -> None:  # fmt: skip
     config, records = run.config, _Records(run)
     log_every = max(1, run.steps_per_epoch // LOGS_PER_EPOCH)
     snapshots = snapshot_steps(config.snapshots, run.steps_per_epoch)
@@ -213,7 +235,7 @@ def _loop(run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupte
     state = jax.device_put(from_first(state), replicated(mesh))
     step = int(state.step)
     validated = int(state.plateau["validated"]) > step // run.steps_per_epoch
-    records.cut(step if step or validated else -1, validated)
+    records.begin(step if step or validated else -1, validated)
     agreed = agreement(mesh)
 
     def obey() -> None:
@@ -233,6 +255,9 @@ def _loop(run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupte
         records.save_parameters(step, state)
         state = replace(state, plateau=_after_epoch(state.plateau, 1 - figures["top1"], step, config, mesh))
         records.save_state(step, state)
+        if after_epoch is not None and step:
+            records.wait()
+            after_epoch(step)
         return state
 
     share = config.batch_size // jax.process_count()
@@ -277,11 +302,9 @@ def _loop(run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupte
         except _Stopped as stopped:
             _check_sound(state, step, run)
             records.save_state(step, state)
-            records.wait()
+            records.close()
             raise Interrupted(stopped.number, step, run.last_step) from None
-    records.wait()
-    if is_first():
-        checkpoint.keep_newest(run.resume, 2)
+    records.close()
 
 
 def snapshot_steps(count: int, steps_per_epoch: int) -> tuple[int, ...]:

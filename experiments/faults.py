@@ -1,0 +1,264 @@
+"""Does a run survive? Kills, signals, damage and full disks, each against an unbroken run, compared bit for bit.
+
+Trains a small network on drawn scenes once without a fault. Then: SIGKILL at random moments, half of them while a save
+is under way; SIGTERM and SIGINT at random moments, with the seconds until exit; a newest state that is truncated and
+one with a flipped bit; a file-size limit; and, where this user may mount one, a small full file system. Every broken
+run must end with the same parameters at every epoch and the same metrics (but for speeds), without a traceback,
+without an orphan process and with nothing left in /dev/shm. Exits 1 when any does not.
+
+Command:   python experiments/faults.py [--kills 20] [--signals 8] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SPEEDS = ("images_per_second", "data_wait")
+EPOCHS = 6
+
+
+class Failure(Exception):
+    """A promise that was not kept."""
+
+
+def command(run: Path) -> list[str]:
+    """Trains the small run in ``run``."""
+    [data] = (path for path in (run.parent / "data").iterdir() if path.is_dir())
+    fields = {
+        "preset": "demo", "workdir": run, "epochs": EPOCHS, "data.name": data.name, "data.dir": data.parent.resolve(),
+        "save-minutes": 0.01, "model.conv1.maps": 8, "model.conv2.maps": 12, "model.conv3.maps": 12,
+        "model.conv4.maps": 12, "model.conv5.maps": 12, "model.fc6.features": 32, "model.fc7.features": 32,
+    }  # fmt: skip
+    return [sys.executable, "-m", "zfjax", "train", *(str(part) for name, value in fields.items()
+                                                      for part in (f"--{name}", value))]  # fmt: skip
+
+
+def start(run: Path, **options) -> subprocess.Popen:
+    """The training, in a process group of its own."""
+    return subprocess.Popen(
+        command(run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
+    )
+
+
+def end(process: subprocess.Popen, statuses: tuple[int, ...], what: str) -> str:
+    """Waits for the end; its words. Raises Failure for another exit status, a traceback or a process left behind."""
+    out, errors = process.communicate(timeout=600)
+    if process.returncode not in statuses:
+        raise Failure(f"{what}: exit status {process.returncode}, not {statuses}: {errors[-2000:]}")
+    if "Traceback" in errors:
+        raise Failure(f"{what}: a traceback:\n{errors[-3000:]}")
+    left = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True).stdout.split()
+    if left:
+        raise Failure(f"{what}: processes {left} were left behind.")
+    return out + errors
+
+
+def finished(run: Path, what: str) -> None:
+    """Lets the run go on to its end."""
+    end(start(run), (0,), what)
+
+
+def same(reference: Path, run: Path, what: str) -> None:
+    """Raises Failure unless both runs hold the same parameters and metrics."""
+    from zfjax import checkpoint
+    from zfjax.run import load_run
+
+    runs = [load_run(reference), load_run(run)]
+    if runs[0].steps != runs[1].steps:
+        raise Failure(f"{what}: saved steps {runs[1].steps}, not {runs[0].steps}.")
+    for step in runs[0].steps:
+        trees = [checkpoint.leaf_paths(checkpoint.load(one.checkpoints / str(step))) for one in runs]
+        for name, leaf in trees[0].items():
+            if leaf.tobytes() != trees[1][name].tobytes():
+                raise Failure(f"{what}: {name} at step {step} differs.")
+    lines = [[{key: value for key, value in line.items() if key not in SPEEDS} for line in one.metrics] for one in runs]
+    if lines[0] != lines[1]:
+        raise Failure(f"{what}: metrics.jsonl differs.")
+
+
+def saving(run: Path) -> bool:
+    """Whether Orbax is writing now."""
+    return any(run.glob("*/*.orbax-checkpoint-tmp*"))
+
+
+def when(process: subprocess.Popen, run: Path, seconds: float, in_a_save: bool) -> bool:
+    """Waits ``seconds``, and then for a save where one is wanted; whether the process still runs."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    deadline = time.monotonic() + 20
+    while in_a_save and process.poll() is None and not saving(run) and time.monotonic() < deadline:
+        time.sleep(0.0002)
+    return process.poll() is None
+
+
+def kills(root: Path, reference: Path, seconds: float, count: int) -> str:
+    """SIGKILL ``count`` times over runs, each broken several times."""
+    done, in_saves, runs = 0, 0, 0
+    while done < count:
+        run = root / f"killed{runs}"
+        for _ in range(min(5, count - done)):
+            process = start(run)
+            in_a_save = done % 2 == 0
+            if when(process, run, random.uniform(0.1, seconds), in_a_save):
+                in_saves += saving(run)
+                os.killpg(process.pid, signal.SIGKILL)
+                done += 1
+            process.communicate()
+            if process.returncode == 0:
+                shutil.rmtree(run)
+        finished(run, "after kills")
+        same(reference, run, "after kills")
+        runs += 1
+    return f"{done} SIGKILLs in {runs} runs, {in_saves} of them while a save was under way"
+
+
+def signals(root: Path, reference: Path, seconds: float, count: int) -> str:
+    """SIGTERM and SIGINT at random moments, from the first import on."""
+    slowest, done = 0.0, 0
+    run = root / "signalled"
+    while done < count:
+        process = start(run)
+        number = (signal.SIGTERM, signal.SIGINT)[done % 2]
+        if when(process, run, random.uniform(1.5, seconds), False):
+            clock = time.monotonic()
+            os.killpg(process.pid, number)
+            end(process, (0, 128 + number, -number), f"signal {number}")
+            slowest = max(slowest, time.monotonic() - clock)
+            done += 1
+        else:
+            end(process, (0,), "before a signal")
+            shutil.rmtree(run)
+    finished(run, "after signals")
+    same(reference, run, "after signals")
+    if slowest > 10:
+        raise Failure(f"a signal took {slowest:.1f} s.")
+    return f"{done} SIGTERMs and SIGINTs, {slowest:.1f} s to exit at most"
+
+
+def newest_state(run: Path) -> Path:
+    """The largest file of the newest full state."""
+    newest = max((path for path in (run / "resume").iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+    return max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def damage(root: Path, reference: Path, seconds: float) -> str:
+    """The newest state truncated, and with a flipped bit: set aside, named, and the run still exact."""
+    def halve(path: Path) -> None:
+        os.truncate(path, path.stat().st_size // 2)
+
+    def flip(path: Path) -> None:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 16
+        path.write_bytes(data)
+
+    for name, harm in (("truncated", halve), ("flipped", flip)):
+        run = root / name
+        while True:
+            process = start(run)
+            if when(process, run, random.uniform(0.6 * seconds, seconds), False):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.communicate()
+            if process.returncode and len([p for p in (run / "resume").glob("*") if p.name.isdecimal()]) > 1:
+                break
+            shutil.rmtree(run, ignore_errors=True)
+        harm(newest_state(run))
+        told = end(start(run), (0,), f"{name} state")
+        if "set aside" not in told or not list((run / "resume").glob("*.set-aside-*")):
+            raise Failure(f"{name} state: it was not set aside: {told[-500:]}")
+        same(reference, run, f"{name} state")
+    return "a truncated and a bit-flipped newest state: set aside, named, the run exact"
+
+
+def limited(root: Path, reference: Path) -> str:
+    """A limit on the size of files, at several sizes: one sentence, then on without it."""
+    sizes = (2_000, 20_000, 60_000)
+    for size in sizes:
+        run = root / f"limited{size}"
+        refused = start(run, preexec_fn=lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+        told = end(refused, (1,), f"limit {size}")
+        if "zfjax: " not in told:
+            raise Failure(f"limit {size}: nothing was said: {told[-500:]}")
+        finished(run, f"after limit {size}")
+        same(reference, run, f"after limit {size}")
+    return f"file-size limits of {', '.join(map(str, sizes))} bytes: one sentence, then exact"
+
+
+def full(root: Path, reference: Path) -> str:
+    """A file system of 1 MiB, then of 64 MiB."""
+    place = root / "full"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode:
+        return "a full file system: not done, this user may not mount one"
+    try:
+        (place / "data").symlink_to(root / "data")
+        told = end(start(place / "run"), (1,), "full file system")
+        if "disk is full" not in told:
+            raise Failure(f"full file system: {told[-500:]}")
+        subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
+        finished(place / "run", "after the full file system")
+        same(reference, place / "run", "after the full file system")
+    finally:
+        subprocess.run(["umount", place], check=True)
+    return "a full file system of 1 MiB: one sentence; with room again, exact"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--signals", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    random.seed(options.seed)
+    shared_memory = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_scenes(root / "data")
+        reference = root / "reference"
+        clock = time.monotonic()
+        finished(reference, "the unbroken run")
+        seconds = time.monotonic() - clock
+        print(f"the unbroken run: {seconds:.1f} s, {EPOCHS} epochs", flush=True)
+        checks: tuple[Callable[[], str], ...] = (
+            lambda: kills(root, reference, seconds, options.kills),
+            lambda: signals(root, reference, seconds, options.signals),
+            lambda: damage(root, reference, seconds),
+            lambda: limited(root, reference),
+            lambda: full(root, reference),
+        )
+        for check in checks:
+            clock = time.monotonic()
+            try:
+                print(f"kept: {check()} ({time.monotonic() - clock:.0f} s)", flush=True)
+            except Failure as failure:
+                failed += 1
+                print(f"BROKEN: {failure}", flush=True)
+    if left := (set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()) - shared_memory:
+        failed += 1
+        print(f"BROKEN: left in /dev/shm: {sorted(left)}")
+    print(json.dumps({"failed": failed}))
+    return 1 if failed else 0
+
+
+def make_scenes(folder: Path) -> None:
+    """A small drawn data set, the only one in ``folder``."""
+    from zfjax.data.scenes import ensure_scenes
+
+    ensure_scenes(folder, train=480, validation=120)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

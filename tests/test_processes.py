@@ -1,0 +1,150 @@
+"""Two and four real processes over loopback: the same loss curve and table as one, resumed by any other number."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.small import make_config, make_data
+from zfjax import checkpoint
+from zfjax import config as configs
+from zfjax.engine import evolve
+from zfjax.run import load_run
+from zfjax.train import train
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, data_dir):
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    train(make_config(data_dir), folder, devices=1)
+    return folder
+
+
+def start(count, *arguments):
+    """``count`` processes of one zfjax command, one CPU device each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "zfjax", *map(str, arguments), "--coordinator", f"127.0.0.1:{port}",
+             "--process-count", str(count), "--process-index", str(index)],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for index in range(count)
+    ]  # fmt: skip
+
+
+def finish(processes, status=0):
+    told = []
+    try:
+        for process in processes:
+            told.append(process.communicate(timeout=120))
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [status] * len(processes), told
+    return told
+
+
+def train_arguments(tmp_path, data_dir, folder):
+    record = tmp_path / "config.json"
+    record.write_text(json.dumps(configs.to_json(make_config(data_dir))))
+    return "train", "--config", record, "--workdir", folder
+
+
+def assert_close_runs(one, other):
+    runs = load_run(one), load_run(other)
+    assert runs[0].steps == runs[1].steps
+    lines = [[(line["step"], line["split"]) for line in run.metrics] for run in runs]
+    assert lines[0] == lines[1]
+    losses = [[line["loss"] for line in run.metrics] for run in runs]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    trees = [checkpoint.leaf_paths(checkpoint.load(folder / "checkpoints" / "12")) for folder in (one, other)]
+    for name, leaf in trees[0].items():
+        np.testing.assert_allclose(leaf, trees[1][name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_many_processes_train_alike(tmp_path, data_dir, alone, count):
+    told = finish(start(count, *train_arguments(tmp_path, data_dir, tmp_path / "run")))
+    assert "Next: zfjax evolve" in told[0][0] and all(out == "" for out, _ in told[1:])
+    assert_close_runs(alone, tmp_path / "run")
+
+
+def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(tmp_path, data_dir, alone):
+    folder = tmp_path / "run"
+    arguments = train_arguments(tmp_path, data_dir, folder)
+    processes = start(2, *arguments)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and processes[1].poll() is None:
+        if (folder / "metrics.jsonl").exists():
+            break
+        time.sleep(0.005)
+    processes[1].send_signal(signal.SIGTERM)
+    told = finish(processes, 128 + signal.SIGTERM)
+    assert all("Stopped on SIGTERM at step" in errors for _, errors in told)
+    assert len({errors.split(" at step ")[1].split()[0] for _, errors in told}) == 1
+    before = load_run(folder)
+    assert checkpoint.saved_steps(before.resume) and before.last_step not in before.steps
+    train(make_config(data_dir), folder, devices=1)
+    assert_close_runs(alone, folder)
+
+
+def test_two_processes_go_on_from_one(tmp_path, data_dir, alone):
+    folder = tmp_path / "run"
+    shutil.copytree(alone, folder)
+    shutil.rmtree(folder / "checkpoints" / "12")
+    shutil.rmtree(folder / "resume" / "12")
+    finish(start(2, *train_arguments(tmp_path, data_dir, folder)))
+    assert_close_runs(alone, folder)
+
+
+def test_a_refusal_ends_all_processes_in_one_sentence(tmp_path, data_dir, alone):
+    config = dataclasses.replace(make_config(data_dir), seed=9)
+    record = tmp_path / "config.json"
+    record.write_text(json.dumps(configs.to_json(config)))
+    told = finish(start(2, "train", "--config", record, "--workdir", alone), 1)
+    assert "seed 0 -> 9" in told[0][1] and "Process 0 stopped" in told[1][1]
+    assert not any("Traceback" in errors for _, errors in told)
+
+
+def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, alone):
+    table = lambda folder: pq.read_table(folder / "evolution" / "units.parquet").to_pylist()
+    expected = tmp_path / "expected"
+    shutil.copytree(alone, expected)
+    evolve(expected, maps=3, top=4)  # on eight fake devices, where conftest.py has set them
+    for count in (2, 3):
+        folder = tmp_path / str(count)
+        shutil.copytree(alone, folder)
+        finish(start(count, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
+        assert table(folder) == table(expected)
+        assert not list((folder / "evolution").glob("search*"))
+    assert len(jax.devices()) == 8 or pytest.skip("needs the 8 fake devices of conftest.py")
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["--process-count", "2"], "need --coordinator"),
+    (["--coordinator", "127.0.0.1:1", "--process-count", "2"], "needs --process-count N and --process-index I"),
+    (["--coordinator", "127.0.0.1:1", "--process-count", "2", "--process-index", "2"], "from 0 to N - 1"),
+])  # fmt: skip
+def test_half_said_processes_are_refused(tmp_path, data_dir, arguments, says):
+    command = [sys.executable, "-m", "zfjax", *map(str, train_arguments(tmp_path, data_dir, tmp_path / "run"))]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+    assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
