@@ -71,6 +71,26 @@ def test_evaluation_is_the_centre_and_takes_its_mean_from_there():
     np.testing.assert_array_equal(found, views[:, 2:8, 1:9].astype(np.float32) - mean[2:8, 1:9])
 
 
+def test_ten_crops_lie_in_the_corners_and_the_centre():
+    config = dataclasses.replace(FAITHFUL, data=configs.Data(view=11, shift=0, crops="ten"))
+    views, mean = numbered(60), np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32)
+    inputs = np.asarray(recipe.training_input(config, jnp.asarray(views), jnp.asarray(mean), jax.random.key(0)))
+    places = [located(*pair)[0] for pair in zip(inputs, np.float64(views) - mean, strict=True)]
+    # views of 11 x 11 leave 6 places down and 4 across for a crop of 6 x 8
+    assert {place[:2] for place in places} == {(0, 0), (0, 3), (5, 0), (5, 3), (2, 1)}
+    assert {flipped for *_, flipped in places} == {False, True}
+
+
+def test_ten_views_are_five_crops_and_their_mirror_images():
+    views, mean = numbered(3), np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32)
+    found = np.asarray(recipe.ten_views(FAITHFUL, jnp.asarray(views), jnp.asarray(mean)))
+    assert found.shape == (10, 3, 6, 8, 3)
+    for index, (row, column) in enumerate([(0, 0), (0, 3), (5, 0), (5, 3), (2, 1)]):
+        crop = np.float32(views)[:, row : row + 6, column : column + 8] - mean[row : row + 6, column : column + 8]
+        np.testing.assert_array_equal(found[index], crop)
+        np.testing.assert_array_equal(found[5 + index], crop[:, :, ::-1])
+
+
 def located(found, whole):
     """(row, column, flipped) of every crop of the scaled view with its mirrored border that is this input."""
     places = []

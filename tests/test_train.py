@@ -16,10 +16,12 @@ import pytest
 from tests.small import make_config, make_data
 from zfjax import checkpoint
 from zfjax import config as configs
+from zfjax.cli import main
 from zfjax.files import ZfjaxError
 from zfjax.network import kernel_shapes
 from zfjax.run import load_run, writing
-from zfjax.train import Interrupted, train
+from zfjax.train import Interrupted, snapshot_steps, train
+from zfjax.train_step import initial_state, train_step
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,87 @@ def test_interrupted_at_any_step_resumes_to_the_same_run(tmp_path, data_dir, unb
     assert_same_run(unbroken, folder)
 
 
+def test_a_signal_during_a_validation_stops_it_and_the_run_stays_the_same(tmp_path, data_dir, unbroken):
+    folder, signalled = tmp_path / "run", []
+
+    def progress(stage, done, total, **figures):
+        if stage == "validating" and len(signalled) < 3:
+            signalled.append(done)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    for step in (0, 0, 0):
+        with pytest.raises(Interrupted, match=f"at step {step} of 12"):
+            train(make_config(data_dir), folder, progress=progress, devices=1)
+    assert load_run(folder).steps == () and not load_run(folder).metrics
+
+    def at_the_second_epoch(stage, done, total, **figures):
+        if stage == "training" and done == 8 and "loss" in figures:
+            os.kill(os.getpid(), signal.SIGINT)  # obeyed by the validation that follows
+
+    with pytest.raises(Interrupted, match="at step 8 of 12") as stopped:
+        train(make_config(data_dir), folder, progress=at_the_second_epoch, devices=1)
+    assert stopped.value.exit_status == 128 + signal.SIGINT and load_run(folder).steps == (0, 4)
+    train(make_config(data_dir), folder, devices=1)
+    assert_same_run(unbroken, folder)
+
+
+def test_snapshots_are_kept_within_the_first_epoch_and_change_nothing(tmp_path, data_dir, unbroken):
+    run = train(make_config(data_dir, snapshots=2), tmp_path, devices=1)
+    assert run.steps == (0, 1, 3, 4, 8, 12) and run.epoch(1) == 0.25
+    for step in load_run(unbroken).steps:
+        one, other = parameters(unbroken, step), parameters(tmp_path, step)
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert snapshot_steps(6, 10_000) == (1, 6, 40, 251, 1585, 9999) and snapshot_steps(9, 4) == (1, 2, 3)
+
+
+def test_a_gradient_in_parts_is_the_same_gradient(data_dir):
+    config = make_config(data_dir)
+    config = dataclasses.replace(config, model=config.model.replace("fc3", dropout=0.0))
+    in_parts = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, accumulate=4))
+    views = np.random.default_rng(0).integers(0, 256, (8, 18, 18, 3)).astype(np.uint8)
+    labels = np.arange(8, dtype=np.int32) % 3
+    whole, parts = (
+        train_step(initial_state(one), views, labels, None, config=one, steps_per_epoch=4) for one in (config, in_parts)
+    )
+    assert whole.totals["top1"] == parts.totals["top1"]
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)
+    with pytest.raises(ZfjaxError, match="accumulate = 3"):
+        dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, accumulate=3))
+
+
+def test_live_evolution_and_tensorboard_change_no_parameter(tmp_path, data_dir, unbroken):
+    folder, record = tmp_path / "run", tmp_path / "config.json"
+    record.write_text(json.dumps(configs.to_json(make_config(data_dir, tensorboard=True))))
+    flags = ["--evolve-every", "2", "--evolve-images", "20", "--devices", "1"]
+    assert main(["train", "--config", str(record), "--workdir", str(folder), *flags]) == 0
+    evolution = load_run(folder).evolution("live")
+    assert evolution.steps == (0, 4, 8) and evolution.meta["images"] == 20  # drawn at epoch 2, the last even one
+    assert (folder / "report-live" / "index.html").exists()
+    for step in load_run(unbroken).steps:
+        one, other = parameters(unbroken, step), parameters(folder, step)
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+    found = events(folder / "tensorboard")
+    assert {tag for tag, _ in found} >= {"loss/train", "loss/validation", "top1/train", "conv1 filters"}
+    assert sorted(step for tag, step in found if tag == "loss/validation") == [0, 4, 8, 12]
+    assert sorted(step for tag, step in found if tag == "conv1 filters") == [0, 4, 8, 12]
+
+
+def events(folder):
+    """(tag, step) of every value in the event files: length, its checksum, a message, its checksum, again and again."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        while data:
+            size = int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12 : 12 + size])
+            found += [(value.tag, event.step) for value in event.summary.value]
+            data = data[16 + size :]
+    return found
+
+
 def test_killed_in_mid_training_resumes_to_the_same_run(tmp_path, data_dir, unbroken):
     folder = tmp_path / "run"
     record = tmp_path / "config.json"
@@ -97,15 +180,16 @@ def test_killed_in_mid_training_resumes_to_the_same_run(tmp_path, data_dir, unbr
     command = [sys.executable, "-m", "zfjax", *arguments]
     # As many fake devices as here: they set the size of XLA's thread pool, and with it the last bit of a sum.
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(len(jax.devices()))}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
     metrics = folder / "metrics.jsonl"
-    while time.monotonic() < deadline and process.poll() is None:
-        if metrics.exists() and len(metrics.read_text().splitlines()) > 7:
-            break
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    for lines in (1, 7, 12):  # in the first epoch, with one on disk, and later
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if metrics.exists() and len(metrics.read_text().splitlines()) > lines:
+                break
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
     assert 0 < max(load_run(folder).steps) < 12, "killed in the middle, with an epoch on disk"
     train(make_config(data_dir), folder, devices=1)
     assert_same_run(unbroken, folder)

@@ -81,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
         "--data-dir", type=Path, default=None, help="folder of prepared data sets (default: zfjax's own)"
     )
 
+    fetches = command("fetch", _data_fetch, "Download and prepare a set that TFDS knows by name.", actions)
+    fetches.add_argument("name", help="as TFDS calls it: beans, oxford_flowers102 ...")
+    fetches.add_argument("--data-dir", type=Path, default=None, help="folder of prepared data sets (default: zfjax's)")
+
     train = command(
         "train", _train, "Train, or go on training; saves every epoch.", add_help=False,
     )  # fmt: skip
@@ -327,6 +331,16 @@ def _data_import(options: argparse.Namespace) -> int:
         else:
             summary = import_images(*place, holdout=options.holdout, **common)
     print("\n".join(summary.lines()))
+    return 0
+
+
+def _data_fetch(options: argparse.Namespace) -> int:
+    from zfjax.data.fetching import fetch
+    from zfjax.data.scenes import scenes_directory
+
+    dataset = fetch(options.name, options.data_dir or scenes_directory())
+    splits = ", ".join(f"{split} {count:,}" for split, count in dataset.splits.items())
+    print(f"{dataset.name} {dataset.version}: {splits}; train with --data.name {options.name}")
     return 0
 
 

@@ -36,6 +36,9 @@ class Data:
     not). The paper can be read either way (section 3)."""
     threads: int = 2
     """Decoding threads."""
+    on_error: Literal["fail", "skip"] = "fail"
+    """What to do with a record that cannot be read: stop and name it, or name it and go on with its neighbour instead
+    (evaluation and search leave it out)."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Config:
 
 
 # Fields that a resumed run may change: they do not touch what is learnt.
-RESUMABLE_FIELDS = frozenset({"preset", "data.dir", "data.threads", "save_minutes", "tensorboard"})
+RESUMABLE_FIELDS = frozenset({"preset", "data.dir", "data.threads", "data.on_error", "save_minutes", "tensorboard"})
 
 
 def _preset(name: str, **fields: Any) -> Config:

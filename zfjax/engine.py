@@ -182,7 +182,7 @@ def _search(
     batches = evaluation_batches(
         dataset, request.split, batch_size=batch_size, start=seen, limit=request.images - seen,
         view_size=(config.data.view, config.data.view), threads=config.data.threads,
-        process_index=jax.process_index(), process_count=jax.process_count(),
+        process_index=jax.process_index(), process_count=jax.process_count(), on_error=config.data.on_error,
     )  # fmt: skip
     return strongest.search(
         config.model, parameters, batches, layers=request.layers, k=request.top, prepare=prepare, seed=request.seed,

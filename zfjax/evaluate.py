@@ -33,20 +33,21 @@ def evaluate(
     count = dataset.count(split)
     parameters = jax.device_put(parameters, replicated(mesh))
     mean = None if mean_image is None else jax.device_put(mean_image, replicated(mesh))
-    sums, done = np.zeros(3), 0
+    sums, done = np.zeros(4), 0
     view_size = (config.data.view, config.data.view)
     for batch in evaluation_batches(
         dataset, split, batch_size=config.batch_size // jax.process_count(), view_size=view_size,
         threads=config.data.threads, process_index=jax.process_index(), process_count=jax.process_count(),
+        on_error=config.data.on_error,
     ):  # fmt: skip
         placed = place(mesh, [batch[name] for name in ("image", "label", "weight")])
         sums += np.asarray(_sums(parameters, *placed, mean, config=config, ten=views == 10), np.float64)
         done = min(done + config.batch_size, count)
         if progress is not None:
             progress(done, count)
-    if not done:
+    if not sums[3]:
         raise ZfjaxError(f"Split {split!r} of {dataset.name} is empty: there is nothing to evaluate on.")
-    return dict(zip(("loss", "top1", "top5"), (sums / done).tolist(), strict=True))
+    return dict(zip(("loss", "top1", "top5"), (sums[:3] / sums[3]).tolist(), strict=True))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "ten"))
@@ -59,7 +60,7 @@ def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
         scores = score(recipe.evaluation_input(config, views, mean_image))
     losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
     top1, top5 = correct(scores, labels)
-    return jnp.stack([(losses * weights).sum(), (top1 * weights).sum(), (top5 * weights).sum()])
+    return jnp.stack([(values * weights).sum() for values in (losses, top1, top5, jnp.ones_like(weights))])
 
 
 def correct(scores: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -120,7 +120,8 @@ def _mean_image(run: Run, dataset: Dataset, progress: Progress) -> np.ndarray | 
     path = run.folder / "mean_image.npy"
     if not path.exists():
         size = (run.config.data.view, run.config.data.view)
-        mean = mean_image(dataset, run.config.data.train_split, size, lambda *done: progress("mean image", *done))
+        data = run.config.data
+        mean = mean_image(dataset, data.train_split, size, lambda *done: progress("mean image", *done), data.on_error)
         write_atomic(path, lambda temporary: _save_array(temporary, mean))
     return load_mean_image(run)
 
@@ -264,7 +265,7 @@ def _loop(
     batches = training_batches(
         dataset, config.data.train_split, batch_size=share, seed=config.seed, start_step=step,
         view_size=(config.data.view, config.data.view), threads=config.data.threads,
-        process_index=jax.process_index(), process_count=jax.process_count(),
+        process_index=jax.process_index(), process_count=jax.process_count(), on_error=config.data.on_error,
     )  # fmt: skip
     with closing(batches):
         try:

@@ -46,6 +46,7 @@ def training_batches(
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 2,
+    on_error: str = "fail",
 ) -> Iterator[Batch]:
     """Endless batches from step ``start_step``: image uint8 (b, h, w, 3), label int32 (b,), image_id int64 (b,).
 
@@ -53,7 +54,8 @@ def training_batches(
     b * process_count) of ``training_order``, whatever the number of threads and processes. A batch may straddle two
     epochs. The result is a generator: ``close()`` it (or drop it) and its threads end. ``threads=0`` decodes in the
     caller's thread. Arguments are checked at once; a record or an image that cannot be read raises ZfjaxError, naming
-    split, id and file, when its batch is asked for.
+    split, id and file, when its batch is asked for; with ``on_error`` "skip" it is named once on standard error, and
+    the next readable image of the split takes its place.
     """
     count = _checked(dataset, split, batch_size, view_size, process_index, process_count, threads)
     if start_step < 0:
@@ -63,7 +65,9 @@ def training_batches(
     def load(step: int) -> Batch:
         first = (step * process_count + process_index) * batch_size
         image_ids = [order[first + row] for row in range(batch_size)]
-        return _stack(dataset.read(split, image_ids, view_size, with_parts=False))
+        if on_error == "fail":
+            return _stack(dataset.read(split, image_ids, view_size, with_parts=False))
+        return _stack([_readable(dataset, split, image_id, view_size) for image_id in image_ids])
 
     return _prefetched(load, range(start_step, sys.maxsize), threads)
 
@@ -79,12 +83,14 @@ def evaluation_batches(
     threads: int = 2,
     process_index: int = 0,
     process_count: int = 1,
+    on_error: str = "fail",
 ) -> Iterator[Batch]:
     """Images ``start`` to ``start + limit`` (to the end without a limit) in the order of their ids, each exactly once.
 
     Yields image uint8 (b, h, w, 3), label int32 (b,), image_id int64 (b,), weight float32 (b,). ``batch_size`` is this
     process's share b. All processes get equally many batches; rows beyond the last image have weight 0, image_id -1,
-    label 0 and black pixels. Closing, threads and errors as in ``training_batches``.
+    label 0 and black pixels; so have those that cannot be read where ``on_error`` is "skip". Closing, threads and
+    errors as in ``training_batches``.
     """
     count = _checked(dataset, split, batch_size, view_size, process_index, process_count, threads)
     if start < 0 or (limit is not None and limit < 0):
@@ -94,18 +100,22 @@ def evaluation_batches(
 
     def load(step: int) -> Batch:
         first = start + (step * process_count + process_index) * batch_size
-        examples = dataset.read(split, range(first, min(first + batch_size, end)), view_size, with_parts=False)
-        padding = batch_size - len(examples)
-        black = np.zeros((*view_size, 3), np.uint8)
-        batch = _stack(examples + [Example(black, label=0, file_name="", image_id=-1)] * padding)
+        wanted = range(first, min(first + batch_size, end))
+        nothing = Example(np.zeros((*view_size, 3), np.uint8), label=0, file_name="", image_id=-1)
+        if on_error == "fail":
+            examples = dataset.read(split, wanted, view_size, with_parts=False)
+        else:
+            examples = [_tried(dataset, split, image_id, view_size) or nothing for image_id in wanted]
+        batch = _stack(examples + [nothing] * (batch_size - len(examples)))
         return {**batch, "weight": np.float32(batch["image_id"] >= 0)}
 
     return _prefetched(load, range(steps), threads)
 
 
 def mean_image(
-    dataset: Dataset, split: str, view_size: tuple[int, int], progress: Callable[[int, int], None] | None = None
-) -> np.ndarray:
+    dataset: Dataset, split: str, view_size: tuple[int, int], progress: Callable[[int, int], None] | None = None,
+    on_error: str = "fail",
+) -> np.ndarray:  # fmt: skip
     """The mean of the split's evaluation views, pixel by pixel: float32 (h, w, 3), 0..255.
 
     The sums are exact integers, so the result does not depend on any order. ``progress(done, total)`` counts images.
@@ -114,12 +124,13 @@ def mean_image(
     done, count = 0, dataset.count(split)
     if not count:
         raise ZfjaxError(f"Split '{split}' of {dataset.name} is empty: it has no mean image.")
-    for batch in evaluation_batches(dataset, split, batch_size=min(64, count), view_size=view_size):
+    for batch in evaluation_batches(dataset, split, batch_size=min(64, count), view_size=view_size,
+                                    on_error=on_error):  # fmt: skip
         total += batch["image"].sum(axis=0, dtype=np.int64)  # padding is black and adds nothing
         done += int(batch["weight"].sum())
         if progress is not None:
             progress(done, count)
-    return (total / count).astype(np.float32)
+    return (total / max(1, done)).astype(np.float32)
 
 
 def _stream(count: int, seed: int) -> Any:
@@ -133,6 +144,31 @@ def _stream(count: int, seed: int) -> Any:
     order = grain.MapDataset.range(count).seed(seed).shuffle().repeat()
     order[0]  # grain builds its statistics at the first access, and not safely from many threads
     return order
+
+
+_NAMED: set[str] = set()
+"""Sentences about bad records that were said already: every epoch meets them again."""
+
+
+def _tried(dataset: Dataset, split: str, image_id: int, view_size: tuple[int, int]) -> Example | None:
+    """The image, or None where it cannot be read, which is said once."""
+    try:
+        return dataset.read(split, [image_id], view_size, with_parts=False)[0]
+    except ZfjaxError as error:
+        if str(error) not in _NAMED:
+            _NAMED.add(str(error))
+            print(f"zfjax: skipped. {error}", file=sys.stderr)
+        return None
+
+
+def _readable(dataset: Dataset, split: str, image_id: int, view_size: tuple[int, int]) -> Example:
+    """The image, or the first after it that can be read: a function of the image and the data set alone."""
+    count = dataset.count(split)
+    for further in range(min(count, 100)):
+        if found := _tried(dataset, split, (image_id + further) % count, view_size):
+            return found
+    raise ZfjaxError(f"A hundred images of split '{split}' of {dataset.name} from number {image_id} on cannot be read; "
+                     "prepare the data set again.")
 
 
 def _stack(examples: list[Example]) -> Batch:

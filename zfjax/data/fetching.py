@@ -1,0 +1,49 @@
+"""``zfjax data fetch``: any classification set that TFDS knows by name, downloaded and prepared as ArrayRecord by TFDS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zfjax.data.dataset import Dataset, open_dataset
+from zfjax.files import ZfjaxError, exclusive_lock
+
+
+def fetch(name: str, data_dir: Path | str) -> Dataset:
+    """Has TFDS download and prepare ``name`` ("beans", "oxford_flowers102", "stanford_dogs" ...) in DATA_DIR.
+
+    Needs a network, and TensorFlow where TFDS's own builder does (sets stored as arrays, like cifar10). A set that is
+    there already is opened as it is. Raises ZfjaxError for a name that TFDS does not know, a set that is not for
+    classification, a missing network or TensorFlow, and a failed download; TFDS leaves nothing that could be read.
+    """
+    import tensorflow_datasets as tfds
+
+    root = Path(data_dir).expanduser()
+    with exclusive_lock(root / f".{name.replace('/', '_')}.lock", f"Another process is fetching {name} into {root}."):
+        try:
+            builder = tfds.builder(name, data_dir=root, file_format="array_record")
+        except tfds.core.registered.DatasetNotFoundError:
+            raise ZfjaxError(f"TFDS knows no data set {name!r}; tfds.list_builders() lists what it knows.") from None
+        except ImportError as error:
+            raise _needs(name, error) from None
+        if not {"image", "label"} <= set(_features(builder)):
+            raise ZfjaxError(f"{name} is not a set for image classification: it has no features image and label.")
+        try:
+            builder.download_and_prepare()
+        except ImportError as error:
+            raise _needs(name, error) from None
+        except Exception as error:  # noqa: BLE001 (TFDS, requests and the builders raise many kinds)
+            cause = (str(error).strip().splitlines() or [""])[0][:200]
+            raise ZfjaxError(f"TFDS could not prepare {name} in {root} ({type(error).__name__}: {cause}); is there a "
+                             "network? The same command begins again.") from None  # fmt: skip
+    return open_dataset(name, root)
+
+
+def _features(builder: Any) -> Any:
+    return builder.info.features or {}
+
+
+def _needs(name: str, error: ImportError) -> ZfjaxError:
+    return ZfjaxError(f"TFDS prepares {name} with {error.name or 'a package'} that is not installed; "
+                      f"pip install tensorflow, or prepare it elsewhere with `tfds build --file_format=array_record {name}` "
+                      "and copy the folder.")  # fmt: skip
