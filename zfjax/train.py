@@ -142,13 +142,15 @@ def train(
     """
     progress = progress or (lambda *arguments, **figures: None)
     folder = check_folder(workdir)
+    if config.data.dir:  # the run remembers it, and may be asked from another folder
+        config = replace(config, data=replace(config.data, dir=str(Path(config.data.dir).expanduser().absolute())))
     with writing(folder):
         dataset = open_data(config, progress)
+        mesh = data_mesh(config.batch_size, devices)  # before the folder becomes a run
         run = _open_run(folder, config, dataset)
         config = run.config
         if run.last_step in run.steps and run.last_step in saved_steps(run.resume):
             return run
-        mesh = data_mesh(config.batch_size, devices)
         mean = _mean_image(run, dataset, progress)
         with _interrupts() as interrupted:
             _loop(run, dataset, mesh, mean, progress, interrupted)
@@ -159,6 +161,11 @@ def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     """The run in ``folder``, begun when there is none."""
     split = config.data.train_split
     for needed in (split, config.data.validation_split):
+        if needed not in dataset.splits:
+            raise ZfjaxError(
+                f"Data set {dataset.name} has no split {needed!r}; it has {', '.join(dataset.splits)}. Import it again "
+                "with --holdout 0.1, or choose with --data.train-split and --data.validation-split."
+            )
         if not dataset.count(needed):
             raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
     config = replace(config, model=config.model.with_classes(len(dataset.class_names)))
