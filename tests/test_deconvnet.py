@@ -235,7 +235,8 @@ def test_the_cheaper_method_is_the_cheaper_one():
                     if spec.name == layer:
                         break
             assert cells["window", layer] == (1, 1)
-            assert deconvnet.cheaper_method(architecture, layer) == min(costs, key=costs.get), (architecture, layer)
+            cheaper = "window" if costs["window"] * 4 / 3 < costs["image"] else "image"  # a third for masks
+            assert deconvnet.cheaper_method(architecture, layer) == cheaper, (architecture, layer)
             assert deconvnet.window_cells(architecture, layer, "conv1") == cells["window", "conv1"][0]
     assert deconvnet.cheaper_method(ZFNET, "conv1") == deconvnet.cheaper_method(ZFNET, "conv3") == "window"
     assert deconvnet.cheaper_method(demo, "conv5") == "image"

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from tests.small import CLASSES, make_config, make_data
 from zfjax import checkpoint, engine, recipe, strongest, units
 from zfjax import config as configs
+from zfjax.cli import main
 from zfjax.data.pipeline import open_dataset
 from zfjax.engine import evolve, project
 from zfjax.files import ZfjaxError
@@ -69,17 +71,17 @@ def test_drawn_units_have_tiles_places_and_boxes(trained, evolution):
     for layer in evolution.layers:
         for step in evolution.steps:
             tiles = evolution.tiles(layer, step)
-            placed = {
-                (row["selection"], row["map"], row["rank"]): row
-                for row in evolution.rows(step=step, layer=layer) if row["y"] is not None
-            }  # fmt: skip
-            assert tiles.keys() == placed.keys()
-            assert {map_ for _, map_, _ in tiles} <= set(evolution.maps(layer))
-            for key, row in placed.items():
+            rows = {(row["selection"], row["map"], row["rank"]): row for row in evolution.rows(step=step, layer=layer)}
+            placed = {key: row for key, row in rows.items() if row["y"] is not None}
+            assert placed.keys() == {key for key in rows if key[0] in ("top", "fixed")}, "strongest ones have places"
+            ranks = 4 if step == evolution.steps[-1] else 1
+            drawn = {key for key in placed if key[1] in evolution.maps(layer) and (key[0] == "fixed" or key[2] < ranks)}
+            assert tiles.keys() == drawn
+            for row in placed.values():
                 box = run.config.model.window(layer).box(row["y"], row["x"])
                 assert (row["box_y0"], row["box_x0"], row["box_y1"], row["box_x1"]) == box
-                assert np.abs(tiles[key].projection).max() > 0
-                assert tiles[key].patch.shape == tiles[key].projection.shape
+            for tile in tiles.values():
+                assert np.abs(tile.projection).max() > 0 and tile.patch.shape == tile.projection.shape
 
 
 def test_fixed_rows_hold_the_last_winner_and_jumps_compare_with_the_step_before(evolution):
@@ -98,10 +100,48 @@ def test_fixed_rows_hold_the_last_winner_and_jumps_compare_with_the_step_before(
 
 
 def test_every_recorded_activation_was_reproduced(evolution):
-    drawn = [row for row in evolution.rows() if row["y"] is not None]
-    assert {row["selection"] for row in drawn} == {"top", "fixed"}
-    assert evolution.meta["checked"]["units"] == len(drawn) > 0
+    drawn = sum(len(evolution.tiles(layer, step)) for layer in evolution.layers for step in evolution.steps)
+    assert evolution.meta["checked"]["units"] == drawn > 0
     assert evolution.meta["checked"]["worst"] <= 1e-5
+
+
+def test_places_are_where_the_maps_are_strongest(trained, evolution):
+    run = load_run(trained)
+    dataset = open_dataset("small", run.config.data.dir)
+    parameters = checkpoint.load(run.checkpoints / "12")
+    for row in evolution.rows(step=12, layer="conv2", selection="top")[::5]:
+        views = dataset.read("train", [row["image_id"]], (18, 18))[0].image[None]
+        inputs = recipe.evaluation_input(run.config, views, None)
+        one = np.asarray(feature_maps(run.config.model, parameters, inputs)["conv2"])[0, :, :, row["map"]]
+        assert np.unravel_index(one.argmax(), one.shape) == (row["y"], row["x"])
+
+
+def test_questions_that_have_no_answer_are_told_so(evolution):
+    for ask, says in (
+        (lambda: evolution.rows(lyer="conv1"), "no column 'lyer'"),
+        (lambda: evolution.rows(layer="conv9"), "no layer 'conv9'"),
+        (lambda: evolution.settled("conv9"), "no layer 'conv9'"),
+        (lambda: evolution.tiles("conv1", 3), "no step 3; its steps are 0, 4, 8, 12"),
+    ):
+        with pytest.raises(ZfjaxError, match=says):
+            ask()
+
+
+def test_every_rank_is_drawn_and_shown_at_every_step(trained):
+    evolution = evolve(trained, maps=2, top=3, at=["0", "last"], every_rank=True, name="ranks", rule="guided+norm")
+    assert evolution.every_rank
+    for step in evolution.steps:
+        ranks = {rank for selection, _, rank in evolution.tiles("conv2", step) if selection == "top"}
+        assert ranks == {0, 1, 2}
+    page = write_report(load_run(trained), name="ranks", photos=False).read_text()
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    for layer in data["layers"]:
+        for map_ in layer["maps"]:
+            assert map_["ranks"][-1] == map_["best"] and [shots[:1] for shots in map_["ranks"]] == [
+                [top] if top else [] for top in map_["top"]
+            ]
+    assert data["rule"] == "guided+norm" and "differentiated" in page and "guided+norm projections" in page
+    assert "zfjax report --workdir RUN --name ranks --no-photos" in page
 
 
 def test_settled_ends_at_one_and_identical_checkpoints_never_jump(evolution):
@@ -199,6 +239,21 @@ def test_project_finds_the_strongest_place_of_any_image(tmp_path, trained):
     (tmp_path / "no.png").write_bytes(b"no picture")
     with pytest.raises(ZfjaxError, match="not an image"):
         project(trained, tmp_path / "no.png", "conv2", 0)
+
+
+def test_project_draws_a_winner_again_by_its_number(trained, evolution, capsys):
+    row = evolution.rows(step=12, layer="conv2", selection="top", rank=0)[0]
+    arguments = ["--workdir", str(trained), "--image-id", str(row["image_id"]), "--layer", "conv2", "--map",
+                 str(row["map"])]  # fmt: skip
+    assert main(["project", *arguments, "--at", "last"]) == 0
+    assert main(["project", *arguments, "--at", "last", "--rule", "gradient"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"activation {row['activation']:.4g} at y {row['y']}, x {row['x']}" in lines[0]
+    assert lines[1] != lines[3] and all(Path(line).is_file() for line in (lines[1], lines[3]))
+    assert main(["project", *arguments, "--out", "nowhere/strip.png"]) == 1
+    assert main(["project", *arguments, "--out", "strip.xyz"]) == 1
+    said = capsys.readouterr().err
+    assert "there is no folder" in said and "ends in .png" in said
 
 
 def test_non_finite_parameters_are_named(trained):

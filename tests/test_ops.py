@@ -22,7 +22,8 @@ def conv_shapes():
     """Kernel, stride and padding of every convolution of the two networks, on a small odd and a small even map."""
     specs = {architecture.conv(name) for architecture in (ZFNET, ALEXNET) for name in architecture.conv_names}
     kinds = sorted({(spec.kernel, spec.stride, spec.padding) for spec in specs})
-    return [(kind, extent) for kind in kinds for extent in (kind[0] + 4, kind[0] + 5)]
+    windows = [((3, 1, (0, 0)), extent) for extent in (3, 4, 7)] + [((5, 1, (0, 0)), 5)]  # few cells: another way down
+    return [(kind, extent) for kind in kinds for extent in (kind[0] + 4, kind[0] + 5)] + windows
 
 
 @pytest.mark.parametrize(("kind", "extent"), conv_shapes())
@@ -39,6 +40,17 @@ def test_conv_up_and_down_equal_loops(kind, extent):
     np.testing.assert_allclose(back[0], expected, atol=1e-5 * np.abs(expected).max())
     left, right = np.vdot(np.float64(y) - bias, g), np.vdot(np.float64(x), back)  # the bias plays no part going down
     assert abs(left - right) <= 1e-6 * np.linalg.norm(y) * np.linalg.norm(g)
+
+
+def test_few_cells_have_the_same_weight_gradient():
+    x, kernel, bias, g = drawn((3, 6, 5, 2)), drawn((3, 3, 2, 4), 1), drawn(4, 2), drawn((3, 4, 3, 4), 3)
+    plain = lambda kernel: jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=HIGHEST
+    )
+    ours = lambda kernel, bias: ops.conv(x, kernel, bias, stride=1, padding=(0, 0), precision=HIGHEST)
+    weights, biases = jax.vjp(ours, kernel, bias)[1](g)
+    np.testing.assert_allclose(weights, jax.vjp(plain, kernel)[1](g)[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(biases, g.sum(axis=(0, 1, 2)), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from zfjax.files import ZfjaxError
@@ -163,6 +164,10 @@ class Architecture:
 
     def facts(self) -> tuple[LayerFacts, ...]:
         """Geometry and cost of every layer, in order."""
+        return self._facts
+
+    @cached_property
+    def _facts(self) -> tuple[LayerFacts, ...]:
         height, width = self.input_size
         maps, size, jump, start = 3, 1, 1, 0
         facts: list[LayerFacts] = []

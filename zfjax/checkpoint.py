@@ -149,12 +149,18 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
             with context:
                 tree = ocp.load(path, abstract)
     except Exception as error:  # noqa: BLE001 (Orbax raises many kinds for a damaged folder)
-        cause = (str(error).splitlines() or [""])[0][:160]
-        raise ZfjaxError(f"The checkpoint {path} cannot be read ({type(error).__name__}: {cause}); {advice}.") from None
+        raise ZfjaxError(f"The checkpoint {path} cannot be read ({_cause(error)}); {advice}.") from None
     for name, leaf in leaf_paths(tree).items():
         if digest(leaf) != expected.get(name):
             raise ZfjaxError(f"The checkpoint {path} is damaged: {name} differs from what was saved; {advice}.")
     return tree
+
+
+def _cause(error: Exception) -> str:
+    """A library's error in a few words: its kind, and what it says up to the first long path."""
+    first = (str(error).splitlines() or [""])[0]
+    words = " ".join(word for word in first.split() if "/" not in word and len(word) < 40)
+    return f"{type(error).__name__}: {words[:120].rsplit(' ', 1)[0] if len(words) > 120 else words}".rstrip(": ")
 
 
 def restore_into(tree: Tree, stored: Tree) -> Tree:

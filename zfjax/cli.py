@@ -14,6 +14,9 @@ from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.files import ZfjaxError, explain_os_error, read_json
 
+FEW_STEPS = 500
+"""Fewer in all, and first-layer filters hardly leave their random start."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status. A user's mistake prints a few clear lines, never a traceback."""
@@ -62,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         help="class folders, with or without train/ val/ test/, a .tar of them, or a folder with the ILSVRC2012 tars",
     )  # fmt: skip
     imports.add_argument("--name", required=True, help="name of the new data set, in lower snake case")
-    imports.add_argument("--data-dir", type=Path, required=True, help="folder of prepared data sets")
+    imports.add_argument(
+        "--data-dir", "--data.dir", type=Path, default=None, help="folder of prepared data sets (default: zfjax's own)"
+    )
     imports.add_argument(
         "--holdout", type=float, default=0.0, help="share kept for validation where the source has none"
     )
@@ -78,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("--max-pixels", type=int, default=50_000_000, help="larger images are skipped, undecoded")
     lists = command("list", _data_list, "What is there: splits, classes, images, bytes, fingerprint.", actions)
     lists.add_argument(
-        "--data-dir", type=Path, default=None, help="folder of prepared data sets (default: zfjax's own)"
+        "--data-dir", "--data.dir", type=Path, default=None, help="folder of prepared data sets (default: zfjax's own)"
     )
 
     fetches = command("fetch", _data_fetch, "Download and prepare a set that TFDS knows by name.", actions)
@@ -127,7 +132,11 @@ def _parser() -> argparse.ArgumentParser:
 
     project = command("project", _project, "One image, one map, any epochs: a picture strip.")
     _run_arguments(project)
-    project.add_argument("--image", type=Path, required=True)
+    image = project.add_mutually_exclusive_group(required=True)
+    image.add_argument("--image", type=Path, help="an image file")
+    image.add_argument("--image-id", type=int, help="an image of the run's data set, by its number in the split")
+    project.add_argument("--split", default=None, help="of --image-id (default: the training split)")
+    project.add_argument("--data.dir", dest="data_dir", default=None, help="folder of prepared data sets")
     project.add_argument("--layer", required=True)
     project.add_argument("--map", type=int, required=True)
     project.add_argument("--rule", default="deconvnet", help="as in evolve")
@@ -174,7 +183,11 @@ def _config_parser(base: Config) -> argparse.ArgumentParser:
     for path, value in configs.flatten(base).items():
         if path not in ("preset", "model.name", "model.layers"):
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            group.add_argument(f"--{path.replace('_', '-')}", dest=path, default=None, metavar=repr(str(shown)))
+            holder, _, name = path.rpartition(".")
+            kind = type(configs.get_field(base, holder)) if holder else type(base)
+            words = configs.field_words(kind).get(name)
+            group.add_argument(f"--{path.replace('_', '-')}", dest=path, default=None, metavar=repr(str(shown)),
+                               help=None if words is None else words.replace("%", "%%"))  # fmt: skip
     return parser
 
 
@@ -288,6 +301,9 @@ def _run_training(config: Config, workdir: Path, devices: int | None = None, aft
         return load_run(folder)
     summary = update_summary(run, train=time.monotonic() - clock)
     print("\n".join(summary_lines(summary)))
+    if run.last_step < FEW_STEPS:
+        print(f"That was {run.last_step} steps in all: few for features to form. More --epochs or a smaller "
+              "--batch-size, in another --workdir, show more.")  # fmt: skip
     return run
 
 
@@ -316,16 +332,18 @@ def _size(text: str) -> int | str:
 def _data_import(options: argparse.Namespace) -> int:
     from zfjax.data.imagenet import import_imagenet, is_imagenet
     from zfjax.data.importing import import_images
+    from zfjax.data.scenes import scenes_directory
     from zfjax.progress import Reporter
 
     imagenet = is_imagenet(options.source)
+    data_dir = options.data_dir or scenes_directory()
     if imagenet and options.holdout:
         raise ZfjaxError("ILSVRC2012 has a validation split of its own; import it without a holdout.")
     size = None if options.size == "original" else options.size or (256 if imagenet else None)
     common = {"size": size, "quality": options.quality or (90 if imagenet else 95), "max_pixels": options.max_pixels}
     with Reporter() as progress:
         common["progress"] = lambda done, total: progress("importing", done, total)
-        place = options.source, options.name, options.data_dir
+        place = options.source, options.name, data_dir
         if imagenet:
             summary = import_imagenet(*place, workers=options.workers, **common)
         else:
@@ -440,7 +458,7 @@ def _dry_run(options: argparse.Namespace, maps: int | None) -> int:
     pixels = sum(count * model.tile_size(layer)[0] * model.tile_size(layer)[1] for layer, count in tiles.items())
     work = 2 * macs * images * len(steps)
     print(f"{len(steps)} checkpoints x {images:,} images: {work / 1e12:,.1f} TFLOP to search")
-    print(f"{sum(tiles.values()):,} tiles, at most {pixels * 9 / 2**20:,.0f} MiB before compression")
+    print(f"{sum(tiles.values()):,} tiles, at most {pixels * 9 / 2**20:,.0f} MiB")
     trained = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
     if trained:
         rate = 3 * sorted(trained)[len(trained) // 2]
@@ -454,11 +472,23 @@ def _project(options: argparse.Namespace) -> int:
     from zfjax.run import load_run
 
     run = load_run(options.workdir)
-    found = project(options.workdir, options.image, options.layer, options.map, at=options.at, rule=options.rule)
-    name = f"{options.layer}-{options.map}-{options.image.stem}.png"
+    if options.out is not None and options.out.suffix.lower() != ".png":
+        raise ZfjaxError(f"--out {options.out}: the strip is a PNG; give a name that ends in .png.")
+    if options.out is not None and not options.out.absolute().parent.is_dir():
+        raise ZfjaxError(f"--out {options.out}: there is no folder {options.out.absolute().parent}.")
+    split = options.split or run.config.data.train_split
+    by_number = options.image is None
+    found = project(
+        options.workdir, options.image_id if by_number else options.image, options.layer, options.map, at=options.at,
+        rule=options.rule, split=split, data_dir=options.data_dir,
+    )  # fmt: skip
+    shown = f"image {options.image_id} of {split}" if by_number else options.image.name
+    stem = f"{split}-{options.image_id}" if by_number else options.image.stem
+    epochs = f"epoch{found[0].epoch:g}" + (f"-{found[-1].epoch:g}" if len(found) > 1 else "")
+    name = f"{options.layer}-{options.map}-{stem}-{options.rule}-{epochs}.png"
     path = options.out or run.folder / "projections" / name
     write_strip(path, [(f"epoch {one.epoch:g}", one.activation, one.tile) for one in found],
-                f"{options.layer} map {options.map} on {options.image.name}, rule {options.rule}")  # fmt: skip
+                f"{options.layer} map {options.map} on {shown}, rule {options.rule}")  # fmt: skip
     for one in found:
         print(f"epoch {one.epoch:g}: activation {one.activation:.4g} at y {one.y}, x {one.x}, box {one.box}")
     print(path)

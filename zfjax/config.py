@@ -5,8 +5,11 @@ A preset is a value; an ablation is a replaced field; ``RUN/config.json`` is eno
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
 import math
+import textwrap
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,7 +27,9 @@ class Data:
     dir: str = ""
     """Folder of prepared data sets; empty: zfjax's own data folder."""
     train_split: str = "train"
+    """Split to train on."""
     validation_split: str = "validation"
+    """Split that every saved epoch is evaluated on."""
     view: int = 64
     """Pixels: the shorter side is resized to this before cropping."""
     shift: int = 0
@@ -50,10 +55,15 @@ class Optimizer:
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     """"plateau" divides by 10 when the validation error has not improved for ``patience`` epochs (paper, section 3)."""
     warmup_epochs: float = 1.0
+    """Epochs in which the rate rises linearly to its peak."""
     patience: int = 5
+    """Epochs without a better validation error before the plateau schedule divides the rate."""
     momentum: float = 0.9
+    """Share of the last update that is kept."""
     weight_decay: float = 0.0
+    """Added to the gradient, times the weight; biases are left out."""
     label_smoothing: float = 0.0
+    """Share of each target that is spread over all classes."""
     accumulate: int = 1
     """Parts into which a batch's gradient is computed one after the other, to save memory."""
 
@@ -71,8 +81,11 @@ class Config:
     data: Data = field(default_factory=Data)
     optimizer: Optimizer = field(default_factory=Optimizer)
     epochs: int = 10
+    """How many times every training image is seen."""
     batch_size: int = 128
+    """Images a step, on all devices together."""
     seed: int = 0
+    """Of the first weights, the order of the images, crops and dropout."""
     compute: Literal["float32", "bfloat16"] = "float32"
     """Precision of the convolutions in training; parameters, loss and normalisation stay float32."""
     precision: Literal["default", "highest"] = "default"
@@ -87,25 +100,27 @@ class Config:
     def __post_init__(self) -> None:
         optimizer = self.optimizer
         checks = {
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 1,
-            "seed": 0 <= self.seed < 2**31,
-            "data.view": self.data.view >= max(self.model.input_size),
-            "data.shift": 0 <= self.data.shift < self.data.view,
-            "data.threads": self.data.threads >= 1,
-            "optimizer.learning_rate": 0 < optimizer.learning_rate < math.inf,
-            "optimizer.warmup_epochs": 0 <= optimizer.warmup_epochs < math.inf,
-            "optimizer.patience": optimizer.patience >= 1,
-            "optimizer.momentum": 0 <= optimizer.momentum < 1,
-            "optimizer.weight_decay": 0 <= optimizer.weight_decay < math.inf,
-            "optimizer.label_smoothing": 0 <= optimizer.label_smoothing < 1,
-            "optimizer.accumulate": optimizer.accumulate >= 1 and self.batch_size % optimizer.accumulate == 0,
-            "snapshots": self.snapshots >= 0,
-            "save_minutes": 0 < self.save_minutes < math.inf,
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "seed": (0 <= self.seed < 2**31, "0 or more, and below 2^31"),
+            "data.view": (self.data.view >= max(self.model.input_size), "no smaller than the network's input"),
+            "data.shift": (0 <= self.data.shift < self.data.view, "0 or more, and below data.view"),
+            "data.threads": (self.data.threads >= 1, "at least 1"),
+            "optimizer.learning_rate": (0 < optimizer.learning_rate < math.inf, "above 0"),
+            "optimizer.warmup_epochs": (0 <= optimizer.warmup_epochs < math.inf, "0 or more"),
+            "optimizer.patience": (optimizer.patience >= 1, "at least 1"),
+            "optimizer.momentum": (0 <= optimizer.momentum < 1, "0 or more, and below 1"),
+            "optimizer.weight_decay": (0 <= optimizer.weight_decay < math.inf, "0 or more"),
+            "optimizer.label_smoothing": (0 <= optimizer.label_smoothing < 1, "0 or more, and below 1"),
+            "optimizer.accumulate": (
+                optimizer.accumulate >= 1 and self.batch_size % optimizer.accumulate == 0, "a divisor of batch_size"
+            ),
+            "snapshots": (self.snapshots >= 0, "0 or more"),
+            "save_minutes": (0 < self.save_minutes < math.inf, "above 0"),
         }
-        for name, passed in checks.items():
+        for name, (passed, wanted) in checks.items():
             if not passed:
-                raise ZfjaxError(f"{name} = {get_field(self, name)} is out of range; see `zfjax train --help`.")
+                raise ZfjaxError(f"{name} = {get_field(self, name)} is out of range: it must be {wanted}.")
         if not self.model.conv_names:
             raise ZfjaxError(f"{self.model.name} has no convolution; there would be no feature maps to follow.")
         if not self.model.classes:
@@ -164,6 +179,16 @@ PRESETS: dict[str, Config] = {
         ),
     )
 }  # fmt: skip
+
+
+def field_words(kind: type) -> dict[str, str]:
+    """What the text under each field of a dataclass says of it, on one line; fields without one are left out."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
+    found = {}
+    for item, after in zip(body, body[1:], strict=False):
+        if isinstance(item, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            found[item.target.id] = " ".join(str(after.value.value).split())
+    return found
 
 
 def preset(name: str) -> Config:

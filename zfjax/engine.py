@@ -279,6 +279,7 @@ def _draw(
         "layers": list(request.layers), "maps": drawn,
         "map_count": {layer: architecture.conv(layer).maps for layer in request.layers}, "top": request.top,
         "split": request.split, "images": request.images, "rule": request.rule, "precision": "highest",
+        "every_rank": request.every_rank,
         "seed": request.seed, "input_size": list(architecture.input_size),
         "windows": {layer: architecture.window(layer).__dict__ for layer in request.layers},
         "shapes": {layer: list(architecture.fact(layer).shape) for layer in request.layers},
@@ -311,6 +312,7 @@ def _write_table(
     """Writes units.parquet; returns labels by image id (int64, -1 where no row needs one)."""
     architecture = run.config.model
     columns = units.Columns({name: [] for name in UNITS_SCHEMA.names})
+    seen = {unit: place for unit, (_, *place) in located.items()}
     rows: list[tuple] = []
     for index in range(len(request.steps)):
         quantiles = [
@@ -319,8 +321,12 @@ def _write_table(
         ]
         for layer in request.layers:
             part = places[layer]
+            width = architecture.fact(layer).shape[1]
+            tops = [getattr(statistics, name)[index][:, part] for name in ("top_value", "top_id", "top_place")]
+            for rank, map_ in zip(*np.nonzero(tops[0] > 0), strict=True):
+                seen[index, layer, "top", int(map_), int(rank)] = divmod(int(tops[2][rank, map_]), width)
             chosen = [
-                ("top", statistics.top_value[index][:, part], statistics.top_id[index][:, part]),
+                ("top", *tops[:2]),
                 ("low", statistics.low_value[index][:, part], statistics.low_id[index][:, part]),
                 *((name, values[None, part], ids[None, part]) for name, values, ids in quantiles),
             ]
@@ -336,7 +342,7 @@ def _write_table(
     described = dict(zip(needed, dataset.describe(request.split, needed), strict=True))
     for index, layer, selection, map_, rank, activation, image_id in rows:
         part = places[layer]
-        y, x = located.get((index, layer, selection, map_, rank), (None, None, None))[1:]
+        y, x = seen.get((index, layer, selection, map_, rank), (None, None))
         box = (None,) * 4 if y is None else architecture.window(layer).box(y, x)
         strongest_row = selection == "top" and rank == 0
         tops = statistics.top_value[..., part], statistics.top_id[..., part]
@@ -367,6 +373,19 @@ def _command(request: Request, name: str | None) -> str:
     )
 
 
+def _view_of(image: Path | str | int, config: Config, split: str | None) -> np.ndarray:
+    """The evaluation view of a file, or of an image of the data set: uint8 [view, view, 3]."""
+    size = (config.data.view, config.data.view)
+    if isinstance(image, int):
+        return open_data(config).read(split or config.data.train_split, [image], size, with_parts=False)[0].image
+    try:
+        return view(Path(image).read_bytes(), size)
+    except OSError as error:
+        raise explain_os_error(error, "read the image") from error
+    except ImageError as error:
+        raise ZfjaxError(f"{image} is not an image that zfjax can read: {error}.") from None
+
+
 @dataclass(frozen=True)
 class UnitProjection:
     """One map's strongest place on one image at one epoch."""
@@ -382,24 +401,21 @@ class UnitProjection:
 
 
 def project(
-    workdir: Path | str, image: Path | str, layer: str, map: int, *, at: Sequence[str] | None = None,
-    rule: str = "deconvnet",
+    workdir: Path | str, image: Path | str | int, layer: str, map: int, *, at: Sequence[str] | None = None,
+    rule: str = "deconvnet", split: str | None = None, data_dir: str | None = None,
 ) -> list[UnitProjection]:  # fmt: skip
-    """Projects map ``map`` of ``layer`` on the image file, from its strongest place, at each saved epoch of ``at``.
+    """Projects map ``map`` of ``layer`` on an image, from its strongest place, at each saved epoch of ``at``.
 
-    An activation of 0 gives an all-zero projection. Raises ZfjaxError for an image that cannot be read.
+    ``image``: a file, or the id of an image of ``split`` (None: the training split) of the run's data set. An
+    activation of 0 gives an all-zero projection. Raises ZfjaxError for an image that cannot be read.
     """
     run = load_run(workdir)
     config, architecture = run.config, run.config.model
     available = architecture.conv(layer).maps
     if not 0 <= map < available:
         raise ZfjaxError(f"--map {map}: {layer} has maps 0 to {available - 1}.")
-    try:
-        pixels = view(Path(image).read_bytes(), (config.data.view, config.data.view))
-    except OSError as error:
-        raise explain_os_error(error, "read the image") from error
-    except ImageError as error:
-        raise ZfjaxError(f"{image} is not an image that zfjax can read: {error}.") from None
+    ops.rule_named(rule)
+    pixels = _view_of(image, _with_data_dir(config, data_dir), split)
     mean_image = load_mean_image(run)
     inputs = drawing.preparer(config, mean_image)(pixels[None])
     crop = np.ascontiguousarray(recipe.central_crop(pixels, architecture.input_size))

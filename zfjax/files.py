@@ -31,6 +31,7 @@ def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
         errno.EACCES: "permission denied: choose a folder you may write to",
         errno.EPERM: "permission denied: choose a folder you may write to",
         errno.ENOTDIR: "a part of the path is a file, not a folder",
+        errno.EEXIST: "a file of that name is in the way",
     }.get(error.errno, error.strerror or str(error))
     place = f"{doing} {error.filename}" if error.filename else doing.removesuffix(":")
     return ZfjaxError(f"Could not {place}: {advice}.")
@@ -105,7 +106,7 @@ def exclusive_lock(path: Path, refusal: str | None) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open(path, "a")  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise explain_os_error(error, f"lock {path.parent}:") from error
+        raise explain_os_error(OSError(error.errno, error.strerror), f"lock {path.parent}") from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))

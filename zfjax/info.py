@@ -56,7 +56,8 @@ def describe_run(run: Run) -> list[str]:
         for line in validation:
             lines.append(f"{line['epoch']:>8g}{line['loss']:>9.3f}{line['top1']:>9.1%}{line['top5']:>9.1%}")
     if rates:
-        rate = sorted(rates)[len(rates) // 2]
-        remaining = (run.last_step - max(run.steps, default=0)) * run.config.batch_size / rate
-        lines.append(f"{rate:,.0f} images a second (median); {remaining / 60:.0f} minutes to go")
+        rate = sorted(rates[1:] or rates)[len(rates[1:] or rates) // 2]  # the first holds the compilation
+        left = (run.last_step - max(run.steps, default=0)) * run.config.batch_size / rate
+        words = "finished" if not left else f"{left / 60:.0f} minutes to go" if left > 90 else f"{left:.0f} s to go"
+        lines.append(f"{rate:,.0f} images a second (median); {words}")
     return lines

@@ -68,20 +68,22 @@ def train(
     """Trains to the end of ``config.epochs`` in ``workdir``, going on from the newest sound state there.
 
     Every process of a distributed run calls this; all must see ``workdir``, in which process 0 alone writes.
-    ``after_epoch(step)`` is called by all when an epoch is on disk, under the workdir's lock. Raises ZfjaxError for another config in the workdir, a busy workdir, missing data, a full disk, divergence; and Interrupted
-    (exit status 128 + signal) after SIGINT or SIGTERM, when the state has been saved.
+    ``after_epoch(step)`` is called by all when an epoch is on disk, under the workdir's lock. Raises ZfjaxError for
+    another config in the workdir, a busy workdir, missing data, a full disk, divergence; and Interrupted (exit status
+    128 + signal) after SIGINT or SIGTERM, when the state has been saved.
     """
     progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
     folder = check_folder(workdir)
+    if config.data.dir:  # the run remembers it, and may be asked from another folder
+        config = replace(config, data=replace(config.data, dir=str(Path(config.data.dir).expanduser().absolute())))
+    mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
     with noted() as interrupted, ExitStack() as held:
         first_alone(lambda: held.enter_context(writing(folder)))
         first_alone(lambda: _open_run(folder, config, open_data(config, progress)))
         dataset = open_data(config)
         run = _open_run(folder, config, dataset)
-        config = run.config
         if run.last_step in run.steps and run.last_step in saved_steps(run.resume):
             return run
-        mesh = data_mesh(config.batch_size, devices)
         first_alone(lambda: _mean_image(run, dataset, progress))
         _loop(run, dataset, mesh, progress, interrupted, after_epoch)
     return load_run(folder)
@@ -91,6 +93,11 @@ def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     """The run in ``folder``, begun when there is none."""
     split = config.data.train_split
     for needed in (split, config.data.validation_split):
+        if needed not in dataset.splits:
+            raise ZfjaxError(
+                f"Data set {dataset.name} has no split {needed!r}; it has {', '.join(dataset.splits)}. Import it again "
+                "with --holdout 0.1, or choose with --data.train-split and --data.validation-split."
+            )
         if not dataset.count(needed):
             raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
     config = replace(config, model=config.model.with_classes(len(dataset.class_names)))

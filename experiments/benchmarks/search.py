@@ -26,13 +26,12 @@ from zfjax.architecture import Architecture, Conv
 PICTURES = 256
 
 
-def _batches(architecture: Architecture, images: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+def _batches(pictures: np.ndarray, images: int, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """``images`` pictures (a few, again and again) as the pipeline gives them."""
-    pictures = networks.pictures(PICTURES, architecture.input_size[0])
     for start in range(0, images, batch_size):
         ids = np.arange(start, start + batch_size)
         yield {
-            "image": pictures[ids % PICTURES], "image_id": ids.astype(np.int64),
+            "image": pictures[ids % len(pictures)], "image_id": ids.astype(np.int64),
             "weight": (ids < images).astype(np.float32),
         }  # fmt: skip
 
@@ -55,11 +54,11 @@ def zfjax_search(size: int, checkpoints: int, images: int) -> Callable[[], dict]
 
     architecture = networks.stack(size, True)
     parameters, prepare = _checkpoints(architecture, checkpoints), jax.jit(_normalise)
-    batch_size = strongest.search_batch(architecture)
+    batch_size, pictures = strongest.search_batch(architecture), networks.pictures(PICTURES, size)
 
     def work() -> dict:
         found = strongest.search(
-            architecture, parameters, _batches(architecture, images, batch_size), layers=architecture.conv_names,
+            architecture, parameters, _batches(pictures, images, batch_size), layers=architecture.conv_names,
             k=9, prepare=prepare,
         )  # fmt: skip
         return {"value": found.top_value, "id": found.top_id}
@@ -84,12 +83,13 @@ def bare_forward(size: int, checkpoints: int, images: int) -> Callable[[], None]
     architecture = networks.stack(size, True)
     parameters, prepare = _checkpoints(architecture, checkpoints), jax.jit(_normalise)
     batch_size, top = strongest.search_batch(architecture), architecture.conv_names[-1]
+    pictures = networks.pictures(PICTURES, size)
     run = jax.jit(lambda one, inputs: strongest._in_pieces(
         lambda some: feature_maps(architecture, one, some, until=top)[top],
         inputs, strongest.images_at_once(architecture)))  # fmt: skip
 
     def work() -> None:
-        for batch in _batches(architecture, images, batch_size):
+        for batch in _batches(pictures, images, batch_size):
             inputs, before = prepare(jnp.asarray(batch["image"])), None
             for one in parameters:
                 after = run(one, inputs)
@@ -135,7 +135,7 @@ def main() -> None:
     matmul, copy = floor.output
     print(f"{per_image:.2f} GFLOP an image and checkpoint; here a matmul reaches {matmul:.0f} GFLOP/s, "
           f"a copy {copy:.0f} GB/s; a checkpoint's convolutions take {parameter_bytes / 2**20:.0f} MiB")  # fmt: skip
-    first = None
+    first, line = None, "  {}: {:.1f} images x checkpoints a second, {:.0f} GFLOP/s, peak memory {:,.0f} MiB"
     for count in options.checkpoints:
         shape = {"size": options.size, "checkpoints": count, "images": options.images}
         rounds = max(2, options.rounds // (1 + count // 16))
@@ -153,9 +153,10 @@ def main() -> None:
         for one in (ours, bare, crp):
             if one is not None:
                 each = options.images if one is crp else work
-                reached = per_image * each / one.median
-                print(f"  {one.name:<14}{each / one.median:>8.1f} images x checkpoints a second, {reached:.0f} GFLOP/s "
-                      f"({reached / matmul:.0%} of a matmul), peak memory {one.peak_mib():,.0f} MiB")  # fmt: skip
+                rate = each / one.median
+                print(line.format(one.name, rate, per_image * rate, one.peak_mib()))
+        matmul = max(matmul, floor.again()[0])
+        print(f"  of the {matmul:.0f} GFLOP/s of a matmul zfjax reaches {per_image * work / ours.median / matmul:.0%}")
         print_ratio(bare, ours, f"{count} checkpoints: time of zfjax's search over the bare forward pass")
         first = first or (count, ours.peak_mib())
         if count != first[0]:

@@ -27,6 +27,7 @@ from zfjax.files import ZfjaxError, exclusive_lock
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation",
                  "test": "test"}
 CLASS_TABLE = "classes.tsv"
+GRAYSCALE = "grayscale, kept"
 
 _CLASS_TABLE_BYTES = 16 << 20
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -57,7 +58,8 @@ class ImportSummary:
         for verb, reasons in (("converted", self.converted), ("skipped", self.skipped)):
             for reason, names in sorted(reasons.items()):
                 some = ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
-                text.append(f"{verb}, {reason}: {len(names)} ({some})")
+                told = reason if reason == GRAYSCALE else f"{verb}, {reason}"
+                text.append(f"{told}: {len(names)} ({some})")
         text.extend(self.notes)
         return ["".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line) for line in text]
 
@@ -129,7 +131,11 @@ def import_images(
         reasons["class without a readable image (its label stays)"] = tuple(unseen)
     converted = _merged({"nested folder, taken into its class": list(layout.nested)} if layout.nested else {},
                         converter.converted)
-    return ImportSummary(name, root / name / writing.VERSION, counts, converted, reasons, converter.resized)
+    notes = () if "validation" in written else (
+        f"there is no validation split, which training needs: to have one, delete {root / name} and import with "
+        "--holdout 0.1",
+    )  # fmt: skip
+    return ImportSummary(name, root / name / writing.VERSION, counts, converted, reasons, converter.resized, notes)
 
 
 def check_name(name: str) -> None:
@@ -319,7 +325,7 @@ def stored_form(
         elif image.mode not in ("RGB", "L"):
             reasons.append(f"{image.mode}, stored as RGB")
         elif image.mode == "L":
-            reasons.append("grayscale, kept")
+            reasons.append(GRAYSCALE)
         if turned:
             reasons.append("turned upright as its EXIF says")
             image = ImageOps.exif_transpose(image)

@@ -39,11 +39,14 @@ def training_figure(run: Run, network: str) -> dict[str, bytes]:
         _line(axes[2], train or validation, lambda line: line.get("learning_rate"), INK, 0.9)
         axes[2].set_ylim(bottom=0)
         if validation:
-            for key, name in (("top1", "top-1"), ("top5", "top-5")):
+            lowest = 5.0  # of a label's middle: above the axis, and above the label below
+            for key, name in (("top5", "top-5"), ("top1", "top-1")):
                 if validation[-1].get(key) is not None:
                     error = 100 * (1 - validation[-1][key])
-                    axes[1].annotate(f" {name} {error:.1f}", (validation[-1]["epoch"], error), color=ACCENT,
-                                     va="center", annotation_clip=False, size=TEXT_SIZE - 0.7)  # fmt: skip
+                    axes[1].annotate(f" {name} {error:.1f}", (validation[-1]["epoch"], max(error, lowest)),
+                                     color=ACCENT, va="center", annotation_clip=False,
+                                     size=TEXT_SIZE - 0.7)  # fmt: skip
+                    lowest = max(error, lowest) + 9.0
         return save(figure, "training")
 
 

@@ -50,8 +50,11 @@ def figure4(evolution: Evolution, layers: Sequence[LayerPictures], network: str,
         for index, map_ in enumerate(maps):
             top = y + index * (edge + 6)
             board.write(f"{map_.map}", top + edge / 2, left - 22, va="center", ha="right", color=QUIET, size=TINY)
+            before = None
             for start, column in zip(starts, columns, strict=True):
-                _cell(board, map_, map_.top[column], top, start, edge, cell)
+                shot = map_.top[column]
+                _cell(board, map_, shot, before, top, start, edge, cell)
+                before = shot
         y += height
     board.scale_bar(y + 8, MARGIN, "s = 99.5th percentile of each tile")
     board.caption(words, y + 90, MARGIN, MARGIN)
@@ -89,7 +92,8 @@ def figure2(evolution: Evolution, layer: LayerPictures, network: str, photos: bo
         if not map_.best:
             board.dead(top + 32, start, side * step - 2, width)
             continue
-        board.write(_common(map_), top, start + text_width(title, SMALL, "bold") + 18, size=SMALL, color=QUIET)
+        beside_title = text_width(title, SMALL, "bold") + 18
+        board.write(_common(map_, width - beside_title), top, start + beside_title, size=SMALL, color=QUIET)
         for rank, shot in enumerate(map_.best):
             y, x = top + 32 + rank // side * step, start + rank % side * step
             projection, patch = map_.pair(shot)
@@ -114,7 +118,7 @@ def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict
     height = grids[0][0].shape[0] * times
     shape = kernels[steps[0]].shape
     words = (
-        f"The {shape[3]} filters of {first_layer} of {network}, {shape[0]} x {shape[1]} pixels each, from the "
+        f"The {shape[3]} filters of {first_layer} of {network}, {shape[0]} × {shape[1]} pixels each, from the "
         f"first saved epoch to the last: zero is mid-grey, and all filters of one epoch share the scale s under it."
     )
     board = Board(LINE + 36 + height + 2 * LINE + len(wrap(words, WIDTH - 2 * MARGIN)) * LINE + MARGIN)
@@ -127,7 +131,9 @@ def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict
     return board.files("filters")
 
 
-def _cell(board: Board, map_: MapPictures, shot: Shot | None, y: int, x: int, edge: int, width: int) -> None:
+def _cell(
+    board: Board, map_: MapPictures, shot: Shot | None, before: Shot | None, y: int, x: int, edge: int, width: int
+) -> None:
     if shot is None:
         board.dead(y, x, edge, width)
         return
@@ -135,7 +141,7 @@ def _cell(board: Board, map_: MapPictures, shot: Shot | None, y: int, x: int, ed
     board.tile(projection, y, x, edge)
     if patch is not None:
         board.tile(patch, y, x + edge + 4, edge)
-    if shot.row["jumped"]:
+    if before is not None and before.row["image_id"] != shot.row["image_id"]:
         board.dot(y + 5, x - 7)
 
 
@@ -144,7 +150,7 @@ def _layer_label(board: Board, y: int, layer: LayerPictures, shots: list[Shot]) 
     board.write(_field(layer), y + LINE, MARGIN, color=QUIET, size=TINY)
     if shots:
         scales = [shot.scale for shot in shots]
-        board.write(f"s {number(min(scales), 2)}–\n{number(max(scales), 2)}", y + LINE + 34, MARGIN, color=QUIET,
+        board.write(f"s {number(min(scales), 2)}\nto {number(max(scales), 2)}", y + LINE + 34, MARGIN, color=QUIET,
                     size=TINY, linespacing=1.2)  # fmt: skip
 
 
@@ -153,12 +159,14 @@ def _fine(layers: Sequence[LayerPictures]) -> int:
 
 
 def _field(layer: LayerPictures) -> str:
-    return f"{layer.tile_size[0]} x {layer.tile_size[1]} px"
+    return f"{layer.tile_size[0]} × {layer.tile_size[1]} px"
 
 
-def _common(map_: MapPictures) -> str:
+def _common(map_: MapPictures, width: float) -> str:
+    """The commonest class of a map's strongest images and its count, in at most ``width`` pixels."""
     label, count = Counter(map_.labels[-1]).most_common(1)[0]
-    return f"{plain(label, 14)} {count} of {len(map_.labels[-1])}"
+    texts = [f"{plain(label, length)} {count} of {len(map_.labels[-1])}" for length in range(14, 1, -1)]
+    return next((text for text in texts if text_width(text, SMALL) <= width), texts[-1])
 
 
 def _figure4_caption(evolution: Evolution, network: str, photos: bool) -> str:
@@ -166,7 +174,7 @@ def _figure4_caption(evolution: Evolution, network: str, photos: bool) -> str:
     return (
         f"Evolution of features of {network}: for feature maps drawn at random, the {plain(evolution.meta['rule'])} "
         f"projection of the strongest activation among {searched(evolution)} under the weights of each epoch{beside}; "
-        "zero is mid-grey, and a dot marks a strongest image that is not the one of the saved epoch before."
+        "zero is mid-grey, and a dot marks a strongest image that is not that of the column before."
     )
 
 

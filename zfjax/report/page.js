@@ -50,9 +50,15 @@ function share(map, frame) {
   return frame.activation / Math.max(...[...map.top, ...map.fixed].map((other) => (other ? other.activation : 0)));
 }
 
+// Whether the strongest image is not the one shown before it.
+function changed(map, at) {
+  const now = map.top[at], before = at > 0 ? map.top[at - 1] : null;
+  return Boolean(now && before && now.image !== before.image);
+}
+
 function showCell(cell, layer, map) {
   const frame = map[state.image][state.at], name = `${layer.name} map ${map.map}, epoch ${data.names[state.at]}`;
-  const jumped = Boolean(frame && state.image === "top" && frame.jumped);
+  const jumped = state.image === "top" && changed(map, state.at);
   cell.classList.toggle("silent", !frame);
   cell.classList.toggle("jumped", jumped);
   if (!frame) {
@@ -146,7 +152,6 @@ function openMap(layerIndex, mapIndex, focus) {
   panel.setAttribute("aria-label", `${layer.name}, map ${map.map}`);
   panel.querySelector(".close").addEventListener("click", () => { closeMap(true); show(); });
   buildStrip(panel.querySelector(".strip"), map);
-  buildBest(panel.querySelector(".best"), map);
   show();
   if (!focus) return;
   panel.querySelector(".close").focus({ preventScroll: true });
@@ -216,18 +221,24 @@ function buildStrip(strip, map) {
       bar.firstChild.style.width = frame ? 100 * share(map, frame) + "%" : "0";
       button.append(bar);
     }
-    button.classList.toggle("jumped", Boolean(map.top[at] && map.top[at].jumped));
+    button.classList.toggle("jumped", changed(map, at));
     strip.append(button);
   });
 }
 
-function buildBest(best, map) {
-  const many = map.best.length === 1 ? "1 image" : `${map.best.length} images`;
+// The strongest images of the epoch shown where all were drawn, else of the last one.
+function fillBest(best, map) {
+  const at = map.ranks ? state.at : last, found = map.ranks ? map.ranks[at] : map.best;
+  if (best.dataset.at === String(at)) return;
+  best.dataset.at = at;
+  const many = found.length === 1 ? "1 image" : `${found.length} images`;
   best.querySelector("h4").textContent =
-    map.best.length ? `Strongest at epoch ${data.names[last]}: ${many}` : "Dead at the last epoch";
+    found.length ? `Strongest at epoch ${data.names[at]}: ${many}` : `Dead at epoch ${data.names[at]}`;
   const which = best.querySelector(".which"), nine = best.querySelector(".nine");
+  which.textContent = "";
+  nine.replaceChildren();
   const tell = (rank) => {
-    const frame = map.best[rank];
+    const frame = found[rank];
     which.textContent =
       `No. ${rank + 1}: activation ${number(frame.activation)}, ${labelOf(frame)}, ` +
       `${fileOf(frame)} (image ${frame.image}), unit y ${frame.place[0]}, x ${frame.place[1]}, ` +
@@ -237,8 +248,8 @@ function buildBest(best, map) {
   };
   for (const kind of data.photos ? ["projection", "patch"] : ["projection"]) {
     const square = make("div");
-    square.style.gridTemplateColumns = `repeat(${Math.ceil(Math.sqrt(map.best.length))}, max-content)`;
-    map.best.forEach((frame, rank) => {
+    square.style.gridTemplateColumns = `repeat(${Math.ceil(Math.sqrt(found.length))}, max-content)`;
+    found.forEach((frame, rank) => {
       const button = tileOf(map, frame[kind], kind);
       const holder = make("button");
       holder.type = "button";
@@ -250,7 +261,7 @@ function buildBest(best, map) {
     });
     nine.append(square);
   }
-  if (map.best.length) tell(0);
+  if (found.length) tell(0);
 }
 
 function fillPanel() {
@@ -258,10 +269,11 @@ function fillPanel() {
   const top = map.top[state.at], fixed = map.fixed[state.at], name = data.names[state.at];
   panel.querySelector(".bar-top p").textContent = top
     ? `epoch ${name}: activation ${number(top.activation)} on ${labelOf(top)}, ${fileOf(top)}` +
-      (top.jumped ? "; the strongest image has just changed" : "") : `epoch ${name}: dead, no image excites it`;
+      (changed(map, state.at) ? "; the strongest image has just changed" : "") : `epoch ${name}: dead, no image excites it`;
   panel.querySelectorAll(".strip .projection").forEach((tile) => {
     tile.style.filter = state.scale === "shared" ? `contrast(${tile.dataset.ratio})` : "";
   });
+  fillBest(panel.querySelector(".best"), map);
   fillClasses(panel.querySelector(".classes"), map.labels[state.at], name);
   panel.querySelector(".numbers h4").textContent = `Numbers at epoch ${name}`;
   const rows = [
@@ -298,11 +310,12 @@ function fillClasses(box, labels, name) {
   });
 }
 
-const quoted = (text) => (/^[\w./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
+const quoted = (text) => (/^[\w./:+-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
 function command(layer, map, frame) {
-  const image = frame && frame.file !== null ? quoted("DATA/" + fileOf(frame)) : "FILE";
+  const image = (frame ? `--image-id ${frame.image}` : "--image FILE") +
+    (frame && data.split ? ` --split ${quoted(data.split)}` : "");
   const unit = `--layer ${layer.name} --map ${map.map} --at ${data.at[state.at]}`;
-  return `zfjax project --workdir RUN --image ${image} ${unit}`;
+  return `zfjax project --workdir RUN ${image} ${unit}${data.rule === "deconvnet" ? "" : ` --rule ${data.rule}`}`;
 }
 
 // ---- the address after #
@@ -375,15 +388,17 @@ function printStrips() {
     for (const map of layer.maps) {
       const film = make("div", "film");
       film.append(make("b", "", map.map));
+      let before = null;
       for (const at of data.printed) {
         const frame = map.top[at], cell = make("span", "frame"), head = make("b", "", data.names[at]);
         head.append(make("span", "dot"));
-        cell.classList.toggle("jumped", Boolean(frame && frame.jumped));
+        cell.classList.toggle("jumped", Boolean(frame && before && frame.image !== before.image));
         cell.append(head);
         if (frame) {
           cell.append(tileOf(map, frame.projection, "projection"));
           if (data.photos) cell.append(tileOf(map, frame.patch, "patch"));
         } else cell.append(make("span", "slot empty" + (data.photos ? " tall" : ""), "dead"));
+        before = frame;
         film.append(cell);
       }
       section.append(film);

@@ -78,7 +78,8 @@ def _shown(evolution: Evolution) -> tuple[tuple[int, ...], dict[str, tuple[int, 
     """Steps and maps that a page of about 15 MB can hold: all of them in most runs."""
     drawn = {layer: words.spread(evolution.maps(layer), MOST_MAPS) for layer in evolution.layers}
     pixels = sum(len(maps) * np.prod(evolution.meta["tile_size"][layer]) for layer, maps in drawn.items())
-    most = max(8, int(BUDGET / (PICTURES_A_STEP * LEAST_BYTES_A_PIXEL * max(pixels, 1))))
+    pictures = PICTURES_A_STEP * (evolution.meta["top"] if evolution.every_rank else 1)
+    most = max(8, int(BUDGET / (pictures * LEAST_BYTES_A_PIXEL * max(pixels, 1))))
     return tuple(evolution.steps[index] for index in words.choose(evolution.epochs, most)), drawn
 
 
@@ -116,6 +117,7 @@ def _page(
     run: Run, evolution: Evolution, layers: list[LayerPictures], steps: tuple[int, ...], photos: bool, name: str | None,
     files: dict[str, bytes],
 ) -> str:  # fmt: skip
+    meta = evolution.meta
     sheets, qualities = _sheets(layers)
     labels, file_names = Names(), Names()
     rules = [size_rules(layers)]
@@ -143,12 +145,13 @@ def _page(
         "ticks": slider.ticks,
         "printed": words.choose(tuple(when["epochs"]), PRINTED_COLUMNS),
         "photos": photos,
+        "split": None if meta["split"] == run.config.data.train_split else meta["split"],
+        "rule": meta["rule"],
         "labels": list(labels.places),
         "files": list(file_names.places),
         "layers": layer_values,
         "filters": filters,
     }
-    meta = evolution.meta
     here = Path(__file__).parent
     script, style = ((here / file).read_text(encoding="utf-8") for file in ("page.js", "page.css"))
     sheet_style = "".join(rules)
@@ -168,7 +171,7 @@ def _page(
         split=words.validation_split(run),
         searched=words.searched(evolution),
         rule=words.plain(meta["rule"]),
-        rule_words=words.RULES.get(meta["rule"], "The rule is not one that this version of zfjax knows."),
+        rule_words=words.rule_words(meta["rule"]),
         layers=[sections.layer_view(evolution, *pair) for pair in zip(layers, layer_values, strict=True)],
         photos=photos,
         has_example=photos and (evolution.folder / "example.jpg").exists(),
@@ -177,7 +180,7 @@ def _page(
         first_layer=run.config.model.conv_names[0],
         charts=sections.charts(run, evolution),
         table=layer_table(evolution),
-        facts=provenance(run, evolution, name, steps, dict(zip(evolution.layers, qualities, strict=True))),
+        facts=provenance(run, evolution, name, steps, dict(zip(evolution.layers, qualities, strict=True)), photos),
         checked=meta["checked"],
         top=meta["top"],
         files=sorted(files),
@@ -203,6 +206,7 @@ def _headline(run: Run, evolution: Evolution) -> list[str]:
         f"{run.fingerprint.get('count', evolution.meta['images']):,} training images",
         f"{words.epoch_name(evolution.epochs[-1])} epochs",
         *([] if accuracy is None else [f"{words.percent(accuracy)} top-1 ({words.validation_split(run)})"]),
+        *([] if evolution.meta["rule"] == "deconvnet" else [f"{words.plain(evolution.meta['rule'])} projections"]),
         words.date(run.created),
     ]
 

@@ -70,6 +70,7 @@ def map_values(map_: MapPictures, sheet: Sheet | None, number: int, labels: Name
         "top": [frame(shot, labels, files) for shot in map_.top],
         "fixed": [frame(shot, labels, files) for shot in map_.fixed],
         "best": [frame(shot, labels, files) for shot in map_.best],
+        "ranks": map_.ranks and [[frame(shot, labels, files) for shot in shots] for shots in map_.ranks],
         "labels": [[labels.place(name, 60) for name in names] for names in map_.labels],
     }
 

@@ -40,6 +40,8 @@ class MapPictures:
     fixed: tuple[Shot | None, ...]
     best: tuple[Shot, ...]
     """The strongest images at the last step, from rank 0."""
+    ranks: tuple[tuple[Shot, ...], ...] | None
+    """The strongest images at every step, where all were drawn; else None."""
     labels: tuple[tuple[str, ...], ...]
     """Class names of the strongest images, by step, from rank 0."""
 
@@ -78,13 +80,16 @@ def read_layer(
     for step in steps:
         tiles = evolution.tiles(layer, step)
         for map_ in drawn:
-            for selection, rank in _drawn_units(step == last, evolution.meta["top"]):
+            for selection, rank in _drawn_units(step == last or evolution.every_rank, evolution.meta["top"]):
                 row = rows.get((step, map_, selection, rank))
                 if row is not None:
                     tile = _tile(tiles, row, evolution)
                     shots[step, map_, selection, rank] = stacks[map_].shot(row, tile, photos)
     tile_size = tuple(evolution.meta["tile_size"][layer])
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
+    ranked = lambda step, map_: tuple(
+        shots[step, map_, "top", rank] for rank in range(evolution.meta["top"]) if (step, map_, "top", rank) in shots
+    )
     return LayerPictures(
         layer,
         tuple(epochs[step] for step in steps),
@@ -95,11 +100,8 @@ def read_layer(
                 stack=stacks[map_].array(tile_size),
                 top=tuple(shots.get((step, map_, "top", 0)) for step in steps),
                 fixed=tuple(shots.get((step, map_, "fixed", 0)) for step in steps),
-                best=tuple(
-                    shots[last, map_, "top", rank]
-                    for rank in range(evolution.meta["top"])
-                    if (last, map_, "top", rank) in shots
-                ),
+                best=ranked(last, map_),
+                ranks=tuple(ranked(step, map_) for step in steps) if evolution.every_rank else None,
                 labels=tuple(_labels(rows, step, map_, evolution.meta["top"]) for step in steps),
             )
             for map_ in drawn
@@ -129,8 +131,8 @@ class _Stack:
         return place
 
 
-def _drawn_units(last: bool, top: int) -> list[tuple[str, int]]:
-    return [("fixed", 0), *(("top", rank) for rank in range(top if last else 1))]
+def _drawn_units(all_ranks: bool, top: int) -> list[tuple[str, int]]:
+    return [("fixed", 0), *(("top", rank) for rank in range(top if all_ranks else 1))]
 
 
 def _rows(

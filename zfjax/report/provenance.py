@@ -11,13 +11,14 @@ from zfjax.run import Run
 
 
 def provenance(
-    run: Run, evolution: Evolution, name: str | None, steps: tuple[int, ...], qualities: dict[str, int | None]
+    run: Run, evolution: Evolution, name: str | None, steps: tuple[int, ...], qualities: dict[str, int | None],
+    photos: bool,
 ) -> list[tuple[str, str]]:
     """(what, value) pairs; paths are RUN and DATA. ``qualities`` are those of the page's WebP tiles by layer."""
     meta, config = evolution.meta, run.config
     data = meta["fingerprint"]
     optimizer = config.optimizer
-    report = "zfjax report --workdir RUN" + (f" --name {name}" if name else "")
+    report = "zfjax report --workdir RUN" + (f" --name {name}" if name else "") + ("" if photos else " --no-photos")
     drawn = ", ".join(f"{layer} {len(meta['maps'][layer])} of {meta['map_count'][layer]}" for layer in evolution.layers)
     facts = [
         ("Trained",

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 
 from zfjax.evolution import Tile
 from zfjax.files import write_atomic
+from zfjax.report.board import quiet_style
 from zfjax.report.tiles import colour_scale, to_bytes
 
 
 def write_strip(path: Path, frames: Sequence[tuple[str, float, Tile]], title: str) -> None:
     """Writes a PNG; ``frames``: (label, activation, tile). Zero is mid-grey; each tile has its own colour scale."""
-    with matplotlib.rc_context({"text.parse_math": False, "font.size": 8}):
+    with quiet_style(), matplotlib.rc_context({"font.size": 8}):
         figure = Figure(figsize=(max(3.2, 1.25 * len(frames)), 3.2), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(2, len(frames), squeeze=False)

@@ -15,6 +15,16 @@ RULES = {
     "guided": "Going down, a rectifier passes what is positive and where it was active on the way up "
     "(guided backpropagation).",
 }
+PASSED_NORM = "Contrast normalisation is passed through as it is."
+DIFFERENTIATED_NORM = "Contrast normalisation is differentiated like any other layer."
+
+
+def rule_words(rule: str) -> str:
+    """What a rule does at rectifiers and at contrast normalisation, in a sentence or two."""
+    base = rule.removesuffix("+norm")
+    if base not in RULES:
+        return "The rule is not one that this version of zfjax knows."
+    return f"{RULES[base]} {DIFFERENTIATED_NORM if rule != base or base == 'gradient' else PASSED_NORM}"
 
 
 def plain(text: str, length: int = 40) -> str:
