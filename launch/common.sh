@@ -39,7 +39,7 @@ zfjax_words() {
     train | evolve) words=("$@") ;;
     --preset | --preset=* | --config | --config=* | --workdir | --workdir=*) words=(train "$@") ;;
     "") words=() ;;
-    *) fail "$1 is not an option of this script; after its own come train or evolve, or --preset, --config, --workdir." ;;
+    *) fail "$1 is not an option of this script; after its own come train, evolve, --preset, --config or --workdir." ;;
   esac
   if [ ${#words[@]} -lt 2 ]; then fail "Say what to run, such as --preset demo --workdir runs/demo."; fi
 }

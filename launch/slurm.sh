@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Submits a run to Slurm: one process a GPU, or one a node where there are none. From the checkout, on a file system
-# that all nodes see, with its environment made (make .venv/ready; .venv/bin/pip install -c constraints.txt -e '.[cuda]').
-#   launch/slurm.sh --nodes 2 --gpus-per-node 8 --time 1-00:00:00 --partition gpu --preset zfnet --workdir /shared/runs/zf
+# Submits a run to Slurm: one process a GPU, or one a node where there are none. The checkout with its environment lies
+# on a file system that all nodes see.
+#   launch/slurm.sh --nodes 2 --gpus-per-node 8 --time 1-00:00:00 --preset zfnet --workdir /shared/runs/zf
 #   launch/slurm.sh --nodes 2 --gpus-per-node 8 evolve --workdir /shared/runs/zf
 #   --nodes N            (default 1)
 #   --gpus-per-node N    (default 1; 0: none)
@@ -28,7 +28,8 @@ zfjax_words "$@"
 # JAX gives each task of Slurm one local device, its local id: as many tasks a node as GPUs, all of which each may see.
 tasks=$gpus
 if [ "$gpus" = 0 ]; then tasks=1; else options=("--gpus-per-node=$gpus" ${options[@]+"${options[@]}"}); fi
-submit=(sbatch "--nodes=$nodes" "--ntasks-per-node=$tasks" ${options[@]+"${options[@]}"} launch/slurm.sbatch "${words[@]}")
+submit=(sbatch "--nodes=$nodes" "--ntasks-per-node=$tasks" ${options[@]+"${options[@]}"})
+submit+=(launch/slurm.sbatch "${words[@]}")
 
 if [ -n "$dry_run" ]; then
   quoted "${submit[@]}"

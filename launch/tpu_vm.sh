@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs on every worker of a Cloud TPU VM, over ssh: one process a worker, which find each other by themselves.
 #   launch/tpu_vm.sh --name my-tpu --zone us-east5-a --share 10.0.0.2:/zfjax --setup      installs this commit, once
-#   launch/tpu_vm.sh --name my-tpu --zone us-east5-a --share 10.0.0.2:/zfjax --preset zfnet --workdir /mnt/zfjax/runs/zf
+#   launch/tpu_vm.sh --name my-tpu --zone us-east5-a --share 10.0.0.2:/zfjax --preset zfnet --workdir /mnt/zfjax/zf
 #   launch/tpu_vm.sh --name my-tpu --zone us-east5-a --stop      saves the state and ends the run
-#   --share HOST:/PATH   an NFS export (Filestore) that every worker mounts at /mnt/zfjax; without it, mount one yourself
+#   --share HOST:/PATH   an NFS export (Filestore), which every worker mounts at /mnt/zfjax; or mount one yourself
 #   --dry-run            prints the commands from here, then that of each worker, runs nothing
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -48,7 +48,8 @@ if [ -n "$setup" ]; then
   trap 'rm -f "$archive"' EXIT
   run git archive --format=tar.gz "--output=$archive" HEAD
   run gcloud compute tpus tpu-vm scp "$archive" "$name:" "--zone=$zone" --worker=all
-  on_workers "set -e; command -v mount.nfs >/dev/null || { sudo apt-get -qq update; sudo apt-get -qqy install nfs-common; }
+  on_workers "set -e
+command -v mount.nfs >/dev/null || { sudo apt-get -qq update; sudo apt-get -qqy install nfs-common; }
 ${mount}python3 -m pip install --quiet --user uv; python3 -m uv python install --quiet 3.12
 python=\$(python3 -m uv python find --no-project --system 3.12); mkdir -p zfjax; tar -xzf $archive -C zfjax; cd zfjax
 make PYTHON=\"\$python\" .venv/ready; .venv/bin/pip install --quiet -c constraints.txt -e '.[tpu]'"
