@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs on Kubernetes: launch/kubernetes.yaml, filled in and given to kubectl. One process a pod.
-#   launch/kubernetes.sh --image IMAGE --processes 2 --gpus 8 --preset zfnet --data.dir /data --workdir /runs/zf
+#   launch/kubernetes.sh --image IMAGE --processes 2 --gpus 8 --preset imagenet --data.dir /data --workdir /runs/zf
 #   launch/kubernetes.sh --image IMAGE --processes 2 --gpus 8 evolve --workdir /runs/zf
 #   --image IMAGE        a container image with zfjax installed
 #   --processes N        pods (default 1);  --gpus N  of each (default 0)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs on machines that SkyPilot finds and starts: launch/skypilot.yaml, one process a node.
-#   launch/skypilot.sh --nodes 2 --gpus H100:8 --share 10.0.0.2:/zfjax --preset zfnet --workdir /mnt/zfjax/runs/zf
+#   launch/skypilot.sh --nodes 2 --gpus H100:8 --share 10.0.0.2:/zfjax --preset imagenet --workdir /mnt/zfjax/runs/zf
 #   launch/skypilot.sh --nodes 2 --gpus H100:8 --share 10.0.0.2:/zfjax evolve --workdir /mnt/zfjax/runs/zf
 #   --nodes N            (default 1);  --gpus NAME:COUNT  of each node (default: none)
 #   --share HOST:/PATH   an NFS export that every node mounts at /mnt/zfjax

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Submits a run to Slurm: one process a GPU, or one a node where there are none. The checkout with its environment lies
 # on a file system that all nodes see.
-#   launch/slurm.sh --nodes 2 --gpus-per-node 8 --time 1-00:00:00 --preset zfnet --workdir /shared/runs/zf
+#   launch/slurm.sh --nodes 2 --gpus-per-node 8 --time 1-00:00:00 --preset imagenet --workdir /shared/runs/zf
 #   launch/slurm.sh --nodes 2 --gpus-per-node 8 evolve --workdir /shared/runs/zf
 #   --nodes N            (default 1)
 #   --gpus-per-node N    (default 1; 0: none)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs on every worker of a Cloud TPU VM, over ssh: one process a worker, which find each other by themselves.
 #   launch/tpu_vm.sh --name my-tpu --zone us-east5-a --share 10.0.0.2:/zfjax --setup      installs this commit, once
-#   launch/tpu_vm.sh --name my-tpu --zone us-east5-a --share 10.0.0.2:/zfjax --preset zfnet --workdir /mnt/zfjax/zf
+#   launch/tpu_vm.sh --name my-tpu --zone us-east5-a --share 10.0.0.2:/zfjax --preset imagenet --workdir /mnt/zfjax/zf
 #   launch/tpu_vm.sh --name my-tpu --zone us-east5-a --stop      saves the state and ends the run
 #   --share HOST:/PATH   an NFS export (Filestore), which every worker mounts at /mnt/zfjax; or mount one yourself
 #   --dry-run            prints the commands from here, then that of each worker, runs nothing

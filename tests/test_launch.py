@@ -208,7 +208,7 @@ printf '%s\\n' "$@" >"$NOTES/$index.arguments"
 save() {  # process 0 takes longest; a second signal would show
   echo "$1" >>"$NOTES/$index.signals"
   trap 'echo again >>"$NOTES/$index.signals"' TERM INT
-  if [ "$index" = 0 ]; then for _ in 1 2 3 4 5 6; do sleep 0.05; done; fi
+  if [ "$index" = 0 ]; then for _ in 1 2 3 4; do sleep 0.05; done; fi
   exit "$2"
 }
 trap 'save TERM 143' TERM
@@ -326,10 +326,9 @@ def test_one_that_fails_ends_the_others(start, index):
 
 @needs_proc
 def test_one_that_does_not_end_is_killed(start):
-    process = start("--processes", "3", FAILS="0", STAYS="1", ZFJAX_GRACE="1")
+    process = start("--processes", "3", FAILS="0", STAYS="1", ZFJAX_GRACE="0")
     process.communicate(timeout=20)
     assert process.returncode == 7
-    assert {path.name for path in start.notes.glob("*.signals")} == {"2.signals"}
     nothing_is_left(start.notes)
 
 
