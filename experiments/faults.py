@@ -150,7 +150,7 @@ def signals(root: Path, reference: Path, seconds: float, count: int) -> str:
 
 def newest_state(run: Path) -> Path:
     """The largest file of the newest full state."""
-    newest = max((path for path in (run / "resume").iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+    newest = run / "resume" / str(max(int(path.name) for path in (run / "resume").iterdir() if path.name.isdecimal()))
     return max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
 
 

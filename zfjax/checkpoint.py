@@ -65,14 +65,9 @@ def leaf_paths(tree: Tree) -> dict[str, Any]:
     return {"/".join(named(key) for key in path): leaf for path, leaf in leaves}
 
 
-def on_host(tree: Tree) -> Tree:
-    """A NumPy copy of every leaf: what is saved in the background must not be donated meanwhile."""
-    return jax.tree.map(lambda leaf: np.array(leaf), tree)
-
-
 def flattened(tree: Tree) -> dict[str, np.ndarray]:
-    """{"parameters.conv1.kernel": NumPy copy, ...}: a tree of any node kinds, flat, as Orbax keeps it unchanged."""
-    return {name.replace("/", "."): np.array(leaf) for name, leaf in leaf_paths(tree).items()}
+    """{"parameters.conv1.kernel": leaf, ...}: a tree of any node kinds, flat, as Orbax keeps it unchanged."""
+    return {name.replace("/", "."): leaf for name, leaf in leaf_paths(tree).items()}
 
 
 def digest(leaf: Any) -> str:
@@ -83,7 +78,7 @@ def digest(leaf: Any) -> str:
 
 
 class Saver:
-    """Saves trees to ``root/<step>`` in the background, one at a time."""
+    """Saves trees of NumPy arrays to ``root/<step>`` in the background, one at a time."""
 
     def __init__(self, root: Path):
         self.root = root.absolute()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -106,6 +107,39 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def spread(mesh: Mesh) -> NamedSharding:
     """The first axis over the devices."""
     return NamedSharding(mesh, PartitionSpec("batch"))
+
+
+SHARDED_FROM = 2**16
+"""Elements from which on a parameter is worth sharding."""
+
+
+def sharding_of(mesh: Mesh, leaf: Any, shard: bool) -> NamedSharding:
+    """Where a leaf of the training state lies: with ``shard`` a large one is cut along its longest axis that the
+    devices divide (fully connected layers are nine tenths of ZFNet), all else is on every device."""
+    if shard and leaf.size >= SHARDED_FROM:
+        for axis in np.argsort(leaf.shape)[::-1]:
+            if leaf.shape[axis] % mesh.size == 0:
+                return NamedSharding(mesh, PartitionSpec(*[None] * axis, "batch"))
+    return replicated(mesh)
+
+
+def whole(tree: Any) -> Any:
+    """A NumPy copy of every leaf, whole, in every process; all must ask."""
+    def one(leaf: Any) -> np.ndarray:
+        if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+            from jax.experimental import multihost_utils
+
+            return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+        return np.array(leaf)
+
+    return jax.tree.map(one, tree)
+
+
+def keep_compiled(folder: Path) -> None:
+    """Keeps compiled programs in ``folder`` for later starts, unless the user has chosen a place
+    (JAX_COMPILATION_CACHE_DIR). Not on CPU, where a program fits one kind of processor only and compiles fast."""
+    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def place(mesh: Mesh, share: Any) -> Any:

@@ -1,4 +1,4 @@
-"""RUN/tensorboard: the metrics, and the first layer's filters after each epoch. The one door to tensorboardX. No JAX."""
+"""RUN/tensorboard: the metrics, and the first layer's filters. The one door to tensorboardX. No JAX."""
 
 from __future__ import annotations
 

@@ -26,7 +26,17 @@ from zfjax import checkpoint, recipe
 from zfjax.config import Config
 from zfjax.data.pipeline import Dataset, mean_image, open_dataset, training_batches
 from zfjax.data.scenes import ensure_scenes, scenes_directory
-from zfjax.devices import data_mesh, first_alone, from_first, is_first, place, replicated
+from zfjax.devices import (
+    data_mesh,
+    first_alone,
+    from_first,
+    is_first,
+    keep_compiled,
+    place,
+    replicated,
+    sharding_of,
+    whole,
+)  # fmt: skip
 from zfjax.evaluate import evaluate
 from zfjax.files import ZfjaxError, write_atomic
 from zfjax.interrupts import Interrupted, agreement, noted
@@ -63,13 +73,14 @@ def open_data(config: Config, progress: Progress | None = None) -> Dataset:
 
 def train(
     config: Config, workdir: Path | str, *, progress: Progress | None = None, devices: int | None = None,
-    after_epoch: Callable[[int], None] | None = None,
+    after_epoch: Callable[[int], None] | None = None, shard_parameters: bool = False,
 ) -> Run:  # fmt: skip
     """Trains to the end of ``config.epochs`` in ``workdir``, going on from the newest sound state there.
 
     Every process of a distributed run calls this; all must see ``workdir``, in which process 0 alone writes.
-    ``after_epoch(step)`` is called by all when an epoch is on disk, under the workdir's lock. Raises ZfjaxError for
-    another config in the workdir, a busy workdir, missing data, a full disk, divergence; and Interrupted (exit status
+    ``after_epoch(step)`` is called by all when an epoch is on disk, under the workdir's lock. ``shard_parameters``:
+    large parameters and their momentum are spread over the devices, not copied to each. Raises ZfjaxError for another
+    config in the workdir, a busy workdir, missing data, a full disk, divergence; and Interrupted (exit status
     128 + signal) after SIGINT or SIGTERM, when the state has been saved.
     """
     progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
@@ -77,6 +88,7 @@ def train(
     if config.data.dir:  # the run remembers it, and may be asked from another folder
         config = replace(config, data=replace(config.data, dir=str(Path(config.data.dir).expanduser().absolute())))
     mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
+    keep_compiled(scenes_directory() / "compiled")
     with noted() as interrupted, ExitStack() as held:
         first_alone(lambda: held.enter_context(writing(folder)))
         first_alone(lambda: _open_run(folder, config, open_data(config, progress)))
@@ -85,7 +97,7 @@ def train(
         if run.last_step in run.steps and run.last_step in saved_steps(run.resume):
             return run
         first_alone(lambda: _mean_image(run, dataset, progress))
-        _loop(run, dataset, mesh, progress, interrupted, after_epoch)
+        _loop(run, dataset, mesh, progress, interrupted, after_epoch, shard_parameters)
     return load_run(folder)
 
 
@@ -191,8 +203,8 @@ class _Records:
 
     def save_parameters(self, step: int, state: TrainState) -> None:
         """Starts saving RUN/checkpoints/<step>."""
+        parameters = whole(state.parameters)  # a copy: what is saved in the background must not be donated meanwhile
         if self._writes:
-            parameters = checkpoint.on_host(state.parameters)
             self._parameters.save(step, parameters)
             if self._board is not None:
                 first = self._run.config.model.conv_names[0]
@@ -201,9 +213,10 @@ class _Records:
     def save_state(self, step: int, state: TrainState) -> None:
         """Starts saving RUN/resume/<step>, once the parameters before it are on disk: no state may know of an epoch
         whose parameters a crash has taken."""
+        held = checkpoint.flattened(whole(state))
         if self._writes:
             self._parameters.wait()
-            self._states.save(step, checkpoint.flattened(state))
+            self._states.save(step, held)
             checkpoint.keep_newest(self._run.resume, 2)
 
     def wait(self) -> None:
@@ -230,7 +243,7 @@ class _Stopped(Exception):
 
 def _loop(
     run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupted: Callable[[], int],
-    after_epoch: Callable[[int], None] | None,
+    after_epoch: Callable[[int], None] | None, shard_parameters: bool,
 ) -> None:  # fmt: skip
     config, records = run.config, _Records(run)
     log_every = max(1, run.steps_per_epoch // LOGS_PER_EPOCH)
@@ -240,7 +253,8 @@ def _loop(
 
     found = first_alone(lambda: _resumed(run))
     state = jax.tree.map(np.asarray, initial_state(config)) if found is None else found
-    state = jax.device_put(from_first(state), replicated(mesh))
+    state = from_first(state)
+    state = jax.device_put(state, jax.tree.map(lambda leaf: sharding_of(mesh, leaf, shard_parameters), state))
     step = int(state.step)
     validated = int(state.plateau["validated"]) > step // run.steps_per_epoch
     records.begin(step if step or validated else -1, validated)
@@ -316,7 +330,7 @@ def _loop(
 
 
 def snapshot_steps(count: int, steps_per_epoch: int) -> tuple[int, ...]:
-    """At most ``count`` steps within the first epoch, evenly spaced in their logarithm: features change fastest there."""
+    """At most ``count`` steps within the first epoch, evenly spaced in logarithm: features change fastest then."""
     if not count or steps_per_epoch < 2:
         return ()
     return tuple(sorted({round(step) for step in np.geomspace(1, steps_per_epoch - 1, count)}))

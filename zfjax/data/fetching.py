@@ -1,4 +1,4 @@
-"""``zfjax data fetch``: any classification set that TFDS knows by name, downloaded and prepared as ArrayRecord by TFDS."""
+"""``zfjax data fetch``: a classification set that TFDS knows by name, downloaded and prepared by TFDS itself."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ def _features(builder: Any) -> Any:
 
 def _needs(name: str, error: ImportError) -> ZfjaxError:
     return ZfjaxError(f"TFDS prepares {name} with {error.name or 'a package'} that is not installed; "
-                      f"pip install tensorflow, or prepare it elsewhere with `tfds build --file_format=array_record {name}` "
-                      "and copy the folder.")  # fmt: skip
+                      "pip install tensorflow, or prepare it elsewhere with `tfds build --file_format=array_record "
+                      f"{name}` and copy the folder.")  # fmt: skip
