@@ -9,15 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "zfjax"
 LINE = (
-    "files", "architecture", "config", "evolution", "run", "units", "summary", "info", "data", "devices", "ops",
-    "network", "deconvnet", "strongest", "recipe", "drawing", "checkpoint", "evaluate", "train", "engine", "report",
-    "progress", "cli",
+    "files", "architecture", "config", "evolution", "run", "units", "summary", "info", "tensorboard", "data", "devices",
+    "interrupts", "ops", "network", "deconvnet", "strongest", "recipe", "drawing", "checkpoint", "evaluate",
+    "training_step", "train", "engine", "report", "progress", "flags", "commands", "cli",
 )  # fmt: skip
 """A room may import those before it; the files of a package are one room."""
-NO_JAX = ("architecture", "config", "files", "run", "evolution", "units", "summary", "info", "cli")
+NO_JAX = ("architecture", "config", "files", "run", "evolution", "units", "summary", "info", "tensorboard", "flags", "commands",
+          "cli")  # fmt: skip
 KNOWN_SHARED = {
     ("train", "train"), ("evaluate", "evaluate"), ("report.provenance", "provenance"), ("report.sections", "charts"),
     ("run", "writing"), ("report.words", "dataset"),
+    *(("commands", name) for name in ("train", "evaluate", "report", "info")),  # a command is called as it is typed
 }  # fmt: skip
 """(room, function) whose function is called like some module. None is a public name of zfjax; add no more."""
 

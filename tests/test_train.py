@@ -21,7 +21,7 @@ from zfjax.files import ZfjaxError
 from zfjax.network import kernel_shapes
 from zfjax.run import load_run, writing
 from zfjax.train import Interrupted, snapshot_steps, train
-from zfjax.train_step import initial_state, train_step
+from zfjax.training_step import initial_state, train_step
 
 
 @pytest.fixture(scope="module")

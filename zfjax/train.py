@@ -54,7 +54,7 @@ from zfjax.run import (
     writing,
 )  # fmt: skip
 from zfjax.tensorboard import Board
-from zfjax.train_step import TrainState, initial_state, no_totals, train_step
+from zfjax.training_step import TrainState, initial_state, no_totals, train_step
 
 Progress = Callable[..., None]
 """``progress(stage, done, total, **figures)``."""
