@@ -14,8 +14,10 @@ LINE = (
     "training_step", "train", "engine", "report", "progress", "flags", "commands", "cli",
 )  # fmt: skip
 """A room may import those before it; the files of a package are one room."""
-NO_JAX = ("architecture", "config", "files", "run", "evolution", "units", "summary", "info", "tensorboard", "flags", "commands",
-          "cli")  # fmt: skip
+NO_JAX = (
+    "architecture", "config", "files", "run", "evolution", "units", "summary", "info", "tensorboard", "flags",
+    "commands", "cli",
+)  # fmt: skip
 KNOWN_SHARED = {
     ("train", "train"), ("evaluate", "evaluate"), ("report.provenance", "provenance"), ("report.sections", "charts"),
     ("run", "writing"), ("report.words", "dataset"),

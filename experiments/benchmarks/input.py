@@ -1,0 +1,192 @@
+"""Images a second from JPEG to batches of pixels, against the bare decoder, tf.data and a PyTorch DataLoader.
+
+All make the same evaluation view: the shorter side antialiased to ``--view`` pixels, the middle kept. zfjax reads its
+ArrayRecord data set through grain with as many threads as there are cores; the bare decoder is the same Pillow calls on
+bytes in memory, in as many threads; tf.data and the DataLoader read files, with as many workers. The views are compared
+first. ``--stored 256`` measures the set as ``zfjax data import --size 256`` leaves it.
+
+Command:   python experiments/benchmarks/input.py [--tar PHOTOS.tar] [--stored 256] [--tiny]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import networks
+import numpy as np
+import peers
+from harness import Contender, installed, interleave, machine, print_ratio
+from PIL import Image
+
+BATCH = 32
+
+
+def jpegs(tar: str | None, count: int) -> list[bytes]:
+    """Photographs of a tar, or drawn pictures of ImageNet's usual size, again and again up to ``count``."""
+    if tar is not None:
+        with tarfile.open(tar) as archive:
+            some = [archive.extractfile(one).read() for one in archive if one.isfile() and one.name.endswith(".JPEG")]
+    else:
+        some = []
+        for seed in range(32):
+            buffer = io.BytesIO()
+            Image.fromarray(networks.pictures(1, 480, seed)[0][:384]).save(buffer, "JPEG", quality=95)
+            some.append(buffer.getvalue())
+    return [some[index % len(some)] for index in range(count)]
+
+
+def make(folder: str, tar: str | None, count: int, stored: int | None) -> Callable[[], int]:
+    """Files in FOLDER/tree, the same as a data set in FOLDER/data; returns the bytes of all files."""
+    def work() -> int:
+        from zfjax.data.importing import import_images, stored_form
+
+        total = 0
+        for index, data in enumerate(jpegs(tar, count)):
+            if stored is not None:
+                data, _, _ = stored_form(data, stored, 90)
+            path = Path(folder) / "tree" / "train" / f"class{index % 10}" / f"{index:05}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            total += len(data)
+        if not (Path(folder) / "data").exists():
+            import_images(Path(folder) / "tree", "pictures", Path(folder) / "data")
+        return total
+
+    return work
+
+
+def _files(folder: str) -> list[Path]:
+    return sorted((Path(folder) / "tree").rglob("*.jpg"))
+
+
+def zfjax_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray]:
+    """evaluation_batches over the whole set."""
+    from zfjax.data.pipeline import evaluation_batches, open_dataset
+
+    dataset = open_dataset("pictures", Path(folder) / "data")
+
+    def work() -> np.ndarray:
+        total = np.zeros(3)
+        for batch in evaluation_batches(dataset, "train", batch_size=BATCH, view_size=(view, view), threads=threads):
+            total += batch["image"].sum(axis=(0, 1, 2), dtype=np.int64)
+        return total
+
+    return work
+
+
+def bare_decoder(folder: str, view: int, threads: int) -> Callable[[], np.ndarray]:
+    """The decoder alone, bytes in memory."""
+    from zfjax.data.images import view as decoded
+
+    data = [path.read_bytes() for path in _files(folder)]
+    pool = ThreadPoolExecutor(threads)
+
+    def work() -> np.ndarray:
+        return sum(pool.map(lambda one: decoded(one, (view, view)).sum(axis=(0, 1), dtype=np.int64), data))
+
+    return work
+
+
+class _Photographs:
+    """A map-style data set as PyTorch wants it."""
+
+    def __init__(self, files: list[Path], view: int):
+        self.files, self.view = files, view
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Any:
+        import torch
+
+        with Image.open(self.files[index]) as image:
+            image = image.convert("RGB")
+            scale = self.view / min(image.size)
+            image = image.resize([max(self.view, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
+            left, top = ((side - self.view) // 2 for side in image.size)
+            return torch.from_numpy(np.array(image.crop((left, top, left + self.view, top + self.view))))
+
+
+def torch_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray]:
+    """A DataLoader over files, with worker processes that live on between rounds."""
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(_Photographs(_files(folder), view), BATCH, num_workers=threads, persistent_workers=True)
+
+    def work() -> np.ndarray:
+        return sum(batch.numpy().sum(axis=(0, 1, 2), dtype=np.int64) for batch in loader)
+
+    return work
+
+
+def tf_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray]:
+    """tf.data over files, antialiased as the others are."""
+    import tensorflow as tf
+
+    def load(path: Any) -> Any:
+        image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE")
+        shape = tf.cast(tf.shape(image)[:2], tf.float32)
+        size = tf.maximum(view, tf.cast(tf.round(shape * view / tf.reduce_min(shape)), tf.int32))
+        image = tf.image.resize(image, size, antialias=True)
+        top, left = (size[0] - view) // 2, (size[1] - view) // 2
+        return tf.cast(tf.clip_by_value(tf.round(image[top : top + view, left : left + view]), 0, 255), tf.uint8)
+
+    files = [str(path) for path in _files(folder)]
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    dataset = tf.data.Dataset.from_tensor_slices(files).map(load, threads).batch(BATCH).prefetch(2).with_options(options)
+
+    def work() -> np.ndarray:
+        return sum(batch.sum(axis=(0, 1, 2), dtype=np.int64) for batch in dataset.as_numpy_iterator())
+
+    return work
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tar", default=None, help="a tar of JPEGs (default: drawn pictures of 480 x 384)")
+    parser.add_argument("--stored", type=int, default=None, help="pixels of the shorter side as stored")
+    parser.add_argument("--view", type=int, default=224)
+    parser.add_argument("--images", type=int, default=800)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tiny", action="store_true", help="few images and rounds: under a minute")
+    options = parser.parse_args()
+    if options.tiny:
+        options.images, options.rounds = 128, 2
+    threads = len(os.sched_getaffinity(0))
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        maker = Contender("maker", make, folder=folder, tar=options.tar, count=options.images, stored=options.stored)
+        print(f"{options.images} JPEGs of {maker.output / options.images / 1000:.0f} kB, views of {options.view} pixels")
+        maker.close()
+        common = {"folder": folder, "view": options.view, "threads": threads}
+        rows = [Contender("zfjax", zfjax_input, **common), Contender("the bare decoder", bare_decoder, **common)]
+        for name, builder, needs in (("PyTorch DataLoader", torch_input, peers.HAVE_TORCH),
+                                     ("tf.data", tf_input, ("tensorflow",))):  # fmt: skip
+            if installed(*needs):
+                rows.append(Contender(name, builder, **common))
+            else:
+                print(f"skipped: {name}, {needs[0]} is not installed")
+        interleave(rows, options.rounds)
+        pixels = options.images * options.view**2
+        for one in rows:
+            off = np.abs(one.output - rows[0].output).max() / pixels
+            print(f"  {one.name:<20}{options.images / one.median:>8.0f} images a second, "
+                  f"{options.images / one.median / threads:.0f} a core; mean pixel off by {off:.2f}")  # fmt: skip
+        print_ratio(rows[0], rows[1], "zfjax's share of the bare decoder's speed")
+        for one in rows[2:]:
+            print_ratio(rows[0], one, f"zfjax against {one.name}")
+        for one in rows:
+            one.close()
+
+
+if __name__ == "__main__":
+    main()
