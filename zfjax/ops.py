@@ -72,15 +72,18 @@ def conv(
     x: jax.Array, kernel: jax.Array, bias: jax.Array, *, stride: int, padding: tuple[int, int],
     precision: lax.Precision | None = None,
 ) -> jax.Array:  # fmt: skip
-    """Cross-correlation of x [n, h, w, c] with kernel [k, k, c, maps], plus bias [maps], and its exact adjoint."""
-    cells = x.shape[1] - kernel.shape[0] + 1, x.shape[2] - kernel.shape[1] + 1
-    if stride == 1 and padding == (0, 0) and max(cells) <= FEW_CELLS:
-        return _conv_few(x, kernel, precision) + bias
-    return _correlate(x, kernel, stride, padding, precision) + bias
+    """Cross-correlation of x [n, h, w, c] with kernel [k, k, c, maps], plus bias [maps], and its exact adjoints.
+
+    On CPU two of them are matmuls, with equal numbers but for rounding: XLA's own weight gradients run at a fraction of
+    a matmul's speed there, and so does its way down to a map of a few cells. Elsewhere they are XLA's.
+    """
+    return _conv(x, kernel, stride, padding, precision) + bias
 
 
 FEW_CELLS = 5
 """Output cells along an axis up to which the way down is cheaper as one matmul on CPU: the top of a window."""
+FEW_MAPS = 16
+"""Input maps up to which a weight gradient is one matmul of gathered patches on CPU, and beyond k * k matmuls."""
 
 
 def _correlate(x, kernel, stride, padding, precision):
@@ -89,35 +92,75 @@ def _correlate(x, kernel, stride, padding, precision):
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _conv_few(x: jax.Array, kernel: jax.Array, precision: lax.Precision | None) -> jax.Array:
-    """A convolution of stride 1 without padding. Going down XLA on CPU convolves a padded signal, two to nine times as
-    slow here as one matmul and k * k shifted sums; a GPU keeps the convolution."""
-    return _correlate(x, kernel, 1, (0, 0), precision)
+_conv = jax.custom_vjp(_correlate, nondiff_argnums=(2, 3, 4))
 
 
-def _conv_few_forward(x, kernel, precision):
-    return _conv_few(x, kernel, precision), (x, kernel)
+def _conv_forward(x, kernel, stride, padding, precision):
+    # The input is kept for the weight gradient alone: a projection has none.
+    held = x.value if kernel.perturbed else None
+    shape = jax.ShapeDtypeStruct(x.value.shape, x.value.dtype)
+    y = _correlate(x.value, kernel.value, stride, padding, precision)
+    return y, (held, _Static(shape), kernel.value)
 
 
-def _conv_few_backward(precision, held, g):
-    x, kernel = held
-    plain = lambda x, kernel: _correlate(x, kernel, 1, (0, 0), precision)
-    pulled = lambda kernel, g: jax.vjp(lambda x: plain(x, kernel), jnp.zeros(x.shape, x.dtype))[1](g)[0]
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Static:
+    """A shape among residuals that are arrays."""
 
-    def spread(kernel, g):
-        size = kernel.shape[0]
-        parts = jnp.einsum("nhwm,klcm->klnhwc", g, kernel, precision=precision)
-        room = lambda place: (place, size - 1 - place, 0)
-        return sum(
-            lax.pad(parts[row, column], jnp.zeros((), parts.dtype), ((0, 0, 0), room(row), room(column), (0, 0, 0)))
-            for row in range(size) for column in range(size)
-        )  # fmt: skip
-
-    return lax.platform_dependent(kernel, g, cpu=spread, default=pulled), jax.vjp(plain, x, kernel)[1](g)[1]
+    shape: jax.ShapeDtypeStruct
 
 
-_conv_few.defvjp(_conv_few_forward, _conv_few_backward)
+def _conv_backward(stride, padding, precision, held, g):
+    x, static, kernel = held
+    nothing = jnp.zeros(static.shape.shape, static.shape.dtype)
+    if isinstance(g, jax.custom_derivatives.SymbolicZero):
+        return nothing, jnp.zeros_like(kernel)
+    plain = lambda x, kernel: _correlate(x, kernel, stride, padding, precision)
+    down = lambda kernel, g: jax.linear_transpose(lambda x: plain(x, kernel), nothing)(g)[0]
+    if stride == 1 and padding == (0, 0) and max(g.shape[1:3]) <= FEW_CELLS:
+        pixels = lax.platform_dependent(
+            kernel, g, cpu=functools.partial(_down_by_matmul, precision=precision), default=down
+        )
+    else:
+        pixels = down(kernel, g)
+    if x is None:
+        return pixels, jnp.zeros_like(kernel)
+    by_matmul = functools.partial(_weights_by_matmul, kernel.shape[0], stride, padding, precision)
+    weights = lambda x, g: jax.linear_transpose(lambda kernel: plain(x, kernel), kernel)(g)[0]
+    return pixels, lax.platform_dependent(x, g, cpu=by_matmul, default=weights)
+
+
+_conv.defvjp(_conv_forward, _conv_backward, symbolic_zeros=True)
+
+
+def _down_by_matmul(kernel: jax.Array, g: jax.Array, *, precision: lax.Precision | None) -> jax.Array:
+    """The way down of stride 1 without padding: one matmul, then k * k shifted sums."""
+    size = kernel.shape[0]
+    parts = jnp.einsum("nhwm,klcm->klnhwc", g, kernel, precision=precision)
+    room = lambda place: (place, size - 1 - place, 0)
+    return sum(
+        lax.pad(parts[row, column], jnp.zeros((), parts.dtype), ((0, 0, 0), room(row), room(column), (0, 0, 0)))
+        for row in range(size) for column in range(size)
+    )  # fmt: skip
+
+
+def _weights_by_matmul(
+    size: int, stride: int, padding: tuple[int, int], precision: lax.Precision | None, x: jax.Array, g: jax.Array
+) -> jax.Array:
+    """The gradient of a kernel [size, size, c, maps]: every shifted view of x against g."""
+    rows, columns = (stride * (extent - 1) + 1 for extent in g.shape[1:3])
+    x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
+    views = [
+        x[:, row : row + rows : stride, column : column + columns : stride]
+        for row in range(size) for column in range(size)
+    ]  # fmt: skip
+    product = functools.partial(jnp.einsum, "nhwc,nhwm->cm", precision=precision)
+    if x.shape[3] <= FEW_MAPS:
+        found = product(jnp.concatenate(views, axis=3), g)
+    else:
+        found = jnp.stack([product(view, g) for view in views])
+    return found.reshape(size, size, x.shape[3], g.shape[3])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

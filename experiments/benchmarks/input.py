@@ -110,7 +110,8 @@ class _Photographs:
         with Image.open(self.files[index]) as image:
             image = image.convert("RGB")
             scale = self.view / min(image.size)
-            image = image.resize([max(self.view, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
+            size = [max(self.view, round(side * scale)) for side in image.size]
+            image = image.resize(size, Image.Resampling.BILINEAR)
             left, top = ((side - self.view) // 2 for side in image.size)
             return torch.from_numpy(np.array(image.crop((left, top, left + self.view, top + self.view))))
 
@@ -142,7 +143,8 @@ def tf_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray]:
     files = [str(path) for path in _files(folder)]
     options = tf.data.Options()
     options.threading.private_threadpool_size = threads
-    dataset = tf.data.Dataset.from_tensor_slices(files).map(load, threads).batch(BATCH).prefetch(2).with_options(options)
+    dataset = tf.data.Dataset.from_tensor_slices(files).map(load, threads).batch(BATCH).prefetch(2)
+    dataset = dataset.with_options(options)
 
     def work() -> np.ndarray:
         return sum(batch.sum(axis=(0, 1, 2), dtype=np.int64) for batch in dataset.as_numpy_iterator())
@@ -164,7 +166,8 @@ def main() -> None:
     threads = len(os.sched_getaffinity(0))
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
-        maker = Contender("maker", make, folder=folder, tar=options.tar, count=options.images, stored=options.stored)
+        source = {"tar": options.tar, "count": options.images, "stored": options.stored}
+        maker = Contender("maker", make, folder=folder, **source)
         print(f"{options.images} JPEGs of {maker.output / options.images / 1000:.0f} kB, views of {options.view} pixels")
         maker.close()
         common = {"folder": folder, "view": options.view, "threads": threads}
