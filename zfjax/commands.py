@@ -72,7 +72,9 @@ def _live_evolution(workdir: Path, every: int, images: int) -> Any:
         run = load_run(workdir)
         if round(run.epoch(step)) % every == 0:
             first_alone(lambda: shutil.rmtree(run.evolution_folder("live"), ignore_errors=True))
-            evolve(workdir, images=images, name="live", locked=True)
+            model = run.config.model
+            few = min(16, *(model.conv(layer).maps for layer in model.conv_names))
+            evolve(workdir, images=images, maps=few, name="live", locked=True)
             first_alone(lambda: write_report(run, name="live"))
 
     return draw
@@ -314,5 +316,6 @@ def info(options: argparse.Namespace) -> int:
         raise ZfjaxError("Give --preset NAME or --workdir RUN.")
     run = load_run(options.workdir) if options.workdir else None
     config = run.config if run else configs.preset(options.preset)
-    print("\n".join(describe_config(config, options.images_per_second) + (describe_run(run) if run else [])))
+    images = run.fingerprint["count"] if run else None
+    print("\n".join(describe_config(config, options.images_per_second, images) + (describe_run(run) if run else [])))
     return 0

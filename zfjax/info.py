@@ -10,10 +10,21 @@ from zfjax.run import Run
 DECODES_PER_CORE = 500
 """Full-size ImageNet JPEGs decoded to 224-pixel views in a core-second: 511 by experiments/benchmarks/decode.py on one
 core of a cloud machine; yours will differ."""
+RESIZED_PER_CORE = 1200
+"""The same of JPEGs stored with a shorter side of 256 pixels: decode.py on the import's own files."""
 
 
-def describe_config(config: Config, images_per_second: float | None = None) -> list[str]:
-    """The layer table, totals, and with a rate the cores needed for decoding full-size JPEGs."""
+TRAINING_IMAGES = {"imagenet2012": 1_281_167}
+"""Of sets that presets name, before they are there to be counted."""
+
+
+def describe_config(
+    config: Config, images_per_second: float | None = None, images: int | None = None
+) -> list[str]:
+    """The layer table, totals, and with a rate the cores needed for decoding and the time of training.
+
+    ``images``: of the training split, where it is known.
+    """
     model = config.model
     lines = [
         f"{model.name}, input {model.input_size[0]}x{model.input_size[1]}, recipe {config.recipe}, "
@@ -38,9 +49,19 @@ def describe_config(config: Config, images_per_second: float | None = None) -> l
         f"parameters, momentum and gradient: {state / 2**20:,.0f} MiB",
         "sees: receptive field in pixels of the input; every: pixels between neighbouring units",
     ]
+    images = images or TRAINING_IMAGES.get(config.data.name)
+    if images:
+        work = 6 * macs * images * config.epochs
+        lines.append(f"{config.epochs} epochs of {images:,} images: {work / 1e15:,.2f} PFLOP")
     if images_per_second:
-        cores = math.ceil(images_per_second / DECODES_PER_CORE)
-        lines.append(f"{images_per_second:g} images a second: about {cores} cores to decode full-size JPEGs")
+        cores = [math.ceil(images_per_second / rate) for rate in (DECODES_PER_CORE, RESIZED_PER_CORE)]
+        lines.append(f"{images_per_second:g} images a second: about {cores[0]} cores to decode full-size JPEGs, "
+                     f"{cores[1]} for those imported with --size 256")  # fmt: skip
+        speed = 6 * macs * images_per_second / 1e12
+        lines.append(f"its steps then run at {speed:,.2f} TFLOP/s, all devices together")
+        if images:
+            hours = config.epochs * images / images_per_second / 3600
+            lines.append(f"and the training takes {hours:,.1f} hours, validation and saving apart")
     return lines
 
 

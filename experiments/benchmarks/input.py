@@ -168,7 +168,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = {"tar": options.tar, "count": options.images, "stored": options.stored}
         maker = Contender("maker", make, folder=folder, **source)
-        print(f"{options.images} JPEGs of {maker.output / options.images / 1000:.0f} kB, views of {options.view} pixels")
+        size = maker.output / options.images / 1000
+        print(f"{options.images} JPEGs of {size:.0f} kB, views of {options.view} pixels")
         maker.close()
         common = {"folder": folder, "view": options.view, "threads": threads}
         rows = [Contender("zfjax", zfjax_input, **common), Contender("the bare decoder", bare_decoder, **common)]
