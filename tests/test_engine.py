@@ -156,7 +156,7 @@ def test_a_stopped_search_goes_on_to_the_same_table(trained, evolution, monkeypa
     class Stop(Exception):
         pass
 
-    monkeypatch.setattr(strongest, "search_batch", lambda architecture: 8)
+    monkeypatch.setattr(strongest, "search_batch", lambda architecture: 1)
     monkeypatch.setattr(engine, "_SAVE_SECONDS", -1.0)
     seen = []
 

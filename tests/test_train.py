@@ -152,9 +152,9 @@ def test_live_evolution_and_tensorboard_change_no_parameter(tmp_path, data_dir, 
         one, other = parameters(unbroken, step), parameters(folder, step)
         assert all(np.array_equal(one[name], other[name]) for name in one)
     found = events(folder / "tensorboard")
-    assert {tag for tag, _ in found} >= {"loss/train", "loss/validation", "top1/train", "conv1 filters"}
+    assert {tag for tag, _ in found} >= {"loss/train", "loss/validation", "top1/train", "conv1/filters"}
     assert sorted(step for tag, step in found if tag == "loss/validation") == [0, 4, 8, 12]
-    assert sorted(step for tag, step in found if tag == "conv1 filters") == [0, 4, 8, 12]
+    assert sorted(step for tag, step in found if tag == "conv1/filters") == [0, 4, 8, 12]
 
 
 def events(folder):

@@ -29,7 +29,7 @@ class Board:
         """A first layer's kernels (float32 [height, width, 3, maps]); zero is mid-grey, one scale for all."""
         scale = max(float(np.abs(kernel).max()), 1e-30)
         pictures = np.clip(0.5 + kernel / (2 * scale), 0, 1).transpose(3, 0, 1, 2)
-        self._writer.add_images(f"{layer} filters", pictures, step, dataformats="NHWC")
+        self._writer.add_images(f"{layer}/filters", pictures, step, dataformats="NHWC")
         self._writer.flush()
 
     def close(self) -> None:
