@@ -42,15 +42,20 @@ def test_conv_up_and_down_equal_loops(kind, extent):
     assert abs(left - right) <= 1e-6 * np.linalg.norm(y) * np.linalg.norm(g)
 
 
-def test_few_cells_have_the_same_weight_gradient():
-    x, kernel, bias, g = drawn((3, 6, 5, 2)), drawn((3, 3, 2, 4), 1), drawn(4, 2), drawn((3, 4, 3, 4), 3)
-    plain = lambda kernel: jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=HIGHEST
+@pytest.mark.parametrize("maps", [4, 17, 47, 48])
+@pytest.mark.parametrize(("stride", "padding"), [(1, (0, 0)), (2, (2, 1)), (4, (0, 3)), (3, (1, 1))])
+def test_all_gradients_of_a_convolution_are_those_of_the_plain_one(maps, stride, padding):
+    x, kernel, bias = drawn((6, 9, 8, 2)), drawn((5, 5, 2, maps), 1), drawn(maps, 2)
+    plain = lambda x, kernel, bias: bias + jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=HIGHEST
     )
-    ours = lambda kernel, bias: ops.conv(x, kernel, bias, stride=1, padding=(0, 0), precision=HIGHEST)
-    weights, biases = jax.vjp(ours, kernel, bias)[1](g)
-    np.testing.assert_allclose(weights, jax.vjp(plain, kernel)[1](g)[0], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(biases, g.sum(axis=(0, 1, 2)), rtol=1e-5, atol=1e-5)
+    ours = lambda *values: ops.conv(*values, stride=stride, padding=padding, precision=HIGHEST)
+    expected, pull_expected = jax.vjp(plain, x, kernel, bias)
+    found, pull = jax.vjp(ours, x, kernel, bias)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    g = drawn(found.shape, 3)
+    for one, other in zip(pull(g), pull_expected(g), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(4))

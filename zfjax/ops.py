@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from zfjax.devices import working_set
 from zfjax.files import ZfjaxError
 
 
@@ -74,16 +75,18 @@ def conv(
 ) -> jax.Array:  # fmt: skip
     """Cross-correlation of x [n, h, w, c] with kernel [k, k, c, maps], plus bias [maps], and its exact adjoints.
 
-    On CPU two of them are matmuls, with equal numbers but for rounding: XLA's own weight gradients run at a fraction of
-    a matmul's speed there, and so does its way down to a map of a few cells. Elsewhere they are XLA's.
+    Three shapes that XLA is slow at on CPU are computed in another way there, with equal numbers but for rounding.
     """
     return _conv(x, kernel, stride, padding, precision) + bias
 
 
+SLOW_MAPS = range(17, 48)
+"""Numbers of maps that XLA's convolution on CPU takes up to seven times as long for as for the 48 that follow."""
+FEW_CHANNELS = 4
+"""Input channels up to which a strided convolution's weight gradient is cheaper from gathered blocks on CPU: the first
+layer's."""
 FEW_CELLS = 5
 """Output cells along an axis up to which the way down is cheaper as one matmul on CPU: the top of a window."""
-FEW_MAPS = 16
-"""Input maps up to which a weight gradient is one matmul of gathered patches on CPU, and beyond k * k matmuls."""
 
 
 def _correlate(x, kernel, stride, padding, precision):
@@ -92,15 +95,23 @@ def _correlate(x, kernel, stride, padding, precision):
     )
 
 
-_conv = jax.custom_vjp(_correlate, nondiff_argnums=(2, 3, 4))
+def _up(x, kernel, stride, padding, precision):
+    plain = lambda x, kernel: _correlate(x, kernel, stride, padding, precision)
+    maps = kernel.shape[3]
+    if maps not in SLOW_MAPS:
+        return plain(x, kernel)
+    wider = lambda kernel: jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, SLOW_MAPS.stop - maps)))
+    return lax.platform_dependent(x, kernel, cpu=lambda x, kernel: plain(x, wider(kernel))[..., :maps], default=plain)
+
+
+_conv = jax.custom_vjp(_up, nondiff_argnums=(2, 3, 4))
 
 
 def _conv_forward(x, kernel, stride, padding, precision):
     # The input is kept for the weight gradient alone: a projection has none.
     held = x.value if kernel.perturbed else None
     shape = jax.ShapeDtypeStruct(x.value.shape, x.value.dtype)
-    y = _correlate(x.value, kernel.value, stride, padding, precision)
-    return y, (held, _Static(shape), kernel.value)
+    return _up(x.value, kernel.value, stride, padding, precision), (held, _Static(shape), kernel.value)
 
 
 @jax.tree_util.register_static
@@ -119,16 +130,17 @@ def _conv_backward(stride, padding, precision, held, g):
     plain = lambda x, kernel: _correlate(x, kernel, stride, padding, precision)
     down = lambda kernel, g: jax.linear_transpose(lambda x: plain(x, kernel), nothing)(g)[0]
     if stride == 1 and padding == (0, 0) and max(g.shape[1:3]) <= FEW_CELLS:
-        pixels = lax.platform_dependent(
-            kernel, g, cpu=functools.partial(_down_by_matmul, precision=precision), default=down
-        )
+        by_matmul = functools.partial(_down_by_matmul, precision=precision)
+        pixels = lax.platform_dependent(kernel, g, cpu=by_matmul, default=down)
     else:
         pixels = down(kernel, g)
     if x is None:
         return pixels, jnp.zeros_like(kernel)
-    by_matmul = functools.partial(_weights_by_matmul, kernel.shape[0], stride, padding, precision)
     weights = lambda x, g: jax.linear_transpose(lambda kernel: plain(x, kernel), kernel)(g)[0]
-    return pixels, lax.platform_dependent(x, g, cpu=by_matmul, default=weights)
+    if stride > 1 and x.shape[3] <= FEW_CHANNELS:
+        in_blocks = functools.partial(_weights_in_blocks, kernel.shape[0], stride, padding, precision)
+        return pixels, lax.platform_dependent(x, g, cpu=in_blocks, default=weights)
+    return pixels, weights(x, g)
 
 
 _conv.defvjp(_conv_forward, _conv_backward, symbolic_zeros=True)
@@ -145,22 +157,31 @@ def _down_by_matmul(kernel: jax.Array, g: jax.Array, *, precision: lax.Precision
     )  # fmt: skip
 
 
-def _weights_by_matmul(
+def _weights_in_blocks(
     size: int, stride: int, padding: tuple[int, int], precision: lax.Precision | None, x: jax.Array, g: jax.Array
 ) -> jax.Array:
-    """The gradient of a kernel [size, size, c, maps]: every shifted view of x against g."""
-    rows, columns = (stride * (extent - 1) + 1 for extent in g.shape[1:3])
-    x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
-    views = [
-        x[:, row : row + rows : stride, column : column + columns : stride]
-        for row in range(size) for column in range(size)
-    ]  # fmt: skip
-    product = functools.partial(jnp.einsum, "nhwc,nhwm->cm", precision=precision)
-    if x.shape[3] <= FEW_MAPS:
-        found = product(jnp.concatenate(views, axis=3), g)
-    else:
-        found = jnp.stack([product(view, g) for view in views])
-    return found.reshape(size, size, x.shape[3], g.shape[3])
+    """The gradient of a kernel [size, size, c, maps] of stride s: s x s pixels become a cell of s * s * c channels, the
+    cells that a unit sees a row, the rows against g one matmul; some images at a time, so that the rows stay in cache.
+    """
+    count, height, width, channels = x.shape
+    (rows, columns), cells = g.shape[1:3], -(-size // stride)
+    room = lambda extent, out: (padding[0], stride * (out - 1 + cells) - extent - padding[0], 0)
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), room(height, rows), room(width, columns), (0, 0, 0)))
+
+    def some(part):
+        x, g = part
+        down, across = (extent // stride for extent in x.shape[1:3])
+        x = x.reshape(len(x), down, stride, across, stride, channels).transpose(0, 1, 3, 2, 4, 5)
+        x = x.reshape(len(x), down, across, stride * stride * channels)
+        seen = [x[:, y : y + rows, z : z + columns] for y in range(cells) for z in range(cells)]
+        return jnp.einsum("nhwc,nhwm->cm", jnp.concatenate(seen, axis=3), g, precision=precision)
+
+    most = max(1, working_set() // (4 * rows * columns * channels * (cells * stride) ** 2))
+    chunk = max(part for part in range(1, min(most, count) + 1) if count % part == 0)
+    parts = (one.reshape(count // chunk, chunk, *one.shape[1:]) for one in (x, g))
+    found = lax.map(some, tuple(parts)).sum(axis=0)
+    found = found.reshape(cells, cells, stride, stride, channels, -1).transpose(0, 2, 1, 3, 4, 5)
+    return found.reshape(cells * stride, cells * stride, channels, -1)[:size, :size]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
