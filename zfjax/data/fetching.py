@@ -44,6 +44,6 @@ def _features(builder: Any) -> Any:
 
 
 def _needs(name: str, error: ImportError) -> ZfjaxError:
-    return ZfjaxError(f"TFDS prepares {name} with {error.name or 'a package'} that is not installed; "
+    return ZfjaxError(f"TFDS prepares {name} with {error.name or 'TensorFlow'}, which is not installed; "
                       "pip install tensorflow, or prepare it elsewhere with `tfds build --file_format=array_record "
                       f"{name}` and copy the folder.")  # fmt: skip

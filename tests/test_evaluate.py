@@ -1,0 +1,113 @@
+"""Error rates from one crop and from ten; parameters spread over devices; records that cannot be read."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from tests.data_helpers import jpeg, make_tree
+from tests.small import make_config, make_data
+from zfjax import checkpoint, recipe
+from zfjax.cli import main
+from zfjax.data import writing
+from zfjax.data.importing import import_images
+from zfjax.data.pipeline import evaluation_batches, mean_image, open_dataset, training_batches
+from zfjax.devices import data_mesh, sharding_of
+from zfjax.evaluate import evaluate
+from zfjax.files import ZfjaxError
+from zfjax.network import class_scores
+from zfjax.run import load_run
+from zfjax.train import train
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_dir):
+    folder = tmp_path_factory.mktemp("run")
+    train(make_config(data_dir), folder, devices=1)
+    return folder
+
+
+def test_ten_views_average_probabilities(trained, data_dir, capsys):
+    run = load_run(trained)
+    parameters = checkpoint.load(run.checkpoints / "12")
+    dataset = open_dataset("small", data_dir)
+    examples = dataset.read("validation", range(dataset.count("validation")), (18, 18), with_parts=False)
+    views, labels = (np.array([getattr(one, name) for one in examples]) for name in ("image", "label"))
+    crops = recipe.ten_views(run.config, views, None)
+    score = lambda inputs: jax.nn.softmax(class_scores(run.config.model, parameters, inputs))
+    shares = np.mean([score(crop) for crop in crops], axis=0)
+    expected = {
+        "loss": -np.log(shares[np.arange(len(labels)), labels]).mean(), "top1": (shares.argmax(1) == labels).mean()
+    }
+    found = evaluate(run.config, parameters, dataset, "validation", data_mesh(8, 1), views=10)
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5) and found["top1"] == expected["top1"]
+    assert main(["evaluate", "--workdir", str(trained), "--at", "last", "--views", "10"]) == 0
+    assert "mean probability of ten crops" in capsys.readouterr().out
+    assert main(["evaluate", "--workdir", str(trained), "--views", "7"]) == 1
+    assert "--views 7" in capsys.readouterr().err
+
+
+def test_parameters_spread_over_devices_train_alike(tmp_path, data_dir, trained, monkeypatch):
+    if len(jax.devices()) < 8:
+        pytest.skip("needs the 8 fake devices of conftest.py")
+    monkeypatch.setattr("zfjax.devices.SHARDED_FROM", 100)
+    mesh = data_mesh(8)
+    leaf = np.zeros((3, 3, 8, 24))
+    assert sharding_of(mesh, leaf, True).spec == jax.sharding.PartitionSpec(None, None, None, "batch")
+    for whole in (sharding_of(mesh, leaf, False), sharding_of(mesh, leaf[0, 0, 0], True)):
+        assert whole.is_fully_replicated
+    train(make_config(data_dir), tmp_path, devices=8, shard_parameters=True)
+    runs = load_run(trained), load_run(tmp_path)
+    np.testing.assert_allclose(*[[line["loss"] for line in run.metrics] for run in runs], rtol=1e-4)
+    trees = [checkpoint.leaf_paths(checkpoint.load(run.checkpoints / "12")) for run in runs]
+    for name, one in trees[0].items():
+        np.testing.assert_allclose(one, trees[1][name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def with_a_bad_record(tmp_path_factory):
+    """A data set of 24 and 6 images in which training image 5 and validation image 2 are no JPEGs."""
+    folder = tmp_path_factory.mktemp("bad")
+    files = {f"{split}/{name}/{n}.jpg": jpeg(10 * n + place, 20, 24)
+             for split, count in (("train", 8), ("val", 2)) for place, name in enumerate("abc") for n in range(count)}
+    import_images(make_tree(folder / "source", files), "sound", folder / "data")
+    sound, bad = open_dataset("sound", folder / "data"), {"train": 5, "validation": 2}
+
+    def examples(split):
+        for number in range(sound.count(split)):
+            record = sound._record(split, number)
+            image = b"no picture at all" if number == bad[split] else record["image"]
+            yield {"image": image, "label": int(record["label"]), "file_name": record["file_name"]}
+
+    with writing.new_folder(folder / "data", "bad") as target:
+        writing.write_dataset(target, "bad", {split: examples(split) for split in bad}, ["a", "b", "c"])
+    return folder / "data"
+
+
+def test_a_bad_record_is_named_and_fails_or_is_skipped(tmp_path, with_a_bad_record, capfd):
+    dataset = open_dataset("bad", with_a_bad_record)
+    config = dataclasses.replace(make_config(with_a_bad_record), epochs=1)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, name="bad"))
+    with pytest.raises(ZfjaxError, match="Image 2 of split 'validation' of bad"):
+        train(config, tmp_path / "fails", devices=1)
+    skips = dataclasses.replace(config, data=dataclasses.replace(config.data, on_error="skip"))
+    run = train(skips, tmp_path / "skips", devices=1)
+    assert run.steps == (0, 3)
+    told = capfd.readouterr().err
+    assert told.count("Image 5 of split 'train' of bad") == 1 and told.count("Image 2 of split 'validation'") == 1
+    options = {"batch_size": 6, "view_size": (18, 18), "threads": 0, "on_error": "skip"}
+    [batch] = evaluation_batches(dataset, "validation", **options)
+    assert batch["weight"].tolist() == [1, 1, 0, 1, 1, 1] and batch["image_id"][2] == -1
+    seen = []
+    for _, batch in zip(range(4), training_batches(dataset, "train", seed=0, **options), strict=False):
+        seen += batch["image_id"].tolist()
+    assert sorted(seen) == sorted([*(n for n in range(24) if n != 5), 6]), "its neighbour takes its place"
+    mean = mean_image(dataset, "train", (18, 18), on_error="skip")
+    views = [dataset.read("train", [n], (18, 18))[0].image for n in range(24) if n != 5]
+    np.testing.assert_allclose(mean, np.mean(views, axis=0), rtol=1e-5)

@@ -1,0 +1,74 @@
+"""Sets that TFDS knows by name: its own builders, with TFDS's mock data in the place of a network."""
+
+import importlib.util
+import io
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from tests.data_helpers import jpeg, picture
+from zfjax.cli import main
+from zfjax.data.fetching import fetch
+from zfjax.data.pipeline import open_dataset
+from zfjax.files import ZfjaxError
+
+
+def test_a_name_that_tfds_does_not_know(tmp_path):
+    with pytest.raises(ZfjaxError, match="TFDS knows no data set 'no_such_set'"):
+        fetch("no_such_set", tmp_path)
+
+
+class Pictures(tfds.core.GeneratorBasedBuilder):
+    """What a TFDS builder with a download looks like."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    harm, as_arrays = None, False
+
+    def _info(self):
+        names = tfds.features.ClassLabel(names=["cat", "dog"])
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(None, None, 3)), "label": names})
+        )
+
+    def _split_generators(self, manager):
+        if self.harm is not None:
+            raise self.harm
+        return {"train": self._generate_examples(12), "test": self._generate_examples(4)}
+
+    def _generate_examples(self, count):
+        for number in range(count):
+            image = np.asarray(picture(number, 20, 24)) if self.as_arrays else io.BytesIO(jpeg(number, 20, 24))
+            yield number, {"image": image, "label": number % 2}
+
+
+@pytest.fixture
+def builder(monkeypatch):
+    monkeypatch.setattr(tfds, "builder", lambda name, **options: Pictures(**options))
+    monkeypatch.setattr(Pictures, "harm", None)
+    monkeypatch.setattr(Pictures, "as_arrays", False)
+    return Pictures
+
+
+def test_a_builder_is_prepared_as_arrayrecord_and_opened(tmp_path, builder, capsys):
+    assert main(["data", "fetch", "pictures", "--data-dir", str(tmp_path)]) == 0
+    assert "train 12, test 4" in capsys.readouterr().out
+    dataset = open_dataset(next(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")), tmp_path)
+    assert dataset.class_names == ("cat", "dog") and dataset.read("train", [3], (16, 16))[0].image.shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("harm, says", [
+    (ConnectionError("no route"), "is there a network"),
+    (ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"), "prepares pictures with tensorflow"),
+])  # fmt: skip
+def test_no_network_and_no_tensorflow_are_one_sentence(tmp_path, builder, monkeypatch, harm, says):
+    monkeypatch.setattr(builder, "harm", harm)
+    with pytest.raises(ZfjaxError, match=says):
+        fetch("pictures", tmp_path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed here")
+def test_a_set_stored_as_arrays_says_that_it_needs_tensorflow(tmp_path, builder, monkeypatch):
+    monkeypatch.setattr(builder, "as_arrays", True)
+    with pytest.raises(ZfjaxError, match="prepares pictures with TensorFlow, which is not installed"):
+        fetch("pictures", tmp_path)
