@@ -10,8 +10,8 @@ from zfjax.run import Run
 DECODES_PER_CORE = 500
 """Full-size ImageNet JPEGs decoded to 224-pixel views in a core-second: 511 by experiments/benchmarks/decode.py on one
 core of a cloud machine; yours will differ."""
-RESIZED_PER_CORE = 1200
-"""The same of JPEGs stored with a shorter side of 256 pixels: decode.py on the import's own files."""
+RESIZED_PER_CORE = 1150
+"""The same of JPEGs stored with a shorter side of 256 pixels: 1,176 by decode.py with 256."""
 
 
 TRAINING_IMAGES = {"imagenet2012": 1_281_167}
