@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -33,22 +32,31 @@ class Failure(Exception):
     """A promise that was not kept."""
 
 
-def command(run: Path) -> list[str]:
-    """Trains the small run in ``run``."""
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from zfjax.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def command(run: Path, file_size: int | None = None) -> list[str]:
+    """Trains the small run in ``run``, where wanted with a limit on the size of its files."""
     [data] = (path for path in (run.parent / "data").iterdir() if path.is_dir())
     fields = {
         "preset": "demo", "workdir": run, "epochs": EPOCHS, "data.name": data.name, "data.dir": data.parent.resolve(),
         "save-minutes": 0.01, "model.conv1.maps": 8, "model.conv2.maps": 12, "model.conv3.maps": 12,
         "model.conv4.maps": 12, "model.conv5.maps": 12, "model.fc6.features": 32, "model.fc7.features": 32,
     }  # fmt: skip
-    return [sys.executable, "-m", "zfjax", "train", *(str(part) for name, value in fields.items()
-                                                      for part in (f"--{name}", value))]  # fmt: skip
+    flags = [str(part) for name, value in fields.items() for part in (f"--{name}", value)]
+    program = ["-m", "zfjax"] if file_size is None else ["-c", LIMITED, str(file_size)]
+    return [sys.executable, *program, "train", *flags]
 
 
-def start(run: Path, **options) -> subprocess.Popen:
+def start(run: Path, file_size: int | None = None) -> subprocess.Popen:
     """The training, in a process group of its own."""
     return subprocess.Popen(
-        command(run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
+        command(run, file_size), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
@@ -187,8 +195,7 @@ def limited(root: Path, reference: Path) -> str:
     sizes = (2_000, 20_000, 60_000)
     for size in sizes:
         run = root / f"limited{size}"
-        refused = start(run, preexec_fn=lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
-        told = end(refused, (1,), f"limit {size}")
+        told = end(start(run, size), (1,), f"limit {size}")
         if "zfjax: " not in told:
             raise Failure(f"limit {size}: nothing was said: {told[-500:]}")
         finished(run, f"after limit {size}")
