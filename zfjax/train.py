@@ -304,7 +304,7 @@ def _loop(
                 epoch_ends = step % run.steps_per_epoch == 0
                 if epoch_ends or step % run.steps_per_epoch % log_every == 0:
                     records.wait()  # done long since, or failed: then it is said here, not an epoch later
-                    figures = _figures(state, step, run, time.monotonic() - logged_at, waited)
+                    figures = _figures(state, step, run, logged_at, waited)
                     records.log(step, "train", **figures)
                     progress("training", step, run.last_step, **figures)
                     state = replace(state, totals=jax.device_put(no_totals(), replicated(mesh)))
@@ -336,9 +336,10 @@ def snapshot_steps(count: int, steps_per_epoch: int) -> tuple[int, ...]:
     return tuple(sorted({round(step) for step in np.geomspace(1, steps_per_epoch - 1, count)}))
 
 
-def _figures(state: TrainState, step: int, run: Run, seconds: float, waited: float) -> dict[str, float]:
+def _figures(state: TrainState, step: int, run: Run, logged_at: float, waited: float) -> dict[str, float]:
     """A training line of metrics.jsonl. Raises ZfjaxError for a loss that is not finite."""
-    totals = _check_sound(state, step, run)
+    totals = _check_sound(state, step, run)  # waits for the device: only then is the time known
+    seconds = time.monotonic() - logged_at
     figures = {
         "loss": totals["loss"] / totals["steps"],
         "top1": totals["top1"] / totals["images"], "top5": totals["top5"] / totals["images"],
