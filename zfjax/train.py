@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -60,6 +62,8 @@ Progress = Callable[..., None]
 """``progress(stage, done, total, **figures)``."""
 
 LOGS_PER_EPOCH = 10
+STEPS_AHEAD = 2
+"""Steps that the host may be ahead of the devices."""
 
 
 def open_data(config: Config, progress: Progress | None = None) -> Dataset:
@@ -233,6 +237,9 @@ class _Records:
             checkpoint.keep_newest(self._run.resume, 2)
 
 
+_mark = jax.jit(jnp.copy)  # not donated with the state, so it can be waited for
+
+
 class _Stopped(Exception):
     """A signal was agreed on; the state is whole."""
 
@@ -294,13 +301,18 @@ def _loop(
                 state = end_epoch(state)
             logged_at = saved_at = time.monotonic()
             waited = 0.0
+            under_way: deque[jax.Array] = deque()
             while step < run.last_step:
                 asked = time.monotonic()
                 batch = next(batches)
-                waited += time.monotonic() - asked
+                if not under_way or under_way[-1].is_ready():  # the devices have nothing to do: they waited for data
+                    waited += time.monotonic() - asked
                 views, labels = place(mesh, (batch["image"], batch["label"]))
                 state = train_step(state, views, labels, mean, config=config, steps_per_epoch=run.steps_per_epoch)
                 step += 1
+                under_way.append(_mark(state.step))
+                if len(under_way) > STEPS_AHEAD:  # else every batch of the epoch might lie on the devices
+                    under_way.popleft().block_until_ready()
                 epoch_ends = step % run.steps_per_epoch == 0
                 if epoch_ends or step % run.steps_per_epoch % log_every == 0:
                     records.wait()  # done long since, or failed: then it is said here, not an epoch later
