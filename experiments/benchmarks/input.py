@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import multiprocessing
 import os
 import tarfile
 import tempfile
@@ -120,6 +121,7 @@ def torch_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray
     """A DataLoader over files, with worker processes that live on between rounds."""
     from torch.utils.data import DataLoader
 
+    multiprocessing.current_process()._config["daemon"] = False  # a contender is one, and may have no workers
     loader = DataLoader(_Photographs(_files(folder), view), BATCH, num_workers=threads, persistent_workers=True)
 
     def work() -> np.ndarray:
