@@ -21,7 +21,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from zfjax.architecture import Architecture
-from zfjax.devices import replicated, spread, working_set
+from zfjax.devices import spread, working_set
 from zfjax.files import ZfjaxError
 from zfjax.network import Parameters, feature_maps
 
@@ -135,8 +135,6 @@ def search(
     run = functools.partial(_batch_statistics, architecture=architecture, layers=layers, k=k, mesh=mesh)
     if width > 1:
         run = jax.vmap(run, in_axes=(0, None, None, None))
-    if mesh is not None:
-        checkpoints = [jax.device_put(one, replicated(mesh)) for one in checkpoints]
     groups = [range(start, min(start + width, len(checkpoints))) for start in range(0, len(checkpoints), width)]
     for batch in batches:
         order = np.argsort(np.where(batch["weight"] > 0, batch["image_id"], np.iinfo(np.int64).max), kind="stable")
