@@ -1,4 +1,4 @@
-"""Eight fake CPU devices, absl flags marked as parsed (which grain reads: google/grain#1355), and shared reports."""
+"""Eight fake CPU devices, absl flags marked as parsed (for grain: google/grain#1355), shared runs and reports."""
 
 from dataclasses import replace
 
@@ -7,10 +7,26 @@ import pytest
 from absl import flags
 
 from tests.reported import Reported
+from tests.small import make_config, make_data
 from tests.synthetic_run import SMALL
+from zfjax.train import train
 
 jax.config.update("jax_num_cpu_devices", 8)
 flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """The data folder of tests/small.py."""
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory, data_dir):
+    """Its small run, trained on one device without a break: to read and to copy, never to change."""
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    train(make_config(data_dir), folder, devices=1)
+    return folder
 
 
 @pytest.fixture(scope="session")

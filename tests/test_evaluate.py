@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.data_helpers import jpeg, make_tree
-from tests.small import make_config, make_data
+from tests.small import make_config
 from zfjax import checkpoint, recipe
 from zfjax.cli import main
 from zfjax.data import writing
@@ -21,20 +21,8 @@ from zfjax.run import load_run
 from zfjax.train import train
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, data_dir):
-    folder = tmp_path_factory.mktemp("run")
-    train(make_config(data_dir), folder, devices=1)
-    return folder
-
-
-def test_ten_views_average_probabilities(trained, data_dir, capsys):
-    run = load_run(trained)
+def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
+    run = load_run(unbroken)
     parameters = checkpoint.load(run.checkpoints / "12")
     dataset = open_dataset("small", data_dir)
     examples = dataset.read("validation", range(dataset.count("validation")), (18, 18), with_parts=False)
@@ -47,13 +35,13 @@ def test_ten_views_average_probabilities(trained, data_dir, capsys):
     }
     found = evaluate(run.config, parameters, dataset, "validation", data_mesh(8, 1), views=10)
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5) and found["top1"] == expected["top1"]
-    assert main(["evaluate", "--workdir", str(trained), "--at", "last", "--views", "10"]) == 0
+    assert main(["evaluate", "--workdir", str(unbroken), "--at", "last", "--views", "10"]) == 0
     assert "mean probability of ten crops" in capsys.readouterr().out
-    assert main(["evaluate", "--workdir", str(trained), "--views", "7"]) == 1
+    assert main(["evaluate", "--workdir", str(unbroken), "--views", "7"]) == 1
     assert "--views 7" in capsys.readouterr().err
 
 
-def test_parameters_spread_over_devices_train_alike(tmp_path, data_dir, trained, monkeypatch):
+def test_parameters_spread_over_devices_train_alike(tmp_path, data_dir, unbroken, monkeypatch):
     if len(jax.devices()) < 8:
         pytest.skip("needs the 8 fake devices of conftest.py")
     monkeypatch.setattr("zfjax.devices.SHARDED_FROM", 100)
@@ -63,7 +51,7 @@ def test_parameters_spread_over_devices_train_alike(tmp_path, data_dir, trained,
     for whole in (sharding_of(mesh, leaf, False), sharding_of(mesh, leaf[0, 0, 0], True)):
         assert whole.is_fully_replicated
     train(make_config(data_dir), tmp_path, devices=8, shard_parameters=True)
-    runs = load_run(trained), load_run(tmp_path)
+    runs = load_run(unbroken), load_run(tmp_path)
     np.testing.assert_allclose(*[[line["loss"] for line in run.metrics] for run in runs], rtol=1e-4)
     trees = [checkpoint.leaf_paths(checkpoint.load(run.checkpoints / "12")) for run in runs]
     for name, one in trees[0].items():

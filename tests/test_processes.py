@@ -15,24 +15,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.small import make_config, make_data
+from tests.small import make_config
 from zfjax import checkpoint
 from zfjax import config as configs
 from zfjax.engine import evolve
 from zfjax.run import load_run
 from zfjax.train import train
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory, data_dir):
-    folder = tmp_path_factory.mktemp("alone") / "run"
-    train(make_config(data_dir), folder, devices=1)
-    return folder
 
 
 def start(count, *arguments):
@@ -82,14 +70,14 @@ def assert_close_runs(one, other):
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_many_processes_train_alike(tmp_path, data_dir, alone, count):
+def test_many_processes_train_alike(tmp_path, data_dir, unbroken, count):
     told = finish(start(count, *train_arguments(tmp_path, data_dir, tmp_path / "run")))
     own = [[line for line in out.splitlines() if not line.startswith("[Gloo]")] for out, _ in told]
     assert own[0][-1].startswith("Next: zfjax evolve") and not any(own[1:]), "process 0 speaks"
-    assert_close_runs(alone, tmp_path / "run")
+    assert_close_runs(unbroken, tmp_path / "run")
 
 
-def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(tmp_path, data_dir, alone):
+def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(tmp_path, data_dir, unbroken):
     folder = tmp_path / "run"
     arguments = train_arguments(tmp_path, data_dir, folder)
     processes = start(2, *arguments)
@@ -105,35 +93,35 @@ def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(tmp
     before = load_run(folder)
     assert checkpoint.saved_steps(before.resume) and before.last_step not in before.steps
     train(make_config(data_dir), folder, devices=1)
-    assert_close_runs(alone, folder)
+    assert_close_runs(unbroken, folder)
 
 
-def test_two_processes_go_on_from_one(tmp_path, data_dir, alone):
+def test_two_processes_go_on_from_one(tmp_path, data_dir, unbroken):
     folder = tmp_path / "run"
-    shutil.copytree(alone, folder)
+    shutil.copytree(unbroken, folder)
     shutil.rmtree(folder / "checkpoints" / "12")
     shutil.rmtree(folder / "resume" / "12")
     finish(start(2, *train_arguments(tmp_path, data_dir, folder)))
-    assert_close_runs(alone, folder)
+    assert_close_runs(unbroken, folder)
 
 
-def test_a_refusal_ends_all_processes_in_one_sentence(tmp_path, data_dir, alone):
+def test_a_refusal_ends_all_processes_in_one_sentence(tmp_path, data_dir, unbroken):
     config = dataclasses.replace(make_config(data_dir), seed=9)
     record = tmp_path / "config.json"
     record.write_text(json.dumps(configs.to_json(config)))
-    told = finish(start(2, "train", "--config", record, "--workdir", alone), 1)
+    told = finish(start(2, "train", "--config", record, "--workdir", unbroken), 1)
     assert "seed 0 -> 9" in told[0][1] and "Process 0 stopped" in told[1][1]
     assert not any("Traceback" in errors for _, errors in told)
 
 
-def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, alone):
+def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, unbroken):
     table = lambda folder: pq.read_table(folder / "evolution" / "units.parquet").to_pylist()
     expected = tmp_path / "expected"
-    shutil.copytree(alone, expected)
+    shutil.copytree(unbroken, expected)
     evolve(expected, maps=3, top=4)  # on eight fake devices, where conftest.py has set them
     for count in (2, 3):
         folder = tmp_path / str(count)
-        shutil.copytree(alone, folder)
+        shutil.copytree(unbroken, folder)
         finish(start(count, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
         assert table(folder) == table(expected)
         assert not list((folder / "evolution").glob("search*"))

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.small import make_config, make_data
+from tests.small import make_config
 from zfjax import checkpoint
 from zfjax import config as configs
 from zfjax.cli import main
@@ -22,18 +22,6 @@ from zfjax.network import kernel_shapes
 from zfjax.run import load_run, writing
 from zfjax.train import Interrupted, snapshot_steps, train
 from zfjax.training_step import initial_state, train_step
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, data_dir):
-    folder = tmp_path_factory.mktemp("unbroken")
-    train(make_config(data_dir), folder, devices=1)
-    return folder
 
 
 def parameters(folder, step):

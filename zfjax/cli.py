@@ -193,7 +193,7 @@ def _process_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("many processes (launch/ starts them)")
     group.add_argument(
         "--coordinator", default=None,
-        help="HOST:PORT of process 0, or 'auto' under Slurm, Open MPI, Kubernetes and on Cloud TPU",
+        help="HOST:PORT of process 0, or 'auto' under Slurm, Open MPI and on Cloud TPU",
     )  # fmt: skip
     group.add_argument("--process-count", type=int, default=None, help="processes in all")
     group.add_argument("--process-index", type=int, default=None, help="which of them this is, from 0")

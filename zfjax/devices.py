@@ -22,7 +22,7 @@ Found = TypeVar("Found")
 def join(coordinator: str | None, count: int | None = None, index: int | None = None) -> None:
     """Makes this process one of ``count``, which meet at ``coordinator`` ("host:port" of process 0).
 
-    "auto" leaves all three to JAX, which finds them out under Slurm, Open MPI, Kubernetes and on Cloud TPU. None: this
+    "auto" leaves all three to JAX, which finds them out under Slurm, Open MPI and on Cloud TPU. None: this
     process is alone. Must come before anything else touches a device. Raises ZfjaxError when the others do not come.
     """
     if coordinator is None:

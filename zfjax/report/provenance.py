@@ -64,7 +64,7 @@ def layer_table(evolution: Evolution) -> list[dict[str, Any]]:
         size = evolution.meta["windows"][layer]["size"]
         lines.append({
             "layer": layer,
-            "field": f"{size} x {size}",
+            "field": f"{size} × {size}",
             "maps": evolution.meta["map_count"][layer],
             "half": "never" if half is None else number(half),
             "dead": percent(dead[-1]),
