@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from tests import oracle
-from zfjax import ops
+from zfjax import convolution, ops
 from zfjax.architecture import ALEXNET, ZFNET, Architecture, Conv, Norm, Pool
 from zfjax.files import ZfjaxError
 
@@ -30,7 +30,7 @@ def conv_shapes():
 def test_conv_up_and_down_equal_loops(kind, extent):
     size, stride, padding = kind
     x, kernel, bias = drawn((1, extent, extent + 3, 2)), drawn((size, size, 2, 3), 1), drawn(3, 2)
-    up = lambda value: ops.conv(value, kernel, bias, stride=stride, padding=padding, precision=HIGHEST)
+    up = lambda value: convolution.conv(value, kernel, bias, stride=stride, padding=padding, precision=HIGHEST)
     y, down = jax.vjp(up, x)
     expected = oracle.convolve(x[0], kernel, bias, stride, padding)
     np.testing.assert_allclose(y[0], expected, atol=1e-5 * np.abs(expected).max())
@@ -42,20 +42,39 @@ def test_conv_up_and_down_equal_loops(kind, extent):
     assert abs(left - right) <= 1e-6 * np.linalg.norm(y) * np.linalg.norm(g)
 
 
-@pytest.mark.parametrize("maps", [4, 17, 47, 48])
-@pytest.mark.parametrize(("stride", "padding"), [(1, (0, 0)), (2, (2, 1)), (4, (0, 3)), (3, (1, 1))])
-def test_all_gradients_of_a_convolution_are_those_of_the_plain_one(maps, stride, padding):
-    x, kernel, bias = drawn((6, 9, 8, 2)), drawn((5, 5, 2, maps), 1), drawn(maps, 2)
-    plain = lambda x, kernel, bias: bias + jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=HIGHEST
+KINDS = [(1, (0, 0)), (2, (2, 1)), (4, (0, 3)), (3, (1, 1))]
+
+
+@pytest.mark.parametrize(("stride", "padding"), KINDS)
+@pytest.mark.parametrize(("channels", "maps"), [(2, 4), (5, 4), (2, 17), (5, 47), (5, 48)])
+def test_all_gradients_of_a_convolution_are_those_of_the_plain_one(monkeypatch, channels, maps, stride, padding):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)  # as on one CPU: some images after the other
+    monkeypatch.setattr(convolution, "working_set", lambda: 60_000)
+    monkeypatch.setattr(convolution, "WIDE_MAP", 3)
+    x, kernel, bias = drawn((6, 14, 11, channels)), drawn((5, 5, channels, maps), 1), drawn(maps, 2)
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    plain = lambda x, kernel, bias: bias + lax.conv_general_dilated(
+        x, kernel, (stride, stride), (padding, padding), dimension_numbers=dimensions, precision=HIGHEST
     )
-    ours = lambda *values: ops.conv(*values, stride=stride, padding=padding, precision=HIGHEST)
+    ours = lambda *values: convolution.conv(*values, stride=stride, padding=padding, precision=HIGHEST)
     expected, pull_expected = jax.vjp(plain, x, kernel, bias)
     found, pull = jax.vjp(ours, x, kernel, bias)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
     g = drawn(found.shape, 3)
     for one, other in zip(pull(g), pull_expected(g), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6 * np.abs(other).max())
+
+
+def test_kernel_gradients_in_bfloat16_add_up_in_float32(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    monkeypatch.setattr(convolution, "working_set", lambda: 1)  # one image after the other
+    narrow = jnp.bfloat16
+    x, g = (jnp.asarray(np.abs(drawn(shape)), narrow) for shape in ((256, 12, 12, 2), (256, 10, 10, 4)))
+    up = lambda x, kernel: convolution.conv(x, kernel, jnp.zeros(4, x.dtype), stride=1, padding=(0, 0))
+    gradient = lambda x, g: jax.vjp(lambda kernel: up(x, kernel), jnp.ones((3, 3, 2, 4), x.dtype))[1](g)[0]
+    found, exact = gradient(x, g), gradient(x.astype(jnp.float32), g.astype(jnp.float32))
+    assert found.dtype == narrow
+    np.testing.assert_allclose(np.float32(found), exact, rtol=2**-8)  # one rounding; added up in bfloat16: 0.05
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -66,7 +85,7 @@ def test_conv_adjoint_in_float64_for_random_shapes(seed):
     with jax.enable_x64(True):
         x = generator.normal(size=(2, size + 5, size + 8, 3))
         kernel = generator.normal(size=(size, size, 3, 4))
-        up = lambda value: ops.conv(value, jnp.asarray(kernel), jnp.zeros(4), stride=stride, padding=padding)
+        up = lambda value: convolution.conv(value, jnp.asarray(kernel), jnp.zeros(4), stride=stride, padding=padding)
         y, down = jax.vjp(up, jnp.asarray(x))
         g = generator.normal(size=y.shape)
         back = np.asarray(down(jnp.asarray(g))[0])

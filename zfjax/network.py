@@ -18,6 +18,7 @@ from jax import lax
 
 from zfjax import ops
 from zfjax.architecture import Architecture, Conv, Dense, Norm, Pool
+from zfjax.convolution import conv
 from zfjax.files import ZfjaxError
 from zfjax.ops import GRADIENT, Rule
 
@@ -107,7 +108,7 @@ def feature_maps(
         if isinstance(layer, Conv):
             weights = parameters[layer.name]
             kernel, bias = weights["kernel"].astype(x.dtype), weights["bias"].astype(x.dtype)
-            x = ops.conv(x, kernel, bias, stride=layer.stride, padding=padding, precision=precision)
+            x = conv(x, kernel, bias, stride=layer.stride, padding=padding, precision=precision)
             x = ops.relu(x, rule)
         elif isinstance(layer, Pool):
             x = ops.max_pool(x, layer.window, layer.stride, padding)

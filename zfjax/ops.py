@@ -1,9 +1,9 @@
-"""Convolution, ReLU, max-pooling and contrast normalisation: one forward, and a backward rule for each.
+"""ReLU, max-pooling and contrast normalisation: one forward, and a backward rule for each.
 
 The deconvnet (paper, section 2.1) is the vector-Jacobian product of the forward pass with two rules changed: the ReLU
 going down rectifies the signal itself, and contrast normalisation passes it through. Max-pooling going down follows
-the stored switches; the convolution going down is its exact adjoint; biases play no part. A model written with these
-operations projects for free. The rule is a static argument, never a global.
+the stored switches; the convolution going down is its exact adjoint (convolution.py); biases play no part. A model
+written with these operations projects for free. The rule is a static argument, never a global.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zfjax.devices import working_set
 from zfjax.files import ZfjaxError
 
 
@@ -67,121 +66,6 @@ def _relu_backward(rule: Rule, positive, g):
 
 
 relu.defvjp(_relu_forward, _relu_backward)
-
-
-def conv(
-    x: jax.Array, kernel: jax.Array, bias: jax.Array, *, stride: int, padding: tuple[int, int],
-    precision: lax.Precision | None = None,
-) -> jax.Array:  # fmt: skip
-    """Cross-correlation of x [n, h, w, c] with kernel [k, k, c, maps], plus bias [maps], and its exact adjoints.
-
-    Three shapes that XLA is slow at on CPU are computed in another way there, with equal numbers but for rounding.
-    """
-    return _conv(x, kernel, stride, padding, precision) + bias
-
-
-SLOW_MAPS = range(17, 48)
-"""Numbers of maps that XLA's convolution on CPU takes up to seven times as long for as for the 48 that follow."""
-FEW_CHANNELS = 4
-"""Input channels up to which a strided convolution's weight gradient is cheaper from gathered blocks on CPU: the first
-layer's."""
-FEW_CELLS = 5
-"""Output cells along an axis up to which the way down is cheaper as one matmul on CPU: the top of a window."""
-
-
-def _correlate(x, kernel, stride, padding, precision):
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=precision
-    )
-
-
-def _up(x, kernel, stride, padding, precision):
-    plain = lambda x, kernel: _correlate(x, kernel, stride, padding, precision)
-    maps = kernel.shape[3]
-    if maps not in SLOW_MAPS:
-        return plain(x, kernel)
-    wider = lambda kernel: jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, SLOW_MAPS.stop - maps)))
-    return lax.platform_dependent(x, kernel, cpu=lambda x, kernel: plain(x, wider(kernel))[..., :maps], default=plain)
-
-
-_conv = jax.custom_vjp(_up, nondiff_argnums=(2, 3, 4))
-
-
-def _conv_forward(x, kernel, stride, padding, precision):
-    # The input is kept for the weight gradient alone: a projection has none.
-    held = x.value if kernel.perturbed else None
-    shape = jax.ShapeDtypeStruct(x.value.shape, x.value.dtype)
-    return _up(x.value, kernel.value, stride, padding, precision), (held, _Static(shape), kernel.value)
-
-
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class _Static:
-    """A shape among residuals that are arrays."""
-
-    shape: jax.ShapeDtypeStruct
-
-
-def _conv_backward(stride, padding, precision, held, g):
-    x, static, kernel = held
-    nothing = jnp.zeros(static.shape.shape, static.shape.dtype)
-    if isinstance(g, jax.custom_derivatives.SymbolicZero):
-        return nothing, jnp.zeros_like(kernel)
-    plain = lambda x, kernel: _correlate(x, kernel, stride, padding, precision)
-    down = lambda kernel, g: jax.linear_transpose(lambda x: plain(x, kernel), nothing)(g)[0]
-    if stride == 1 and padding == (0, 0) and max(g.shape[1:3]) <= FEW_CELLS:
-        by_matmul = functools.partial(_down_by_matmul, precision=precision)
-        pixels = lax.platform_dependent(kernel, g, cpu=by_matmul, default=down)
-    else:
-        pixels = down(kernel, g)
-    if x is None:
-        return pixels, jnp.zeros_like(kernel)
-    weights = lambda x, g: jax.linear_transpose(lambda kernel: plain(x, kernel), kernel)(g)[0]
-    if stride > 1 and x.shape[3] <= FEW_CHANNELS:
-        in_blocks = functools.partial(_weights_in_blocks, kernel.shape[0], stride, padding, precision)
-        return pixels, lax.platform_dependent(x, g, cpu=in_blocks, default=weights)
-    return pixels, weights(x, g)
-
-
-_conv.defvjp(_conv_forward, _conv_backward, symbolic_zeros=True)
-
-
-def _down_by_matmul(kernel: jax.Array, g: jax.Array, *, precision: lax.Precision | None) -> jax.Array:
-    """The way down of stride 1 without padding: one matmul, then k * k shifted sums."""
-    size = kernel.shape[0]
-    parts = jnp.einsum("nhwm,klcm->klnhwc", g, kernel, precision=precision)
-    room = lambda place: (place, size - 1 - place, 0)
-    return sum(
-        lax.pad(parts[row, column], jnp.zeros((), parts.dtype), ((0, 0, 0), room(row), room(column), (0, 0, 0)))
-        for row in range(size) for column in range(size)
-    )  # fmt: skip
-
-
-def _weights_in_blocks(
-    size: int, stride: int, padding: tuple[int, int], precision: lax.Precision | None, x: jax.Array, g: jax.Array
-) -> jax.Array:
-    """The gradient of a kernel [size, size, c, maps] of stride s: s x s pixels become a cell of s * s * c channels, the
-    cells that a unit sees a row, the rows against g one matmul; some images at a time, so that the rows stay in cache.
-    """
-    count, height, width, channels = x.shape
-    (rows, columns), cells = g.shape[1:3], -(-size // stride)
-    room = lambda extent, out: (padding[0], stride * (out - 1 + cells) - extent - padding[0], 0)
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), room(height, rows), room(width, columns), (0, 0, 0)))
-
-    def some(part):
-        x, g = part
-        down, across = (extent // stride for extent in x.shape[1:3])
-        x = x.reshape(len(x), down, stride, across, stride, channels).transpose(0, 1, 3, 2, 4, 5)
-        x = x.reshape(len(x), down, across, stride * stride * channels)
-        seen = [x[:, y : y + rows, z : z + columns] for y in range(cells) for z in range(cells)]
-        return jnp.einsum("nhwc,nhwm->cm", jnp.concatenate(seen, axis=3), g, precision=precision)
-
-    most = max(1, working_set() // (4 * rows * columns * channels * (cells * stride) ** 2))
-    chunk = max(part for part in range(1, min(most, count) + 1) if count % part == 0)
-    parts = (one.reshape(count // chunk, chunk, *one.shape[1:]) for one in (x, g))
-    found = lax.map(some, tuple(parts)).sum(axis=0)
-    found = found.reshape(cells, cells, stride, stride, channels, -1).transpose(0, 2, 1, 3, 4, 5)
-    return found.reshape(cells * stride, cells * stride, channels, -1)[:size, :size]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
@@ -258,9 +142,7 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
-def local_response_norm(
-    x: jax.Array, size: int, k: float, alpha: float, beta: float, rule: Rule
-) -> jax.Array:
+def local_response_norm(x: jax.Array, size: int, k: float, alpha: float, beta: float, rule: Rule) -> jax.Array:
     """x / (k + alpha * S)^beta over x [..., maps], S the sum of squares of ``size`` neighbouring maps (fewer at the
     ends). ``alpha`` multiplies the sum (Krizhevsky 2012, section 3.3). Computed in float32, returned in x's dtype.
     """

@@ -62,14 +62,16 @@ def train_step(
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step))
     inputs = recipe.training_input(config, views, mean_image, keys[0]).astype(config.compute)
     (loss, hits), gradient = _gradient(config, state.parameters, inputs, labels, keys[1])
-    updates, momentum = recipe.gradient_transform(config.optimizer).update(gradient, state.momentum, state.parameters)
+    _, momentum = recipe.gradient_transform(config.optimizer).update(gradient, state.momentum, state.parameters)
+    sound = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
+    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
+    # Behind a barrier each array is updated in place; fused, XLA computes the momentum twice and copies all.
+    momentum = jax.lax.optimization_barrier(keep(momentum, state.momentum))
     rate = state.plateau["scale"] * recipe.learning_rate(config.optimizer, state.step, steps_per_epoch, config.epochs)
-    parameters = jax.tree.map(lambda value, update: value - rate * update, state.parameters, updates)
+    parameters = jax.tree.map(lambda value, update: value - rate * update, state.parameters, momentum[-1].trace)
     clipped = jnp.zeros(())
     if config.recipe == "faithful":
         parameters, clipped = recipe.clip_filters(parameters, config.model.conv_names)
-    sound = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
-    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
     figures = {
         "steps": 1.0, "images": float(len(labels)), "loss": loss, "top1": hits[0], "top5": hits[1],
         "clipped": clipped, "broken": ~sound,
@@ -78,7 +80,7 @@ def train_step(
         state,
         step=state.step + 1,
         parameters=keep(parameters, state.parameters),
-        momentum=keep(momentum, state.momentum),
+        momentum=momentum,
         totals={name: total + figures[name] for name, total in state.totals.items()},
     )
 
