@@ -49,7 +49,7 @@ KINDS = [(1, (0, 0)), (2, (2, 1)), (4, (0, 3)), (3, (1, 1))]
 @pytest.mark.parametrize(("channels", "maps"), [(2, 4), (5, 4), (2, 17), (5, 47), (5, 48)])
 def test_all_gradients_of_a_convolution_are_those_of_the_plain_one(monkeypatch, channels, maps, stride, padding):
     monkeypatch.setattr(jax, "device_count", lambda: 1)  # as on one CPU: some images after the other
-    monkeypatch.setattr(convolution, "working_set", lambda: 60_000)
+    monkeypatch.setattr(convolution, "working_set", lambda: 20_000)
     monkeypatch.setattr(convolution, "WIDE_MAP", 3)
     x, kernel, bias = drawn((6, 14, 11, channels)), drawn((5, 5, channels, maps), 1), drawn(maps, 2)
     dimensions = ("NHWC", "HWIO", "NHWC")

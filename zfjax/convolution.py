@@ -29,6 +29,8 @@ from zfjax.devices import working_set
 
 SLOW_MAPS = range(17, 48)
 """Numbers of maps that take up to seven times as long as the 48 that follow."""
+MANY = 4
+"""Times as many images as have their patches in cache, from which a stride is cheaper another way."""
 WIDE_MAP = 10
 """Output cells along an axis from which a kernel's gradient is cheaper from patches; below, it is much the same."""
 FEW_CHANNELS = 4
@@ -55,7 +57,7 @@ def _up(x, kernel, stride, padding, precision):
     plain = lambda x, kernel: _correlate(x, kernel, stride, padding, precision)
     size, _, channels, maps = kernel.shape
     some = _images_at_once(x.shape, size, stride, padding)
-    in_pieces = stride > 1 and channels > FEW_CHANNELS and some < len(x)
+    in_pieces = stride > 1 and channels > FEW_CHANNELS and MANY * some <= len(x)
     if maps not in SLOW_MAPS and not in_pieces:
         return plain(x, kernel)
 
@@ -108,7 +110,7 @@ def _down(nothing, kernel, g, stride, padding, precision):
 
     if stride == 1 and padding == (0, 0) and max(cells) <= FEW_CELLS:
         on_cpu = functools.partial(_down_by_matmul, precision=precision)
-    elif stride > 1 and _images_at_once(nothing.shape, size, stride, padding) < len(g):
+    elif stride > 1 and MANY * _images_at_once(nothing.shape, size, stride, padding) <= len(g):
         on_cpu = lambda kernel, g: jax.linear_transpose(
             lambda x: _correlate(_in_blocks(x, size, stride, padding, cells), _kernel_in_blocks(kernel, stride), 1,
                                  (0, 0), precision), nothing)(g)[0]  # fmt: skip
