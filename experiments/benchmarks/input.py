@@ -28,6 +28,13 @@ from harness import Contender, installed, interleave, machine, print_ratio
 from PIL import Image
 
 BATCH = 32
+EVERY = 8
+"""Rows and columns of which one enters the sums that are compared: of all pixels they take a quarter of the time."""
+
+
+def summed(pixels: np.ndarray) -> np.ndarray:
+    """A sum for each colour over some pixels of a batch, in integers, so that the order does not matter."""
+    return pixels[:, ::EVERY, ::EVERY].sum(axis=(0, 1, 2), dtype=np.int64)
 
 
 def jpegs(tar: str | None, count: int) -> list[bytes]:
@@ -77,7 +84,7 @@ def zfjax_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray
     def work() -> np.ndarray:
         total = np.zeros(3)
         for batch in evaluation_batches(dataset, "train", batch_size=BATCH, view_size=(view, view), threads=threads):
-            total += batch["image"].sum(axis=(0, 1, 2), dtype=np.int64)
+            total += summed(batch["image"])
         return total
 
     return work
@@ -91,7 +98,7 @@ def bare_decoder(folder: str, view: int, threads: int) -> Callable[[], np.ndarra
     pool = ThreadPoolExecutor(threads)
 
     def work() -> np.ndarray:
-        return sum(pool.map(lambda one: decoded(one, (view, view)).sum(axis=(0, 1), dtype=np.int64), data))
+        return sum(pool.map(lambda one: summed(decoded(one, (view, view))[None]), data))
 
     return work
 
@@ -125,7 +132,7 @@ def torch_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray
     loader = DataLoader(_Photographs(_files(folder), view), BATCH, num_workers=threads, persistent_workers=True)
 
     def work() -> np.ndarray:
-        return sum(batch.numpy().sum(axis=(0, 1, 2), dtype=np.int64) for batch in loader)
+        return sum(summed(batch.numpy()) for batch in loader)
 
     return work
 
@@ -149,7 +156,7 @@ def tf_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray]:
     dataset = dataset.with_options(options)
 
     def work() -> np.ndarray:
-        return sum(batch.sum(axis=(0, 1, 2), dtype=np.int64) for batch in dataset.as_numpy_iterator())
+        return sum(summed(batch) for batch in dataset.as_numpy_iterator())
 
     return work
 
@@ -182,7 +189,7 @@ def main() -> None:
             else:
                 print(f"skipped: {name}, {needs[0]} is not installed")
         interleave(rows, options.rounds)
-        pixels = options.images * options.view**2
+        pixels = options.images * len(range(0, options.view, EVERY)) ** 2
         for one in rows:
             off = np.abs(one.output - rows[0].output).max() / pixels
             print(f"  {one.name:<20}{options.images / one.median:>8.0f} images a second, "

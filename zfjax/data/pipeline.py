@@ -11,7 +11,8 @@ times faster and leave no orphans. grain takes half a second to import, so it is
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ __all__ = ["Batch", "Dataset", "Example", "dataset_names", "evaluation_batches",
            "open_dataset", "training_batches", "training_order", "view"]
 
 Batch = dict[str, np.ndarray]
+
+PIECE = 16
+"""Images that a thread reads at a time."""
 
 
 def training_order(count: int, seed: int, positions: range) -> np.ndarray:
@@ -62,14 +66,16 @@ def training_batches(
         raise ZfjaxError(f"Training starts at step 0 or later, not at {start_step}.")
     order = _stream(count, seed)
 
-    def load(step: int) -> Batch:
+    def wanted(step: int) -> list[int]:
         first = (step * process_count + process_index) * batch_size
-        image_ids = [order[first + row] for row in range(batch_size)]
-        if on_error == "fail":
-            return _stack(dataset.read(split, image_ids, view_size, with_parts=False))
-        return _stack([_readable(dataset, split, image_id, view_size) for image_id in image_ids])
+        return [order[first + row] for row in range(batch_size)]
 
-    return _prefetched(load, range(start_step, sys.maxsize), threads)
+    def read(image_ids: Sequence[int]) -> list[Example]:
+        if on_error == "fail":
+            return dataset.read(split, image_ids, view_size, with_parts=False)
+        return [_readable(dataset, split, image_id, view_size) for image_id in image_ids]
+
+    return _prefetched(wanted, read, range(start_step, sys.maxsize // batch_size), batch_size, view_size, threads)
 
 
 def evaluation_batches(
@@ -98,18 +104,18 @@ def evaluation_batches(
     end = count if limit is None else min(count, start + limit)
     steps = -(-max(end - start, 0) // (batch_size * process_count))
 
-    def load(step: int) -> Batch:
+    def wanted(step: int) -> Sequence[int]:
         first = start + (step * process_count + process_index) * batch_size
-        wanted = range(first, min(first + batch_size, end))
-        nothing = Example(np.zeros((*view_size, 3), np.uint8), label=0, file_name="", image_id=-1)
-        if on_error == "fail":
-            examples = dataset.read(split, wanted, view_size, with_parts=False)
-        else:
-            examples = [_tried(dataset, split, image_id, view_size) or nothing for image_id in wanted]
-        batch = _stack(examples + [nothing] * (batch_size - len(examples)))
-        return {**batch, "weight": np.float32(batch["image_id"] >= 0)}
+        return range(first, min(first + batch_size, end))
 
-    return _prefetched(load, range(steps), threads)
+    def read(image_ids: Sequence[int]) -> list[Example]:
+        if on_error == "fail":
+            return dataset.read(split, image_ids, view_size, with_parts=False)
+        nothing = Example(np.zeros((*view_size, 3), np.uint8), label=0, file_name="", image_id=-1)
+        return [_tried(dataset, split, image_id, view_size) or nothing for image_id in image_ids]
+
+    batches = _prefetched(wanted, read, range(steps), batch_size, view_size, threads)
+    return ({**batch, "weight": np.float32(batch["image_id"] >= 0)} for batch in batches)
 
 
 def mean_image(
@@ -171,31 +177,58 @@ def _readable(dataset: Dataset, split: str, image_id: int, view_size: tuple[int,
                      "prepare the data set again.")
 
 
-def _stack(examples: list[Example]) -> Batch:
-    return {
-        "image": np.stack([example.image for example in examples]),
-        "label": np.array([example.label for example in examples], np.int32),
-        "image_id": np.array([example.image_id for example in examples], np.int64),
-    }
+def _prefetched(
+    wanted: Callable[[int], Sequence[int]], read: Callable[[Sequence[int]], list[Example]], steps: range,
+    batch_size: int, view_size: tuple[int, int], threads: int,
+) -> Iterator[Batch]:  # fmt: skip
+    """The images ``wanted`` of every step in order, two batches ahead in threads that end when the generator is closed.
 
-
-def _prefetched(load: Callable[[int], Batch], steps: range, threads: int) -> Iterator[Batch]:
-    """``load`` of every step in order, a few batches ahead in threads that end when the generator is closed."""
+    A thread reads PIECE images at a time into their rows of the batch, so that all threads work on the next batch and
+    nothing is copied afterwards. Rows without an image have image_id -1, label 0 and black pixels.
+    """
     import grain
 
-    # grain's default buffers 500 elements, and here an element is a whole batch: gigabytes. Two a thread is enough.
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    pieces = -(-batch_size // PIECE)
+    begun: dict[int, Batch] = {}
+    lock = threading.Lock()
+
+    def load(index: int) -> int:
+        step, piece = divmod(index, pieces)
+        with lock:
+            if step not in begun:
+                begun[step] = _nothing(batch_size, view_size)
+            batch = begun[step]
+        rows = slice(piece * PIECE, (piece + 1) * PIECE)
+        for row, example in enumerate(read(wanted(step)[rows]), rows.start):
+            batch["image"][row], batch["label"][row], batch["image_id"][row] = (
+                example.image, example.label, example.image_id
+            )  # fmt: skip
+        return step
+
+    # grain's default buffers 500 elements: gigabytes.
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2 * pieces)
+    every = grain.MapDataset.range(steps.start * pieces, steps.stop * pieces).map(load)
 
     def batches() -> Iterator[Batch]:
         if not steps:
             return
-        iterator = iter(grain.MapDataset.range(steps.start, steps.stop).map(load).to_iter_dataset(options))
+        iterator = iter(every.to_iter_dataset(options))
         try:
-            yield from iterator
+            for index, step in enumerate(iterator):
+                if index % pieces == pieces - 1:
+                    yield begun.pop(step)
         finally:
             iterator.close()
 
     return batches()
+
+
+def _nothing(batch_size: int, view_size: tuple[int, int]) -> Batch:
+    return {
+        "image": np.zeros((batch_size, *view_size, 3), np.uint8),
+        "label": np.zeros(batch_size, np.int32),
+        "image_id": np.full(batch_size, -1, np.int64),
+    }
 
 
 def _checked(
