@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,15 +52,37 @@ def make_tar(path: Path, files: dict[str, bytes], mode: str = "w", folders: tupl
     return path
 
 
-def kill_when_there(code: str, *arguments: Path, folder: Path, pattern: str) -> None:
-    """Runs Python ``code`` in a process of its own until ``folder`` holds files of ``pattern``, and kills it then."""
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments])
+def stop_when_there(
+    code: str, *arguments: Path, folder: Path, pattern: str, how: Callable[[subprocess.Popen], None]
+) -> tuple[int, str]:
+    """Runs Python ``code`` in a session of its own until ``folder`` holds files of ``pattern``, and does ``how`` to it
+    then. Returns its exit status and standard error, once no process of the session is left (ten seconds at most)."""
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)  # fmt: skip
     for _ in range(1000):
         if process.poll() is not None or list(folder.glob(pattern)):
             break
         time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    assert process.poll() is None, "it ended before it could be stopped"
+    how(process)
+    said = process.communicate(timeout=10)[1]
+    for _ in range(100):
+        if not members(process.pid):
+            return process.returncode, said
+        time.sleep(0.1)
+    raise AssertionError("a process outlived the one that started it")
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session."""
+    found = subprocess.run(["pgrep", "-s", str(session)], capture_output=True, text=True, check=False).stdout
+    return [int(one) for one in found.split()]
+
+
+def kill_when_there(code: str, *arguments: Path, folder: Path, pattern: str) -> None:
+    """As ``stop_when_there``, with SIGKILL."""
+    stop = {"folder": folder, "pattern": pattern, "how": subprocess.Popen.kill}
+    assert stop_when_there(code, *arguments, **stop)[0] == -signal.SIGKILL
 
 
 def make_dataset(root: Path, name: str = "tiny", train: int = 23, validation: int = 7, shard_bytes: int = 4000) -> Path:

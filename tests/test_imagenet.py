@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, picture
+from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, members, picture, stop_when_there
 from zfjax.cli import main
 from zfjax.data import imagenet
 from zfjax.data.imagenet import class_wnids, import_imagenet, validation_label
@@ -120,12 +121,6 @@ def test_a_killed_import_goes_on_and_ends_alike(tmp_path):
     kill_when_there(code, source, out, folder=out, pattern=".one.partial/*.json.part")
     assert not (out / "one").exists() and list_datasets(out) == []
     finished = {path.name: path.stat().st_mtime_ns for path in (out / ".one.partial").glob("*-of-*")}
-    for _ in range(100):  # the worker ends with its parent
-        if not subprocess.run(["pgrep", "-f", str(out)], capture_output=True).stdout:
-            break
-        time.sleep(0.1)
-    else:
-        raise AssertionError("a worker outlived its parent")
     told = []
     import_imagenet(source, "one", out, shard_images=4, workers=2, progress=lambda *done: told.append(done))
     import_imagenet(source, "other", tmp_path / "at once", shard_images=4, workers=1)
@@ -136,6 +131,42 @@ def test_a_killed_import_goes_on_and_ends_alike(tmp_path):
         assert not kept.exists() or kept.stat().st_mtime_ns >= when
     assert digests(one) == digests(other)
     assert [everything(one, split) for split in one.splits] == [everything(other, split) for split in other.splits]
+
+
+COMMAND = """
+import sys
+from zfjax.data import imagenet
+imagenet.SHARD_IMAGES = {True: 4, False: 4}
+from zfjax.cli import main
+sys.exit(main(["data", "import", sys.argv[1], "--name", "one", "--data-dir", sys.argv[2], "--workers", "2"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_stops_an_import_and_leaves_nothing(tmp_path, number):
+    source, out = make_tars(tmp_path / "in", images=12), tmp_path / "out"
+    before = set(os.listdir("/dev/shm"))
+    begun = time.monotonic()
+    status, said = stop_when_there(COMMAND, source, out, folder=out, pattern=".one.partial/*.json.part",
+                                   how=lambda process: os.killpg(process.pid, number))  # fmt: skip
+    assert (status, said.splitlines()[-1]) == (128 + number, "zfjax: stopped.") and "Traceback" not in said
+    assert set(os.listdir("/dev/shm")) <= before and list_datasets(out) == []
+    assert time.monotonic() - begun < 30
+    import_imagenet(source, "one", out, shard_images=4, workers=1)
+    assert open_dataset("one", out).count("train") == 38  # one of 39 is damaged
+
+
+def test_a_worker_that_dies_is_said_in_a_sentence(tmp_path):
+    source, out = make_tars(tmp_path / "in", images=12), tmp_path / "out"
+
+    def kill_a_worker(process):
+        workers = [one for one in members(process.pid) if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()]
+        os.kill(workers[0], signal.SIGKILL)
+
+    stop = {"folder": out, "pattern": ".one.partial/*.json.part", "how": kill_a_worker}
+    status, said = stop_when_there(COMMAND, source, out, **stop)
+    assert status == 1 and "A worker process of the import died" in said and "Traceback" not in said
+    assert list_datasets(out) == []
 
 
 def test_other_settings_begin_anew(tmp_path):

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status. A user's mistake prints a few clear lines, never a traceback."""
     for name in ("asyncio", "concurrent.futures"):  # Orbax's abandoned tasks; our sentence says what failed
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    before = _terminate_gently()
+    before = _stop_gently()
     try:
         parser = _parser()
         known, rest = parser.parse_known_args(arguments)
@@ -40,25 +40,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"zfjax: {explain_os_error(error, 'go on:')}", file=sys.stderr)
         return 1
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Terminated(BaseException):
     """SIGTERM outside of training: what is half-written is removed on the way out."""
 
 
-def _terminate_gently() -> Any:
-    """From now on SIGTERM unwinds as Ctrl-C does, and a second one ends at once; returns what it did before. Training
-    has its own way while it can save."""
+def _stop_gently() -> dict[int, Any]:
+    """From now on SIGTERM and Ctrl-C unwind, and a second one ends at once; returns what they did before. Training has
+    its own way while it can save."""
     if threading.current_thread() is not threading.main_thread():
-        return None
+        return {}
 
     def unwind(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise _Terminated
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    return signal.signal(signal.SIGTERM, unwind)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, unwind)
+    return before
 
 
 def _parser() -> argparse.ArgumentParser:

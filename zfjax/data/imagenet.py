@@ -303,10 +303,12 @@ _finished: Any = None
 
 
 def _start_worker(counter: Any) -> None:
-    """A worker leaves the signals of the terminal to its parent, and ends when that is gone, however it went."""
+    """A worker leaves signals, which a whole group may get, to its parent, and ends when that is gone, however it went.
+    """
     global _finished
     _finished = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def follow() -> None:
@@ -328,7 +330,7 @@ def _pool(workers: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
     except BaseException:
         processes = list((pool._processes or {}).values())
         for process in processes:
-            process.terminate()
+            process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
 
