@@ -72,3 +72,30 @@ def test_a_set_stored_as_arrays_says_that_it_needs_tensorflow(tmp_path, builder,
     monkeypatch.setattr(builder, "as_arrays", True)
     with pytest.raises(ZfjaxError, match="prepares pictures with TensorFlow, which is not installed"):
         fetch("pictures", tmp_path)
+
+
+class Sized(Pictures):
+    """With configs, which become a folder of their own, and features that zfjax has no use for."""
+
+    BUILDER_CONFIGS = tuple(tfds.core.BuilderConfig(name=name, version="2.0.0") for name in ("big", "small"))
+
+    def _info(self):
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict({
+            "image": tfds.features.Image(shape=(None, None, 3)), "label": tfds.features.ClassLabel(num_classes=2),
+            "objects": tfds.features.Sequence({"bbox": tfds.features.BBoxFeature()}), "name": tfds.features.Text(),
+        }))  # fmt: skip
+
+    def _generate_examples(self, count):
+        for number, example in super()._generate_examples(count):
+            yield number, {**example, "objects": [{"bbox": tfds.features.BBox(0.0, 0.0, 1.0, 0.5)}], "name": "é"}
+
+
+def test_a_set_with_configs_that_was_prepared_elsewhere_is_found_by_name(tmp_path):
+    for config in ("big", "small"):
+        Sized(data_dir=tmp_path, file_format="array_record", config=config).download_and_prepare()
+    for config in ("big", "small"):
+        dataset = open_dataset(f"sized/{config}", tmp_path)
+        assert dataset.version == "2.0.0" and dataset.splits == {"train": 12, "test": 4}
+        assert [one.label for one in dataset.read("train", range(12), (16, 16))].count(1) == 6
+    with pytest.raises(ZfjaxError, match="sized/big.*sized/small"):
+        open_dataset("sized", tmp_path)
