@@ -33,7 +33,7 @@ def evaluate(
     count = dataset.count(split)
     parameters = jax.device_put(parameters, replicated(mesh))
     mean = None if mean_image is None else jax.device_put(mean_image, replicated(mesh))
-    sums, done = np.zeros(4), 0
+    sums, done, under_way = np.zeros(4), 0, np.zeros(4)
     view_size = (config.data.view, config.data.view)
     for batch in evaluation_batches(
         dataset, split, batch_size=config.batch_size // jax.process_count(), view_size=view_size,
@@ -41,10 +41,13 @@ def evaluate(
         on_error=config.data.on_error,
     ):  # fmt: skip
         placed = place(mesh, [batch[name] for name in ("image", "label", "weight")])
-        sums += np.asarray(_sums(parameters, *placed, mean, config=config, ten=views == 10), np.float64)
+        found = _sums(parameters, *placed, mean, config=config, ten=views == 10)
+        sums += np.asarray(under_way, np.float64)  # of the batch before: the devices already have the next
+        under_way = found
         done = min(done + config.batch_size, count)
         if progress is not None:
             progress(done, count)
+    sums += np.asarray(under_way, np.float64)
     if not sums[3]:
         raise ZfjaxError(f"Split {split!r} of {dataset.name} is empty: there is nothing to evaluate on.")
     return dict(zip(("loss", "top1", "top5"), (sums[:3] / sums[3]).tolist(), strict=True))
