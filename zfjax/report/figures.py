@@ -27,33 +27,37 @@ SMALL, TINY = TEXT_SIZE - 1.2, TEXT_SIZE - 1.8
 def figure4(evolution: Evolution, layers: Sequence[LayerPictures], network: str, photos: bool) -> dict[str, bytes]:
     """Evolution of features through training (paper, Fig. 4): a block a layer, a row a map, a column an epoch.
 
-    At most eight epochs, first and last among them, about evenly in log like the paper's; at most six maps a layer.
+    At most eight epochs, first and last among them, about evenly in log like the paper's; at most six maps a layer,
+    several side by side for one or two epochs.
     """
     columns = choose(layers[0].epochs, FIGURE4_COLUMNS)
+    groups = max(1, min(3, FIGURE4_COLUMNS // (2 * len(columns))))
     chosen = [spread(layer.maps, FIGURE4_MAPS) for layer in layers]
-    left, gap = 216, 16
-    across = (WIDTH - left - MARGIN - gap * (len(columns) - 1)) // len(columns)
+    left, gap, label = 216, 16, 60
+    across = (WIDTH - left - MARGIN - label * (groups - 1)) // (groups * len(columns)) - gap
     edge = min(150, (across - 4) // 2 if photos else across)
     cell = 2 * edge + 4 if photos else edge
     header = LINE + 34
-    block_heights = [max(len(maps), 2) * (edge + 6) + 30 for maps in chosen]
+    block_heights = [max(-(-len(maps) // groups), 2) * (edge + 6) + 30 for maps in chosen]
     words = _figure4_caption(evolution, network, photos)
     caption_lines = len(wrap(words, WIDTH - 2 * MARGIN))
     board = Board(header + sum(block_heights) + 90 + caption_lines * LINE + MARGIN, _fine(layers))
-    starts = [left + index * (cell + gap) for index in range(len(columns))]
+    firsts = [left + group * (len(columns) * (cell + gap) + label) for group in range(groups)]
     board.write("epoch", 20, left - 22, ha="right", color=QUIET)
-    for start, column in zip(starts, columns, strict=True):
-        board.write(epoch_name(layers[0].epochs[column]), 20, start + cell / 2, ha="center", weight="bold")
+    for first in firsts:
+        for index, column in enumerate(columns):
+            start = first + index * (cell + gap)
+            board.write(epoch_name(layers[0].epochs[column]), 20, start + cell / 2, ha="center", weight="bold")
     y = header
     for layer, maps, height in zip(layers, chosen, block_heights, strict=True):
         _layer_label(board, y, layer, [shot for map_ in maps for shot in map_.top if shot is not None])
         for index, map_ in enumerate(maps):
-            top = y + index * (edge + 6)
-            board.write(f"{map_.map}", top + edge / 2, left - 22, va="center", ha="right", color=QUIET, size=TINY)
+            top, first = y + index // groups * (edge + 6), firsts[index % groups]
+            board.write(f"{map_.map}", top + edge / 2, first - 22, va="center", ha="right", color=QUIET, size=TINY)
             before = None
-            for start, column in zip(starts, columns, strict=True):
+            for place, column in enumerate(columns):
                 shot = map_.top[column]
-                _cell(board, map_, shot, before, top, start, edge, cell)
+                _cell(board, map_, shot, before, top, first + place * (cell + gap), edge, cell)
                 before = shot
         y += height
     board.scale_bar(y + 8, MARGIN, "s = 99.5th percentile of each tile")
