@@ -103,6 +103,28 @@ def test_a_signal_during_a_validation_stops_it_and_the_run_stays_the_same(tmp_pa
     assert_same_run(unbroken, folder)
 
 
+SIGNALLED_TWICE = """
+import os, signal, sys, time
+from zfjax import cli, interrupts
+with interrupts.noted() if sys.argv[1] == "train" else cli.stopping_gently():
+    try:
+        os.kill(os.getpid(), int(sys.argv[2]))
+        time.sleep(0.01)
+    finally:
+        print("saving", flush=True)
+        os.kill(os.getpid(), int(sys.argv[3]))
+        time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "another"])
+@pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)])
+def test_a_second_signal_ends_at_once(command, first, second):
+    arguments = [command, str(int(first)), str(int(second))]
+    done = subprocess.run([sys.executable, "-c", SIGNALLED_TWICE, *arguments], capture_output=True, timeout=20)
+    assert (done.returncode, done.stdout) == (-second, b"saving\n")
+
+
 def test_snapshots_are_kept_within_the_first_epoch_and_change_nothing(tmp_path, data_dir, unbroken):
     run = train(make_config(data_dir, snapshots=2), tmp_path, devices=1)
     assert run.steps == (0, 1, 3, 4, 8, 12) and run.epoch(1) == 0.25

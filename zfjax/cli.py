@@ -7,7 +7,8 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status. A user's mistake prints a few clear lines, never a traceback."""
     for name in ("asyncio", "concurrent.futures"):  # Orbax's abandoned tasks; our sentence says what failed
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    before = _stop_gently()
     try:
-        parser = _parser()
-        known, rest = parser.parse_known_args(arguments)
-        if rest and known.run is not commands.train:
-            parser.error(f"unrecognised: {' '.join(rest)}; see `zfjax {known.command} --help`")
-        known.config_flags = rest
-        return known.run(known) or 0
+        with stopping_gently():
+            return _run(arguments)
     except ZfjaxError as error:
         print(f"zfjax: {error}", file=sys.stderr)
         return getattr(error, "exit_status", 1)
@@ -39,20 +35,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"zfjax: {explain_os_error(error, 'go on:')}", file=sys.stderr)
         return 1
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = _parser()
+    known, rest = parser.parse_known_args(arguments)
+    if rest and known.run is not commands.train:
+        parser.error(f"unrecognised: {' '.join(rest)}; see `zfjax {known.command} --help`")
+    known.config_flags = rest
+    return known.run(known) or 0
 
 
 class _Terminated(BaseException):
     """SIGTERM outside of training: what is half-written is removed on the way out."""
 
 
-def _stop_gently() -> dict[int, Any]:
-    """From now on SIGTERM and Ctrl-C unwind, and a second one ends at once; returns what they did before. Training has
-    its own way while it can save."""
+@contextmanager
+def stopping_gently() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does, and a second signal ends at once. Training has its own way while it can save."""
     if threading.current_thread() is not threading.main_thread():
-        return {}
+        yield
+        return
 
     def unwind(number: int, frame: Any) -> None:
         for each in before:
@@ -61,9 +64,13 @@ def _stop_gently() -> dict[int, Any]:
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, unwind)
-    return before
+    try:
+        for number in before:
+            signal.signal(number, unwind)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
