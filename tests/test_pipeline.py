@@ -14,8 +14,8 @@ from zfjax.data import writing
 from zfjax.data.pipeline import (
     evaluation_batches,
     list_datasets,
-    mean_image,
     open_dataset,
+    pixel_sums,
     training_batches,
     training_order,
     view,
@@ -338,12 +338,14 @@ def test_evaluation_processes_run_equally_many_steps(dataset, processes):
         assert same(batch, {key: np.concatenate([share[step][key] for share in shares]) for key in batch})
 
 
-def test_mean_image_is_the_mean(dataset):
-    views = np.stack([view(jpeg(number), VIEW) for number in range(23)]).astype(np.float64)
+def test_pixel_sums_are_sums_and_shares_of_them_add_up(dataset):
+    views = np.stack([view(jpeg(number), VIEW) for number in range(23)]).astype(np.int64)
     counted = []
-    mean = mean_image(dataset, "train", VIEW, progress=lambda done, total: counted.append((done, total)))
-    assert mean.dtype == np.float32 and np.allclose(mean, views.mean(axis=0), atol=1e-4)
+    sums, images = pixel_sums(dataset, "train", VIEW, progress=lambda done, total: counted.append((done, total)))
+    assert sums.dtype == np.int64 and np.array_equal(sums, views.sum(axis=0)) and images == 23
     assert counted[-1] == (23, 23)
+    shares = [pixel_sums(dataset, "train", VIEW, process_index=index, process_count=3) for index in range(3)]
+    assert np.array_equal(sum(share[0] for share in shares), sums) and sum(share[1] for share in shares) == 23
 
 
 def test_reading_needs_no_tensorflow_and_importing_is_cheap():

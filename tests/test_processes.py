@@ -23,7 +23,7 @@ from zfjax.run import load_run
 from zfjax.train import train
 
 
-def start(count, *arguments):
+def start(count, *arguments, program=("-m", "zfjax")):
     """``count`` processes of one zfjax command, one CPU device each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ def start(count, *arguments):
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "zfjax", *map(str, arguments), "--coordinator", f"127.0.0.1:{port}",
+            [sys.executable, *program, *map(str, arguments), "--coordinator", f"127.0.0.1:{port}",
              "--process-count", str(count), "--process-index", str(index)],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
@@ -75,6 +75,31 @@ def test_many_processes_train_alike(tmp_path, data_dir, unbroken, count):
     own = [[line for line in out.splitlines() if not line.startswith("[Gloo]")] for out, _ in told]
     assert own[0][-1].startswith("Next: zfjax evolve") and not any(own[1:]), "process 0 speaks"
     assert_close_runs(unbroken, tmp_path / "run")
+
+
+ADDED = """
+import sys
+import numpy as np
+from zfjax.devices import added, join, together
+from zfjax.files import ZfjaxError
+_, address, _, count, _, index = sys.argv[1:]
+index = int(index)
+join(address, int(count), index)
+assert added(np.array([2**53 - 1 - index, index, 255 * 1_281_167])).tolist() == [2**54 - 3, 1, 510 * 1_281_167]
+assert together(lambda: index) == index
+def fail():
+    if index:
+        raise ZfjaxError("Image 7 cannot be read.")
+try:
+    together(fail)
+except ZfjaxError as error:
+    print(error)
+"""
+
+
+def test_processes_add_exactly_and_fail_together():
+    told = [out.splitlines()[-1] for out, _ in finish(start(2, program=("-c", ADDED)))]
+    assert told == ["Process 1 stopped; its message says why.", "Image 7 cannot be read."]
 
 
 def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(tmp_path, data_dir, unbroken):

@@ -63,6 +63,34 @@ def first_alone(work: Callable[[], Found]) -> Found | None:
     return found
 
 
+def together(work: Callable[[], Found]) -> Found:
+    """``work()`` in every process; a ZfjaxError in any ends them all."""
+    if jax.process_count() == 1:
+        return work()
+    from jax.experimental import multihost_utils
+
+    found, error = None, None
+    try:
+        found = work()
+    except ZfjaxError as raised:
+        error = raised
+    failed = multihost_utils.process_allgather(np.int32(error is not None))
+    if failed.any():
+        raise error or ZfjaxError(f"Process {int(np.argmax(failed))} stopped; its message says why.")
+    return found
+
+
+def added(values: np.ndarray) -> np.ndarray:
+    """The sum over all processes of int64 values from 0 to below 2**54, exact; all must ask."""
+    if jax.process_count() == 1:
+        return values
+    from jax.experimental import multihost_utils
+
+    halves = np.stack([values & (2**24 - 1), values >> 24]).astype(np.int32)  # JAX would make int32 of int64
+    low, high = multihost_utils.process_allgather(halves).astype(np.int64).sum(axis=0)
+    return low + (high << 24)
+
+
 def from_first(tree: Any) -> Any:
     """Process 0's arrays in every process; the others give arrays of the same shapes."""
     if jax.process_count() == 1:

@@ -26,9 +26,10 @@ from jax.sharding import Mesh
 
 from zfjax import checkpoint, recipe
 from zfjax.config import Config
-from zfjax.data.pipeline import Dataset, mean_image, open_dataset, training_batches
+from zfjax.data.pipeline import Dataset, open_dataset, pixel_sums, training_batches
 from zfjax.data.scenes import ensure_scenes, scenes_directory
 from zfjax.devices import (
+    added,
     data_mesh,
     first_alone,
     from_first,
@@ -37,6 +38,7 @@ from zfjax.devices import (
     place,
     replicated,
     sharding_of,
+    together,
     whole,
 )  # fmt: skip
 from zfjax.evaluate import evaluate
@@ -93,15 +95,16 @@ def train(
         config = replace(config, data=replace(config.data, dir=str(Path(config.data.dir).expanduser().absolute())))
     mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
     keep_compiled(scenes_directory() / "compiled")
-    with noted() as interrupted, ExitStack() as held:
+    with ExitStack() as held:
         first_alone(lambda: held.enter_context(writing(folder)))
         first_alone(lambda: _open_run(folder, config, open_data(config, progress)))
         dataset = open_data(config)
         run = _open_run(folder, config, dataset)
         if run.last_step in run.steps and run.last_step in saved_steps(run.resume):
             return run
-        first_alone(lambda: _mean_image(run, dataset, progress))
-        _loop(run, dataset, mesh, progress, interrupted, after_epoch, shard_parameters)
+        _make_mean_image(run, dataset, progress)
+        with noted() as interrupted:  # until here a signal ends it at once: there is nothing to save
+            _loop(run, dataset, mesh, progress, interrupted, after_epoch, shard_parameters)
     return load_run(folder)
 
 
@@ -136,17 +139,19 @@ def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     return run
 
 
-def _mean_image(run: Run, dataset: Dataset, progress: Progress) -> np.ndarray | None:
-    """The per-pixel mean of the training views (paper, section 3), computed once; None in the modern recipe."""
-    if run.config.recipe != "faithful":
-        return None
-    path = run.folder / "mean_image.npy"
-    if not path.exists():
-        size = (run.config.data.view, run.config.data.view)
-        data = run.config.data
-        mean = mean_image(dataset, data.train_split, size, lambda *done: progress("mean image", *done), data.on_error)
-        write_atomic(path, lambda temporary: _save_array(temporary, mean))
-    return load_mean_image(run)
+def _make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
+    """RUN/mean_image.npy, the per-pixel mean of the training views (paper, section 3), computed once, by all processes
+    together; nothing in the modern recipe."""
+    path, data = run.folder / "mean_image.npy", run.config.data
+    if run.config.recipe != "faithful" or from_first(np.int32(path.exists())):
+        return
+    sums, images = together(lambda: pixel_sums(
+        dataset, data.train_split, (data.view, data.view), progress=lambda *done: progress("mean image", *done),
+        on_error=data.on_error, threads=data.threads,
+        process_index=jax.process_index(), process_count=jax.process_count(),
+    ))  # fmt: skip
+    mean = (added(sums) / max(1, added(images))).astype(np.float32)
+    first_alone(lambda: write_atomic(path, lambda temporary: _save_array(temporary, mean)))
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

@@ -21,8 +21,8 @@ from zfjax.data.dataset import Dataset, Example, dataset_names, list_datasets, o
 from zfjax.data.images import view
 from zfjax.files import ZfjaxError
 
-__all__ = ["Batch", "Dataset", "Example", "dataset_names", "evaluation_batches", "list_datasets", "mean_image",
-           "open_dataset", "training_batches", "training_order", "view"]
+__all__ = ["Batch", "Dataset", "Example", "dataset_names", "evaluation_batches", "list_datasets", "open_dataset",
+           "pixel_sums", "training_batches", "training_order", "view"]
 
 Batch = dict[str, np.ndarray]
 
@@ -118,25 +118,29 @@ def evaluation_batches(
     return ({**batch, "weight": np.float32(batch["image_id"] >= 0)} for batch in batches)
 
 
-def mean_image(
-    dataset: Dataset, split: str, view_size: tuple[int, int], progress: Callable[[int, int], None] | None = None,
-    on_error: str = "fail",
-) -> np.ndarray:  # fmt: skip
-    """The mean of the split's evaluation views, pixel by pixel: float32 (h, w, 3), 0..255.
+def pixel_sums(
+    dataset: Dataset, split: str, view_size: tuple[int, int], *,
+    progress: Callable[[int, int], None] | None = None, on_error: str = "fail", threads: int = 2,
+    process_index: int = 0, process_count: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """This process's share of the split's evaluation views added up, pixel by pixel: int64 (h, w, 3), and how many
+    they are, int64. All shares together give the mean image; integers, so that the order does not matter.
 
-    The sums are exact integers, so the result does not depend on any order. ``progress(done, total)`` counts images.
+    ``progress(done, total)`` counts images. Raises ZfjaxError for an empty split, and as ``evaluation_batches``.
     """
     total = np.zeros((*view_size, 3), np.int64)
     done, count = 0, dataset.count(split)
     if not count:
         raise ZfjaxError(f"Split '{split}' of {dataset.name} is empty: it has no mean image.")
-    for batch in evaluation_batches(dataset, split, batch_size=min(64, count), view_size=view_size,
-                                    on_error=on_error):  # fmt: skip
+    for batch in evaluation_batches(
+        dataset, split, batch_size=min(64, count), view_size=view_size, on_error=on_error, threads=threads,
+        process_index=process_index, process_count=process_count,
+    ):  # fmt: skip
         total += batch["image"].sum(axis=0, dtype=np.int64)  # padding is black and adds nothing
         done += int(batch["weight"].sum())
         if progress is not None:
-            progress(done, count)
-    return (total / max(1, done)).astype(np.float32)
+            progress(min(count, done * process_count), count)
+    return total, np.asarray(done, np.int64)
 
 
 def _stream(count: int, seed: int) -> Any:
