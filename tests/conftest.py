@@ -6,9 +6,13 @@ import jax
 import pytest
 from absl import flags
 
+from tests.data_helpers import jpeg, make_tree
 from tests.reported import Reported
 from tests.small import make_config, make_data
 from tests.synthetic_run import SMALL
+from zfjax.data import writing
+from zfjax.data.importing import import_images
+from zfjax.data.pipeline import open_dataset
 from zfjax.train import train
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -27,6 +31,26 @@ def unbroken(tmp_path_factory, data_dir):
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     train(make_config(data_dir), folder, devices=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def with_a_bad_record(tmp_path_factory):
+    """A data set of 24 and 6 images in which training image 5 and validation image 2 are no JPEGs."""
+    folder = tmp_path_factory.mktemp("bad")
+    files = {f"{split}/{name}/{n}.jpg": jpeg(10 * n + place, 20, 24)
+             for split, count in (("train", 8), ("val", 2)) for place, name in enumerate("abc") for n in range(count)}
+    import_images(make_tree(folder / "source", files), "sound", folder / "data")
+    sound, bad = open_dataset("sound", folder / "data"), {"train": 5, "validation": 2}
+
+    def examples(split):
+        for number in range(sound.count(split)):
+            record = sound._record(split, number)
+            image = b"no picture at all" if number == bad[split] else record["image"]
+            yield {"image": image, "label": int(record["label"]), "file_name": record["file_name"]}
+
+    with writing.new_folder(folder / "data", "bad") as target:
+        writing.write_dataset(target, "bad", {split: examples(split) for split in bad}, ["a", "b", "c"])
+    return folder / "data"
 
 
 @pytest.fixture(scope="session")

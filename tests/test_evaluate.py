@@ -6,12 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from tests.data_helpers import jpeg, make_tree
 from tests.small import make_config
-from zfjax import checkpoint, recipe
+from zfjax import checkpoint, commands, recipe
 from zfjax.cli import main
-from zfjax.data import writing
-from zfjax.data.importing import import_images
 from zfjax.data.pipeline import evaluation_batches, open_dataset, pixel_sums, training_batches
 from zfjax.devices import data_mesh, sharding_of
 from zfjax.evaluate import evaluate
@@ -35,10 +32,25 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
     }
     found = evaluate(run.config, parameters, dataset, "validation", data_mesh(8, 1), views=10)
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5) and found["top1"] == expected["top1"]
-    assert main(["evaluate", "--workdir", str(unbroken), "--at", "last", "--views", "10"]) == 0
+    in_parts = dataclasses.replace(run.config, optimizer=dataclasses.replace(run.config.optimizer, accumulate=2))
+    mesh = data_mesh(8, min(8, len(jax.devices())))  # more devices than images a part
+    again = evaluate(in_parts, parameters, dataset, "validation", mesh, views=10)
+    assert again["loss"] == pytest.approx(expected["loss"], rel=1e-5) and again["top1"] == expected["top1"]
+    assert main(["evaluate", "--workdir", str(unbroken), "--at", "last", "--views", "10", "--devices", "1"]) == 0
     assert "mean probability of ten crops" in capsys.readouterr().out
     assert main(["evaluate", "--workdir", str(unbroken), "--views", "7"]) == 1
     assert "--views 7" in capsys.readouterr().err
+
+
+def test_a_device_whose_memory_is_full_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(commands, "info", lambda options: jax.numpy.zeros(2**44).sum())
+    assert main(["info"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("zfjax: A device's memory is full (RESOURCE_EXHAUSTED") and "--batch-size" in told
+    assert told.count("\n") == 1
+    monkeypatch.setattr(commands, "info", lambda options: 1 / 0)
+    assert main(["info"]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err, "a fault of ours shows where it lies"
 
 
 def test_parameters_spread_over_devices_train_alike(tmp_path, data_dir, unbroken, monkeypatch):
@@ -56,26 +68,6 @@ def test_parameters_spread_over_devices_train_alike(tmp_path, data_dir, unbroken
     trees = [checkpoint.leaf_paths(checkpoint.load(run.checkpoints / "12")) for run in runs]
     for name, one in trees[0].items():
         np.testing.assert_allclose(one, trees[1][name], rtol=1e-3, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def with_a_bad_record(tmp_path_factory):
-    """A data set of 24 and 6 images in which training image 5 and validation image 2 are no JPEGs."""
-    folder = tmp_path_factory.mktemp("bad")
-    files = {f"{split}/{name}/{n}.jpg": jpeg(10 * n + place, 20, 24)
-             for split, count in (("train", 8), ("val", 2)) for place, name in enumerate("abc") for n in range(count)}
-    import_images(make_tree(folder / "source", files), "sound", folder / "data")
-    sound, bad = open_dataset("sound", folder / "data"), {"train": 5, "validation": 2}
-
-    def examples(split):
-        for number in range(sound.count(split)):
-            record = sound._record(split, number)
-            image = b"no picture at all" if number == bad[split] else record["image"]
-            yield {"image": image, "label": int(record["label"]), "file_name": record["file_name"]}
-
-    with writing.new_folder(folder / "data", "bad") as target:
-        writing.write_dataset(target, "bad", {split: examples(split) for split in bad}, ["a", "b", "c"])
-    return folder / "data"
 
 
 def test_a_bad_record_is_named_and_fails_or_is_skipped(tmp_path, with_a_bad_record, capfd):

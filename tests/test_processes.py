@@ -43,7 +43,7 @@ def finish(processes, status=0):
     told = []
     try:
         for process in processes:
-            told.append(process.communicate(timeout=60))
+            told.append(process.communicate(timeout=180))
     finally:
         for process in processes:
             process.kill()
@@ -137,6 +137,17 @@ def test_a_refusal_ends_all_processes_in_one_sentence(tmp_path, data_dir, unbrok
     told = finish(start(2, "train", "--config", record, "--workdir", unbroken), 1)
     assert "seed 0 -> 9" in told[0][1] and "Process 0 stopped" in told[1][1]
     assert not any("Traceback" in errors for _, errors in told)
+
+
+def test_one_that_fails_alone_leaves_and_the_others_say_so(tmp_path, with_a_bad_record):
+    config = make_config(with_a_bad_record)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, name="bad", validation_split="train"))
+    record = tmp_path / "config.json"
+    record.write_text(json.dumps(configs.to_json(config)))
+    told = [errors for _, errors in finish(start(2, "train", "--config", record, "--workdir", tmp_path / "run"), 1)]
+    assert sum("Image 5 of split 'train' of bad" in errors for errors in told) == 1
+    assert sum("Another process of this run has ended, and its own messages say why" in errors for errors in told) == 1
+    assert not any("Traceback" in errors or "Check failure" in errors for errors in told)
 
 
 def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, unbroken):

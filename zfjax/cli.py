@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,15 +27,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(arguments)
     except ZfjaxError as error:
         print(f"zfjax: {error}", file=sys.stderr)
-        return getattr(error, "exit_status", 1)
+        if error.exit_status != 1:
+            return error.exit_status  # stopped on a signal by all processes together; one may still be saving
+        status = 1
     except (KeyboardInterrupt, _Terminated) as stopped:
         print("zfjax: stopped.", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT)
+        status = 128 + (signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT)
     except BrokenPipeError:
-        return 1
+        status = 1
     except OSError as error:
         print(f"zfjax: {explain_os_error(error, 'go on:')}", file=sys.stderr)
-        return 1
+        status = 1
+    except Exception as fault:
+        if "jax" not in sys.modules:
+            raise
+        return _after_fault(fault)
+    if "jax" in sys.modules:
+        from zfjax.devices import leave
+
+        leave(status)
+    return status
+
+
+def _after_fault(fault: Exception) -> int:
+    """The status after what a device reports, and after what nobody has foreseen."""
+    from zfjax.devices import explain_fault, leave
+
+    if sentence := explain_fault(fault):
+        print(f"zfjax: {sentence}", file=sys.stderr)
+    else:
+        traceback.print_exception(fault)
+    leave(1, fault)
+    return 1
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -148,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", commands.evaluate, "Error rates of saved epochs, from one crop an image or ten.")
     evaluate.add_argument("--views", type=int, default=1, help="1: the central crop; 10: the paper's (default: 1)")
     _run_arguments(evaluate)
+    evaluate.add_argument("--devices", type=int, default=None, help="number of devices (default: all)")
     evaluate.add_argument("--split", default=None, help="split to evaluate on (default: the validation split)")
     evaluate.add_argument("--data.dir", dest="data_dir", default=None, help="folder of prepared data sets")
 

@@ -194,7 +194,8 @@ def evaluate(options: argparse.Namespace) -> int:
     split = options.split or config.data.validation_split
     steps = run.steps_at(options.at)
     with Reporter() as progress:
-        dataset, mesh, mean = open_data(config, progress), data_mesh(config.batch_size), load_mean_image(run)
+        dataset, mesh = open_data(config, progress), data_mesh(config.batch_size, options.devices)
+        mean = load_mean_image(run)
         figures = [
             evaluate(config, checkpoint.load(run.checkpoints / str(step)), dataset, split, mesh, mean_image=mean,
                      views=options.views, progress=lambda *done: progress("evaluating", *done))

@@ -6,11 +6,14 @@ One program runs in every process. Process 0 alone writes; the others wait where
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -39,6 +42,43 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
     except (RuntimeError, ValueError) as error:
         cause = (str(error).splitlines() or [""])[0][:200]
         raise ZfjaxError(f"The processes did not find each other at {coordinator}: {cause}") from None
+
+
+LEAVING_SECONDS = 5.0
+
+
+def leave(status: int, fault: Exception | None = None) -> None:
+    """Ends this process at once with ``status`` when it is one of many. It has failed, and the others may wait for it
+    in a sum it will never join, while at a Python program's end JAX waits minutes for them. Those that failed together
+    part in order within LEAVING_SECONDS. After a ``fault`` of a device there is nothing to wait for, but in process 0,
+    whose end would cut short what the others say. A process alone returns."""
+    if not jax.distributed.is_initialized():
+        return
+    if fault is None or is_first():
+        parting = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+        parting.start()
+        parting.join(LEAVING_SECONDS)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def explain_fault(fault: Exception) -> ZfjaxError | None:
+    """One clear sentence for what a device reports of full memory or of another process's end; None for all else."""
+    cause = (str(fault).splitlines() or [""])[0][:200]
+    if not isinstance(fault, jax.errors.JaxRuntimeError):
+        return None
+    if "RESOURCE_EXHAUSTED" in cause:
+        return ZfjaxError(
+            f"A device's memory is full ({cause}); train with a smaller --batch-size or with --optimizer.accumulate 2 "
+            "or more, or end other programs on the device."
+        )
+    if jax.distributed.is_initialized() and any(word in cause for word in ("Gloo", "NCCL", "UNAVAILABLE")):
+        return ZfjaxError(
+            f"Another process of this run has ended, and its own messages say why ({cause}); the same command goes on "
+            "from the last state that was saved."
+        )
+    return None
 
 
 def is_first() -> bool:
@@ -176,6 +216,11 @@ def place(mesh: Mesh, share: Any) -> Any:
         return jax.device_put(share, spread(mesh))
     put = lambda rows: jax.make_array_from_process_local_data(spread(mesh), np.asarray(rows))
     return jax.tree.map(put, share)
+
+
+def in_parts(rows: jax.Array, parts: int) -> jax.Array:
+    """[n, ...] as [parts, n / parts, ...]; every device gives some of its own rows to each part."""
+    return jnp.swapaxes(rows.reshape(len(rows) // parts, parts, *rows.shape[1:]), 0, 1)
 
 
 def working_set() -> int:

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from zfjax import recipe
 from zfjax.config import Config
 from zfjax.data.pipeline import Dataset, evaluation_batches
-from zfjax.devices import place, replicated
+from zfjax.devices import in_parts, place, replicated
 from zfjax.files import ZfjaxError
 from zfjax.network import Parameters, class_scores
 
@@ -55,15 +55,25 @@ def evaluate(
 
 @functools.partial(jax.jit, static_argnames=("config", "ten"))
 def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
+    """[loss, top-1, top-5, images] summed over a batch; in as many parts as training computes it, to fit as it does."""
     score = lambda inputs: class_scores(config.model, parameters, inputs, precision=jax.lax.Precision.HIGHEST)
-    if ten:
-        shares = jax.lax.map(lambda inputs: jax.nn.softmax(score(inputs)), recipe.ten_views(config, views, mean_image))
-        scores = jnp.log(jnp.maximum(shares.mean(axis=0), 1e-30))  # of the mean probability
-    else:
-        scores = score(recipe.evaluation_input(config, views, mean_image))
-    losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
-    top1, top5 = correct(scores, labels)
-    return jnp.stack([(values * weights).sum() for values in (losses, top1, top5, jnp.ones_like(weights))])
+
+    def sums(part):
+        views, labels, weights = part
+        if ten:
+            crops = recipe.ten_views(config, views, mean_image)
+            shares = jax.lax.map(lambda inputs: jax.nn.softmax(score(inputs)), crops)
+            scores = jnp.log(jnp.maximum(shares.mean(axis=0), 1e-30))  # of the mean probability
+        else:
+            scores = score(recipe.evaluation_input(config, views, mean_image))
+        losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
+        top1, top5 = correct(scores, labels)
+        return jnp.stack([(values * weights).sum() for values in (losses, top1, top5, jnp.ones_like(weights))])
+
+    parts, given = config.optimizer.accumulate, (views, labels, weights)
+    if parts == 1:
+        return sums(given)
+    return jax.lax.map(sums, jax.tree.map(lambda rows: in_parts(rows, parts), given)).sum(axis=0)
 
 
 def correct(scores: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -20,6 +20,8 @@ from typing import Any
 class ZfjaxError(Exception):
     """A mistake or a fault that the user can mend: its text says what, where and how. The CLI prints it alone."""
 
+    exit_status = 1
+
 
 def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
     """One clear sentence for a full disk, a read-only folder and their like; ``doing`` says what was attempted."""

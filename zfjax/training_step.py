@@ -15,6 +15,7 @@ import optax
 
 from zfjax import recipe
 from zfjax.config import Config
+from zfjax.devices import in_parts
 from zfjax.evaluate import correct
 from zfjax.network import Parameters, class_scores, initial_parameters
 
@@ -102,9 +103,6 @@ def _gradient(
     run = jax.value_and_grad(loss_and_hits, has_aux=True)
     if parts == 1:
         return run(parameters, inputs, labels, dropout_key)
-    # Every device gives some of its own rows to each part.
-    split = lambda rows: jnp.swapaxes(rows.reshape(len(rows) // parts, parts, *rows.shape[1:]), 0, 1)
-
     def add(total, part):
         index, inputs, labels = part
         found = run(parameters, inputs, labels, jax.random.fold_in(dropout_key, index))
@@ -113,6 +111,6 @@ def _gradient(
     nothing = jax.tree.map(jnp.zeros_like, ((jnp.zeros(()), jnp.zeros(2)), parameters))
     # XLA on CPU runs the gradients of convolutions within a loop twenty times as slowly as outside of one.
     unroll = parts if jax.default_backend() == "cpu" else 1
-    given = jnp.arange(parts), split(inputs), split(labels)
+    given = jnp.arange(parts), in_parts(inputs, parts), in_parts(labels, parts)
     ((loss, hits), gradient), _ = jax.lax.scan(add, nothing, given, unroll=unroll)
     return (loss / parts, hits), jax.tree.map(lambda leaf: leaf / parts, gradient)
