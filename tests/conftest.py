@@ -45,8 +45,8 @@ def with_a_bad_record(tmp_path_factory):
     def examples(split):
         for number in range(sound.count(split)):
             record = sound._record(split, number)
-            image = b"no picture at all" if number == bad[split] else record["image"]
-            yield {"image": image, "label": int(record["label"]), "file_name": record["file_name"]}
+            image = b"no picture at all" if number == bad[split] else record.image
+            yield {"image": image, "label": record.label, "file_name": record.file_name}
 
     with writing.new_folder(folder / "data", "bad") as target:
         writing.write_dataset(target, "bad", {split: examples(split) for split in bad}, ["a", "b", "c"])

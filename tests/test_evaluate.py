@@ -1,6 +1,7 @@
 """Error rates from one crop and from ten; parameters spread over devices; records that cannot be read."""
 
 import dataclasses
+import resource
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from zfjax.cli import main
 from zfjax.data.pipeline import evaluation_batches, open_dataset, pixel_sums, training_batches
 from zfjax.devices import data_mesh, sharding_of
 from zfjax.evaluate import evaluate
-from zfjax.files import ZfjaxError
+from zfjax.files import ZfjaxError, allow_open_files
 from zfjax.network import class_scores
 from zfjax.run import load_run
 from zfjax.train import train
@@ -91,3 +92,29 @@ def test_a_bad_record_is_named_and_fails_or_is_skipped(tmp_path, with_a_bad_reco
     sums, images = pixel_sums(dataset, "train", (18, 18), on_error="skip")
     views = [dataset.read("train", [n], (18, 18))[0].image for n in range(24) if n != 5]
     assert images == 23 and np.array_equal(sums, np.sum(views, axis=0, dtype=np.int64))
+
+
+def test_a_fault_of_the_disk_is_no_bad_record(data_dir, monkeypatch):
+    dataset = open_dataset("small", data_dir)
+
+    class Failing:
+        def __getitem__(self, image_id):
+            raise RuntimeError("open() failed: Too many open files; reading /data/small-00003")
+
+    monkeypatch.setattr(dataset._source("train"), "data_source", Failing(), raising=False)
+    with pytest.raises(ZfjaxError, match="Too many open files.*is the disk or the network drive sound"):
+        next(evaluation_batches(dataset, "train", batch_size=4, view_size=(18, 18), threads=0, on_error="skip"))
+
+
+def test_many_files_may_be_open():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (600, hard))
+        allow_open_files(10)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 600
+        allow_open_files(300)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 812
+        with pytest.raises(ZfjaxError, match="ulimit -n"):
+            allow_open_files(2**62)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

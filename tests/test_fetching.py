@@ -1,4 +1,4 @@
-"""Sets that TFDS knows by name: its own builders, with TFDS's mock data in the place of a network."""
+"""Sets that TFDS knows by name: its own builders, and its mock data in the place of a network."""
 
 import importlib.util
 import io
@@ -6,9 +6,11 @@ import io
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
-from tests.data_helpers import jpeg, picture
+from tests.data_helpers import encoded, jpeg, picture
 from zfjax.cli import main
+from zfjax.data import writing
 from zfjax.data.fetching import fetch
 from zfjax.data.pipeline import open_dataset
 from zfjax.files import ZfjaxError
@@ -99,3 +101,35 @@ def test_a_set_with_configs_that_was_prepared_elsewhere_is_found_by_name(tmp_pat
         assert [one.label for one in dataset.read("train", range(12), (16, 16))].count(1) == 6
     with pytest.raises(ZfjaxError, match="sized/big.*sized/small"):
         open_dataset("sized", tmp_path)
+
+
+def test_mock_data_of_a_set_that_tfds_knows_is_read_as_tfds_stores_it(tmp_path):
+    with tfds.testing.mock_data(num_examples=6):
+        builder = tfds.builder("beans", data_dir=tmp_path / "nowhere")
+        features = builder.info.features
+        given = {split: list(builder.as_data_source(split)) for split in ("train", "test")}
+    folder = tmp_path / "beans" / writing.VERSION
+    folder.mkdir(parents=True)
+    shards = {}
+    for split, examples in given.items():
+        stored = [{**one, "image": io.BytesIO(encoded(Image.fromarray(one["image"]), "PNG"))} for one in examples]
+        records = [features.serialize_example(features.encode_example(one)) for one in stored]
+        writing.write_shard(folder / writing.shard_name("beans", split, 0, 1), records)
+        shards[split] = [len(records)], sum(map(len, records))
+    writing.write_metadata(folder, "beans", features, shards, features["label"].names, "mock data")
+    dataset = open_dataset("beans", tmp_path)
+    assert dataset.class_names == ("angular_leaf_spot", "bean_rust", "healthy")
+    for split, examples in given.items():
+        for found, expected in zip(dataset.read(split, range(6), (500, 500)), examples, strict=True):
+            assert found.label == expected["label"] and np.array_equal(found.image, expected["image"])
+
+
+def test_what_tfds_refuses_is_one_sentence(tmp_path, capsys):
+    for name, says in (("food101:9.9.9", "give NAME, NAME/CONFIG or NAME:VERSION"), ("stanford_dogs/foo", "give NAME"),
+                       ("imagenet2012", "zfjax data import FOLDER-OF-THE-TARS")):  # fmt: skip
+        assert main(["data", "fetch", name, "--data-dir", str(tmp_path)]) == 1
+        told = capsys.readouterr().err
+        assert says in told and "Traceback" not in told, told
+    assert main(["train", "--preset", "demo", "--data.name", "beans", "--data.dir", str(tmp_path), "--workdir",
+                 str(tmp_path / "run")]) == 1  # fmt: skip
+    assert "`zfjax data fetch beans` prepares it" in capsys.readouterr().err

@@ -17,8 +17,9 @@ from PIL import Image
 
 from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, members, picture, stop_when_there
 from zfjax.cli import main
-from zfjax.data import imagenet
-from zfjax.data.imagenet import class_wnids, import_imagenet, validation_label
+from zfjax.data import imagenet, writing
+from zfjax.data.imagenet import import_imagenet
+from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.pipeline import list_datasets, open_dataset
 from zfjax.files import ZfjaxError
 
@@ -102,7 +103,7 @@ def test_import_of_the_true_layout(tmp_path, capsys):
     metadata = json.loads((dataset.directory / "metadata.json").read_text())
     assert (metadata["stored_size"], metadata["stored_quality"]) == (256, 90)
     record = dataset._record("train", names.index("n01440764_0.JPEG"))
-    assert min(Image.open(io.BytesIO(record["image"])).size) == 256
+    assert min(Image.open(io.BytesIO(record.image)).size) == 256
     assert [path.name for path in out.iterdir() if path.is_dir()] == ["imagenet2012"]
 
 
@@ -111,7 +112,7 @@ def test_original_bytes_are_kept(tmp_path):
     import_imagenet(source, "whole", tmp_path / "out", size=None, workers=1)
     dataset = open_dataset("whole", tmp_path / "out")
     names = [name for _, name in everything(dataset, "train")]
-    assert dataset._record("train", names.index("n01440764_1.JPEG"))["image"] == jpeg(1, 300, 280)
+    assert dataset._record("train", names.index("n01440764_1.JPEG")).image == jpeg(1, 300, 280)
 
 
 def test_a_killed_import_goes_on_and_ends_alike(tmp_path):
@@ -125,7 +126,7 @@ def test_a_killed_import_goes_on_and_ends_alike(tmp_path):
     import_imagenet(source, "one", out, shard_images=4, workers=2, progress=lambda *done: told.append(done))
     import_imagenet(source, "other", tmp_path / "at once", shard_images=4, workers=1)
     one, other = open_dataset("one", out), open_dataset("other", tmp_path / "at once")
-    assert finished and told[-1] == (47, 47) and told[0][0] >= 4
+    assert finished and told[-1] == ("importing", 47, 47) and told[0][1] >= 4, "listed once"
     for name, when in finished.items():
         kept = one.directory / name
         assert not kept.exists() or kept.stat().st_mtime_ns >= when
@@ -135,7 +136,7 @@ def test_a_killed_import_goes_on_and_ends_alike(tmp_path):
 
 COMMAND = """
 import sys
-from zfjax.data import imagenet
+from zfjax.data import imagenet, writing
 imagenet.SHARD_IMAGES = {True: 4, False: 4}
 from zfjax.cli import main
 sys.exit(main(["data", "import", sys.argv[1], "--name", "one", "--data-dir", sys.argv[2], "--workers", "2"]))
@@ -169,14 +170,62 @@ def test_a_worker_that_dies_is_said_in_a_sentence(tmp_path):
     assert list_datasets(out) == []
 
 
-def test_other_settings_begin_anew(tmp_path):
+def test_other_settings_are_refused_and_a_kill_at_the_end_costs_nothing(tmp_path, monkeypatch):
     source, out = make_tars(tmp_path / "in", images=3, odd=False), tmp_path / "out"
     partial = out / ".one.partial"
-    partial.mkdir(parents=True)
-    (partial / "settings.part").write_text('{"size": 64}')
-    (partial / "train-00000.json.part").write_text('{"images": 1}')
-    import_imagenet(source, "one", out, workers=1)
-    assert open_dataset("one", out).splits == {"train": 9, "validation": 8} and not partial.exists()
+
+    def killed(*arguments, **options):
+        raise MemoryError
+
+    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+        patched.setattr(imagenet.writing, "write_metadata", killed)
+        import_imagenet(source, "one", out, workers=1)
+    with pytest.raises(ZfjaxError, match=r"other settings \(quality 90 -> 91\)"):
+        import_imagenet(source, "one", out, workers=1, quality=91)
+    stale = out / ".one.12345.tmp"  # what a kill between two renames leaves
+    stale.mkdir()
+    partial.rename(stale / "1.0.0")
+    told = []
+    import_imagenet(source, "one", out, workers=1, progress=lambda *done: told.append(done))
+    assert {stage for stage, _, _ in told} <= {"importing"}, "neither listed nor decoded again"
+    dataset = open_dataset("one", out)
+    assert dataset.splits == {"train": 9, "validation": 8} and not partial.exists() and not stale.exists()
+    assert not list(dataset.directory.glob("*.part"))
+
+
+def test_labels_are_audited(tmp_path, capsys):
+    source = make_tars(tmp_path / "in", images=1, odd=False)
+    (source / imagenet.READABLE_NAMES).write_text(
+        "n02012849 crane\nn03126707 crane\nn03710637 maillot\nn03710721 maillot, tank suit\n"
+    )
+    files = {"n01440764_1.JPEG": jpeg(1, 40, 30), "n01751748_2.JPEG": jpeg(2, 40, 30)}
+    make_tar(source / imagenet.TARS["train"], {"n01440764.tar": tar_bytes(files)})
+    summary = import_imagenet(source, "one", tmp_path / "out", workers=1)
+    told = "\n".join(summary.lines())
+    assert "in the tar of another class, by its name: 1 (n01440764.tar/n01751748_2.JPEG)" in told
+    assert "999 of 1,000 classes have no training image" in told and "1000 of 1,000 classes have not the 50" in told
+    names = open_dataset("one", tmp_path / "out").class_names
+    assert names[134] == "crane (n02012849)" and {"maillot", "maillot, tank suit"} <= set(names)
+    twice = {**files, "a/n01440764_1.JPEG": jpeg(3, 40, 30)}
+    make_tar(source / imagenet.TARS["train"], {"n01440764.tar": tar_bytes(twice)})
+    with pytest.raises(ZfjaxError, match="holds n01440764_1.JPEG more than once"):
+        import_imagenet(source, "two", tmp_path / "out", workers=1)
+    assert main(["data", "import", str(source / imagenet.TARS["train"]), "--name", "three"]) == 1
+    assert "give the folder that holds both" in capsys.readouterr().err
+
+
+def test_a_set_with_shifted_labels_is_refused(tmp_path):
+    wnids = class_wnids()
+    names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 101)]
+    right = [validation_label(name) for name in names]
+    for name, labels in (("right", right), ("shifted", [0, *right[:-1]])):
+        with writing.new_folder(tmp_path, name) as target:
+            examples = [{"image": jpeg(1, 20, 20), "label": label, "file_name": file_name}
+                        for label, file_name in zip(labels, names, strict=True)]  # fmt: skip
+            writing.write_dataset(target, name, {"validation": examples}, wnids)
+    assert open_dataset("right", tmp_path).count("validation") == 100
+    with pytest.raises(ZfjaxError, match="ILSVRC2012_val_00000001.JPEG is of class n01751748, not n01440764"):
+        open_dataset("shifted", tmp_path)
 
 
 @pytest.mark.parametrize("harm, says", [

@@ -134,14 +134,15 @@ def data_import(options: argparse.Namespace) -> int:
     data_dir = options.data_dir or scenes_directory()
     if imagenet and options.holdout:
         raise ZfjaxError("ILSVRC2012 has a validation split of its own; import it without a holdout.")
-    size = None if options.size == "original" else options.size or (256 if imagenet else None)
-    common = {"size": size, "quality": options.quality or (90 if imagenet else 95), "max_pixels": options.max_pixels}
+    size = (256 if imagenet else None) if options.size is None else options.size
+    quality = (90 if imagenet else 95) if options.quality is None else options.quality
+    common = {"size": None if size == "original" else size, "quality": quality, "max_pixels": options.max_pixels}
     with Reporter() as progress:
-        common["progress"] = lambda done, total: progress("importing", done, total)
         place = options.source, options.name, data_dir
         if imagenet:
-            summary = import_imagenet(*place, workers=options.workers, **common)
+            summary = import_imagenet(*place, workers=options.workers, progress=progress, **common)
         else:
+            common["progress"] = lambda done, total: progress("importing", done, total)
             summary = import_images(*place, holdout=options.holdout, **common)
     print("\n".join(summary.lines()))
     return 0

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,18 @@ def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
     }.get(error.errno, error.strerror or str(error))
     place = f"{doing} {error.filename}" if error.filename else doing.removesuffix(":")
     return ZfjaxError(f"Could not {place}: {advice}.")
+
+
+def allow_open_files(count: int) -> None:
+    """Lets this process hold ``count`` files open beside its others. Raises ZfjaxError where the system forbids it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 512  # files of everything else
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise ZfjaxError(f"The data set's {count:,} files are held open together, and this system allows {hard:,}: "
+                         f"raise the limit (ulimit -n {wanted}), or prepare the set with fewer shards.")  # fmt: skip
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager

@@ -7,24 +7,28 @@ imported where it is used.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from zfjax.data.imagenet_labels import check_labels
 from zfjax.data.images import ImageError, open_image, view, view_window
-from zfjax.files import ZfjaxError, explain_os_error, read_json
+from zfjax.files import ZfjaxError, allow_open_files, explain_os_error, read_json
 
 Box = tuple[float, float, float, float]
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _WHOLE_DIGEST_BYTES = 256 << 20  # up to here every byte enters a split's digest (0.2 s)
 _DIGEST_BLOCK = 64 << 10
+LABELS_CHECKED = 64
+"""Images of each split of ILSVRC2012 whose label is compared with what their name says."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,18 @@ class Example:
     file_name: str
     image_id: int
     parts: tuple[tuple[str, Box], ...] = ()
+
+
+class UnreadableImage(ZfjaxError):
+    """One record or image is damaged; the rest of the data set may be sound."""
+
+
+class Record(NamedTuple):
+    """An example as it is stored: the image still encoded, ``file_name`` "" where there is none."""
+
+    image: bytes
+    label: int
+    file_name: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +127,7 @@ class Dataset:
     def describe(self, split: str, image_ids: Sequence[int]) -> list[tuple[int, str]]:
         """(label, file name) of each image, without decoding its pixels. Raises as ``read``."""
         records = (self._record(split, int(image_id)) for image_id in image_ids)
-        return [(int(record["label"]), record["file_name"]) for record in records]
+        return [(record.label, record.file_name) for record in records]
 
     def _source(self, split: str) -> Any:
         """One shared reader a split: a reader keeps a file open for every shard it has met."""
@@ -123,6 +139,7 @@ class Dataset:
                 # Image bytes stay encoded: only zfjax.data.images may hand them to Pillow.
                 decoders = {name: tfds.decode.SkipDecoding() for name, feature in self._builder.info.features.items()
                             if isinstance(feature, tfds.features.Image)}
+                allow_open_files(sum(len(self.shards(name)) for name in self.splits))
                 source = self._builder.as_data_source(split, decoders=decoders)
                 if len(source) != count:
                     raise ZfjaxError(f"Split '{split}' of {self.name} holds {len(source)} images, its metadata says "
@@ -130,35 +147,55 @@ class Dataset:
                 self._sources[split] = source
             return self._sources[split]
 
-    def _record(self, split: str, image_id: int) -> dict[str, Any]:
-        """The undecoded example: image bytes, label, file_name str, parts."""
+    def _record(self, split: str, image_id: int) -> Record:
+        """The undecoded example. Read by its three fields alone: TFDS's own decoding takes four times as long, holding
+        Python's lock, which is what bounds the threads of one process."""
+        def fields(source: Any) -> Record:
+            from tensorflow_datasets.proto import tf_example_pb2
+
+            features = tf_example_pb2.Example.FromString(source.data_source[image_id]).features.feature
+            name = features["file_name"].bytes_list.value if "file_name" in features else ()
+            return Record(
+                image=features["image"].bytes_list.value[0],
+                label=int(features["label"].int64_list.value[0]),
+                file_name=name[0].decode("utf-8", "replace") if name else "",
+            )
+
+        return self._sound(split, image_id, fields)
+
+    def _sound(self, split: str, image_id: int, read: Callable[[Any], Any]) -> Any:
+        """``read(source)``. Raises ZfjaxError naming the image for an id outside the split and for a fault of the disk,
+        UnreadableImage for a damaged record."""
         if not 0 <= image_id < self.count(split):
             raise ZfjaxError(f"Split '{split}' of {self.name} has no image {image_id}: ids go from 0 to "
                              f"{self.count(split) - 1}.")
         try:
-            record = self._source(split)[image_id]
+            return read(self._source(split))
         except ZfjaxError:
             raise
-        except Exception as error:  # array_record raises RuntimeError, a damaged message ValueError, KeyError, ...
-            raise ZfjaxError(f"Image {image_id} of split '{split}' of {self.name} cannot be read from "
-                             f"{self.directory}: the file is damaged ({_first_line(error)}); prepare the data set "
-                             "again.") from error
-        name = record.get("file_name", b"")
-        return {**record, "file_name": name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)}
+        except Exception as error:  # array_record raises RuntimeError, a damaged message DecodeError, IndexError, ...
+            what = f"Image {image_id} of split '{split}' of {self.name} cannot be read from {self.directory}"
+            if isinstance(error, OSError) or re.search(r"\w+\(\) failed", str(error)):  # array_record's words
+                raise ZfjaxError(f"{what}: {_first_line(error)}; is the disk or the network drive sound?") from error
+            raise UnreadableImage(f"{what}: the file is damaged ({_first_line(error)}); prepare the data set "
+                                  "again.") from error  # fmt: skip
 
     def _example(self, split: str, image_id: int, view_size: tuple[int, int], with_parts: bool) -> Example:
         record = self._record(split, image_id)
-        label, data = int(record["label"]), record["image"]
         try:
-            image = view(data, view_size)
-            parts = _parts_in_view(record.get("parts"), data, view_size) if with_parts else ()
+            image = view(record.image, view_size)
+            parts = ()
+            if with_parts and "parts" in self._builder.info.features:
+                parts = _parts_in_view(
+                    self._sound(split, image_id, lambda source: source[image_id]["parts"]), record.image, view_size
+                )
         except ImageError as error:
-            raise ZfjaxError(f"Image {image_id} of split '{split}' of {self.name} ({record['file_name']}) cannot be "
-                             f"decoded: {error}.") from error
-        if not 0 <= label < len(self.class_names):
-            raise ZfjaxError(f"Image {image_id} of split '{split}' of {self.name} ({record['file_name']}) has label "
-                             f"{label}; there are {len(self.class_names)} classes.")
-        return Example(image, label, record["file_name"], image_id, parts)
+            raise UnreadableImage(f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) cannot be "
+                                  f"decoded: {error}.") from error
+        if not 0 <= record.label < len(self.class_names):
+            raise UnreadableImage(f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) has label "
+                                  f"{record.label}; there are {len(self.class_names)} classes.")
+        return Example(image, record.label, record.file_name, image_id, parts)
 
 
 def open_dataset(name: str, data_dir: Path | str) -> Dataset:
@@ -187,7 +224,16 @@ def open_dataset(name: str, data_dir: Path | str) -> Dataset:
     for split, info in builder.info.splits.items():
         for shard, expected in zip(dataset.shards(split), info.shard_lengths, strict=True):
             check_shard(shard, int(expected))
+        check_labels(features["label"].names, _some_labels(dataset, split), f"split '{split}' of {directory}")
     return dataset
+
+
+def _some_labels(dataset: Dataset, split: str) -> Iterator[tuple[int, str]]:
+    """(label, file name) of images all over the split; damaged ones left out."""
+    count = dataset.count(split)
+    for image_id in np.linspace(0, count - 1, min(count, LABELS_CHECKED)).astype(int):
+        with contextlib.suppress(UnreadableImage):
+            yield dataset.describe(split, [image_id])[0]
 
 
 def dataset_names(data_dir: Path | str) -> list[str]:
@@ -251,7 +297,8 @@ def _newest(name: str, root: Path) -> Path:
                          f"{', '.join(f'{name}/{config}' for config in configs)}.")
     there = dataset_names(root)
     holds = f"it holds: {', '.join(there)}" if there else "it holds no data set (see 'zfjax data import --help')"
-    raise ZfjaxError(f"There is no data set '{name}' in {root}; {holds}.")
+    raise ZfjaxError(f"There is no data set '{name}' in {root}; {holds}. If TFDS knows it by this name, `zfjax data "
+                     f"fetch {name}` prepares it.")  # fmt: skip
 
 
 def _builder_from(directory: Path, name: str) -> Any:

@@ -26,6 +26,9 @@ def fetch(name: str, data_dir: Path | str) -> Dataset:
             raise ZfjaxError(f"TFDS knows no data set {name!r}; tfds.list_builders() lists what it knows.") from None
         except ImportError as error:
             raise _needs(name, error) from None
+        except Exception as error:  # noqa: BLE001 (a version or kind that the set does not have, a path for a name)
+            raise ZfjaxError(f"TFDS does not take {name!r} ({_cause(error)}); give NAME, NAME/CONFIG or NAME:VERSION, "
+                             "as in its catalogue.") from None  # fmt: skip
         if not {"image", "label"} <= set(_features(builder)):
             raise ZfjaxError(f"{name} is not a set for image classification: it has no features image and label.")
         try:
@@ -33,10 +36,18 @@ def fetch(name: str, data_dir: Path | str) -> Dataset:
         except ImportError as error:
             raise _needs(name, error) from None
         except Exception as error:  # noqa: BLE001 (TFDS, requests and the builders raise many kinds)
-            cause = (str(error).strip().splitlines() or [""])[0][:200]
-            raise ZfjaxError(f"TFDS could not prepare {name} in {root} ({type(error).__name__}: {cause}); is there a "
-                             "network? The same command begins again.") from None  # fmt: skip
+            if name.split("/")[0].split(":")[0] == "imagenet2012":
+                raise ZfjaxError("TFDS wants ILSVRC2012's tars downloaded by hand; zfjax imports them without it: "
+                                 "zfjax data import FOLDER-OF-THE-TARS --name imagenet2012.") from None  # fmt: skip
+            mend = "is there a network? The same command begins again"
+            if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+                mend = "it needs files that are downloaded by hand; TFDS's catalogue says which, and where they go"
+            raise ZfjaxError(f"TFDS could not prepare {name} in {root} ({_cause(error)}); {mend}.") from None
     return open_dataset(name, root)
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
 
 
 def _features(builder: Any) -> Any:

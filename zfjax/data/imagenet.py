@@ -4,9 +4,9 @@ The train tar is a tar of class tars. Their headers are listed once; then every 
 images where they lie in the tar. A finished shard stays when the import is killed, and the same command goes on from
 there. Records are sorted by a hash of their file name, as in any import, for any number of processes.
 
-Validation images carry no class: it is looked up by the number in the file's name, in the list that the TFDS package
-brings (one wnid a line, image 1 first; the devkit numbers classes in another order). The position in the tar says
-nothing. EXIF orientation is ignored, as in everyone's numbers on this set.
+A label follows from a file's name alone (imagenet_labels.py); the position in the tar says nothing. EXIF orientation
+is ignored, as in everyone's numbers on this set. Each shard's images lie all over the tar, so that a shard is a fair
+sample: keep the tars on an SSD or a network store, not on a spinning disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import signal
 import threading
@@ -32,6 +31,7 @@ import numpy as np
 
 from zfjax.data import writing
 from zfjax.data.dataset import check_shard
+from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.images import MAX_PIXELS, ImageError
 from zfjax.data.importing import ImportSummary, check_absent, check_name, check_numbers, stored_form
 from zfjax.data.sources import TarInside, read_place, tar_places
@@ -39,12 +39,12 @@ from zfjax.files import ZfjaxError, atomic_path, exclusive_lock, explain_os_erro
 
 TARS = {"train": "ILSVRC2012_img_train.tar", "validation": "ILSVRC2012_img_val.tar"}
 EXPECTED = {"train": 1_281_167, "validation": 50_000}
+VALIDATION_IMAGES = 50
+"""Of each class."""
 READABLE_NAMES = "LOC_synset_mapping.txt"
 """Optional, beside the tars: a line "wnid name, other name" a class, as the set's Kaggle edition brings it."""
 SHARD_IMAGES = {True: 4096, False: 2560}
 """Images a shard, resized or not: about 320 or 500 shards, each a file that a reader keeps open."""
-
-_VALIDATION_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.(?:JPEG|jpe?g|JPG)")
 
 
 @dataclass(frozen=True)
@@ -73,23 +73,25 @@ class Shard:
 
 
 def is_imagenet(source: Path) -> bool:
-    """Whether ``source`` is a folder with one of the ILSVRC2012 tars."""
+    """Whether ``source`` is a folder with one of the ILSVRC2012 tars. Raises ZfjaxError for such a tar itself."""
+    if source.name in TARS.values() and source.is_file():
+        raise ZfjaxError(f"{source} is one of ILSVRC2012's two tars; give the folder that holds both.")
     return source.is_dir() and any((source / tar).is_file() for tar in TARS.values())
 
 
 def import_imagenet(
     source: Path | str, name: str, data_dir: Path | str, *, size: int | None = 256, quality: int = 90,
     max_pixels: int = MAX_PIXELS, workers: int | None = None, shard_images: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> ImportSummary:  # fmt: skip
     """Writes DATA_DIR/NAME/1.0.0 from SOURCE/ILSVRC2012_img_train.tar and SOURCE/ILSVRC2012_img_val.tar.
 
     ``size``: pixels of the shorter side, to which larger images are resized once (None: as they are); ``quality`` of
     those stored anew (JPEG, with halved colour up to 90). Both are kept in the data set's metadata. ``workers``:
-    processes, default one a core. ``progress(done, total)`` counts images.
+    processes, default one a core. ``progress(stage, done, total)`` counts first class tars, then images.
 
-    Raises ZfjaxError for a missing or damaged tar, a full disk, a worker that dies; finished shards stay, and the same
-    call goes on from there.
+    Raises ZfjaxError for a missing or damaged tar, a full disk, a worker that dies, an import that was begun with other
+    settings; finished shards stay, and the same call goes on from there.
     """
     check_name(name)
     check_numbers(size, quality, max_pixels)
@@ -106,9 +108,11 @@ def import_imagenet(
     )  # fmt: skip
     with exclusive_lock(root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."):
         check_absent(root, name)
+        for stale in root.glob(f".{name}.*.tmp"):  # of a process that was killed at the very end
+            _adopted(stale, root / f".{name}.partial")
         folder = _begun(root / f".{name}.partial", settings)
-        with _pool(workers or len(os.sched_getaffinity(0))) as (pool, counter):
-            shards, skipped = _plan(source, settings, pool)
+        with _pool(workers or _cores()) as (pool, counter):
+            shards, skipped = _plan(source, settings, folder, pool, progress)
             done = _make(shards, source, folder, name, settings, pool, counter, progress)
         summary = _summary(root, name, done, skipped)
         wnids = class_wnids()
@@ -121,48 +125,39 @@ def import_imagenet(
                 folder, name, writing.image_features(wnids), lengths, _readable(source, wnids),
                 "ILSVRC2012, imported by zfjax.", stored_size=size or "original", stored_quality=quality,
             )  # fmt: skip
-            for leaf in (*folder.glob("*.json.part"), folder / "settings.part", folder / "index.part"):
-                leaf.unlink(missing_ok=True)
             temporary.mkdir()
             folder.rename(temporary / writing.VERSION)
+        for leaf in (root / name / writing.VERSION).glob("*.part"):  # last: until here a killed import can go on
+            leaf.unlink()
     return summary
 
 
-def class_wnids() -> tuple[str, ...]:
-    """The 1,000 classes in the order of their labels, as TFDS has them."""
-    return tuple(_packaged("labels.txt"))
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def validation_label(file_name: str) -> int | None:
-    """The label of ILSVRC2012_val_<number>.JPEG; None for another name or a number that the set does not have."""
-    match = _VALIDATION_NAME.fullmatch(file_name)
-    truth = _packaged("validation_labels.txt")
-    if match is None or not 1 <= int(match[1]) <= len(truth):
-        return None
-    return class_wnids().index(truth[int(match[1]) - 1])
-
-
-_LISTS: dict[str, list[str]] = {}
-
-
-def _packaged(name: str) -> list[str]:
-    """The lines of a list that comes with the TFDS package (its imagenet2012 builder itself needs TensorFlow)."""
-    if name not in _LISTS:
-        import importlib.util
-
-        spec = importlib.util.find_spec("tensorflow_datasets")
-        path = Path(spec.origin).parent / "datasets" / "imagenet2012" / name
-        if not path.is_file():
-            raise ZfjaxError(f"The installed tensorflow-datasets lacks {name}; install a version that brings it.")
-        _LISTS[name] = path.read_text().split()
-    return _LISTS[name]
+def _adopted(stale: Path, partial: Path) -> None:
+    """Takes back the finished shards that a killed process had moved."""
+    whole = stale / writing.VERSION
+    if (whole / "settings.part").is_file() and not partial.exists():
+        whole.rename(partial)
+    shutil.rmtree(stale, ignore_errors=True)
 
 
 def _begun(folder: Path, settings: Settings) -> Path:
-    """The folder of an import under way: a killed one's where the settings are equal, else a new one."""
+    """The folder of an import under way: a killed one's, or a new one. Raises ZfjaxError where its settings differ."""
     record, wanted = folder / "settings.part", json.loads(json.dumps(asdict(settings)))
     try:
-        if not (record.is_file() and read_json(record) == wanted):
+        if record.is_file():
+            before = read_json(record)
+            before = before if isinstance(before, dict) else {}
+            other = [f"{key.replace('tars', 'the tars')} {before.get(key)} -> {now}" for key, now in wanted.items()
+                     if before.get(key) != now]  # fmt: skip
+            if other:
+                raise ZfjaxError(f"{folder} holds an unfinished import with other settings ({'; '.join(other)}): "
+                                 "import with the same to go on, or delete that folder to begin anew.")  # fmt: skip
+        else:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             write_json(record, wanted)
@@ -173,27 +168,53 @@ def _begun(folder: Path, settings: Settings) -> Path:
     return folder
 
 
-def _plan(source: Path, settings: Settings, pool: ProcessPoolExecutor) -> tuple[list[Shard], dict[str, list[str]]]:
-    """All shards, and what is left out by reason."""
+def _plan(
+    source: Path, settings: Settings, folder: Path, pool: ProcessPoolExecutor,
+    progress: Callable[[str, int, int], None] | None,
+) -> tuple[list[Shard], dict[str, list[str]]]:  # fmt: skip
+    """All shards, and what is left out by reason. The list of the tars is kept beside the shards: making it reads 1.3
+    million headers, which takes long where the tars are far away."""
+    index = folder / "index.part"
+    if not index.is_file():
+        skipped: dict[str, list[str]] = {}
+        train = _list_train(source, pool, skipped, progress)
+        entries = {"train": train, "validation": _list_validation(source, skipped)}
+        write_json(index, {"entries": entries, "skipped": skipped})
+    kept = read_json(index)
+    shards = [one for split in TARS for one in _shards(split, kept["entries"][split], settings, source)]
+    return shards, kept["skipped"]
+
+
+Entry = tuple[str, int, int, int]
+"""Name, label, offset in the tar, bytes."""
+
+
+def _list_train(
+    source: Path, pool: ProcessPoolExecutor, skipped: dict[str, list[str]],
+    progress: Callable[[str, int, int], None] | None,
+) -> list[Entry]:  # fmt: skip
     labels = {wnid: label for label, wnid in enumerate(class_wnids())}
-    skipped: dict[str, list[str]] = {}
-    entries: dict[str, list[tuple[str, int, int, int]]] = {split: [] for split in TARS}  # name, label, offset, size
-    train = source / TARS["train"]
+    train, listed, entries = source / TARS["train"], [], []
     with open(train, "rb") as handle:
         tars, _, left_out = tar_places(train, handle)
     _gather(skipped, left_out)
-    listed = []
     for inside, (offset, size) in tars.items():
         wnid = Path(inside).name.removesuffix(".tar")
         if wnid in labels and inside.endswith(".tar"):
-            listed.append((labels[wnid], pool.submit(_list_class, train, inside, offset, size)))
+            listed.append((labels[wnid], pool.submit(_list_class, train, inside, wnid, offset, size)))
         else:
             skipped.setdefault("not a class tar of ILSVRC2012", []).append(inside)
-    for label, future in listed:
+    for done, (label, future) in enumerate(listed, 1):
         places, left_out = _result(future)
         _gather(skipped, left_out)
-        entries["train"] += [(name, label, *place) for name, place in places.items()]
-    validation = source / TARS["validation"]
+        entries += [(name, label, *place) for name, place in places]
+        if progress is not None:
+            progress("listing class tars", done, len(listed))
+    return entries
+
+
+def _list_validation(source: Path, skipped: dict[str, list[str]]) -> list[Entry]:
+    entries, validation = [], source / TARS["validation"]
     with open(validation, "rb") as handle:
         places, _, left_out = tar_places(validation, handle)
     _gather(skipped, left_out)
@@ -203,8 +224,8 @@ def _plan(source: Path, settings: Settings, pool: ProcessPoolExecutor) -> tuple[
         if label is None:
             skipped.setdefault("not the name of a validation image", []).append(inside)
         else:
-            entries["validation"].append((name, label, *place))
-    return [shard for split in TARS for shard in _shards(split, entries[split], settings, source)], skipped
+            entries.append((name, label, *place))
+    return entries
 
 
 def _gather(total: dict[str, list[str]], more: dict[str, list[str]]) -> None:
@@ -212,7 +233,7 @@ def _gather(total: dict[str, list[str]], more: dict[str, list[str]]) -> None:
         total.setdefault(reason, []).extend(names)
 
 
-def _shards(split: str, entries: list[tuple[str, int, int, int]], settings: Settings, source: Path) -> Iterator[Shard]:
+def _shards(split: str, entries: list[Entry], settings: Settings, source: Path) -> Iterator[Shard]:
     if not entries:
         raise ZfjaxError(f"{source / TARS[split]} holds no image of ILSVRC2012 in its own layout.")
     entries.sort(key=lambda entry: hashlib.sha256(entry[0].encode()).digest())
@@ -227,17 +248,22 @@ def _shards(split: str, entries: list[tuple[str, int, int, int]], settings: Sett
         yield Shard(split, index, count, tuple(names[rows]), *numbers[rows].T)
 
 
-def _list_class(path: Path, inside: str, offset: int, size: int) -> tuple[dict[str, tuple[int, int]], dict]:
-    """{file name: (offset in the whole tar, size)} of one class tar, and what is left out."""
+def _list_class(path: Path, inside: str, wnid: str, offset: int, size: int) -> tuple[list[tuple[str, Any]], dict]:
+    """(file name, (offset in the whole tar, size)) of one class tar's own images, and what is left out."""
     with open(path, "rb") as handle:
         places, _, skipped = tar_places(path / inside, TarInside(handle, offset, size))
-    found = {Path(name).name: (offset + start, length) for name, (start, length) in places.items()}
+    found = []
+    for name, (start, length) in places.items():
+        if Path(name).name.startswith(f"{wnid}_"):
+            found.append((Path(name).name, (offset + start, length)))
+        else:
+            skipped.setdefault("in the tar of another class, by its name", []).append(name)
     return found, {reason: [f"{inside}/{name}" for name in names] for reason, names in skipped.items()}
 
 
 def _make(
     shards: list[Shard], source: Path, folder: Path, name: str, settings: Settings, pool: ProcessPoolExecutor,
-    counter: Any, progress: Callable[[int, int], None] | None,
+    counter: Any, progress: Callable[[str, int, int], None] | None,
 ) -> list[tuple[Shard, dict[str, Any]]]:  # fmt: skip
     """Every shard with its account, those that are there already taken as they are."""
     total = sum(len(shard.names) for shard in shards)
@@ -255,7 +281,7 @@ def _make(
         for future in finished:
             done[running.pop(future)] = _result(future)
         if progress is not None:
-            progress(min(total, before + counter.value), total)
+            progress("importing", min(total, before + counter.value), total)
     return [(shard, done[number]) for number, shard in enumerate(shards)]
 
 
@@ -344,13 +370,18 @@ def _result(future: Future) -> Any:
 
 
 def _readable(source: Path, wnids: tuple[str, ...]) -> list[str]:
-    """The classes' first readable names, where a list of them lies beside the tars; else their wnids."""
-    path, names = source / READABLE_NAMES, {}
+    """The classes' first readable names, where a list of them lies beside the tars; else their wnids. Where two classes
+    share it (crane the bird, crane the machine), a further name or the wnid is added."""
+    path, words = source / READABLE_NAMES, {}
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            wnid, _, words = line.partition(" ")
-            names[wnid] = words.split(",")[0].strip() or wnid
-    return [names.get(wnid, wnid) for wnid in wnids]
+            wnid, _, names = line.partition(" ")
+            words[wnid] = [name.strip() for name in names.split(",") if name.strip()]
+    named = [words.get(wnid) or [wnid] for wnid in wnids]
+    times = Counter(names[0] for names in named)
+    further = [names[0] if times[names[0]] == 1 else ", ".join(names[:2]) for names in named]
+    times = Counter(further)
+    return [name if times[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(further, wnids, strict=True)]
 
 
 def _summary(
@@ -371,6 +402,13 @@ def _summary(
         f"attention: ILSVRC2012 has {EXPECTED[split]:,} images for {split}, not {count:,}; is {TARS[split]} whole?"
         for split, count in found.items() if count != EXPECTED[split]
     )  # fmt: skip
+    empty = [wnid for wnid, times in counts["train"].items() if not times]
+    uneven = [wnid for wnid, times in counts["validation"].items() if times != VALIDATION_IMAGES]
+    lacking = f"have not the {VALIDATION_IMAGES} validation images that each should"
+    for classes, what in ((empty, "have no training image"), (uneven, lacking)):
+        if classes:
+            some = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+            notes += (f"attention: {len(classes)} of {len(wnids):,} classes {what} ({some})",)
     ordered = lambda reasons: {reason: tuple(sorted(names)) for reason, names in sorted(reasons.items())}
     return ImportSummary(
         name, root / name / writing.VERSION, counts, ordered(converted), ordered(skipped), resized, notes
