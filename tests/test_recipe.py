@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from zfjax import config as configs
-from zfjax import recipe
-from zfjax.architecture import Architecture, Conv, Dense
+from zfjax import recipe, training_step
+from zfjax.architecture import Architecture, Conv, Dense, Norm
+from zfjax.network import class_scores
 
 MODEL = Architecture("small", (6, 8), (Conv("conv1", 2, 3), Dense("fc2", 2)))
 FAITHFUL = configs.Config(model=MODEL, recipe="faithful", data=configs.Data(view=11, shift=2))
@@ -182,3 +183,75 @@ def test_momentum_and_weight_decay_by_hand():
         kernel, bias = 0.9 * kernel + 0.5 + 0.01 * 3, 0.9 * bias + 0.5  # biases do not decay
         np.testing.assert_allclose(updates["conv1"]["kernel"], kernel, rtol=1e-6)
         np.testing.assert_allclose(updates["conv1"]["bias"], bias, rtol=1e-6)
+
+
+def test_the_presets_are_the_recipes():
+    paper, modern = configs.preset("imagenet"), configs.preset("imagenet-modern")
+    o = paper.optimizer
+    assert (paper.recipe, paper.batch_size, paper.epochs, paper.data.crops) == ("faithful", 128, 70, "ten")
+    assert (o.learning_rate, o.momentum, o.schedule, o.warmup_epochs) == (0.01, 0.9, "plateau", 0)
+    assert (o.weight_decay, o.label_smoothing, paper.compute) == (0, 0, "float32")
+    assert paper.model.input_size == (224, 224) and paper.data.view == 256
+    assert [paper.model.layer(name).dropout for name in ("fc6", "fc7")] == [0.5, 0.5]
+    o = modern.optimizer
+    assert (modern.recipe, modern.batch_size, modern.epochs, modern.compute) == ("modern", 512, 90, "bfloat16")
+    assert (o.learning_rate, o.schedule, o.warmup_epochs) == (0.04, "cosine", 5)
+    assert (o.weight_decay, o.label_smoothing, modern.data.crops) == (5e-4, 0.1, "random")
+
+
+def one_step(config, labels):
+    views = np.random.default_rng(0).integers(0, 256, (len(labels), 11, 11, 3)).astype(np.uint8)
+    mean = np.zeros((11, 11, 3), np.float32) if config.recipe == "faithful" else None
+    return training_step.train_step(
+        training_step.initial_state(config), views, labels, mean, config=config, steps_per_epoch=4
+    )  # fmt: skip
+
+
+def test_labels_are_smoothed():
+    labels = np.array([0, 1, 1, 0], np.int32)
+    losses = []
+    for share in (0.0, 0.2):
+        optimizer = configs.Optimizer(label_smoothing=share, warmup_epochs=0)
+        config = dataclasses.replace(MODERN, optimizer=optimizer, batch_size=4)
+        losses.append(float(one_step(config, labels).totals["loss"]))
+    views = np.random.default_rng(0).integers(0, 256, (4, 11, 11, 3)).astype(np.uint8)
+    state = training_step.initial_state(config)
+    key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 0))[0]
+    inputs = recipe.training_input(config, jnp.asarray(views), None, key)
+    logs = np.asarray(jax.nn.log_softmax(class_scores(MODEL, state.parameters, inputs)))
+    own = -logs[np.arange(4), labels]
+    other = -logs[np.arange(4), 1 - labels]
+    np.testing.assert_allclose(losses, [own.mean(), (0.9 * own + 0.1 * other).mean()], rtol=1e-4)
+
+
+def test_bfloat16_is_for_convolutions_and_products_alone():
+    config = dataclasses.replace(MODERN, compute="bfloat16", batch_size=4)
+    labels, views = np.zeros(4, np.int32), np.zeros((4, 11, 11, 3), np.uint8)
+
+    def dtypes(config):
+        """{operation: dtypes of its operands} in one step."""
+        step = lambda state, views: training_step.train_step(
+            state, views, labels, None, config=config, steps_per_epoch=4
+        )
+        kinds = {}
+        for one in equations(jax.make_jaxpr(step)(training_step.initial_state(config), views).jaxpr):
+            kinds.setdefault(one.primitive.name, set()).update(str(var.aval.dtype) for var in one.invars)
+        return kinds
+
+    assert {leaf.dtype for leaf in jax.tree.leaves(one_step(config, labels).parameters)} == {jnp.dtype("float32")}
+    found = dtypes(config)
+    assert found["conv_general_dilated"] == found["dot_general"] == {"bfloat16"}
+    assert found["log"] == {"float32"}, "of the loss"
+    normed = dataclasses.replace(MODEL, layers=(MODEL.layers[0], Norm("norm1", alpha=0.3), MODEL.layers[1]))
+    found = dtypes(dataclasses.replace(config, model=normed))
+    powers = {name: found[name] for name in ("pow", "rsqrt", "exp", "log", "square", "integer_pow") if name in found}
+    assert len(powers) > 2 and all(kinds == {"float32"} for kinds in powers.values()), powers
+
+
+def equations(jaxpr):
+    """All equations, of inner programs too."""
+    for one in jaxpr.eqns:
+        yield one
+        for inner in jax.tree.leaves(one.params, is_leaf=lambda leaf: hasattr(leaf, "jaxpr") or hasattr(leaf, "eqns")):
+            if hasattr(inner, "jaxpr") or hasattr(inner, "eqns"):
+                yield from equations(getattr(inner, "jaxpr", inner))

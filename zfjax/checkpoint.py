@@ -7,10 +7,12 @@ without a word, hence the digests. Saving is asynchronous; ``Saver.wait`` return
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import gc
 import hashlib
 import logging
+import os
 import re
 import shutil
 import sys
@@ -26,6 +28,12 @@ from zfjax.files import ZfjaxError, explain_os_error
 from zfjax.run import saved_steps
 
 Tree = Any
+
+
+class DamagedCheckpoint(ZfjaxError):
+    """A saved step is absent, truncated or altered; not: the disk or the memory fails at present."""
+
+
 _AFTERMATH_SECONDS = 1.0
 
 
@@ -81,15 +89,20 @@ def digest(leaf: Any) -> str:
 
 
 class Saver:
-    """Saves trees of NumPy arrays to ``root/<step>`` in the background, one at a time."""
+    """Saves trees of NumPy arrays to ``root/<step>`` in the background, one at a time.
 
-    def __init__(self, root: Path):
-        self.root = root.absolute()
+    A step that is there already with other content is set aside under a new name and kept; without ``keep_replaced``
+    until the new one is on disk.
+    """
+
+    def __init__(self, root: Path, keep_replaced: bool = True):
+        self.root, self._keep_replaced = root.absolute(), keep_replaced
         self._response: Any = None
+        self._replaced: Path | None = None
 
     def save(self, step: int, tree: Tree) -> None:
-        """Starts saving; waits for the save before it. A step that is there with equal digests is kept, another is
-        set aside under a new name, never deleted. Raises ZfjaxError when the disk is full or the folder read-only."""
+        """Starts saving; waits for the save before it. A step that is there with equal digests is kept. Raises
+        ZfjaxError when the disk is full or the folder read-only."""
         self.wait()
         path = self.root / str(step)
         digests = {name: digest(leaf) for name, leaf in leaf_paths(tree).items()}
@@ -97,11 +110,10 @@ class Saver:
             with contextlib.suppress(ZfjaxError):
                 if _metadata(path)["digests"] == digests:
                     return
-            set_aside(path)
+            aside = set_aside(path)
+            self._replaced = None if self._keep_replaced else aside
         with _failures(f"save step {step} in {self.root}"):
             self.root.mkdir(parents=True, exist_ok=True)
-            for stale in self.root.glob(f"{step}.orbax-checkpoint-tmp*"):
-                shutil.rmtree(stale)
             with _alone():
                 self._response = _orbax().save_async(path, tree, custom_metadata={"step": step, "digests": digests})
 
@@ -111,6 +123,15 @@ class Saver:
         if response is not None:
             with _failures(f"save a checkpoint in {self.root}"):
                 response.result()
+        replaced, self._replaced = self._replaced, None
+        if replaced is not None:
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+def remove_unfinished(root: Path) -> None:
+    """Removes what killed saves have left; the caller holds the run's lock, so nobody is writing it."""
+    for stale in root.glob("*.orbax-checkpoint-tmp*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def set_aside(path: Path) -> Path:
@@ -131,7 +152,8 @@ def keep_newest(root: Path, count: int) -> None:
 def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
     """The tree in ``path`` as NumPy arrays in nested dicts, digests checked; ``names`` limits it to these top keys.
 
-    Raises ZfjaxError naming the folder when it is absent, truncated or altered.
+    Raises DamagedCheckpoint naming the folder when it is absent, truncated or altered, ZfjaxError when it cannot be
+    read for another reason.
     """
     ocp = _orbax()
     path = path.absolute()
@@ -147,10 +169,11 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
             with context:
                 tree = ocp.load(path, abstract)
     except Exception as error:  # noqa: BLE001 (Orbax raises many kinds for a damaged folder)
-        raise ZfjaxError(f"The checkpoint {path} cannot be read ({_cause(error)}); {advice}.") from None
+        _raise_fault(error, f"read the checkpoint {path}:")
+        raise DamagedCheckpoint(f"The checkpoint {path} cannot be read ({_cause(error)}); {advice}.") from None
     for name, leaf in leaf_paths(tree).items():
         if digest(leaf) != expected.get(name):
-            raise ZfjaxError(f"The checkpoint {path} is damaged: {name} differs from what was saved; {advice}.")
+            raise DamagedCheckpoint(f"The checkpoint {path} is damaged: {name} differs from what was saved; {advice}.")
     return tree
 
 
@@ -172,14 +195,35 @@ def restore_into(tree: Tree, stored: Tree) -> Tree:
 
 def _metadata(path: Path) -> dict[str, Any]:
     if not path.is_dir():
-        raise ZfjaxError(f"There is no checkpoint {path}.")
+        raise DamagedCheckpoint(f"There is no checkpoint {path}.")
     try:
         with _quiet():
-            return dict(_orbax().metadata(path).custom_metadata)
+            found = dict(_orbax().metadata(path).custom_metadata)
+            return {**found, "digests": found["digests"]}  # of a file that was cut short nothing is left
     except Exception as error:  # noqa: BLE001
-        raise ZfjaxError(
+        _raise_fault(error, f"read the checkpoint {path}:")
+        raise DamagedCheckpoint(
             f"The checkpoint {path} cannot be read ({type(error).__name__}); restore it from a copy, or move it away."
         ) from None
+
+
+_PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ESTALE)
+"""Errors that say nothing of the file: the disk, the memory or a limit of the system is at fault."""
+
+
+def _raise_fault(error: Exception, doing: str) -> None:
+    """Raises ZfjaxError where ``error`` is no sign of damage."""
+    if isinstance(error, MemoryError):
+        raise ZfjaxError(f"Could not {doing.removesuffix(':')}: there is too little memory.") from None
+    code = getattr(error, "errno", None) or _os_error_code(str(error))
+    if code in _PASSING:
+        raise explain_os_error(OSError(code, os.strerror(code)), doing) from None
+
+
+def _os_error_code(text: str) -> int | None:
+    """The system's error number in one of tensorstore's messages."""
+    found = re.search(r"os_error_code='(\d+)'", text)
+    return int(found[1]) if found else None
 
 
 @contextlib.contextmanager
@@ -191,8 +235,8 @@ def _failures(doing: str) -> Iterator[None]:
         raise explain_os_error(error, f"{doing}:") from error
     except (ValueError, RuntimeError) as error:
         text = str(error)
-        if code := re.search(r"os_error_code='(\d+)'", text):
-            raise explain_os_error(OSError(int(code[1]), ""), f"{doing}:") from None
+        if code := _os_error_code(text):
+            raise explain_os_error(OSError(code, ""), f"{doing}:") from None
         if "RESOURCE_EXHAUSTED" in text or "No space left" in text:
             raise ZfjaxError(f"Could not {doing}: the disk is full; free space and run the command again.") from None
         raise ZfjaxError(f"Could not {doing}: {(text.splitlines() or [''])[0][:200]}") from error

@@ -86,13 +86,23 @@ def stopping_gently() -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
         raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
+    def again(unraisable: Any) -> None:
+        """Python drops what is raised in a callback of the garbage collector and its like: it is raised once more."""
+        if not issubclass(unraisable.exc_type, _Terminated | KeyboardInterrupt):
+            return hook(unraisable)
+        number = signal.SIGTERM if issubclass(unraisable.exc_type, _Terminated) else signal.SIGINT
+        signal.signal(signal.SIGALRM, lambda _, frame: unwind(number, frame))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    hook, sys.unraisablehook = sys.unraisablehook, again
     try:
         for number in before:
             signal.signal(number, unwind)
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

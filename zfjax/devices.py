@@ -5,10 +5,12 @@ One program runs in every process. Process 0 alone writes; the others wait where
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +36,8 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
         return
     if coordinator != "auto" and (count is None or index is None or not 0 <= index < count):
         raise ZfjaxError("--coordinator HOST:PORT needs --process-count N and --process-index I, I from 0 to N - 1.")
+    # JAX's own notice of SIGTERM would take ours away, and nobody asks it.
+    jax.config.update("jax_enable_preemption_service", False)
     given = {} if coordinator == "auto" else {
         "coordinator_address": coordinator, "num_processes": count, "process_id": index,
     }  # fmt: skip
@@ -138,6 +142,37 @@ def from_first(tree: Any) -> Any:
     from jax.experimental import multihost_utils
 
     return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+
+def as_first(numbers: Sequence[int] | None) -> tuple[int, ...]:
+    """Process 0's integers, below 2**31, in every process; what the others give does not matter."""
+    numbers = tuple(numbers or ())
+    count = int(from_first(np.int32(len(numbers))))
+    given = np.array(numbers if is_first() else [0] * count, np.int32)
+    return tuple(from_first(given).tolist()) if count else ()
+
+
+VISIBLE_SECONDS = 60.0
+"""For which a file that another machine has written may be out of sight: network drives keep old lists for a while."""
+
+
+def seen_by_all(path: Path) -> None:
+    """Returns when every process sees ``path`` as process 0 does. Raises ZfjaxError when one does not in time: then it
+    looks at a folder of its own."""
+    if jax.process_count() == 1:
+        return
+    own = lambda: np.frombuffer(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else bytes(32), np.uint8)
+    wanted = from_first(own())
+
+    def look() -> None:
+        until = time.monotonic() + VISIBLE_SECONDS
+        while not np.array_equal(own(), wanted):
+            if time.monotonic() > until:
+                raise ZfjaxError(f"Process {jax.process_index()} does not see what process 0 has written to {path}: "
+                                 "all need the same --workdir, on a disk that all of them share.")  # fmt: skip
+            time.sleep(0.1)
+
+    together(look)
 
 
 def data_mesh(batch_size: int, count: int | None = None) -> Mesh:

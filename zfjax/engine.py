@@ -26,7 +26,7 @@ from zfjax.architecture import Architecture
 from zfjax.config import Config
 from zfjax.data.images import ImageError, view
 from zfjax.data.pipeline import Dataset, evaluation_batches
-from zfjax.devices import barrier, first_alone, from_first, is_first, local_mesh
+from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh
 from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
 from zfjax.files import ZfjaxError, explain_os_error, read_json, write_atomic, write_json
 from zfjax.network import Parameters
@@ -134,7 +134,8 @@ def _request(run: Run, dataset: Dataset, at, layers, maps, top, split, images, r
     images = count if images is None else min(images, count)
     if not images:
         raise ZfjaxError(f"Split {split!r} of {dataset.name} is empty.")
-    return Request(run.steps_at(at), layers, maps, top, split, images, rule, every_rank)
+    steps = as_first(first_alone(lambda: run.steps_at(at)))  # others may see what is new in the folder late
+    return Request(steps, layers, maps, top, split, images, rule, every_rank)
 
 
 def _checked_fingerprint(run: Run, dataset: Dataset, split: str) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def _search(
         seen = min(request.images, seen + batch_size * jax.process_count())
         progress("searching", seen, request.images)
         if from_first(np.int32(time.monotonic() - last_saved > _SAVE_SECONDS)) or seen == request.images:
-            _gather(statistics, folder)
+            _gather(statistics, folder, seen)
             if is_first():
                 _save_pass(path, key, statistics, seen)
             last_saved = time.monotonic()
@@ -190,11 +191,12 @@ def _search(
     )  # fmt: skip
 
 
-def _gather(statistics: Statistics, folder: Path) -> None:
-    """Moves what every process has found into process 0's statistics, by way of the run's folder: in place."""
+def _gather(statistics: Statistics, folder: Path, seen: int) -> None:
+    """Moves what every process has found into process 0's statistics, by way of the run's folder: in place. Each time
+    under new names, since a network drive may show an old file for a while."""
     if jax.process_count() == 1:
         return
-    part = lambda index: folder / f"search-{index}.part.npz"
+    part = lambda index: folder / f"search-{index}-{seen}.part.npz"
     empty = strongest.empty_statistics(*statistics.top_value.shape[0::2], statistics.top_value.shape[1])
     if not is_first():
         _save_pass(part(jax.process_index()), "part", statistics, 0)

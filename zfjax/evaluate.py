@@ -23,7 +23,8 @@ def evaluate(
     config: Config, parameters: Parameters, dataset: Dataset, split: str, mesh: Mesh, *,
     mean_image: np.ndarray | None = None, views: int = 1, progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """{"loss": nats, "top1": 0..1, "top5": 0..1} of ``split``, every image once, at precision HIGHEST.
+    """{"loss": nats, "top1": 0..1, "top5": 0..1, "images": how many} of ``split``, every image that can be read once,
+    at precision HIGHEST.
 
     ``views``: 1 is the central crop; 10 averages the class probabilities of the four corners, the centre and their
     mirror images (paper, section 4). Raises ZfjaxError for another number, and for an empty split.
@@ -50,7 +51,8 @@ def evaluate(
     sums += np.asarray(under_way, np.float64)
     if not sums[3]:
         raise ZfjaxError(f"Split {split!r} of {dataset.name} is empty: there is nothing to evaluate on.")
-    return dict(zip(("loss", "top1", "top5"), (sums[:3] / sums[3]).tolist(), strict=True))
+    figures = dict(zip(("loss", "top1", "top5"), (sums[:3] / sums[3]).tolist(), strict=True))
+    return {**figures, "images": int(sums[3])}
 
 
 @functools.partial(jax.jit, static_argnames=("config", "ten"))

@@ -27,25 +27,55 @@ class Interrupted(ZfjaxError):
         self.exit_status = 128 + number
 
 
+class Notice:
+    """The signal received so far: call it for its number, 0 before there is one."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._raised: Callable[[int], BaseException] | None = None
+
+    def __call__(self) -> int:
+        """Its number."""
+        return self._number
+
+    @contextmanager
+    def at_once(self, error: Callable[[int], BaseException]) -> Iterator[None]:
+        """While all is saved: a signal raises ``error(number)`` wherever the program is."""
+        self._raised = error
+        try:
+            if self._number:
+                raise error(self._number)
+            yield
+        finally:
+            self._raised = None
+
+    def take(self, number: int) -> None:
+        """Notes a signal."""
+        self._number = number
+        if self._raised is not None:
+            raise self._raised(number)
+
+
 @contextmanager
-def noted() -> Iterator[Callable[[], int]]:
-    """Yields a function that gives the number of the signal received, 0 before. A second signal acts as usual."""
-    received = [0]
+def noted() -> Iterator[Notice]:
+    """SIGINT and SIGTERM only leave a notice. A second signal acts as usual; one that the caller's shell ignores
+    (Ctrl-C on what runs in the background) stays ignored."""
+    notice = Notice()
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
+        yield notice
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
 
     def note(number: int, frame: Any) -> None:
-        received[0] = number
-        for each in numbers:
+        for each in before:
             signal.signal(each, signal.SIG_DFL)
+        notice.take(number)
 
     try:
-        for number in numbers:
+        for number in before:
             signal.signal(number, note)
-        yield lambda: received[0]
+        yield notice
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 _LINE_SECONDS = 10.0
+_MARKS = 25
+"""Reports that the time left is reckoned from: more than an epoch of training with its validation and saving."""
 _SHOWN = {
     "loss": "loss {:.3f}", "top1": "top-1 {:.1%}", "validation_top1": "validation {:.1%}",
     "images_per_second": "{:.0f} img/s", "data_wait": "wait {:.0%}",
@@ -24,12 +27,13 @@ class Reporter:
         self._terminal = self._console.is_terminal
         self._bars = Progress(
             TextColumn("{task.description:<12}", markup=False), BarColumn(bar_width=28), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[figures]}", markup=False), console=self._console,
+            TextColumn("{task.fields[figures]}", markup=False), console=self._console,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._figures: dict[str, dict[str, float]] = {}
         self._reached: dict[str, int] = {}
         self._spoken: dict[str, float] = {}
+        self._marks: dict[str, deque[tuple[float, int]]] = {}
 
     def __enter__(self) -> Reporter:
         if self._terminal:
@@ -45,6 +49,8 @@ class Reporter:
         held = self._figures.setdefault(stage, {})
         held.update({name: value for name, value in figures.items() if name in _SHOWN})
         words = "  ".join(_SHOWN[name].format(held[name]) for name in _SHOWN if name in held)
+        if left := self._left(stage, done, total):
+            words = f"{words}  {left} left".lstrip()
         if self._terminal:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage, total=total, figures="")
@@ -58,3 +64,23 @@ class Reporter:
         if ended or "validation_top1" in figures or now - self._spoken[stage] > _LINE_SECONDS:
             self._spoken[stage] = now
             print(f"{stage} {done}/{total}  {words}".rstrip(), file=sys.stderr, flush=True)
+
+    def _left(self, stage: str, done: int, total: int) -> str:
+        """How long the stage will take, by its last _MARKS reports; "" before two that are a second apart."""
+        marks = self._marks.setdefault(stage, deque(maxlen=_MARKS))
+        if marks and done < marks[-1][1]:  # begun anew
+            marks.clear()
+        if not marks or done > marks[-1][1]:
+            marks.append((time.monotonic(), done))
+        (began, first), (now, last) = marks[0], marks[-1]
+        return time_words((total - done) * (now - began) / (last - first)) if now - began > 1 and done < total else ""
+
+
+def time_words(seconds: float) -> str:
+    """A duration for people, in its two largest units."""
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (whole, "s")]
+    first = next((place for place, (count, _) in enumerate(parts) if count), 3)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])

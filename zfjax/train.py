@@ -13,7 +13,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,31 +38,31 @@ from zfjax.devices import (
     keep_compiled,
     place,
     replicated,
+    seen_by_all,
     sharding_of,
     together,
-    whole,
 )  # fmt: skip
 from zfjax.evaluate import evaluate
 from zfjax.files import ZfjaxError, write_atomic
-from zfjax.interrupts import Interrupted, agreement, noted
+from zfjax.interrupts import Interrupted, Notice, agreement, noted
+from zfjax.records import Records
 from zfjax.run import (
     Run,
-    append_metrics,
     check_folder,
     check_same,
     current_commit,
     current_versions,
-    cut_metrics,
     load_run,
     save_run,
     saved_steps,
     writing,
 )  # fmt: skip
-from zfjax.tensorboard import Board
 from zfjax.training_step import TrainState, initial_state, no_totals, train_step
 
 Progress = Callable[..., None]
 """``progress(stage, done, total, **figures)``."""
+
+AfterEpoch = Callable[[int, Progress], None]
 
 LOGS_PER_EPOCH = 10
 STEPS_AHEAD = 2
@@ -79,15 +80,16 @@ def open_data(config: Config, progress: Progress | None = None) -> Dataset:
 
 def train(
     config: Config, workdir: Path | str, *, progress: Progress | None = None, devices: int | None = None,
-    after_epoch: Callable[[int], None] | None = None, shard_parameters: bool = False,
+    after_epoch: AfterEpoch | None = None, shard_parameters: bool = False,
 ) -> Run:  # fmt: skip
     """Trains to the end of ``config.epochs`` in ``workdir``, going on from the newest sound state there.
 
     Every process of a distributed run calls this; all must see ``workdir``, in which process 0 alone writes.
-    ``after_epoch(step)`` is called by all when an epoch is on disk, under the workdir's lock. ``shard_parameters``:
-    large parameters and their momentum are spread over the devices, not copied to each. Raises ZfjaxError for another
-    config in the workdir, a busy workdir, missing data, a full disk, divergence; and Interrupted (exit status
-    128 + signal) after SIGINT or SIGTERM, when the state has been saved.
+    ``after_epoch(step, progress)`` is called by all when an epoch is on disk, under the workdir's lock, and again on
+    going on from there: it may have been killed. ``shard_parameters``: large parameters and their momentum are spread
+    over the devices, not copied to each. Raises ZfjaxError for another config in the workdir, a busy workdir, missing
+    data, a full disk, divergence; and Interrupted (exit status 128 + signal) after SIGINT or SIGTERM, when the state
+    has been saved.
     """
     progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
     folder = check_folder(workdir)
@@ -98,9 +100,13 @@ def train(
     with ExitStack() as held:
         first_alone(lambda: held.enter_context(writing(folder)))
         first_alone(lambda: _open_run(folder, config, open_data(config, progress)))
-        dataset = open_data(config)
-        run = _open_run(folder, config, dataset)
-        if run.last_step in run.steps and run.last_step in saved_steps(run.resume):
+        seen_by_all(folder / "config.json")
+        dataset = together(lambda: open_data(config))
+        run = together(lambda: _open_run(folder, config, dataset))
+        finished = run.last_step in run.steps and run.last_step in saved_steps(run.resume)
+        if from_first(np.int32(finished)):
+            if after_epoch is not None:
+                after_epoch(run.last_step, progress)
             return run
         _make_mean_image(run, dataset, progress)
         with noted() as interrupted:  # until here a signal ends it at once: there is nothing to save
@@ -174,78 +180,42 @@ def load_mean_image(run: Run) -> np.ndarray | None:
 
 
 def _resumed(run: Run) -> TrainState | None:
-    """The newest sound state, as NumPy arrays; a damaged one is set aside, named, and the one before is taken."""
+    """The newest sound state, as NumPy arrays; a damaged one is set aside, named, and the one before is taken. None
+    for a run without one. Raises ZfjaxError where there should be one: it would begin anew, over what is saved."""
     template = jax.eval_shape(lambda: initial_state(run.config))
     for step in reversed(saved_steps(run.resume)):
         path = run.resume / str(step)
         try:
-            return checkpoint.restore_into(template, checkpoint.load(path))
-        except ZfjaxError as error:
+            stored = checkpoint.load(path)
+        except checkpoint.DamagedCheckpoint as error:
             aside = checkpoint.set_aside(path)
-            print(f"{error} It was set aside as {aside.name}; going on from the state before.", file=sys.stderr)
+            print(f"{error} It was set aside as {aside.name}; looking for a state before it.", file=sys.stderr)
+        else:
+            return checkpoint.restore_into(template, stored)
+    if saved := max(run.steps, default=0):
+        raise ZfjaxError(f"{run.resume} holds no sound state to go on from, though parameters up to epoch "
+                         f"{run.epoch(saved):g} are saved: restore a state from a copy, or train anew in another "
+                         "--workdir.")  # fmt: skip
     return None
-
-
-class _Records:
-    """What a run writes: metrics, parameters, states; in process 0 alone."""
-
-    def __init__(self, run: Run):
-        self._run, self._writes = run, is_first()
-        self._parameters, self._states = checkpoint.Saver(run.checkpoints), checkpoint.Saver(run.resume)
-        self._board: Board | None = None
-
-    def begin(self, step: int, validated: bool) -> None:
-        """Drops lines after ``step``, and its validation's where that is still to come."""
-        if self._writes:
-            own = lambda line: validated or line["step"] < step or line["split"] == "train"
-            cut_metrics(self._run.folder / "metrics.jsonl", lambda line: line["step"] <= step and own(line))
-            if self._run.config.tensorboard:
-                self._board = Board(self._run.folder / "tensorboard", step)
-
-    def log(self, step: int, split: str, **figures: float) -> None:
-        """One line of metrics."""
-        if self._writes:
-            line = {"step": step, "epoch": self._run.epoch(step), "split": split, **figures}
-            append_metrics(self._run.folder / "metrics.jsonl", line)
-            if self._board is not None:
-                self._board.scalars(step, split, figures)
-
-    def save_parameters(self, step: int, state: TrainState) -> None:
-        """Starts saving RUN/checkpoints/<step>."""
-        parameters = whole(state.parameters)  # a copy: what is saved in the background must not be donated meanwhile
-        if self._writes:
-            self._parameters.save(step, parameters)
-            if self._board is not None:
-                first = self._run.config.model.conv_names[0]
-                self._board.filters(step, first, parameters[first]["kernel"])
-
-    def save_state(self, step: int, state: TrainState) -> None:
-        """Starts saving RUN/resume/<step>, once the parameters before it are on disk: no state may know of an epoch
-        whose parameters a crash has taken."""
-        held = checkpoint.flattened(whole(state))
-        if self._writes:
-            self._parameters.wait()
-            self._states.save(step, held)
-            checkpoint.keep_newest(self._run.resume, 2)
-
-    def wait(self) -> None:
-        """Returns when all is on disk. Raises ZfjaxError when a save failed."""
-        self._parameters.wait()
-        self._states.wait()
-
-    def close(self) -> None:
-        """Waits, and ends what is open."""
-        if self._board is not None:
-            self._board.close()
-        self.wait()
-        if self._writes:
-            checkpoint.keep_newest(self._run.resume, 2)
 
 
 _mark = jax.jit(jnp.copy)  # not donated with the state, so it can be waited for
 
 
-class _Stopped(Exception):
+def _done_at(mark: jax.Array) -> float:
+    mark.block_until_ready()
+    return time.monotonic()
+
+
+def idle_seconds(asked: float, got: float, last_step: Future[float] | None) -> float:
+    """Of the seconds between asking for a batch and getting it, those in which the devices had nothing to do.
+    ``last_step`` will give the time at which the last step was done; None: there was none."""
+    if last_step is None:
+        return got - asked
+    return got - max(asked, last_step.result()) if last_step.done() else 0.0
+
+
+class _Stopped(BaseException):
     """A signal was agreed on; the state is whole."""
 
     def __init__(self, number: int):
@@ -254,14 +224,16 @@ class _Stopped(Exception):
 
 
 def _loop(
-    run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupted: Callable[[], int],
-    after_epoch: Callable[[int], None] | None, shard_parameters: bool,
+    run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupted: Notice,
+    after_epoch: AfterEpoch | None, shard_parameters: bool,
 ) -> None:  # fmt: skip
-    config, records = run.config, _Records(run)
+    config, records = run.config, Records(run)
     log_every = max(1, run.steps_per_epoch // LOGS_PER_EPOCH)
     snapshots = snapshot_steps(config.snapshots, run.steps_per_epoch)
-    mean = load_mean_image(run)
-    mean = None if mean is None else jax.device_put(mean, replicated(mesh))
+    mean = first_alone(lambda: load_mean_image(run))
+    if config.recipe == "faithful":
+        empty = np.zeros((config.data.view, config.data.view, 3), np.float32)
+        mean = jax.device_put(from_first(empty if mean is None else mean), replicated(mesh))
 
     found = first_alone(lambda: _resumed(run))
     state = jax.tree.map(np.asarray, initial_state(config)) if found is None else found
@@ -284,15 +256,21 @@ def _loop(
         """Validates and saves: at the end of every epoch, and for the initial network."""
         split = config.data.validation_split
         figures = evaluate(config, state.parameters, dataset, split, mesh, mean_image=mean, progress=validating)
+        if not math.isfinite(figures["loss"]):
+            raise _diverged(step, run)
         records.log(step, split, **figures)
         progress("training", step, run.last_step, validation_top1=figures["top1"])
         records.save_parameters(step, state)
         state = replace(state, plateau=_after_epoch(state.plateau, 1 - figures["top1"], step, config, mesh))
         records.save_state(step, state)
+        return state
+
+    def epoch_saved() -> None:
         if after_epoch is not None and step:
             records.wait()
-            after_epoch(step)
-        return state
+            # Of many processes each is at a place of its own: they obey together when it is drawn.
+            with interrupted.at_once(_Stopped) if jax.process_count() == 1 else nullcontext():
+                after_epoch(step, progress)
 
     share = config.batch_size // jax.process_count()
     batches = training_batches(
@@ -300,24 +278,25 @@ def _loop(
         view_size=(config.data.view, config.data.view), threads=config.data.threads,
         process_index=jax.process_index(), process_count=jax.process_count(), on_error=config.data.on_error,
     )  # fmt: skip
-    with closing(batches):
+    with closing(batches), ThreadPoolExecutor(1, "steps") as watch:
         try:
-            if step % run.steps_per_epoch == 0 and not validated:
-                state = end_epoch(state)
+            if step % run.steps_per_epoch == 0:
+                if not validated:
+                    state = end_epoch(state)
+                epoch_saved()
             logged_at = saved_at = time.monotonic()
             waited = 0.0
-            under_way: deque[jax.Array] = deque()
+            under_way: deque[Future[float]] = deque()
             while step < run.last_step:
                 asked = time.monotonic()
                 batch = next(batches)
-                if not under_way or under_way[-1].is_ready():  # the devices have nothing to do: they waited for data
-                    waited += time.monotonic() - asked
+                waited += idle_seconds(asked, time.monotonic(), under_way[-1] if under_way else None)
                 views, labels = place(mesh, (batch["image"], batch["label"]))
                 state = train_step(state, views, labels, mean, config=config, steps_per_epoch=run.steps_per_epoch)
                 step += 1
-                under_way.append(_mark(state.step))
+                under_way.append(watch.submit(_done_at, _mark(state.step)))
                 if len(under_way) > STEPS_AHEAD:  # else every batch of the epoch might lie on the devices
-                    under_way.popleft().block_until_ready()
+                    under_way.popleft().result()
                 epoch_ends = step % run.steps_per_epoch == 0
                 if epoch_ends or step % run.steps_per_epoch % log_every == 0:
                     records.wait()  # done long since, or failed: then it is said here, not an epoch later
@@ -331,6 +310,7 @@ def _loop(
                     records.save_parameters(step, state)
                 if epoch_ends:
                     state = end_epoch(state)
+                    epoch_saved()
                     logged_at = saved_at = time.monotonic()
                 elif time.monotonic() - saved_at > 60 * config.save_minutes:
                     _check_sound(state, step, run)
@@ -378,11 +358,15 @@ def _check_sound(state: TrainState, step: int, run: Run) -> dict[str, float]:
     """The state's totals. Raises ZfjaxError when a loss or gradient among them was not finite."""
     totals = {name: float(total) for name, total in state.totals.items()}
     if totals["broken"] or not math.isfinite(totals["loss"]):
-        raise ZfjaxError(
-            f"The loss or its gradient is not finite near step {step} (epoch {run.epoch(step):.2f}); nothing was saved "
-            "from there on. Lower --optimizer.learning-rate, in another --workdir."
-        )
+        raise _diverged(step, run)
     return totals
+
+
+def _diverged(step: int, run: Run) -> ZfjaxError:
+    return ZfjaxError(
+        f"The loss or its gradient is not finite near step {step} (epoch {run.epoch(step):.2f}); nothing was saved "
+        "from there on. Lower --optimizer.learning-rate, in another --workdir."
+    )
 
 
 def _after_epoch(

@@ -1,0 +1,68 @@
+"""What a training run writes while it runs: metrics, parameters, states, TensorBoard. In process 0 alone."""
+
+from __future__ import annotations
+
+from zfjax import checkpoint
+from zfjax.devices import is_first, whole
+from zfjax.run import Run, append_metrics, cut_metrics
+from zfjax.tensorboard import Board
+from zfjax.training_step import TrainState
+
+
+class Records:
+    """What a run writes: metrics, parameters, states; in process 0 alone."""
+
+    def __init__(self, run: Run):
+        self._run, self._writes = run, is_first()
+        self._parameters = checkpoint.Saver(run.checkpoints)
+        self._states = checkpoint.Saver(run.resume, keep_replaced=False)  # one saved on a signal, before validation
+        self._board: Board | None = None
+
+    def begin(self, step: int, validated: bool) -> None:
+        """Drops lines after ``step``, and its validation's where that is still to come."""
+        if self._writes:
+            for root in (self._run.checkpoints, self._run.resume):
+                checkpoint.remove_unfinished(root)
+            own = lambda line: validated or line["step"] < step or line["split"] == "train"
+            cut_metrics(self._run.folder / "metrics.jsonl", lambda line: line["step"] <= step and own(line))
+            if self._run.config.tensorboard:
+                self._board = Board(self._run.folder / "tensorboard", step)
+
+    def log(self, step: int, split: str, **figures: float) -> None:
+        """One line of metrics."""
+        if self._writes:
+            line = {"step": step, "epoch": self._run.epoch(step), "split": split, **figures}
+            append_metrics(self._run.folder / "metrics.jsonl", line)
+            if self._board is not None:
+                self._board.scalars(step, split, figures)
+
+    def save_parameters(self, step: int, state: TrainState) -> None:
+        """Starts saving RUN/checkpoints/<step>."""
+        parameters = whole(state.parameters)  # a copy: what is saved in the background must not be donated meanwhile
+        if self._writes:
+            self._parameters.save(step, parameters)
+            if self._board is not None:
+                first = self._run.config.model.conv_names[0]
+                self._board.filters(step, first, parameters[first]["kernel"])
+
+    def save_state(self, step: int, state: TrainState) -> None:
+        """Starts saving RUN/resume/<step>, once the parameters before it are on disk: no state may know of an epoch
+        whose parameters a crash has taken."""
+        held = checkpoint.flattened(whole(state))
+        if self._writes:
+            self._parameters.wait()
+            self._states.save(step, held)
+            checkpoint.keep_newest(self._run.resume, 2)
+
+    def wait(self) -> None:
+        """Returns when all is on disk. Raises ZfjaxError when a save failed."""
+        self._parameters.wait()
+        self._states.wait()
+
+    def close(self) -> None:
+        """Waits, and ends what is open."""
+        if self._board is not None:
+            self._board.close()
+        self.wait()
+        if self._writes:
+            checkpoint.keep_newest(self._run.resume, 2)
