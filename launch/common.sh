@@ -44,6 +44,18 @@ zfjax_words() {
   if [ ${#words[@]} -lt 2 ]; then fail "Say what to run, such as --preset demo --workdir runs/demo."; fi
 }
 
+# Refuses a --workdir in `words` that each machine would look for on a disk of its own.
+shared_workdir() {
+  local word before=
+  for word in "${words[@]}"; do
+    case $word in --workdir=*) before=--workdir word=${word#*=} ;; esac
+    if [ "$before" = --workdir ] && [ "${word#/}" = "$word" ]; then
+      fail "--workdir $word: give the whole path of a folder that all machines share."
+    fi
+    before=$word
+  done
+}
+
 # member PROGRAM ADDRESS COUNT INDEX: sets `command` to that of one process of many; COUNT and INDEX may be left out.
 member() {
   command=("$1" "${words[0]}" --coordinator "$2")

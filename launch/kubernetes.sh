@@ -24,7 +24,10 @@ while [ $# -gt 0 ]; do
     --gpus) number 0 "$@" && gpus=$2 && shift 2 ;;
     --runs) value "$@" && runs=$2 && shift 2 ;;
     --data) value "$@" && data=$2 && shift 2 ;;
-    --name) value "$@" && name=$2 && shift 2 ;;
+    --name)
+      value "$@" && name=$2 && shift 2
+      case $name in *[!a-z0-9-]* | [!a-z]* | *-) fail "--name $name: small letters, digits and '-', a letter first." ;; esac
+      ;;
     --namespace) value "$@" && apply=(kubectl apply "--namespace=$2" -f -) && shift 2 ;;
     --restarts) number 0 "$@" && restarts=$2 && shift 2 ;;
     -h | --help) usage ;;
@@ -32,6 +35,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 zfjax_words "$@"
+shared_workdir
 if [ -z "$image" ]; then fail "Say which container image: --image IMAGE."; fi
 coordinator="$name-worker-0-0.$name:29400"
 

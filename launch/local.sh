@@ -20,6 +20,7 @@ while [ $# -gt 0 ]; do
 done
 zfjax_words "$@"
 program=.venv/bin/zfjax
+number 0 ZFJAX_GRACE "${ZFJAX_GRACE:-60}"
 
 if [ -n "$dry_run" ]; then
   for ((i = 0; i < processes; i++)); do

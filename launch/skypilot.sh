@@ -26,6 +26,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 zfjax_words "$@"
+shared_workdir
 if [ -z "$share" ]; then fail "Say where runs and data live: --share HOST:/PATH, an NFS export."; fi
 
 # What pip installs: '.[cuda]', '.[tpu]' or, without accelerators, what a checkout has anyway.

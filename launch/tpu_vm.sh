@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
 done
 if [ -z "$name" ] || [ -z "$zone" ]; then fail "Say which TPU: --name TPU --zone ZONE."; fi
 words=()
-if [ -z "$setup$stop" ] || [ $# -gt 0 ]; then zfjax_words "$@"; fi
+if [ -z "$setup$stop" ] || [ $# -gt 0 ]; then zfjax_words "$@" && shared_workdir; fi
 
 run() {
   if [ -n "$dry_run" ]; then quoted "$@"; else "$@"; fi
@@ -34,12 +34,14 @@ on_workers() {
 
 mount=
 if [ -n "$share" ]; then
-  mount="mountpoint -q /mnt/zfjax || { sudo mkdir -p /mnt/zfjax && sudo mount -t nfs $(quoted "$share") /mnt/zfjax; }; "
+  mount="mountpoint -q /mnt/zfjax || { sudo mkdir -p /mnt/zfjax && sudo mount -t nfs -o lookupcache=positive $(quoted "$share") /mnt/zfjax; }; "
 fi
 
+# Whether the process that a worker has noted is still a zfjax.
+running='grep -qs zfjax "/proc/$(cat zfjax/.pid)/cmdline"'
 if [ -n "$stop" ]; then
   # The shell that wrote the file became zfjax. TERM: it saves and exits 143.
-  on_workers 'kill -TERM "$(cat zfjax/.pid)"'
+  on_workers "$running && kill -TERM \"\$(cat zfjax/.pid)\""
   exit 0
 fi
 if [ -n "$setup" ]; then
@@ -56,6 +58,7 @@ make PYTHON=\"\$python\" .venv/ready; .venv/bin/pip install --quiet -c constrain
 fi
 if [ ${#words[@]} -gt 0 ]; then
   member .venv/bin/zfjax auto
-  on_workers "set -e; ${mount}cd zfjax && echo \$\$ >.pid && exec $(quoted "${command[@]}")"
+  busy="if $running; then echo 'zfjax is running on this worker; --stop ends it.' >&2; exit 1; fi"
+  on_workers "set -e; $busy; ${mount}cd zfjax && echo \$\$ >.pid && exec $(quoted "${command[@]}")"
   if [ -n "$dry_run" ]; then quoted "${command[@]}"; fi
 fi

@@ -18,8 +18,8 @@ NEEDED = {  # what each cannot do without
     "kubernetes.sh": ["--image", "registry/zfjax:1"],
     "skypilot.sh": ["--share", "10.0.0.2:/zf"],
 }
-WORKDIR = "runs/it's a \"run\" $HOME"
-SAID = r"runs/it\'s\ a\ \"run\"\ \$HOME"
+WORKDIR = "/runs/it's a \"run\" $HOME"
+SAID = r"/runs/it\'s\ a\ \"run\"\ \$HOME"
 TRAIN = ["--preset", "demo", "--workdir", WORKDIR]
 EVOLVE = ["evolve", "--workdir", WORKDIR, "--dry-run"]
 
@@ -85,14 +85,18 @@ def unquoted(line):
 def test_tpu_vm():
     own = ["--dry-run", *NEEDED["tpu_vm.sh"]]
     ssh = ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "tpu", "--zone=zone-a", "--worker=all"]
+    running = 'grep -qs zfjax "/proc/$(cat zfjax/.pid)/cmdline"'
     here, there = dry("tpu_vm.sh", *own, "--share", "10.0.0.2:/z f", *TRAIN)
     assert there == f".venv/bin/zfjax train --coordinator auto --preset demo --workdir {SAID}"
     assert unquoted(here) == [
-        *ssh, "--command=set -e; mountpoint -q /mnt/zfjax || { sudo mkdir -p /mnt/zfjax && "
-        f"sudo mount -t nfs 10.0.0.2:/z\\ f /mnt/zfjax; }}; cd zfjax && echo $$ >.pid && exec {there}",
+        *ssh,
+        f"--command=set -e; if {running}; then echo 'zfjax is running on this worker; --stop ends it.' >&2; exit 1; "
+        "fi; mountpoint -q /mnt/zfjax || { sudo mkdir -p /mnt/zfjax && "
+        "sudo mount -t nfs -o lookupcache=positive 10.0.0.2:/z\\ f /mnt/zfjax; }; "
+        f"cd zfjax && echo $$ >.pid && exec {there}",
     ]  # fmt: skip
     (here,) = dry("tpu_vm.sh", *own, "--stop")
-    assert unquoted(here) == [*ssh, '--command=kill -TERM "$(cat zfjax/.pid)"']
+    assert unquoted(here) == [*ssh, f'--command={running} && kill -TERM "$(cat zfjax/.pid)"']
     archive, copy, install = dry("tpu_vm.sh", *own, "--setup")
     assert archive == "git archive --format=tar.gz --output=zfjax-checkout.tar.gz HEAD"
     assert copy == "gcloud compute tpus tpu-vm scp zfjax-checkout.tar.gz tpu: --zone=zone-a --worker=all"
@@ -115,7 +119,7 @@ def test_kubernetes():
         "kubectl apply --namespace=vision -f -", *meeting("zfjax", "evolve", address, 2, f"--workdir {SAID} --dry-run"),
     ]  # fmt: skip
 
-    hostile = 'a\\b & "${IMAGE}" $(HOME) $$\n\t\'é'
+    hostile = '/a\\b & "${IMAGE}" $(HOME) $$\n\t\'é'
     jobset = yaml.safe_load("\n".join(dry("kubernetes.sh", "--render", *own, "train", "--workdir", hostile, "INDEX")))
     assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     assert jobset["metadata"]["name"] == "zf"
@@ -186,8 +190,18 @@ def test_mistakes_end_in_one_sentence(script):
         for wrong in ("two", "0", "-1", "07"):
             assert f"{count} {wrong}: give a whole number from 1." in fails(count, wrong, *TRAIN)
         assert f"{count} needs a value." in fails(count)
+    if script in ("tpu_vm.sh", "kubernetes.sh", "skypilot.sh"):
+        for workdir in (["--workdir", "runs/zf"], ["--workdir=runs/zf"]):
+            assert "--workdir runs/zf: give the whole path" in fails("--preset", "demo", *workdir)
     status, lines, messages = call(script, "--help")
     assert (status, messages) == (0, "") and any(f"launch/{script} " in line for line in lines)
+
+
+def test_names_and_seconds_are_checked():
+    status, _, message = call("kubernetes.sh", "--dry-run", "--image", "i", "--name", "Bad Name", *TRAIN)
+    assert (status, message.count("\n")) == (2, 1) and "--name Bad Name: small letters" in message
+    status, _, message = call("local.sh", "--dry-run", *TRAIN, ZFJAX_GRACE="5s")
+    assert status == 2 and "ZFJAX_GRACE 5s: give a whole number from 0." in message
 
 
 @pytest.mark.parametrize("script", NEEDED)
@@ -357,5 +371,5 @@ def test_the_slurm_job_goes_back_into_the_queue(tmp_path, status, called):
     job.send_signal(signal.SIGUSR1)
     assert job.wait(timeout=20) == status
     assert notes.read_text().splitlines() == called
-    expected = ["--wait=300", ".venv/bin/zfjax", "train", "--coordinator", "auto", *TRAIN]
+    expected = ["--wait=300", "--kill-on-bad-exit=0", ".venv/bin/zfjax", "train", "--coordinator", "auto", *TRAIN]
     assert (tmp_path / "arguments").read_text().splitlines() == expected

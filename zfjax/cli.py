@@ -64,7 +64,7 @@ def _after_fault(fault: Exception) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.run is not commands.train:
+    if rest and known.run not in (commands.train, commands.info):
         parser.error(f"unrecognised: {' '.join(rest)}; see `zfjax {known.command} --help`")
     known.config_flags = rest
     return known.run(known) or 0
@@ -219,10 +219,14 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--name", default=None, help="of a named evolution")
     report.add_argument("--no-photos", action="store_true", help="leave every photograph out")
 
-    info = command("info", commands.info, "Layer table, costs, and a run's epochs; nothing is run.")
-    info.add_argument("--preset", default=None)
-    info.add_argument("--workdir", type=Path, default=None)
-    info.add_argument("--images-per-second", type=float, default=None)
+    info = command(
+        "info", commands.info, "Layer table, costs, and a run's epochs; nothing is run. Takes config fields, as train."
+    )  # fmt: skip
+    info.add_argument("--preset", default=None, help=f"one of {', '.join(configs.PRESETS)}")
+    info.add_argument("--workdir", type=Path, default=None, help="run folder")
+    info.add_argument(
+        "--images-per-second", type=float, default=None, help="a training's speed: the cores to feed it, and its hours"
+    )  # fmt: skip
     return parser
 
 

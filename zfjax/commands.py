@@ -323,15 +323,28 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _prepared_images(config: Config) -> int | None:
+    """Images of the training split, where the data set is prepared already."""
+    from zfjax.data.dataset import open_dataset
+    from zfjax.data.scenes import scenes_directory
+
+    try:
+        return open_dataset(config.data.name, config.data.dir or scenes_directory()).count(config.data.train_split)
+    except ZfjaxError:
+        return None
+
+
 def info(options: argparse.Namespace) -> int:
-    """``zfjax info``: prints the layer table and what a run costs."""
+    """``zfjax info``: prints the layer table and what a run costs; takes config fields, like ``train``."""
     from zfjax.info import describe_config, describe_run
     from zfjax.run import load_run
 
     if (options.preset is None) == (options.workdir is None):
         raise ZfjaxError("Give --preset NAME or --workdir RUN.")
+    if options.workdir and options.config_flags:
+        raise ZfjaxError("A run keeps its settings; config fields go with --preset.")
     run = load_run(options.workdir) if options.workdir else None
-    config = run.config if run else configs.preset(options.preset)
-    images = run.fingerprint["count"] if run else None
+    config = run.config if run else resolve_config(configs.preset(options.preset), options.config_flags)
+    images = run.fingerprint["count"] if run else _prepared_images(config)
     print("\n".join(describe_config(config, options.images_per_second, images) + (describe_run(run) if run else [])))
     return 0

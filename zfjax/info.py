@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from zfjax.config import Config
+from zfjax.files import ZfjaxError
 from zfjax.run import Run
 
 DECODES_PER_CORE = 500
@@ -14,7 +15,7 @@ RESIZED_PER_CORE = 1150
 """The same of JPEGs stored with a shorter side of 256 pixels: 1,176 by decode.py with 256."""
 
 
-TRAINING_IMAGES = {"imagenet2012": 1_281_167}
+TRAINING_IMAGES = {"imagenet2012": 1_281_167, "tiny_imagenet": 100_000, "scenes": 4_000}
 """Of sets that presets name, before they are there to be counted."""
 
 
@@ -53,7 +54,11 @@ def describe_config(
     if images:
         work = 6 * macs * images * config.epochs
         lines.append(f"{config.epochs} epochs of {images:,} images: {work / 1e15:,.2f} PFLOP")
-    if images_per_second:
+    if images_per_second is None:
+        lines.append("with --images-per-second N (a running `zfjax train` shows it): the cores and the time it takes")
+    else:
+        if not images_per_second > 0:
+            raise ZfjaxError(f"--images-per-second {images_per_second:g} must be above 0.")
         cores = [math.ceil(images_per_second / rate) for rate in (DECODES_PER_CORE, RESIZED_PER_CORE)]
         lines.append(f"{images_per_second:g} images a second: about {cores[0]} cores to decode full-size JPEGs, "
                      f"{cores[1]} for those imported with --size 256")  # fmt: skip
