@@ -40,7 +40,9 @@ class Data:
     """Where training crops lie: anywhere, or at the paper's ten places (four corners and the centre, each mirrored or
     not). The paper can be read either way (section 3)."""
     threads: int = 2
-    """Decoding threads."""
+    """Decoding threads; all together they decode some thousands of images a second, however many cores there are."""
+    processes: int = 0
+    """Decoding processes, in the place of threads: as many as cores, where threads do not suffice."""
     on_error: Literal["fail", "skip"] = "fail"
     """What to do with a record that cannot be read: stop and name it, or name it and go on with its neighbour instead
     (evaluation and search leave it out)."""
@@ -106,6 +108,7 @@ class Config:
             "data.view": (self.data.view >= max(self.model.input_size), "no smaller than the network's input"),
             "data.shift": (0 <= self.data.shift < self.data.view, "0 or more, and below data.view"),
             "data.threads": (self.data.threads >= 1, "at least 1"),
+            "data.processes": (self.data.processes >= 0, "0 or more"),
             "optimizer.learning_rate": (0 < optimizer.learning_rate < math.inf, "above 0"),
             "optimizer.warmup_epochs": (0 <= optimizer.warmup_epochs < math.inf, "0 or more"),
             "optimizer.patience": (optimizer.patience >= 1, "at least 1"),
@@ -128,7 +131,9 @@ class Config:
 
 
 # Fields that a resumed run may change: they do not touch what is learnt.
-RESUMABLE_FIELDS = frozenset({"preset", "data.dir", "data.threads", "data.on_error", "save_minutes", "tensorboard"})
+RESUMABLE_FIELDS = frozenset(
+    {"preset", "data.dir", "data.threads", "data.processes", "data.on_error", "save_minutes", "tensorboard"}
+)
 
 
 def _preset(name: str, **fields: Any) -> Config:

@@ -74,8 +74,8 @@ def open_data(config: Config, progress: Progress | None = None) -> Dataset:
     folder = config.data.dir or scenes_directory()
     if config.data.name == "scenes":
         drawing = None if progress is None else lambda done, total: progress("drawing scenes", done, total)
-        return open_dataset(*ensure_scenes(config.data.dir or None, progress=drawing))
-    return open_dataset(config.data.name, folder)
+        return open_dataset(*ensure_scenes(config.data.dir or None, progress=drawing), config.data.processes)
+    return open_dataset(config.data.name, folder, config.data.processes)
 
 
 def train(

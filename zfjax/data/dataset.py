@@ -64,7 +64,9 @@ class Dataset:
 
     ``splits`` maps a split's name to its number of images. ``class_names`` are for people (label i is
     ``class_names[i]``): the readable names given at import, else the TFDS label names. ``image_id`` everywhere is the
-    index in the split. Reading is safe from many threads.
+    index in the split. Reading is safe from many threads. ``processes``: how many read beside this one, 0: none;
+    ``pools`` is where
+    workers.py keeps them. ``named``: what was said already of images that cannot be read.
     """
 
     name: str
@@ -73,6 +75,9 @@ class Dataset:
     splits: dict[str, int]
     class_names: tuple[str, ...]
     _builder: Any = field(repr=False)
+    processes: int = 0
+    pools: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False)
+    named: set[str] = field(default_factory=set, repr=False)
     _sources: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -198,11 +203,12 @@ class Dataset:
         return Example(image, record.label, record.file_name, image_id, parts)
 
 
-def open_dataset(name: str, data_dir: Path | str) -> Dataset:
+def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset:
     """Opens DATA_DIR/NAME/[CONFIG/]VERSION, newest version; NAME may be "name", "name/config" or "name/1.0.0".
 
     The set must have been prepared as ArrayRecord (``zfjax data import``, or ``tfds build
-    --file_format=array_record``) and hold the features image and label. Every shard's index is read and its count
+    --file_format=array_record``) and hold the features image and label. ``processes``: how many shall read it beside
+    this one, when it comes to batches. Every shard's index is read and its count
     compared. Raises ZfjaxError for what is missing, damaged, or of another kind.
     """
     directory = _newest(name, Path(data_dir).expanduser())
@@ -218,7 +224,7 @@ def open_dataset(name: str, data_dir: Path | str) -> Dataset:
     splits = {split: int(info.num_examples) for split, info in builder.info.splits.items()}
     dataset = Dataset(name=builder.name + (f"/{builder.info.config_name}" if builder.info.config_name else ""),
                       version=str(builder.info.version), directory=directory, splits=splits,
-                      class_names=_class_names(builder, features["label"]), _builder=builder)
+                      class_names=_class_names(builder, features["label"]), _builder=builder, processes=processes)
     if not sum(splits.values()):
         raise ZfjaxError(f"Data set {name} in {directory} is empty: it holds no image.")
     for split, info in builder.info.splits.items():

@@ -4,12 +4,14 @@ Nothing about the iteration is ever saved. The order of the images is a pure fun
 by asking for ``start_step``, and N processes together see exactly the batches that one process would see: process p
 holds rows [p * batch_size, (p + 1) * batch_size) of every global batch.
 
-Pixels are decoded in threads (Pillow releases the GIL); at two cores they reach 94% of worker processes, start ten
-times faster and leave no orphans. grain takes half a second to import, so it is imported where it is used.
+Pixels are decoded in threads (Pillow releases Python's lock), which start at once; the little that is left to Python
+bounds all threads of a process together, so that a data set can have processes to read with (workers.py). grain takes
+half a second to import, so it is imported where it is used.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,15 +21,13 @@ import numpy as np
 
 from zfjax.data.dataset import Dataset, Example, UnreadableImage, dataset_names, list_datasets, open_dataset
 from zfjax.data.images import view
+from zfjax.data.workers import PIECE, pool_of
 from zfjax.files import ZfjaxError
 
 __all__ = ["Batch", "Dataset", "Example", "dataset_names", "evaluation_batches", "list_datasets", "open_dataset",
            "pixel_sums", "training_batches", "training_order", "view"]
 
 Batch = dict[str, np.ndarray]
-
-PIECE = 16
-"""Images that a thread reads at a time."""
 
 
 def training_order(count: int, seed: int, positions: range) -> np.ndarray:
@@ -70,12 +70,10 @@ def training_batches(
         first = (step * process_count + process_index) * batch_size
         return [order[first + row] for row in rows]
 
-    def read(image_ids: Sequence[int]) -> list[Example]:
-        if on_error == "fail":
-            return dataset.read(split, image_ids, view_size, with_parts=False)
-        return [_readable(dataset, split, image_id, view_size) for image_id in image_ids]
-
-    return _prefetched(wanted, read, range(start_step, sys.maxsize // batch_size), batch_size, view_size, threads)
+    instead = None if on_error == "fail" else functools.partial(_readable, dataset, split, view_size)
+    read = functools.partial(_read, dataset, split, view_size, instead)
+    steps = range(start_step, sys.maxsize // batch_size)
+    return _prefetched(wanted, read, steps, batch_size, view_size, dataset.processes or threads)
 
 
 def evaluation_batches(
@@ -108,13 +106,9 @@ def evaluation_batches(
         first = start + (step * process_count + process_index) * batch_size
         return range(first + rows.start, min(first + rows.stop, end))
 
-    def read(image_ids: Sequence[int]) -> list[Example]:
-        if on_error == "fail":
-            return dataset.read(split, image_ids, view_size, with_parts=False)
-        nothing = Example(np.zeros((*view_size, 3), np.uint8), label=0, file_name="", image_id=-1)
-        return [_tried(dataset, split, image_id, view_size) or nothing for image_id in image_ids]
-
-    batches = _prefetched(wanted, read, range(steps), batch_size, view_size, threads)
+    nothing = Example(np.zeros((*view_size, 3), np.uint8), label=0, file_name="", image_id=-1)
+    read = functools.partial(_read, dataset, split, view_size, None if on_error == "fail" else lambda image_id: nothing)
+    batches = _prefetched(wanted, read, range(steps), batch_size, view_size, dataset.processes or threads)
     return ({**batch, "weight": np.float32(batch["image_id"] >= 0)} for batch in batches)
 
 
@@ -156,33 +150,53 @@ def _stream(count: int, seed: int) -> Any:
     return order
 
 
-_NAMED: set[str] = set()
-"""Sentences about bad records that were said already: every epoch meets them again."""
+def _read(
+    dataset: Dataset, split: str, view_size: tuple[int, int], instead: Callable[[int], Example] | None,
+    image_ids: Sequence[int], batch: Batch,
+) -> None:  # fmt: skip
+    """Fills the first rows of ``batch`` in this thread or, where the data set has some, in one of its processes.
+    ``instead`` gives what stands for an image that cannot be read; None: it fails."""
+    image_ids = list(image_ids)
+    images, labels = batch["image"][: len(image_ids)], batch["label"][: len(image_ids)]
+    batch["image_id"][: len(image_ids)] = image_ids
+    unreadable: dict[int, str] = {}
+    if dataset.processes:
+        unreadable = pool_of(dataset, view_size).read(split, image_ids, images, labels)
+    else:
+        for row, image_id in enumerate(image_ids):
+            try:
+                [example] = dataset.read(split, [image_id], view_size, with_parts=False)
+                images[row], labels[row] = example.image, example.label
+            except UnreadableImage as error:
+                unreadable[row] = str(error)
+    for row, why in unreadable.items():
+        if instead is None:
+            raise UnreadableImage(why)
+        _name(dataset, why)
+        example = instead(image_ids[row])
+        images[row], labels[row], batch["image_id"][row] = example.image, example.label, example.image_id
 
 
-def _tried(dataset: Dataset, split: str, image_id: int, view_size: tuple[int, int]) -> Example | None:
-    """The image, or None where it cannot be read, which is said once."""
-    try:
-        return dataset.read(split, [image_id], view_size, with_parts=False)[0]
-    except UnreadableImage as error:  # not a fault of the disk, which would leave out image after image
-        if str(error) not in _NAMED:
-            _NAMED.add(str(error))
-            print(f"zfjax: skipped. {error}", file=sys.stderr)
-        return None
+def _name(dataset: Dataset, why: str) -> None:
+    if why not in dataset.named:  # every epoch meets it again
+        dataset.named.add(why)
+        print(f"zfjax: skipped. {why}", file=sys.stderr)
 
 
-def _readable(dataset: Dataset, split: str, image_id: int, view_size: tuple[int, int]) -> Example:
-    """The image, or the first after it that can be read: a function of the image and the data set alone."""
+def _readable(dataset: Dataset, split: str, view_size: tuple[int, int], image_id: int) -> Example:
+    """The first image after this one that can be read: a function of the image and the data set alone."""
     count = dataset.count(split)
-    for further in range(min(count, 100)):
-        if found := _tried(dataset, split, (image_id + further) % count, view_size):
-            return found
+    for further in range(1, min(count, 100)):
+        try:
+            return dataset.read(split, [(image_id + further) % count], view_size, with_parts=False)[0]
+        except UnreadableImage as error:  # not a fault of the disk, which would leave out image after image
+            _name(dataset, str(error))
     raise ZfjaxError(f"A hundred images of split '{split}' of {dataset.name} from number {image_id} on cannot be read; "
                      "prepare the data set again.")
 
 
 def _prefetched(
-    wanted: Callable[[int, range], Sequence[int]], read: Callable[[Sequence[int]], list[Example]], steps: range,
+    wanted: Callable[[int, range], Sequence[int]], read: Callable[[Sequence[int], Batch], None], steps: range,
     batch_size: int, view_size: tuple[int, int], threads: int,
 ) -> Iterator[Batch]:  # fmt: skip
     """The images ``wanted`` in these rows of every step, in order, two batches ahead; the threads end when the
@@ -204,10 +218,7 @@ def _prefetched(
                 begun[step] = _nothing(batch_size, view_size)
             batch = begun[step]
         rows = range(piece * PIECE, min((piece + 1) * PIECE, batch_size))  # no more: a look-up takes its 8 us
-        for row, example in enumerate(read(wanted(step, rows)), rows.start):
-            batch["image"][row], batch["label"][row], batch["image_id"][row] = (
-                example.image, example.label, example.image_id
-            )  # fmt: skip
+        read(wanted(step, rows), {name: array[rows.start : rows.stop] for name, array in batch.items()})
         return step
 
     # grain's default buffers 500 elements: gigabytes.

@@ -15,6 +15,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from zfjax.data.dataset import Dataset, UnreadableImage, open_dataset
 from zfjax.files import ZfjaxError
 
 PIECE = 16
@@ -90,8 +93,8 @@ class Worker:
         except subprocess.TimeoutExpired:
             status = None
         how = f"by signal {signal.Signals(-status).name}" if status is not None and status < 0 else f"status {status}"
-        return ZfjaxError(f"A process that decodes images has died ({how}; was memory short?): the same command goes on "
-                          "from the last saved state, --data.processes says how many there are.")  # fmt: skip
+        return ZfjaxError(f"A process that decodes images has died ({how}; was memory short?): the same command goes "
+                          "on from the last saved state, --data.processes says how many there are.")  # fmt: skip
 
 
 class Pool:
@@ -121,6 +124,19 @@ class Pool:
             worker.close()
 
 
+_POOLS = threading.Lock()
+
+
+def pool_of(dataset: Dataset, view_size: tuple[int, int]) -> Pool:
+    """The data set's processes for views of this size, begun when first asked for; they end with it."""
+    with _POOLS:
+        if view_size not in dataset.pools:
+            pool = Pool(dataset.processes, dataset.directory.name, dataset.directory.parent, view_size)
+            weakref.finalize(dataset, pool.close)
+            dataset.pools[view_size] = pool
+        return dataset.pools[view_size]
+
+
 def _anonymous_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("zfjax", 0)
@@ -141,14 +157,12 @@ def serve() -> None:
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    from zfjax.data.dataset import UnreadableImage, open_dataset
-
     name, data_dir, view_size, descriptor = pickle.load(requests)
     memory = np.frombuffer(mmap.mmap(descriptor, 0), np.uint8).reshape(PIECE, *view_size, 3)
-    dataset, fault = None, None
+    dataset = None
     while True:
         split, image_ids = pickle.load(requests)
-        labels, unreadable = [], {}
+        fault, labels, unreadable = None, [], {}
         try:
             dataset = open_dataset(name, data_dir) if dataset is None else dataset
             for row, image_id in enumerate(image_ids):

@@ -1,0 +1,77 @@
+"""Decoding processes: the same batches as threads, no process and no memory left behind, however they or we end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data_helpers import members
+from zfjax.data.pipeline import evaluation_batches, open_dataset, pixel_sums, training_batches
+from zfjax.data.workers import pool_of
+from zfjax.files import ZfjaxError
+
+VIEW = (18, 18)
+
+
+def some(batches, count):
+    return [batch for _, batch in zip(range(count), batches, strict=False)]
+
+
+def test_processes_give_the_batches_that_threads_give(with_a_bad_record, capfd):
+    threads, processes = (open_dataset("bad", with_a_bad_record, count) for count in (0, 2))
+    options = {"batch_size": 20, "view_size": VIEW, "on_error": "skip"}  # two pieces, the second not full
+    for made in (lambda dataset: training_batches(dataset, "train", seed=3, start_step=1, **options),
+                 lambda dataset: evaluation_batches(dataset, "train", start=1, **options)):  # fmt: skip
+        one, other = (some(made(dataset), 4) for dataset in (threads, processes))
+        assert len(one) == len(other) >= 2
+        for left, right in zip(one, other, strict=True):
+            for name, array in left.items():
+                np.testing.assert_array_equal(array, right[name], err_msg=name)
+    assert capfd.readouterr().err.count("Image 5 of split 'train' of bad") <= 1
+    sums = [pixel_sums(dataset, "train", VIEW, on_error="skip") for dataset in (threads, processes)]
+    assert np.array_equal(*[total for total, _ in sums]) and [int(count) for _, count in sums] == [23, 23]
+    with pytest.raises(ZfjaxError, match=r"Image 5 of split 'train' of bad \(.*\) cannot be decoded: not an image"):
+        some(training_batches(processes, "train", batch_size=12, view_size=VIEW, seed=3), 3)
+
+
+def test_a_process_that_dies_is_said_in_a_sentence(data_dir):
+    dataset = open_dataset("small", data_dir, 2)
+    batches = training_batches(dataset, "train", batch_size=8, view_size=VIEW, seed=0)
+    next(batches)
+    for worker in pool_of(dataset, VIEW)._workers:
+        worker._process.send_signal(signal.SIGINT)  # as Ctrl-C does to a whole group: they leave it to their parent
+    next(batches)
+    pool_of(dataset, VIEW)._workers[0]._process.kill()
+    with pytest.raises(ZfjaxError, match="process that decodes images has died .by signal SIGKILL"):
+        some(batches, 50)
+
+
+ENDLESS = """
+import sys
+from zfjax.data.pipeline import open_dataset, training_batches
+dataset = open_dataset("small", sys.argv[1], 2)
+for batch in training_batches(dataset, "train", batch_size=8, view_size=(18, 18), seed=0):
+    print("batch", flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_end_with_their_parent(data_dir, number):
+    before = set(os.listdir("/dev/shm"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, data_dir], stdout=subprocess.PIPE, start_new_session=True
+    )
+    process.stdout.readline()
+    assert len(members(process.pid)) == 3
+    process.send_signal(number)
+    process.communicate()
+    until = time.monotonic() + 10
+    while members(process.pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not members(process.pid) and set(os.listdir("/dev/shm")) <= before
