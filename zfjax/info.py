@@ -15,6 +15,11 @@ RESIZED_PER_CORE = 1150
 """The same of JPEGs stored with a shorter side of 256 pixels: 1,176 by decode.py with 256."""
 
 
+THREADS_TOGETHER = 8000
+"""Images a second that all decoding threads of one process can prepare where decoding itself costs next to nothing,
+whatever the number of cores: what is left holds Python's lock. 7,800 to 8,200 by experiments/benchmarks/input.py
+--ceiling on the same machine."""
+
 TRAINING_IMAGES = {"imagenet2012": 1_281_167, "tiny_imagenet": 100_000, "scenes": 4_000}
 """Of sets that presets name, before they are there to be counted."""
 
@@ -62,6 +67,9 @@ def describe_config(
         cores = [math.ceil(images_per_second / rate) for rate in (DECODES_PER_CORE, RESIZED_PER_CORE)]
         lines.append(f"{images_per_second:g} images a second: about {cores[0]} cores to decode full-size JPEGs, "
                      f"{cores[1]} for those imported with --size 256")  # fmt: skip
+        if images_per_second > THREADS_TOGETHER / 2:
+            lines.append(f"threads of one process end at about {THREADS_TOGETHER:,} images a second: give one that is "
+                         "to be fed faster --data.processes, as many as it has cores")  # fmt: skip
         speed = 6 * macs * images_per_second / 1e12
         lines.append(f"its steps then run at {speed:,.2f} TFLOP/s, all devices together")
         if images:

@@ -1,11 +1,13 @@
 """Images a second from JPEG to batches of pixels, against the bare decoder, tf.data and a PyTorch DataLoader.
 
 All make the same evaluation view: the shorter side antialiased to ``--view`` pixels, the middle kept. zfjax reads its
-ArrayRecord data set through grain with as many threads as there are cores; the bare decoder is the same Pillow calls on
-bytes in memory, in as many threads; tf.data and the DataLoader read files, with as many workers. The views are compared
-first. ``--stored 256`` measures the set as ``zfjax data import --size 256`` leaves it.
+ArrayRecord data set through grain with as many threads as there are cores, and with as many processes; the bare decoder
+is the same Pillow calls on bytes in memory, in as many threads; tf.data and the DataLoader read files, with as many
+workers. The views are compared first. ``--stored 256`` measures the set as ``zfjax data import --size 256`` leaves it.
+``--ceiling`` instead measures training batches of 8 x 8 pixels, whose decoding costs next to nothing: what one process
+can do at most, whatever the number of cores.
 
-Command:   python experiments/benchmarks/input.py [--tar PHOTOS.tar] [--stored 256] [--tiny]
+Command:   python experiments/benchmarks/input.py [--tar PHOTOS.tar] [--stored 256] [--tiny] [--ceiling]
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import multiprocessing
 import os
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +30,7 @@ import peers
 from harness import Contender, installed, interleave, machine, print_ratio
 from PIL import Image
 
-BATCH = 32
+BATCH = 128
 EVERY = 8
 """Rows and columns of which one enters the sums that are compared: of all pixels they take a quarter of the time."""
 
@@ -75,11 +78,11 @@ def _files(folder: str) -> list[Path]:
     return sorted((Path(folder) / "tree").rglob("*.jpg"))
 
 
-def zfjax_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray]:
-    """evaluation_batches over the whole set."""
+def zfjax_input(folder: str, view: int, threads: int, processes: int = 0) -> Callable[[], np.ndarray]:
+    """evaluation_batches over the whole set: as in training, which would read beyond it, but for the order."""
     from zfjax.data.pipeline import evaluation_batches, open_dataset
 
-    dataset = open_dataset("pictures", Path(folder) / "data")
+    dataset = open_dataset("pictures", Path(folder) / "data", processes)
 
     def work() -> np.ndarray:
         total = np.zeros(3)
@@ -88,6 +91,33 @@ def zfjax_input(folder: str, view: int, threads: int) -> Callable[[], np.ndarray
         return total
 
     return work
+
+
+def ceiling(cores: int) -> None:
+    """Prints what threads and processes do with images that cost nothing to decode."""
+    from zfjax.data.importing import import_images
+    from zfjax.data.pipeline import open_dataset, training_batches
+
+    with tempfile.TemporaryDirectory() as folder:
+        for index in range(1000):
+            path = Path(folder) / "tree" / "train" / f"class{index % 10}" / f"{index}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.random.default_rng(index).integers(0, 256, (8, 8, 3), np.uint8)).save(path)
+        import_images(Path(folder) / "tree", "pictures", Path(folder) / "data")
+        for threads, processes in ((1, 0), (2, 0), (4, 0), *((0, count) for count in range(1, cores + 1))):
+            dataset = open_dataset("pictures", Path(folder) / "data", processes)
+            best = 0.0
+            for _ in range(3):
+                batches = training_batches(
+                    dataset, "train", batch_size=512, view_size=(8, 8), threads=threads, seed=0
+                )  # fmt: skip
+                next(batches)
+                clock = time.perf_counter()
+                for _ in range(12):
+                    next(batches)
+                best = max(best, 12 * 512 / (time.perf_counter() - clock))
+                batches.close()
+            print(f"  {threads} threads, {processes} processes: {best:.0f} images a second (best of 3)")
 
 
 def bare_decoder(folder: str, view: int, threads: int) -> Callable[[], np.ndarray]:
@@ -169,7 +199,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tiny", action="store_true", help="few images and rounds: under a minute")
+    parser.add_argument("--ceiling", action="store_true", help="images that cost nothing to decode")
     options = parser.parse_args()
+    if options.ceiling:
+        print(machine())
+        return ceiling(len(os.sched_getaffinity(0)))
     if options.tiny:
         options.images, options.rounds = 128, 2
     threads = len(os.sched_getaffinity(0))
@@ -181,7 +215,8 @@ def main() -> None:
         print(f"{options.images} JPEGs of {size:.0f} kB, views of {options.view} pixels")
         maker.close()
         common = {"folder": folder, "view": options.view, "threads": threads}
-        rows = [Contender("zfjax", zfjax_input, **common), Contender("the bare decoder", bare_decoder, **common)]
+        rows = [Contender("zfjax", zfjax_input, **common), Contender("the bare decoder", bare_decoder, **common),
+                Contender("zfjax, processes", zfjax_input, **common, processes=threads)]  # fmt: skip
         for name, builder, needs in (("PyTorch DataLoader", torch_input, peers.HAVE_TORCH),
                                      ("tf.data", tf_input, ("tensorflow",))):  # fmt: skip
             if installed(*needs):

@@ -65,8 +65,7 @@ class Dataset:
     ``splits`` maps a split's name to its number of images. ``class_names`` are for people (label i is
     ``class_names[i]``): the readable names given at import, else the TFDS label names. ``image_id`` everywhere is the
     index in the split. Reading is safe from many threads. ``processes``: how many read beside this one, 0: none;
-    ``pools`` is where
-    workers.py keeps them. ``named``: what was said already of images that cannot be read.
+    ``pools`` is where workers.py keeps them. ``named``: what was said already of images that cannot be read.
     """
 
     name: str
