@@ -1,12 +1,13 @@
 """Does a run survive? Kills, signals, damage and full disks, each against an unbroken run, compared bit for bit.
 
 Trains a small network on drawn scenes once without a fault. Then: SIGKILL at random moments, half of them while a save
-is under way; SIGTERM and SIGINT at random moments, with the seconds until exit; a newest state that is truncated and
-one with a flipped bit; a file-size limit; and, where this user may mount one, a small full file system. Every broken
-run must end with the same parameters at every epoch and the same metrics (but for speeds), without a traceback,
-without an orphan process and with nothing left in /dev/shm. Exits 1 when any does not.
+is under way; SIGTERM and SIGINT at random moments, also of a run that draws every epoch and writes for TensorBoard,
+with the seconds until exit; SIGKILL of one of two processes, with the seconds until the other has ended; a newest state
+that is truncated and one with a flipped bit; a file-size limit; and, where this user may mount one, a small full file
+system. Every broken run must end with the same parameters at every epoch and the same metrics (but for speeds), without
+a traceback, without an orphan process and with nothing left in /dev/shm. Exits 1 when any does not.
 
-Command:   python experiments/faults.py [--kills 20] [--signals 8] [--seed 0]
+Command:   python experiments/faults.py [--kills 20] [--signals 8] [--lost 4] [--seed 0]
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 SPEEDS = ("images_per_second", "data_wait")
@@ -40,7 +42,10 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def command(run: Path, file_size: int | None = None) -> list[str]:
+DRAWING = ("--evolve-every", "1", "--evolve-images", "60", "--tensorboard", "true")
+
+
+def command(run: Path, file_size: int | None = None, more: Sequence[str] = ()) -> list[str]:
     """Trains the small run in ``run``, where wanted with a limit on the size of its files."""
     [data] = (path for path in (run.parent / "data").iterdir() if path.is_dir())
     fields = {
@@ -50,13 +55,13 @@ def command(run: Path, file_size: int | None = None) -> list[str]:
     }  # fmt: skip
     flags = [str(part) for name, value in fields.items() for part in (f"--{name}", value)]
     program = ["-m", "zfjax"] if file_size is None else ["-c", LIMITED, str(file_size)]
-    return [sys.executable, *program, "train", *flags]
+    return [sys.executable, *program, "train", *flags, *more]
 
 
-def start(run: Path, file_size: int | None = None) -> subprocess.Popen:
+def start(run: Path, file_size: int | None = None, more: Sequence[str] = ()) -> subprocess.Popen:
     """The training, in a process group of its own."""
     return subprocess.Popen(
-        command(run, file_size), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(run, file_size, more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
@@ -133,18 +138,21 @@ def kills(root: Path, reference: Path, seconds: float, count: int) -> str:
     return f"{done} SIGKILLs in {runs} runs, {in_saves} of them while a save was under way"
 
 
-def signals(root: Path, reference: Path, seconds: float, count: int) -> str:
-    """SIGTERM and SIGINT at random moments, from the first import on."""
+def signals(root: Path, reference: Path, seconds: float, count: int, more: Sequence[str] = ()) -> str:
+    """SIGTERM and SIGINT at random moments, from the first half second on."""
     slowest, done = 0.0, 0
-    run = root / "signalled"
+    run = root / ("drawing" if more else "signalled")
     while done < count:
-        process = start(run)
+        process = start(run, more=more)
         number = (signal.SIGTERM, signal.SIGINT)[done % 2]
-        if when(process, run, random.uniform(1.5, seconds), False):
+        if when(process, run, random.uniform(0.5, seconds), False):
             clock = time.monotonic()
             os.killpg(process.pid, number)
             end(process, (0, 128 + number, -number), f"signal {number}")
-            slowest = max(slowest, time.monotonic() - clock)
+            took = time.monotonic() - clock
+            if process.returncode == 0 and took > 5:  # it may come when all is done but the last save
+                raise Failure(f"signal {number} was not obeyed: the run went on for {took:.1f} s, to its end.")
+            slowest = max(slowest, took)
             done += 1
         else:
             end(process, (0,), "before a signal")
@@ -153,7 +161,47 @@ def signals(root: Path, reference: Path, seconds: float, count: int) -> str:
     same(reference, run, "after signals")
     if slowest > 10:
         raise Failure(f"a signal took {slowest:.1f} s.")
-    return f"{done} SIGTERMs and SIGINTs, {slowest:.1f} s to exit at most"
+    what = " of runs that draw every epoch" if more else ""
+    return f"{done} SIGTERMs and SIGINTs{what}, {slowest:.1f} s to exit at most"
+
+
+def start_two(run: Path) -> list[subprocess.Popen]:
+    """The training as two processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    meet = lambda index: ("--coordinator", address, "--process-count", "2", "--process-index", str(index))
+    return [start(run, more=meet(index)) for index in range(2)]
+
+
+def lost(root: Path, count: int) -> str:
+    """SIGKILL of one of two processes at random moments: the other ends by itself."""
+    reference, run = root / "two", root / "lost"
+    clock = time.monotonic()
+    for process in start_two(reference):
+        end(process, (0,), "the unbroken run of two processes")
+    seconds, slowest, done = time.monotonic() - clock, 0.0, 0
+    while done < count:
+        pair = start_two(run)
+        victim, other = pair if done % 2 else reversed(pair)
+        if not when(victim, run, random.uniform(0.3 * seconds, seconds), False):
+            shutil.rmtree(run)
+            [process.communicate() for process in pair]
+            continue
+        clock = time.monotonic()
+        victim.kill()
+        _, told = other.communicate(timeout=300)
+        slowest = max(slowest, time.monotonic() - clock)
+        victim.communicate()
+        if other.returncode == 0:
+            raise Failure("one of two processes was lost, and the other went on to its end.")
+        if done % 2 == 0 and "Traceback" in told:  # process 0 was left, and can say so
+            raise Failure(f"one of two processes was lost: {told[-2000:]}")
+        done += 1
+    for process in start_two(run):
+        end(process, (0,), "after lost processes")
+    same(reference, run, "after lost processes")
+    return f"{done} times one of two processes killed, the other ended within {slowest:.1f} s, then exact"
 
 
 def newest_state(run: Path) -> Path:
@@ -226,6 +274,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--signals", type=int, default=8)
+    parser.add_argument("--lost", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     random.seed(options.seed)
@@ -242,6 +291,8 @@ def main() -> int:
         checks: tuple[Callable[[], str], ...] = (
             lambda: kills(root, reference, seconds, options.kills),
             lambda: signals(root, reference, seconds, options.signals),
+            lambda: signals(root, reference, 2 * seconds, options.signals, DRAWING),
+            lambda: lost(root, options.lost),
             lambda: damage(root, reference, seconds),
             lambda: limited(root, reference),
             lambda: full(root, reference),

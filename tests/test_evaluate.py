@@ -25,7 +25,7 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
     dataset = open_dataset("small", data_dir)
     examples = dataset.read("validation", range(dataset.count("validation")), (18, 18), with_parts=False)
     views, labels = (np.array([getattr(one, name) for one in examples]) for name in ("image", "label"))
-    crops = recipe.ten_views(run.config, views, None)
+    crops = [recipe.one_of_ten_views(run.config, jax.numpy.asarray(views), None, index) for index in range(10)]
     score = lambda inputs: jax.nn.softmax(class_scores(run.config.model, parameters, inputs))
     shares = np.mean([score(crop) for crop in crops], axis=0)
     expected = {

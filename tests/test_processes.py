@@ -164,6 +164,25 @@ def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, 
     assert len(jax.devices()) == 8 or pytest.skip("needs the 8 fake devices of conftest.py")
 
 
+def test_a_search_that_was_stopped_goes_on_in_two_processes(tmp_path, unbroken, monkeypatch):
+    folder, expected = tmp_path / "stopped", tmp_path / "expected"
+    for copy in (folder, expected):
+        shutil.copytree(unbroken, copy)
+    evolve(expected, maps=3, top=4)
+
+    def stop(stage, done, total, **figures):
+        if stage == "searching" and done < total and (folder / "evolution" / "search.npz").exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("zfjax.engine._SAVE_SECONDS", 0.0)
+        patched.setattr("zfjax.strongest.search_batch", lambda architecture: 1)
+        evolve(folder, maps=3, top=4, progress=stop)
+    finish(start(2, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
+    tables = [pq.read_table(one / "evolution" / "units.parquet").to_pylist() for one in (folder, expected)]
+    assert tables[0] == tables[1]
+
+
 @pytest.mark.parametrize("arguments, says", [
     (["--process-count", "2"], "need --coordinator"),
     (["--coordinator", "127.0.0.1:1", "--process-count", "2"], "needs --process-count N and --process-index I"),

@@ -17,6 +17,7 @@ from tests.small import make_config
 from zfjax import checkpoint
 from zfjax import config as configs
 from zfjax.cli import main
+from zfjax.devices import keep_compiled
 from zfjax.files import ZfjaxError
 from zfjax.network import kernel_shapes
 from zfjax.run import load_run, writing
@@ -211,12 +212,46 @@ def test_a_finished_run_is_left_as_it_is(unbroken, data_dir):
     assert (unbroken / "metrics.jsonl").read_bytes() == before
 
 
-def test_eight_devices_follow_the_same_loss_curve(tmp_path, data_dir, unbroken):
+@pytest.mark.parametrize("devices", [2, 8])
+def test_more_devices_follow_the_same_loss_curve(tmp_path, data_dir, unbroken, devices):
     if len(jax.devices()) < 8:
         pytest.skip("needs the 8 fake devices of conftest.py")
+    train(make_config(data_dir), tmp_path, devices=devices)
+    losses = [[line["loss"] for line in load_run(folder).metrics] for folder in (unbroken, tmp_path)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_any_number_of_devices_goes_on_from_any_other(tmp_path, data_dir, unbroken, monkeypatch):
+    if len(jax.devices()) < 8:
+        pytest.skip("needs the 8 fake devices of conftest.py")
+    monkeypatch.setattr("zfjax.devices.SHARDED_FROM", 100)
+
+    def stop_at(step):
+        def progress(stage, done, total, **figures):
+            if stage == "training" and done == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        return progress
+
+    for devices, shard, step in ((8, True, 5), (1, False, 7), (2, True, 10)):
+        with pytest.raises(Interrupted, match=f"at step {step} of 12"):
+            train(make_config(data_dir), tmp_path, devices=devices, shard_parameters=shard, progress=stop_at(step))
     train(make_config(data_dir), tmp_path, devices=8)
     losses = [[line["loss"] for line in load_run(folder).metrics] for folder in (unbroken, tmp_path)]
     np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_compiled_programs_are_kept_where_there_is_no_other_place(tmp_path, monkeypatch):
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        keep_compiled(tmp_path / "cpu")  # not there: compiling is fast, and fits one kind of processor
+        assert jax.config.jax_compilation_cache_dir == before
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        keep_compiled(tmp_path / "gpu")
+        keep_compiled(tmp_path / "again")
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "gpu")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 def test_damaged_newest_state_is_set_aside_and_the_run_stays_exact(tmp_path, data_dir, unbroken, capfd):

@@ -220,6 +220,8 @@ def evaluate(options: argparse.Namespace) -> int:
     print(f"{split}, {how}\n{'epoch':>8}{'top-1 error':>14}{'top-5 error':>14}{'loss':>9}")
     for step, one in zip(steps, figures, strict=True):
         print(f"{run.epoch(step):>8g}{1 - one['top1']:>14.2%}{1 - one['top5']:>14.2%}{one['loss']:>9.3f}")
+    if figures[0]["images"] < dataset.count(split):
+        print(f"of {figures[0]['images']:,} of the {dataset.count(split):,} images: the others cannot be read")
     return 0
 
 

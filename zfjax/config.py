@@ -78,14 +78,14 @@ class Config:
     preset: str = ""
     recipe: Literal["faithful", "modern"] = "modern"
     """"faithful": raw inputs of about -128..128 minus the mean image, N(0, 0.01) weights, filters clipped to an RMS of
-    0.1 (paper, section 3). "modern": inputs of unit scale, He weights. Never mixed: the one does not train with the
-    other's inputs."""
+    0.1 (paper, section 3). "modern": inputs of unit scale, He weights, of which the first layer has a fifth (its
+    filters stay readable). Never mixed: the one does not train with the other's inputs."""
     data: Data = field(default_factory=Data)
     optimizer: Optimizer = field(default_factory=Optimizer)
     epochs: int = 10
     """How many times every training image is seen."""
     batch_size: int = 128
-    """Images a step, on all devices together."""
+    """Images a step, on all devices together. The learning rate is not scaled with it."""
     seed: int = 0
     """Of the first weights, the order of the images, crops and dropout."""
     compute: Literal["float32", "bfloat16"] = "float32"
@@ -100,8 +100,18 @@ class Config:
     """Minutes between saves of the full state within an epoch."""
 
     def __post_init__(self) -> None:
+        for name, (passed, wanted) in self.ranges().items():
+            if not passed:
+                raise ZfjaxError(f"{name} = {get_field(self, name)} is out of range: it must be {wanted}.")
+        if not self.model.conv_names:
+            raise ZfjaxError(f"{self.model.name} has no convolution; there would be no feature maps to follow.")
+        if not self.model.classes:
+            raise ZfjaxError(f"The last layer of {self.model.name} is not fully connected; training needs scores.")
+
+    def ranges(self) -> dict[str, tuple[bool, str]]:
+        """{field by dotted path: (whether its value is in its range, the range in words)}."""
         optimizer = self.optimizer
-        checks = {
+        return {
             "epochs": (self.epochs >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "seed": (0 <= self.seed < 2**31, "0 or more, and below 2^31"),
@@ -121,13 +131,6 @@ class Config:
             "snapshots": (self.snapshots >= 0, "0 or more"),
             "save_minutes": (0 < self.save_minutes < math.inf, "above 0"),
         }
-        for name, (passed, wanted) in checks.items():
-            if not passed:
-                raise ZfjaxError(f"{name} = {get_field(self, name)} is out of range: it must be {wanted}.")
-        if not self.model.conv_names:
-            raise ZfjaxError(f"{self.model.name} has no convolution; there would be no feature maps to follow.")
-        if not self.model.classes:
-            raise ZfjaxError(f"The last layer of {self.model.name} is not fully connected; training needs scores.")
 
 
 # Fields that a resumed run may change: they do not touch what is learnt.
@@ -194,6 +197,12 @@ def field_words(kind: type) -> dict[str, str]:
         if isinstance(item, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             found[item.target.id] = " ".join(str(after.value.value).split())
     return found
+
+
+def choices(kind: type, name: str) -> tuple[str, ...]:
+    """The values that a dataclass field may have; () where they are not a list."""
+    hint = typing.get_type_hints(kind)[name]
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
 def preset(name: str) -> Config:

@@ -63,8 +63,8 @@ def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
     def sums(part):
         views, labels, weights = part
         if ten:
-            crops = recipe.ten_views(config, views, mean_image)
-            shares = jax.lax.map(lambda inputs: jax.nn.softmax(score(inputs)), crops)
+            share = lambda index: jax.nn.softmax(score(recipe.one_of_ten_views(config, views, mean_image, index)))
+            shares = jax.lax.map(share, jnp.arange(10))
             scores = jnp.log(jnp.maximum(shares.mean(axis=0), 1e-30))  # of the mean probability
         else:
             scores = score(recipe.evaluation_input(config, views, mean_image))

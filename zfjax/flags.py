@@ -15,14 +15,16 @@ def config_parser(base: Config) -> argparse.ArgumentParser:
     """A flag for every field of ``base``, layers by name."""
     parser = argparse.ArgumentParser(prog="zfjax train", add_help=False, allow_abbrev=False)
     group = parser.add_argument_group(f"config fields (defaults: {base.preset or 'this run'})")
+    ranges = base.ranges()
     for path, value in configs.flatten(base).items():
         if path not in ("preset", "model.name", "model.layers"):
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             holder, _, name = path.rpartition(".")
             kind = type(configs.get_field(base, holder)) if holder else type(base)
-            words = configs.field_words(kind).get(name)
+            may_be = " or ".join(configs.choices(kind, name)) or ranges.get(path, (True, ""))[1]
+            words = " ".join([configs.field_words(kind).get(name, ""), may_be and f"[{may_be}]"]).strip()
             group.add_argument(f"--{path.replace('_', '-')}", dest=path, default=None, metavar=repr(str(shown)),
-                               help=None if words is None else words.replace("%", "%%"))  # fmt: skip
+                               help=words.replace("%", "%%") or None)  # fmt: skip
     return parser
 
 

@@ -53,19 +53,19 @@ def crop_corners(room: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     return (0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)
 
 
-def ten_views(config: Config, views: jax.Array, mean_image: jax.Array | None) -> jax.Array:
-    """Views uint8 [n, view, view, 3] to ten inputs each (paper, section 4): float32 [10, n, height, width, 3].
+def one_of_ten_views(config: Config, views: jax.Array, mean_image: jax.Array | None, index: jax.Array) -> jax.Array:
+    """Views uint8 [n, view, view, 3] to one of the paper's ten inputs each (section 4): float32 [n, height, width, 3].
 
-    Four corners and the centre, and their mirror images; the mean image is cropped alike.
+    ``index`` 0 to 4: four corners and the centre; 5 to 9: their mirror images. The mean image is cropped alike.
     """
     height, width = config.model.input_size
     room = (config.data.view - height + 1, config.data.view - width + 1)
-    crops = []
-    for row, column in crop_corners(room):
-        cut = lambda x, row=row, column=column: x[..., row : row + height, column : column + width, :]
-        crops.append(normalise(config, cut(views), None if mean_image is None else cut(mean_image)))
-    crops = jnp.stack(crops)
-    return jnp.concatenate([crops, crops[..., ::-1, :]])
+    row, column = jnp.array(crop_corners(room))[index % 5]
+    cut = lambda x: jax.lax.dynamic_slice(
+        x, (*(0,) * (x.ndim - 3), row, column, 0), (*x.shape[:-3], height, width, 3)
+    )
+    crop = normalise(config, cut(views), None if mean_image is None else cut(mean_image))
+    return jnp.where(index < 5, crop, crop[..., ::-1, :])
 
 
 def training_input(config: Config, views: jax.Array, mean_image: jax.Array | None, key: jax.Array) -> jax.Array:
