@@ -185,12 +185,16 @@ def lost(root: Path, count: int) -> str:
         pair = start_two(run)
         victim, other = pair if done % 2 else reversed(pair)
         if not when(victim, run, random.uniform(0.3 * seconds, seconds), False):
-            shutil.rmtree(run)
             [process.communicate() for process in pair]
+            shutil.rmtree(run)
             continue
         clock = time.monotonic()
         victim.kill()
-        _, told = other.communicate(timeout=300)
+        try:
+            _, told = other.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            other.kill()
+            raise Failure("one of two processes was lost, and the other hung for five minutes.") from None
         slowest = max(slowest, time.monotonic() - clock)
         victim.communicate()
         if other.returncode == 0:

@@ -6,6 +6,8 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Future
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.small import make_config
-from tests.test_processes import finish, start, train_arguments
+from tests.test_processes import assert_close_runs, finish, start, train_arguments
 from tests.test_train import assert_same_run
 from zfjax import checkpoint, cli
 from zfjax import train as training
@@ -70,6 +72,8 @@ def test_what_killed_saves_left_is_removed_and_a_state_saved_before_validation_r
         train(make_config(data_dir), folder, progress=signal_in_validation, devices=1)
     for root in ("resume", "checkpoints"):
         (folder / root / "7.orbax-checkpoint-tmp-9").mkdir()
+    (folder / "resume" / "8").rename(folder / "resume" / "8.replaced")  # killed before another could take its place
+    (folder / "resume" / "4.replaced").mkdir()  # killed after that
     train(make_config(data_dir), folder, devices=1)
     assert sorted(path.name for path in (folder / "resume").iterdir()) == ["12", "8"]
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["0", "12", "4", "8"]
@@ -114,6 +118,20 @@ def test_a_signal_that_python_drops_comes_again():
         gc.collect()  # what is raised in there is only printed
         time.sleep(5)
         raise AssertionError("the signal was lost")
+
+
+@pytest.mark.parametrize("gone", ["stdout", "stderr"])
+def test_one_of_many_leaves_though_nobody_reads_what_it_says(gone):
+    code = ("import sys, jax; from zfjax import cli, devices\n"
+            "jax.distributed.is_initialized = lambda: True; jax.distributed.shutdown = lambda: None\n"
+            "def run(options): print('x' * 9); raise cli.ZfjaxError('no')\n"
+            "cli.commands.info = run; cli.main(['info']); print('still here', file=sys.stderr)")  # fmt: skip
+    reader, writer = os.pipe()
+    os.close(reader)
+    other = {"stdout": "stderr", "stderr": "stdout"}[gone]
+    with open(writer, "wb") as broken:
+        done = subprocess.run([sys.executable, "-c", code], **{gone: broken, other: subprocess.PIPE}, check=False)
+    assert done.returncode == 1 and b"still here" not in (done.stdout or b"") + (done.stderr or b"")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tensorboardX cannot close its file
@@ -208,6 +226,36 @@ def test_a_signal_before_the_first_step_of_many_processes_ends_them_at_once(tmp_
     told = finish(processes, 128 + signal.SIGTERM)
     assert all(errors.endswith("zfjax: stopped.\n") for _, errors in told), told
     assert time.monotonic() - begun < 20
+
+
+SHARDED = """
+import sys
+from zfjax import devices
+from zfjax.cli import main
+devices.SHARDED_FROM = 100
+sys.exit(main([*sys.argv[1:], "--shard-parameters", "--save-minutes", "0.00001"]))
+"""
+
+
+def test_two_processes_that_share_parameters_save_at_the_same_steps(tmp_path, data_dir, unbroken):
+    finish(start(2, *train_arguments(tmp_path, data_dir, tmp_path / "run"), program=("-c", SHARDED)))
+    assert_close_runs(unbroken, tmp_path / "run")
+
+
+def test_a_signal_that_python_drops_while_an_epoch_is_drawn_comes_again(tmp_path, data_dir):
+    def once(phase, info):
+        gc.callbacks.remove(once)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+    def after_epoch(step, progress):
+        gc.callbacks.append(once)
+        gc.collect()
+        time.sleep(5)
+        raise AssertionError("the signal was lost")
+
+    with cli.stopping_gently(), pytest.raises(Interrupted, match="at step 4 of 12"):
+        train(make_config(data_dir), tmp_path, devices=1, after_epoch=after_epoch)
 
 
 def test_the_plateau_goes_on_where_it_was(tmp_path, data_dir):

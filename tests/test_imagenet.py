@@ -119,9 +119,9 @@ def test_a_killed_import_goes_on_and_ends_alike(tmp_path):
     source, out = make_tars(tmp_path / "in", images=12), tmp_path / "out"
     code = ("import sys; from zfjax.data.imagenet import import_imagenet as i; "
             "i(sys.argv[1], 'one', sys.argv[2], shard_images=4, workers=1)")  # fmt: skip
-    kill_when_there(code, source, out, folder=out, pattern=".one.partial/*.json.part")
+    kill_when_there(code, source, out, folder=out, pattern=".one.partial/*/*.json.part")
     assert not (out / "one").exists() and list_datasets(out) == []
-    finished = {path.name: path.stat().st_mtime_ns for path in (out / ".one.partial").glob("*-of-*")}
+    finished = {path.name: path.stat().st_mtime_ns for path in (out / ".one.partial").glob("*/*-of-*")}
     told = []
     import_imagenet(source, "one", out, shard_images=4, workers=2, progress=lambda *done: told.append(done))
     import_imagenet(source, "other", tmp_path / "at once", shard_images=4, workers=1)
@@ -148,7 +148,7 @@ def test_a_signal_to_all_stops_an_import_and_leaves_nothing(tmp_path, number):
     source, out = make_tars(tmp_path / "in", images=12), tmp_path / "out"
     before = set(os.listdir("/dev/shm"))
     begun = time.monotonic()
-    status, said = stop_when_there(COMMAND, source, out, folder=out, pattern=".one.partial/*.json.part",
+    status, said = stop_when_there(COMMAND, source, out, folder=out, pattern=".one.partial/*/*.json.part",
                                    how=lambda process: os.killpg(process.pid, number))  # fmt: skip
     assert (status, said.splitlines()[-1]) == (128 + number, "zfjax: stopped.") and "Traceback" not in said
     assert set(os.listdir("/dev/shm")) <= before and list_datasets(out) == []
@@ -164,7 +164,7 @@ def test_a_worker_that_dies_is_said_in_a_sentence(tmp_path):
         workers = [one for one in members(process.pid) if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()]
         os.kill(workers[0], signal.SIGKILL)
 
-    stop = {"folder": out, "pattern": ".one.partial/*.json.part", "how": kill_a_worker}
+    stop = {"folder": out, "pattern": ".one.partial/*/*.json.part", "how": kill_a_worker}
     status, said = stop_when_there(COMMAND, source, out, **stop)
     assert status == 1 and "A worker process of the import died" in said and "Traceback" not in said
     assert list_datasets(out) == []
@@ -182,14 +182,15 @@ def test_other_settings_are_refused_and_a_kill_at_the_end_costs_nothing(tmp_path
         import_imagenet(source, "one", out, workers=1)
     with pytest.raises(ZfjaxError, match=r"other settings \(quality 90 -> 91\)"):
         import_imagenet(source, "one", out, workers=1, quality=91)
-    stale = out / ".one.12345.tmp"  # what a kill between two renames leaves
-    stale.mkdir()
-    partial.rename(stale / "1.0.0")
     told = []
     import_imagenet(source, "one", out, workers=1, progress=lambda *done: told.append(done))
     assert {stage for stage, _, _ in told} <= {"importing"}, "neither listed nor decoded again"
     dataset = open_dataset("one", out)
-    assert dataset.splits == {"train": 9, "validation": 8} and not partial.exists() and not stale.exists()
+    assert dataset.splits == {"train": 9, "validation": 8} and not partial.exists()
+    assert not list(dataset.directory.glob("*.part"))
+    (dataset.directory / "index.part").touch()  # what a kill after the last rename leaves
+    with pytest.raises(ZfjaxError, match="There is already a data set"):
+        import_imagenet(source, "one", out, workers=1)
     assert not list(dataset.directory.glob("*.part"))
 
 

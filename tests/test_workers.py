@@ -41,10 +41,13 @@ def test_processes_give_the_batches_that_threads_give(with_a_bad_record, capfd):
 
 def test_a_process_that_dies_is_said_in_a_sentence(data_dir):
     dataset = open_dataset("small", data_dir, 2)
+    for worker in pool_of(dataset, VIEW)._workers:  # as Ctrl-C does to a whole group, at once and later
+        worker._process.send_signal(signal.SIGINT)
+        worker._process.send_signal(signal.SIGTERM)
     batches = training_batches(dataset, "train", batch_size=8, view_size=VIEW, seed=0)
     next(batches)
     for worker in pool_of(dataset, VIEW)._workers:
-        worker._process.send_signal(signal.SIGINT)  # as Ctrl-C does to a whole group: they leave it to their parent
+        worker._process.send_signal(signal.SIGINT)
     next(batches)
     pool_of(dataset, VIEW)._workers[0]._process.kill()
     with pytest.raises(ZfjaxError, match="process that decodes images has died .by signal SIGKILL"):

@@ -110,8 +110,10 @@ class Saver:
             with contextlib.suppress(ZfjaxError):
                 if _metadata(path)["digests"] == digests:
                     return
-            aside = set_aside(path)
-            self._replaced = None if self._keep_replaced else aside
+            if self._keep_replaced:
+                set_aside(path)
+            else:
+                self._replaced = path.rename(path.with_name(f"{step}{_REPLACED}"))
         with _failures(f"save step {step} in {self.root}"):
             self.root.mkdir(parents=True, exist_ok=True)
             with _alone():
@@ -128,10 +130,19 @@ class Saver:
             shutil.rmtree(replaced, ignore_errors=True)
 
 
-def remove_unfinished(root: Path) -> None:
-    """Removes what killed saves have left; the caller holds the run's lock, so nobody is writing it."""
+_REPLACED = ".replaced"
+
+
+def mend_unfinished(root: Path) -> None:
+    """Removes what killed saves have left, and takes back a step that was about to be replaced; the caller holds the
+    run's lock, so nobody is writing."""
     for stale in root.glob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(stale, ignore_errors=True)
+    for replaced in root.glob(f"*{_REPLACED}"):
+        if (path := replaced.with_suffix("")).exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            replaced.rename(path)
 
 
 def set_aside(path: Path) -> Path:
@@ -249,7 +260,8 @@ def _quiet() -> Iterator[None]:
     _orbax()  # before the hooks are put aside: it sets one for good
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio", "concurrent.futures")]
     levels = [logger.level for logger in loggers]
-    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: None if issubclass(unraisable.exc_type, Exception) else hook(unraisable)
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:

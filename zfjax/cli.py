@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stopping_gently():
             return _run(arguments)
     except ZfjaxError as error:
-        print(f"zfjax: {error}", file=sys.stderr)
+        _say(str(error))
         if error.exit_status != 1:
             return error.exit_status  # stopped on a signal by all processes together; one may still be saving
         status = 1
     except (KeyboardInterrupt, _Terminated) as stopped:
-        print("zfjax: stopped.", file=sys.stderr)
+        _say("stopped.")
         status = 128 + (signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT)
     except BrokenPipeError:
         status = 1
     except OSError as error:
-        print(f"zfjax: {explain_os_error(error, 'go on:')}", file=sys.stderr)
+        _say(str(explain_os_error(error, "go on:")))
         status = 1
     except Exception as fault:
         if "jax" not in sys.modules:
@@ -49,12 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _say(sentence: str) -> None:
+    with suppress(OSError):  # nobody may be listening any more
+        print(f"zfjax: {sentence}", file=sys.stderr)
+
+
 def _after_fault(fault: Exception) -> int:
     """The status after what a device reports, and after what nobody has foreseen."""
     from zfjax.devices import explain_fault, leave
 
     if sentence := explain_fault(fault):
-        print(f"zfjax: {sentence}", file=sys.stderr)
+        _say(str(sentence))
     else:
         traceback.print_exception(fault)
     leave(1, fault)
@@ -87,11 +92,14 @@ def stopping_gently() -> Iterator[None]:
         raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def again(unraisable: Any) -> None:
-        """Python drops what is raised in a callback of the garbage collector and its like: it is raised once more."""
-        if not issubclass(unraisable.exc_type, _Terminated | KeyboardInterrupt):
+        """Python drops what a signal raises in a callback of the garbage collector and its like: it is raised again."""
+        if issubclass(unraisable.exc_type, Exception | GeneratorExit | SystemExit):
             return hook(unraisable)
-        number = signal.SIGTERM if issubclass(unraisable.exc_type, _Terminated) else signal.SIGINT
-        signal.signal(signal.SIGALRM, lambda _, frame: unwind(number, frame))
+
+        def raise_again(number: int, frame: Any) -> None:
+            raise unraisable.exc_value
+
+        signal.signal(signal.SIGALRM, raise_again)
         signal.setitimer(signal.ITIMER_REAL, 0.01)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -5,6 +5,7 @@ One program runs in every process. Process 0 alone writes; the others wait where
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -62,8 +63,9 @@ def leave(status: int, fault: Exception | None = None) -> None:
         parting = threading.Thread(target=jax.distributed.shutdown, daemon=True)
         parting.start()
         parting.join(LEAVING_SECONDS)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # its reader may be gone
+            stream.flush()
     os._exit(status)
 
 
@@ -161,7 +163,13 @@ def seen_by_all(path: Path) -> None:
     looks at a folder of its own."""
     if jax.process_count() == 1:
         return
-    own = lambda: np.frombuffer(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else bytes(32), np.uint8)
+
+    def own() -> np.ndarray:
+        try:
+            return np.frombuffer(hashlib.sha256(path.read_bytes()).digest(), np.uint8)
+        except OSError:  # not there yet, or just being replaced
+            return np.zeros(32, np.uint8)
+
     wanted = from_first(own())
 
     def look() -> None:

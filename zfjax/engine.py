@@ -94,7 +94,8 @@ def evolve(
             meta["seconds"] = {"search": round(searched, 1), "projection": round(drawn, 1)}
             meta.update(asked=asked, fingerprint=fingerprint, name=name, command=_command(request, name))
             write_json(folder / "meta.json", meta)
-            (folder / "search.npz").unlink(missing_ok=True)
+            for passing in (folder / "search.npz", *folder.glob("search-*.part.npz")):
+                passing.unlink(missing_ok=True)
 
         first_alone(finish)
     return open_evolution(folder)

@@ -21,8 +21,6 @@ class Records:
     def begin(self, step: int, validated: bool) -> None:
         """Drops lines after ``step``, and its validation's where that is still to come."""
         if self._writes:
-            for root in (self._run.checkpoints, self._run.resume):
-                checkpoint.remove_unfinished(root)
             own = lambda line: validated or line["step"] < step or line["split"] == "train"
             cut_metrics(self._run.folder / "metrics.jsonl", lambda line: line["step"] <= step and own(line))
             if self._run.config.tensorboard:
@@ -40,6 +38,7 @@ class Records:
         """Starts saving RUN/checkpoints/<step>."""
         parameters = whole(state.parameters)  # a copy: what is saved in the background must not be donated meanwhile
         if self._writes:
+            self._states.wait()  # parameters without any state before them would be those of a run that has lost it
             self._parameters.save(step, parameters)
             if self._board is not None:
                 first = self._run.config.model.conv_names[0]

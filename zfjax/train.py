@@ -183,6 +183,8 @@ def _resumed(run: Run) -> TrainState | None:
     """The newest sound state, as NumPy arrays; a damaged one is set aside, named, and the one before is taken. None
     for a run without one. Raises ZfjaxError where there should be one: it would begin anew, over what is saved."""
     template = jax.eval_shape(lambda: initial_state(run.config))
+    for root in (run.checkpoints, run.resume):
+        checkpoint.mend_unfinished(root)
     for step in reversed(saved_steps(run.resume)):
         path = run.resume / str(step)
         try:
@@ -243,10 +245,18 @@ def _loop(
     validated = int(state.plateau["validated"]) > step // run.steps_per_epoch
     records.begin(step if step or validated else -1, validated)
     agreed = agreement(mesh)
+    saved_at = time.monotonic()
 
     def obey() -> None:
         if number := agreed(interrupted()):
             raise _Stopped(number)
+
+    def time_to_save() -> bool:
+        late = time.monotonic() - saved_at > 60 * config.save_minutes
+        if jax.process_count() == 1:
+            return late
+        # A state may be gathered from all processes: they must save at the same step, whatever their clocks say.
+        return step % run.steps_per_epoch % log_every == 0 and bool(from_first(np.int32(late)))
 
     def validating(done: int, total: int) -> None:
         progress("validating", done, total)
@@ -312,7 +322,7 @@ def _loop(
                     state = end_epoch(state)
                     epoch_saved()
                     logged_at = saved_at = time.monotonic()
-                elif time.monotonic() - saved_at > 60 * config.save_minutes:
+                elif time_to_save():
                     _check_sound(state, step, run)
                     records.save_state(step, state)
                     saved_at = time.monotonic()

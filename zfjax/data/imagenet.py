@@ -107,10 +107,10 @@ def import_imagenet(
         {split: [stat.st_size, stat.st_mtime_ns] for split, stat in stats.items()},
     )  # fmt: skip
     with exclusive_lock(root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."):
+        for leaf in (root / name / writing.VERSION).glob("*.part"):  # of a process that was killed at the very end
+            leaf.unlink()
         check_absent(root, name)
-        for stale in root.glob(f".{name}.*.tmp"):  # of a process that was killed at the very end
-            _adopted(stale, root / f".{name}.partial")
-        folder = _begun(root / f".{name}.partial", settings)
+        folder = _begun(root / f".{name}.partial" / writing.VERSION, settings)
         with _pool(workers or _cores()) as (pool, counter):
             shards, skipped = _plan(source, settings, folder, pool, progress)
             done = _make(shards, source, folder, name, settings, pool, counter, progress)
@@ -120,13 +120,14 @@ def import_imagenet(
         for shard, found in done:
             held, total = lengths[shard.split]
             lengths[shard.split] = [*held, found["images"]], total + found["bytes"]
-        with atomic_path(root / name) as temporary:
+        try:
             writing.write_metadata(
                 folder, name, writing.image_features(wnids), lengths, _readable(source, wnids),
                 "ILSVRC2012, imported by zfjax.", stored_size=size or "original", stored_quality=quality,
             )  # fmt: skip
-            temporary.mkdir()
-            folder.rename(temporary / writing.VERSION)
+            folder.parent.rename(root / name)
+        except OSError as error:
+            raise explain_os_error(error, f"write {name} in {root}:") from error
         for leaf in (root / name / writing.VERSION).glob("*.part"):  # last: until here a killed import can go on
             leaf.unlink()
     return summary
@@ -135,14 +136,6 @@ def import_imagenet(
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _adopted(stale: Path, partial: Path) -> None:
-    """Takes back the finished shards that a killed process had moved."""
-    whole = stale / writing.VERSION
-    if (whole / "settings.part").is_file() and not partial.exists():
-        whole.rename(partial)
-    shutil.rmtree(stale, ignore_errors=True)
 
 
 def _begun(folder: Path, settings: Settings) -> Path:
@@ -155,10 +148,11 @@ def _begun(folder: Path, settings: Settings) -> Path:
             other = [f"{key.replace('tars', 'the tars')} {before.get(key)} -> {now}" for key, now in wanted.items()
                      if before.get(key) != now]  # fmt: skip
             if other:
-                raise ZfjaxError(f"{folder} holds an unfinished import with other settings ({'; '.join(other)}): "
-                                 "import with the same to go on, or delete that folder to begin anew.")  # fmt: skip
+                raise ZfjaxError(f"{folder.parent} holds an unfinished import with other settings "
+                                 f"({'; '.join(other)}): import with the same to go on, or delete that folder to begin "
+                                 "anew.")  # fmt: skip
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder.parent, ignore_errors=True)
             folder.mkdir(parents=True)
             write_json(record, wanted)
         for stale in folder.glob(".*.tmp"):

@@ -31,6 +31,11 @@ PIECE = 16
 """Images that are read at a time."""
 
 
+_SERVE = "from zfjax.data.workers import serve; serve()"
+_ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+"""NumPy starts as many threads as there are cores, in each process; nothing here needs them."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A piece of images: uint8 (n, h, w, 3), to be copied before the worker is asked again; label int32 (n,); and for
@@ -49,11 +54,16 @@ class Worker:
         descriptor, size = _anonymous_file(), int(np.prod(self._shape))
         os.truncate(descriptor, size)
         self._memory = np.frombuffer(mmap.mmap(descriptor, size), np.uint8).reshape(self._shape)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from zfjax.data.workers import serve; serve()"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[descriptor],
-        )  # fmt: skip
-        os.close(descriptor)
+        # Signals that a whole group gets are its parent's; the mask is inherited, from the first moment on.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {_SERVE}"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[descriptor], env={**os.environ, **_ONE_THREAD},
+            )  # fmt: skip
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(descriptor)
         self._send((name, data_dir, view_size, descriptor))
 
     def read(self, split: str, image_ids: Sequence[int]) -> Answer:
@@ -145,9 +155,7 @@ def _anonymous_file() -> int:
 
 
 def serve() -> None:
-    """The worker's own program: answers until its pipe is closed. Signals that a whole group gets are its parent's."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """The worker's own program: answers until its pipe is closed."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come between
     try:
