@@ -343,13 +343,14 @@ def _pool(workers: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
     """Processes that are stopped at once when the block fails, and the number of images that they have finished."""
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
+    before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(counter,))
     try:
         yield pool, counter
         pool.shutdown()
     except BaseException:
-        processes = list((pool._processes or {}).values())
-        for process in processes:
+        # One that a signal has met half-way into the pool is in no list of the pool's; Python would wait for its end.
+        for process in {*multiprocessing.active_children(), *(pool._processes or {}).values()} - before:
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
