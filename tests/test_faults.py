@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.small import make_config
-from tests.test_processes import assert_close_runs, finish, start, train_arguments
+from tests.test_processes import finish, start, train_arguments
 from tests.test_train import assert_same_run
 from zfjax import checkpoint, cli
 from zfjax import train as training
@@ -226,20 +226,6 @@ def test_a_signal_before_the_first_step_of_many_processes_ends_them_at_once(tmp_
     told = finish(processes, 128 + signal.SIGTERM)
     assert all(errors.endswith("zfjax: stopped.\n") for _, errors in told), told
     assert time.monotonic() - begun < 20
-
-
-SHARDED = """
-import sys
-from zfjax import devices
-from zfjax.cli import main
-devices.SHARDED_FROM = 100
-sys.exit(main([*sys.argv[1:], "--shard-parameters", "--save-minutes", "0.00001"]))
-"""
-
-
-def test_two_processes_that_share_parameters_save_at_the_same_steps(tmp_path, data_dir, unbroken):
-    finish(start(2, *train_arguments(tmp_path, data_dir, tmp_path / "run"), program=("-c", SHARDED)))
-    assert_close_runs(unbroken, tmp_path / "run")
 
 
 def test_a_signal_that_python_drops_while_an_epoch_is_drawn_comes_again(tmp_path, data_dir):

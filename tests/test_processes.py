@@ -121,12 +121,22 @@ def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(tmp
     assert_close_runs(unbroken, folder)
 
 
-def test_two_processes_go_on_from_one(tmp_path, data_dir, unbroken):
+SHARDED = """
+import sys
+from zfjax import devices
+from zfjax.cli import main
+devices.SHARDED_FROM = 100
+sys.exit(main([*sys.argv[1:], "--shard-parameters", "--save-minutes", "0.00001"]))
+"""
+
+
+def test_two_processes_that_share_parameters_go_on_from_one(tmp_path, data_dir, unbroken):
+    """They save after every step: a save gathers the parts, so that all must come to it at the same step."""
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)
     shutil.rmtree(folder / "checkpoints" / "12")
     shutil.rmtree(folder / "resume" / "12")
-    finish(start(2, *train_arguments(tmp_path, data_dir, folder)))
+    finish(start(2, *train_arguments(tmp_path, data_dir, folder), program=("-c", SHARDED)))
     assert_close_runs(unbroken, folder)
 
 
