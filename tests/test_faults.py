@@ -181,7 +181,7 @@ def test_time_left_is_told_off_a_terminal(capsys, monkeypatch):
         for step in range(0, 50, 10):
             progress("training", step, 1000, loss=1.0)
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("training 40/1000") and last.endswith("left"), last
+    assert last.startswith("training 40/1000  ") and last.endswith("left  loss 1.000"), last
 
 
 APART = """

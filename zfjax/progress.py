@@ -9,8 +9,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 _LINE_SECONDS = 10.0
+_WIDE = 96
+"""Columns of a terminal from which on there is room for a bar beside the figures."""
 _MARKS = 25
 """Reports that the time left is reckoned from: more than an epoch of training with its validation and saving."""
 _SHOWN = {
@@ -26,8 +29,12 @@ class Reporter:
         self._console = Console(stderr=True, markup=False, highlight=False)
         self._terminal = self._console.is_terminal
         self._bars = Progress(
-            TextColumn("{task.description:<12}", markup=False), BarColumn(bar_width=28), MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}", markup=False), console=self._console,
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            *([BarColumn(bar_width=12)] if self._console.width >= _WIDE else []),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[figures]}", markup=False,
+                       table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            console=self._console, expand=True,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._figures: dict[str, dict[str, float]] = {}
@@ -50,11 +57,12 @@ class Reporter:
         held.update({name: value for name, value in figures.items() if name in _SHOWN})
         words = "  ".join(_SHOWN[name].format(held[name]) for name in _SHOWN if name in held)
         if left := self._left(stage, done, total):
-            words = f"{words}  {left} left".lstrip()
+            words = f"{left} left  {words}".rstrip()  # first: a narrow terminal cuts what comes last
         if self._terminal:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage, total=total, figures="")
-            self._bars.update(self._tasks[stage], completed=done, total=total, figures=words)
+            figures = words.replace("  ", " ").replace("validation ", "val ")
+            self._bars.update(self._tasks[stage], completed=done, total=total, figures=figures)
             return
         now = time.monotonic()
         if done < self._reached.get(stage, total + 1):  # the stage begins, or begins anew
