@@ -1,6 +1,8 @@
 """A run so small that a test can train it: 16-pixel pictures, two convolutions, three epochs."""
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
 
 from tests.data_helpers import jpeg, make_tree
@@ -46,3 +48,12 @@ def make_config(data_dir: Path, **changes) -> Config:
         batch_size=8,
     )
     return dataclasses.replace(config, **changes)
+
+
+def stop_at(step: int):
+    """A progress that sends this process SIGTERM when training has reached ``step``."""
+    def progress(stage, done, total, **figures):
+        if stage == "training" and done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return progress

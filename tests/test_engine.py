@@ -334,3 +334,14 @@ def test_an_activation_that_is_not_reproduced_is_an_error(trained, monkeypatch):
     monkeypatch.setattr(engine.strongest, "search", altered)
     with pytest.raises(ZfjaxError, match="the search recorded"):
         evolve(trained, maps=3, name="altered")
+
+
+def test_info_says_what_a_speed_needs(capsys):
+    asked = ["info", "--preset", "imagenet-modern", "--batch-size", "256", "--data.dir", "/nowhere"]
+    assert main([*asked, "--images-per-second", "5000"]) == 0
+    told = capsys.readouterr().out
+    assert "batch 256" in told and "about 10 cores to decode full-size JPEGs, 5 for those imported" in told
+    assert "give one that is to be fed faster --data.processes" in told
+    assert f"takes {90 * 1_281_167 / 5000 / 3600:.1f} hours" in told
+    assert main([*asked, "--images-per-second", "-3"]) == 1 and "above 0" in capsys.readouterr().err
+    assert main([*asked, "--frobnicate", "3"]) == 1 and "There is no flag --frobnicate" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 
-from tests.small import make_config
+from tests.small import make_config, stop_at
 from tests.test_processes import finish, start, train_arguments
 from tests.test_train import assert_same_run
 from zfjax import checkpoint, cli
@@ -253,13 +253,6 @@ def test_the_plateau_goes_on_where_it_was(tmp_path, data_dir):
     train(config, tmp_path / "whole", devices=1)
     rates = [line["learning_rate"] for line in load_run(tmp_path / "whole").metrics if line["split"] == "train"]
     np.testing.assert_allclose(rates, [1e-7] * 12 + [1e-8] * 8, rtol=1e-5)
-
-    def stop_at(step):
-        def progress(stage, done, total, **figures):
-            if stage == "training" and done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        return progress
 
     for step in (6, 9, 14):
         with pytest.raises(Interrupted):

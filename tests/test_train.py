@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.small import make_config
+from tests.small import make_config, stop_at
 from zfjax import checkpoint
 from zfjax import config as configs
 from zfjax.cli import main
@@ -66,16 +66,9 @@ def test_interrupted_at_any_step_resumes_to_the_same_run(tmp_path, data_dir, unb
     folder = tmp_path / "run"
     stops = iter((2, 7))
 
-    def interrupt_at(step):
-        def progress(stage, done, total, **figures):
-            if stage == "training" and done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        return progress
-
     for step in stops:
         with pytest.raises(Interrupted, match="goes on"):
-            train(make_config(data_dir), folder, progress=interrupt_at(step), devices=1)
+            train(make_config(data_dir), folder, progress=stop_at(step), devices=1)
     train(make_config(data_dir), folder, devices=1)
     assert_same_run(unbroken, folder)
 
@@ -225,13 +218,6 @@ def test_any_number_of_devices_goes_on_from_any_other(tmp_path, data_dir, unbrok
     if len(jax.devices()) < 8:
         pytest.skip("needs the 8 fake devices of conftest.py")
     monkeypatch.setattr("zfjax.devices.SHARDED_FROM", 100)
-
-    def stop_at(step):
-        def progress(stage, done, total, **figures):
-            if stage == "training" and done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        return progress
 
     for devices, shard, step in ((8, True, 5), (1, False, 7), (2, True, 10)):
         with pytest.raises(Interrupted, match=f"at step {step} of 12"):

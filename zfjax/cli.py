@@ -110,7 +110,8 @@ def stopping_gently() -> Iterator[None]:
             signal.signal(number, unwind)
         yield
     finally:
-        sys.unraisablehook = hook
+        if sys.unraisablehook is again:  # checkpoint.py may have put its own before it, which is for good
+            sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
