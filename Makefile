@@ -1,14 +1,24 @@
-# make demo: the main job on embedded data.  make test: the tests.  Each sets up its own .venv first.
+# make demo: the main job on embedded data.  make test: the tests.  make proof: what is too long for them, under an hour;
+# e.g. make proof KILLS=100 SYSCALLS=60.  Each sets up its own .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+KILLS := 12
+SIGNALS := 6
+LOST := 3
+SYSCALLS := 20
+
+.PHONY: demo test proof lint clean
 
 demo: .venv/ready
 	$(BIN)/zfjax demo
 
 test: .venv/ready
 	$(BIN)/python -m pytest
+
+proof: .venv/ready
+	$(BIN)/python experiments/faults.py --kills $(KILLS) --signals $(SIGNALS) --lost $(LOST)
+	$(BIN)/python experiments/faults.py --syscalls $(SYSCALLS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -7,7 +7,10 @@ that is truncated and one with a flipped bit; a file-size limit; and, where this
 system. Every broken run must end with the same parameters at every epoch and the same metrics (but for speeds), without
 a traceback, without an orphan process and with nothing left in /dev/shm. Exits 1 when any does not.
 
+--syscalls N does something else instead: system calls that fail, one by one (syscall_faults.py).
+
 Command:   python experiments/faults.py [--kills 20] [--signals 8] [--lost 4] [--seed 0]
+           python experiments/faults.py --syscalls 20 [--calls rename fsync mkdir unlink open]
 """
 
 from __future__ import annotations
@@ -26,19 +29,20 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from experiments.syscall_faults import CALLS, Failure, missing, syscalls  # noqa: E402
+
 SPEEDS = ("images_per_second", "data_wait")
 EPOCHS = 6
-
-
-class Failure(Exception):
-    """A promise that was not kept."""
 
 
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-from zfjax.cli import main
-sys.exit(main(sys.argv[2:]))
+from zfjax.cli import console
+del sys.argv[1]
+console()
 """
 
 
@@ -274,14 +278,34 @@ def full(root: Path, reference: Path) -> str:
     return "a full file system of 1 MiB: one sentence; with room again, exact"
 
 
+def failing_calls(count: int, calls: Sequence[str]) -> int:
+    """The faults of syscall_faults.py; the exit status."""
+    if why := missing():
+        print(f"not done: {why}")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            print(f"kept: {syscalls(Path(folder), count, calls)}")
+        except Failure as failure:
+            print(f"BROKEN: {failure}")
+            return 1
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--signals", type=int, default=8)
     parser.add_argument("--lost", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--syscalls", type=int, default=None, metavar="N", help="the first N calls of each kind; 0: a sample of three"
+    )
+    parser.add_argument("--calls", nargs="+", choices=CALLS, default=list(CALLS), help="with --syscalls")
     options = parser.parse_args()
     random.seed(options.seed)
+    if options.syscalls is not None:
+        return failing_calls(options.syscalls, options.calls)
     shared_memory = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
     failed = 0
     with tempfile.TemporaryDirectory() as folder:

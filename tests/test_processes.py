@@ -80,7 +80,8 @@ def test_many_processes_train_alike(tmp_path, data_dir, unbroken, count):
 ADDED = """
 import sys
 import numpy as np
-from zfjax.devices import added, join, together
+from zfjax.devices import added, together
+from zfjax.joining import join
 from zfjax.files import ZfjaxError
 _, address, _, count, _, index = sys.argv[1:]
 index = int(index)

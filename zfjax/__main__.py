@@ -1,7 +1,5 @@
 """``python -m zfjax``."""
 
-import sys
+from zfjax.cli import console
 
-from zfjax.cli import main
-
-sys.exit(main())
+console()

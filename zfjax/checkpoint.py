@@ -10,6 +10,7 @@ import contextlib
 import errno
 import functools
 import gc
+import glob
 import hashlib
 import logging
 import os
@@ -23,6 +24,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
 from zfjax.files import ZfjaxError, explain_os_error
 from zfjax.run import saved_steps
@@ -43,7 +45,19 @@ def _alone() -> Any:
     options = ocp.options.MultiprocessingOptions(
         primary_host=own, active_processes={own} if jax.process_count() > 1 else None, barrier_sync_key_prefix=f"p{own}"
     )
-    return ocp.Context(multiprocessing_options=options)
+    return ocp.Context(
+        multiprocessing_options=options, file_options=ocp.options.FileOptions(path_class=_LiteralPath)
+    )
+
+
+class _LiteralPath(epath.gpath.PosixGPath):
+    """A path whose own letters are no pattern: Orbax looks for what to merge below it by ``glob``, and in a folder
+    called "[lr=0.02]" it would find nothing and say so to nobody."""
+
+    def glob(self, pattern: str) -> Iterator[_LiteralPath]:
+        """What matches ``pattern`` below this very path."""
+        for match in glob.glob(os.path.join(glob.escape(os.fspath(self)), pattern)):
+            yield type(self)(match)
 
 
 @functools.cache
@@ -97,7 +111,9 @@ class Saver:
 
     def __init__(self, root: Path, keep_replaced: bool = True):
         self.root, self._keep_replaced = root.absolute(), keep_replaced
-        self._response: Any = None
+        self._saving: tuple[Any, int] | None = None
+        """Orbax's response and the step it is about."""
+        self._proven = False
         self._replaced: Path | None = None
 
     def save(self, step: int, tree: Tree) -> None:
@@ -117,27 +133,44 @@ class Saver:
         with _failures(f"save step {step} in {self.root}"):
             self.root.mkdir(parents=True, exist_ok=True)
             with _alone():
-                self._response = _orbax().save_async(path, tree, custom_metadata={"step": step, "digests": digests})
+                response = _orbax().save_async(path, tree, custom_metadata={"step": step, "digests": digests})
+            self._saving = response, step
 
     def wait(self) -> None:
-        """Returns when the last save is on disk. Raises ZfjaxError when it failed."""
-        response, self._response = self._response, None
-        if response is not None:
-            with _failures(f"save a checkpoint in {self.root}"):
+        """Returns when the last save is on disk and was found there. Raises ZfjaxError when it failed."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            response, step = saving
+            with _failures(f"save step {step} in {self.root}"):
                 response.result()
+            self._prove(self.root / str(step))
         replaced, self._replaced = self._replaced, None
         if replaced is not None:
-            shutil.rmtree(replaced, ignore_errors=True)
+            _delete(replaced)
+
+    def _prove(self, path: Path) -> None:
+        """That ``path`` can be read back: the first save of a start with every byte, later ones by their lists."""
+        try:
+            if self._proven:
+                described_leaves(path)
+            else:
+                load(path)
+        except DamagedCheckpoint as error:
+            raise ZfjaxError(f"What was just saved cannot be read back. {error} Nothing more is trained: find out "
+                             "what is wrong with that disk or folder, or use another --workdir.") from None  # fmt: skip
+        self._proven = True
 
 
 _REPLACED = ".replaced"
+_DELETED = ".deleted"
 
 
 def mend_unfinished(root: Path) -> None:
     """Removes what killed saves have left, and takes back a step that was about to be replaced; the caller holds the
     run's lock, so nobody is writing."""
-    for stale in root.glob("*.orbax-checkpoint-tmp*"):
-        shutil.rmtree(stale, ignore_errors=True)
+    for pattern in ("*.orbax-checkpoint-tmp*", f"*{_DELETED}"):
+        for stale in root.glob(pattern):
+            shutil.rmtree(stale, ignore_errors=True)
     for replaced in root.glob(f"*{_REPLACED}"):
         if (path := replaced.with_suffix("")).exists():
             shutil.rmtree(replaced, ignore_errors=True)
@@ -157,7 +190,17 @@ def set_aside(path: Path) -> Path:
 def keep_newest(root: Path, count: int) -> None:
     """Deletes all but the newest ``count`` steps below ``root``."""
     for step in saved_steps(root)[:-count]:
-        shutil.rmtree(root / str(step))
+        _delete(root / str(step))
+
+
+def _delete(path: Path) -> None:
+    """Takes a step off the list first, so that a kill half-way leaves none that is listed and has lost files. What the
+    disk does not let go is deleted at the next start."""
+    try:
+        gone = path.rename(path.with_name(f"{path.name}{_DELETED}"))
+    except OSError as error:
+        raise explain_os_error(error, "delete") from error
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
@@ -171,8 +214,9 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
     advice = "restore it from a copy, or move it away to leave this step out"
     expected = _metadata(path)["digests"]
     try:
-        with _quiet():
+        with _quiet(), _alone():
             described = ocp.metadata(path).metadata
+        with _quiet():
             wanted = {name: described[name] for name in (described if names is None else names)}
             abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted)
             context = _alone()
@@ -204,11 +248,24 @@ def restore_into(tree: Tree, stored: Tree) -> Tree:
     return jax.tree.unflatten(jax.tree.structure(tree), [flat[name] for name in names])
 
 
+def described_leaves(path: Path) -> None:
+    """Raises DamagedCheckpoint unless the step in ``path`` lists the leaves whose digests it has."""
+    digests = _metadata(path)["digests"]
+    try:
+        with _quiet(), _alone():
+            names = leaf_paths(_orbax().metadata(path).metadata)
+    except Exception as error:  # noqa: BLE001 (Orbax raises many kinds for a damaged folder)
+        _raise_fault(error, f"read the checkpoint {path}:")
+        raise DamagedCheckpoint(f"The checkpoint {path} cannot be read ({_cause(error)}).") from None
+    if set(names) != set(digests):
+        raise DamagedCheckpoint(f"The checkpoint {path} lists other arrays than were saved.")
+
+
 def _metadata(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise DamagedCheckpoint(f"There is no checkpoint {path}.")
     try:
-        with _quiet():
+        with _quiet(), _alone():
             found = dict(_orbax().metadata(path).custom_metadata)
             return {**found, "digests": found["digests"]}  # of a file that was cut short nothing is left
     except Exception as error:  # noqa: BLE001

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -18,18 +19,35 @@ from zfjax import config as configs
 from zfjax.files import ZfjaxError, explain_os_error
 
 
+def console() -> None:
+    """The program ``zfjax``: runs the command, and leaves at once where it failed. Threads of Orbax and tensorstore may
+    wait for ever for what a failed save has left undone, and Python would wait for them."""
+    try:
+        status = main()
+    except SystemExit as done:  # argparse
+        status = done.code if isinstance(done.code, int) else 0 if done.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    if status:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # its reader may be gone
+                stream.flush()
+        os._exit(status)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status. A user's mistake prints a few clear lines, never a traceback."""
     for name in ("asyncio", "concurrent.futures"):  # Orbax's abandoned tasks; our sentence says what failed
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    together = False
     try:
         with stopping_gently():
             return _run(arguments)
     except ZfjaxError as error:
         _say(str(error))
-        if error.exit_status != 1:
-            return error.exit_status  # stopped on a signal by all processes together; one may still be saving
-        status = 1
+        status = error.exit_status
+        together = status != 1  # stopped on a signal by all processes; one may still be saving
     except (KeyboardInterrupt, _Terminated) as stopped:
         _say("stopped.")
         status = 128 + (signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT)
@@ -43,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _after_fault(fault)
     if "jax" in sys.modules:
-        from zfjax.devices import leave
+        from zfjax import joining
 
-        leave(status)
+        joining.leave(status, seconds=joining.PARTING_SECONDS if together else joining.LEAVING_SECONDS)
     return status
 
 
@@ -56,7 +74,8 @@ def _say(sentence: str) -> None:
 
 def _after_fault(fault: Exception) -> int:
     """The status after what a device reports, and after what nobody has foreseen."""
-    from zfjax.devices import explain_fault, leave
+    from zfjax.devices import explain_fault
+    from zfjax.joining import leave
 
     if sentence := explain_fault(fault):
         _say(str(sentence))

@@ -20,7 +20,7 @@ FEW_STEPS = 500
 
 def _join(options: argparse.Namespace) -> None:
     if options.coordinator or options.process_count is not None or options.process_index is not None:
-        from zfjax.devices import join
+        from zfjax.joining import join
 
         join(options.coordinator, options.process_count, options.process_index)
 

@@ -5,11 +5,7 @@ One program runs in every process. Process 0 alone writes; the others wait where
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,50 +19,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from zfjax.files import ZfjaxError
 
 Found = TypeVar("Found")
-
-
-def join(coordinator: str | None, count: int | None = None, index: int | None = None) -> None:
-    """Makes this process one of ``count``, which meet at ``coordinator`` ("host:port" of process 0).
-
-    "auto" leaves all three to JAX, which finds them out under Slurm, Open MPI and on Cloud TPU. None: this
-    process is alone. Must come before anything else touches a device. Raises ZfjaxError when the others do not come.
-    """
-    if coordinator is None:
-        if count is not None or index is not None:
-            raise ZfjaxError("--process-count and --process-index need --coordinator HOST:PORT.")
-        return
-    if coordinator != "auto" and (count is None or index is None or not 0 <= index < count):
-        raise ZfjaxError("--coordinator HOST:PORT needs --process-count N and --process-index I, I from 0 to N - 1.")
-    # JAX's own notice of SIGTERM would take ours away, and nobody asks it.
-    jax.config.update("jax_enable_preemption_service", False)
-    given = {} if coordinator == "auto" else {
-        "coordinator_address": coordinator, "num_processes": count, "process_id": index,
-    }  # fmt: skip
-    try:
-        jax.distributed.initialize(**given, initialization_timeout=int(os.environ.get("ZFJAX_JOIN_SECONDS", 300)))
-    except (RuntimeError, ValueError) as error:
-        cause = (str(error).splitlines() or [""])[0][:200]
-        raise ZfjaxError(f"The processes did not find each other at {coordinator}: {cause}") from None
-
-
-LEAVING_SECONDS = 5.0
-
-
-def leave(status: int, fault: Exception | None = None) -> None:
-    """Ends this process at once with ``status`` when it is one of many. It has failed, and the others may wait for it
-    in a sum it will never join, while at a Python program's end JAX waits minutes for them. Those that failed together
-    part in order within LEAVING_SECONDS. After a ``fault`` of a device there is nothing to wait for, but in process 0,
-    whose end would cut short what the others say. A process alone returns."""
-    if not jax.distributed.is_initialized():
-        return
-    if fault is None or is_first():
-        parting = threading.Thread(target=jax.distributed.shutdown, daemon=True)
-        parting.start()
-        parting.join(LEAVING_SECONDS)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # its reader may be gone
-            stream.flush()
-    os._exit(status)
 
 
 def explain_fault(fault: Exception) -> ZfjaxError | None:

@@ -28,7 +28,7 @@ from zfjax.data.images import ImageError, view
 from zfjax.data.pipeline import Dataset, evaluation_batches
 from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh
 from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
-from zfjax.files import ZfjaxError, explain_os_error, read_json, write_atomic, write_json
+from zfjax.files import ZfjaxError, clear_unfinished, explain_os_error, read_json, write_atomic, write_json
 from zfjax.network import Parameters
 from zfjax.run import Run, load_run, writing
 from zfjax.strongest import Statistics
@@ -105,6 +105,8 @@ def _begun(run: Run, folder: Path, asked: dict[str, Any], held: ExitStack | None
     """Locks the run and begins the evolution or goes on with it; whether it is there already, finished."""
     if held is not None:
         held.enter_context(writing(run.folder))
+    for place in (run.folder, folder, *folder.glob("tiles/*")):
+        clear_unfinished(place, locked=True)
     if (folder / "meta.json").exists():
         _check_asked(folder, read_json(folder / "meta.json").get("asked"), asked)
         if read_json(folder / "meta.json").get("complete"):

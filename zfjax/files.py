@@ -11,8 +11,11 @@ import errno
 import fcntl
 import json
 import os
+import re
 import resource
 import shutil
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,8 +39,48 @@ def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
         errno.ENOTDIR: "a part of the path is a file, not a folder",
         errno.EEXIST: "a file of that name is in the way",
     }.get(error.errno, error.strerror or str(error))
-    place = f"{doing} {error.filename}" if error.filename else doing.removesuffix(":")
-    return ZfjaxError(f"Could not {place}: {advice}.")
+    inner = error.filename is None or _is_inner(str(error.filename)) or str(error.filename) in doing
+    attempt = doing.removesuffix(":") if inner else f"{doing} {error.filename}"
+    return ZfjaxError(f"Could not {attempt}: {advice}.")
+
+
+def _is_inner(file_name: str) -> bool:
+    """Whether a path is one that only programs know: a temporary name of ours or of Orbax."""
+    return bool(re.search(r"\.orbax-checkpoint-tmp|/\.[^/]+\.tmp(/|$)", file_name))
+
+
+def check_path(path: Path | str, what: str) -> Path:
+    """``path`` with ``~`` expanded. Raises ZfjaxError for one that the libraries below cannot take.
+
+    Orbax reads a backslash as a slash, and takes "gs:" within a path for a bucket; a name that is
+    not UTF-8 reaches neither it nor JSON. All else that a shell, a glob or a URL reads is fine.
+    """
+    if "://" in str(path) or str(path).startswith("gs:/"):
+        raise ZfjaxError(
+            f"{path} is not a folder: {what} needs a path that all processes see, like a mounted disk."
+        )
+    expanded = expanded_path(path)
+    whole = str(expanded.absolute())
+    if "\0" in whole or "\\" in whole:
+        raise ZfjaxError(f"{what} cannot lie in {whole!r}: a backslash or NUL in a path is not understood by all of "
+                         "the libraries that read it; choose another name.")  # fmt: skip
+    if "gs:" in expanded.absolute().parts:
+        raise ZfjaxError(
+            f"{what} cannot lie in {whole}: a folder called gs: is taken for a bucket; choose another name."
+        )
+    return expanded
+
+
+def expanded_path(path: Path | str) -> Path:
+    """``path`` with ``~`` expanded. Raises ZfjaxError for a home that is not there and a name that is not UTF-8."""
+    try:
+        expanded = Path(path).expanduser()
+        str(expanded.absolute()).encode("utf-8")
+    except RuntimeError as error:  # ~somebody
+        raise ZfjaxError(f"{path} is not a folder: {error} Write the path out.") from None
+    except UnicodeEncodeError:
+        raise ZfjaxError(f"The path {str(path)!r} is not UTF-8; choose another name.") from None
+    return expanded
 
 
 def allow_open_files(count: int) -> None:
@@ -52,6 +95,43 @@ def allow_open_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+_HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:20] or "host"
+_UNFINISHED = re.compile(r"\..+\.(?:(?P<host>\w+)-)?(?P<pid>\d+)\.tmp")
+_FOREIGN_SECONDS = 3600.0
+"""Age from which on an unfinished file of another machine is taken for one that nobody writes."""
+
+
+def clear_unfinished(folder: Path, *, locked: bool) -> None:
+    """Removes the temporary files directly in ``folder`` that killed processes have left.
+
+    ``locked``: the caller holds the lock under which the folder is written; then those of other
+    machines are dead too. Never raises: what cannot be removed stays for the next start.
+    """
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            if match := _UNFINISHED.fullmatch(path.name):
+                ours = match["host"] in (None, _HOST)
+                if _is_gone(int(match["pid"])) if ours else locked or _is_old(path):
+                    _remove(path)
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether no other process of this machine has that number; its own was an earlier process's."""
+    if pid == os.getpid():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > _FOREIGN_SECONDS
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; renames it over ``path`` on success, removes it on failure.
@@ -59,7 +139,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The temporary may become a file or a folder. Raises ZfjaxError when the disk is full or the folder read-only.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

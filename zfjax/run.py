@@ -20,7 +20,7 @@ from typing import Any
 from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.evolution import Evolution, open_evolution
-from zfjax.files import ZfjaxError, exclusive_lock, explain_os_error, read_json, write_json, write_text
+from zfjax.files import ZfjaxError, check_path, exclusive_lock, explain_os_error, read_json, write_json, write_text
 
 FORMAT_VERSION = 1
 RECORDED_PACKAGES = (
@@ -163,10 +163,9 @@ def save_run(run: Run) -> None:
 
 
 def check_folder(folder: Path | str) -> Path:
-    """``folder`` as a path. Raises ZfjaxError for a bucket: appends and renames have no answer there yet."""
-    if "://" in str(folder) or str(folder).startswith("gs:/"):
-        raise ZfjaxError(f"{folder} is not a folder: a run needs a path that all processes see, like a mounted disk.")
-    return Path(folder).expanduser()
+    """``folder`` as a path. Raises ZfjaxError for a bucket (appends and renames have no answer there yet) and for a
+    name that a library below would misread."""
+    return check_path(folder, "a run")
 
 
 def check_same(run: Run, wanted: Config) -> None:

@@ -43,7 +43,7 @@ from zfjax.devices import (
     together,
 )  # fmt: skip
 from zfjax.evaluate import evaluate
-from zfjax.files import ZfjaxError, write_atomic
+from zfjax.files import ZfjaxError, clear_unfinished, expanded_path, write_atomic
 from zfjax.interrupts import Interrupted, Notice, agreement, noted
 from zfjax.records import Records
 from zfjax.run import (
@@ -94,17 +94,18 @@ def train(
     progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
     folder = check_folder(workdir)
     if config.data.dir:  # the run remembers it, and may be asked from another folder
-        config = replace(config, data=replace(config.data, dir=str(Path(config.data.dir).expanduser().absolute())))
+        config = replace(config, data=replace(config.data, dir=str(expanded_path(config.data.dir).absolute())))
     mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
     keep_compiled(scenes_directory() / "compiled")
     with ExitStack() as held:
-        first_alone(lambda: held.enter_context(writing(folder)))
+        first_alone(lambda: _take_over(folder, held))
         first_alone(lambda: _open_run(folder, config, open_data(config, progress)))
         seen_by_all(folder / "config.json")
         dataset = together(lambda: open_data(config))
         run = together(lambda: _open_run(folder, config, dataset))
         finished = run.last_step in run.steps and run.last_step in saved_steps(run.resume)
         if from_first(np.int32(finished)):
+            first_alone(lambda: checkpoint.keep_newest(run.resume, 2))
             if after_epoch is not None:
                 after_epoch(run.last_step, progress)
             return run
@@ -112,6 +113,14 @@ def train(
         with noted() as interrupted:  # until here a signal ends it at once: there is nothing to save
             _loop(run, dataset, mesh, progress, interrupted, after_epoch, shard_parameters)
     return load_run(folder)
+
+
+def _take_over(folder: Path, held: ExitStack) -> None:
+    """Locks the workdir and clears away what a killed process has left half-written."""
+    held.enter_context(writing(folder))
+    clear_unfinished(folder, locked=True)
+    for root in (folder / "checkpoints", folder / "resume"):
+        checkpoint.mend_unfinished(root)
 
 
 def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
@@ -183,8 +192,6 @@ def _resumed(run: Run) -> TrainState | None:
     """The newest sound state, as NumPy arrays; a damaged one is set aside, named, and the one before is taken. None
     for a run without one. Raises ZfjaxError where there should be one: it would begin anew, over what is saved."""
     template = jax.eval_shape(lambda: initial_state(run.config))
-    for root in (run.checkpoints, run.resume):
-        checkpoint.mend_unfinished(root)
     for step in reversed(saved_steps(run.resume)):
         path = run.resume / str(step)
         try:

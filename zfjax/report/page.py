@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from zfjax.evolution import Evolution
-from zfjax.files import write_atomic
+from zfjax.files import clear_unfinished, write_atomic
 from zfjax.report import curves, figures, sections, words
 from zfjax.report.charts import interpolate, track
 from zfjax.report.payload import Names, map_values, sheet_rule, size_rules, step_values
@@ -65,6 +65,7 @@ def write_report(run: Run, *, name: str | None = None, photos: bool = True, prog
     files |= curves.training_figure(run, network) | curves.settled_figure(evolution, network)
     tell("composing the page")
     page = _page(run, evolution, layers, steps, photos, name, files)
+    clear_unfinished(folder, locked=False)
     for file_name, data in files.items():
         write_atomic(folder / file_name, lambda temporary, data=data: temporary.write_bytes(data))
     for stale in (*folder.glob("figure*.png"), *folder.glob("figure*.pdf")):

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from zfjax.evolution import Tile
-from zfjax.files import write_atomic
+from zfjax.files import clear_unfinished, write_atomic
 from zfjax.report.board import quiet_style
 from zfjax.report.tiles import colour_scale, to_bytes
 
@@ -29,4 +29,5 @@ def write_strip(path: Path, frames: Sequence[tuple[str, float, Tile]], title: st
             for axis in axes[:, column]:
                 axis.set_axis_off()
         figure.suptitle(title)
+        clear_unfinished(path.parent, locked=False)
         write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
