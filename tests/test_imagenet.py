@@ -13,14 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from array_record.python.array_record_module import ArrayRecordReader
 from PIL import Image
+from tensorflow_datasets.proto import tf_example_pb2
 
 from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, members, picture, stop_when_there
+from tests.odd_files import png_header, short, with_exif
 from zfjax.cli import main
 from zfjax.data import imagenet, writing
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.pipeline import list_datasets, open_dataset
+from zfjax.data.sources import tar_places
 from zfjax.files import ZfjaxError
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "imagenet-fullres-200.tar"
@@ -83,7 +87,7 @@ def test_import_of_the_true_layout(tmp_path, capsys):
     (source / imagenet.READABLE_NAMES).write_text("n01440764 tench, Tinca tinca\nn01751748 sea snake\n")
     out = tmp_path / "out"
     place = ["--name", "imagenet2012", "--data-dir", str(out)]
-    assert main(["data", "import", str(source), *place, "--workers", "1"]) == 0
+    assert main(["data", "import", str(source), *place, "--workers", "1", "--max-pixels", "90000"]) == 0
     told = capsys.readouterr().out
     dataset = open_dataset("imagenet2012", out)
     assert dataset.splits == {"train": 20, "validation": 8} and dataset.class_names[:2] == ("tench", "n01443537")
@@ -102,9 +106,34 @@ def test_import_of_the_true_layout(tmp_path, capsys):
         assert expected in told, told
     metadata = json.loads((dataset.directory / "metadata.json").read_text())
     assert (metadata["stored_size"], metadata["stored_quality"]) == (256, 90)
+    assert metadata["max_pixels"] == dataset.max_pixels == 90_000
     record = dataset._record("train", names.index("n01440764_0.JPEG"))
     assert min(Image.open(io.BytesIO(record.image)).size) == 256
     assert [path.name for path in out.iterdir() if path.is_dir()] == ["imagenet2012"]
+
+
+def test_a_worker_skips_and_names_odd_images_and_turns_none(tmp_path):
+    turned = with_exif(jpeg(7, 30, 50), [(0x0112, 3, 1, short(6)), (0x011A, 2, 6, b"large\0")])
+    images = {
+        "1.JPEG": jpeg(1, 40, 30), "2.JPEG": turned, "3.JPEG": encoded(Image.new("L", (65_501, 2)), "PNG"),
+        "4.JPEG": jpeg(4, 400, 400), "5.JPEG": jpeg(5, 500, 400), "6.JPEG": png_header(600_000_000, 1)[:30],
+    }  # fmt: skip
+    tar = make_tar(tmp_path / "in.tar", images)
+    with open(tar, "rb") as handle:
+        offsets, sizes = np.array([*tar_places(tar, handle)[0].values()]).T
+    shard = imagenet.Shard("train", 0, 1, tuple(images), np.arange(6), offsets, sizes)
+    settings = imagenet.Settings(None, 90, 150_000, 6, {})
+    found = imagenet._make_shard(tar, shard, tmp_path / "shard", tmp_path / "account.json", settings)
+    assert found["converted"] == {} and found["skipped"] == {
+        "a side above 65,500 pixels, which JPEG cannot hold": ["3.JPEG"], "truncated or damaged": ["6.JPEG"],
+        "more than 150,000 pixels": ["4.JPEG", "5.JPEG"]}  # fmt: skip
+    summary = imagenet._summary(tmp_path, "one", [(shard, json.loads((tmp_path / "account.json").read_text()))], {})
+    assert "has 400 x 500 (5.JPEG); --max-pixels 200000 takes it" in summary.notes[0]
+    assert summary.skipped["more than 150,000 pixels"] == ("4.JPEG", "5.JPEG") and found["images"] == 2
+    reader = ArrayRecordReader(str(tmp_path / "shard"))
+    kept = [tf_example_pb2.Example.FromString(reader.read([row])[0]) for row in range(2)]
+    reader.close()
+    assert [one.features.feature["image"].bytes_list.value[0] for one in kept] == [images["1.JPEG"], turned]
 
 
 def test_original_bytes_are_kept(tmp_path):
@@ -138,6 +167,7 @@ COMMAND = """
 import sys
 from zfjax.data import imagenet, writing
 imagenet.SHARD_IMAGES = {True: 4, False: 4}
+from tests.odd_files import png_header, short, with_exif
 from zfjax.cli import main
 sys.exit(main(["data", "import", sys.argv[1], "--name", "one", "--data-dir", sys.argv[2], "--workers", "2"]))
 """

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, make_tree, picture
-from zfjax.data import importing
+from zfjax.data import headers, importing
 from zfjax.data.importing import arrange, import_images, stored_form
 from zfjax.data.pipeline import list_datasets, open_dataset
 from zfjax.files import ZfjaxError, exclusive_lock
@@ -261,10 +261,11 @@ def test_names_that_are_not_utf8(tmp_path):
     assert set(names(open_dataset("bytes", tmp_path), "train")) == {"a/1.jpg", "a/\\xff\\xfe.jpg"}
 
 
-def test_a_file_larger_than_the_limit_is_not_read(tmp_path):
+def test_a_file_larger_than_the_limit_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(headers, "FILE_BYTES", 60_000)
     files = {"a/1.jpg": jpeg(1), "a/huge.jpg": jpeg(2) + bytes(1 << 20)}
     summary = import_images(make_tree(tmp_path / "in", files), "pets", tmp_path, max_pixels=10_000)
-    assert summary.skipped == {"file larger than 40,000 bytes": ("a/huge.jpg",)}
+    assert summary.skipped == {"file larger than 80,000 bytes": ("a/huge.jpg",)}
 
 
 # Refusals, and nothing left behind.

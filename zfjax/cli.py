@@ -173,7 +173,10 @@ def _parser() -> argparse.ArgumentParser:
         help="JPEG quality where an image is stored anew (default: 95; 90 for ILSVRC2012)",
     )  # fmt: skip
     imports.add_argument("--workers", type=int, default=None, help="processes, for ILSVRC2012 (default: one a core)")
-    imports.add_argument("--max-pixels", type=int, default=50_000_000, help="larger images are skipped, undecoded")
+    imports.add_argument(
+        "--max-pixels", type=int, default=50_000_000,
+        help="larger images are skipped, undecoded; kept for whoever reads the set (default: %(default)s)",
+    )  # fmt: skip
     lists = command("list", commands.data_list, "What is there: splits, images, bytes, fingerprint.", actions)
     lists.add_argument(
         "--data-dir", "--data.dir", type=Path, default=None, help="folder of prepared data sets (default: zfjax's own)"
@@ -239,6 +242,9 @@ def _parser() -> argparse.ArgumentParser:
     project.add_argument("--data.dir", dest="data_dir", default=None, help="folder of prepared data sets")
     project.add_argument("--layer", required=True)
     project.add_argument("--map", type=int, required=True)
+    project.add_argument(
+        "--max-pixels", type=int, default=50_000_000, help="of --image: a larger one is refused (default: %(default)s)"
+    )
     project.add_argument("--rule", default="deconvnet", help="as in evolve")
     project.add_argument("--out", type=Path, default=None, help="PNG to write (default: RUN/projections/...)")
 

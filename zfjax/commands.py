@@ -298,7 +298,7 @@ def project(options: argparse.Namespace) -> int:
     by_number = options.image is None
     found = project(
         options.workdir, options.image_id if by_number else options.image, options.layer, options.map, at=options.at,
-        rule=options.rule, split=split, data_dir=options.data_dir,
+        rule=options.rule, split=split, data_dir=options.data_dir, max_pixels=options.max_pixels,
     )  # fmt: skip
     shown = f"image {options.image_id} of {split}" if by_number else options.image.name
     stem = f"{split}-{options.image_id}" if by_number else options.image.stem

@@ -24,11 +24,11 @@ from PIL import Image
 from zfjax import checkpoint, deconvnet, drawing, ops, recipe, strongest, units
 from zfjax.architecture import Architecture
 from zfjax.config import Config
-from zfjax.data.images import ImageError, view
+from zfjax.data.images import MAX_PIXELS, view_of_file
 from zfjax.data.pipeline import Dataset, evaluation_batches
 from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh
 from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
-from zfjax.files import ZfjaxError, clear_unfinished, explain_os_error, read_json, write_atomic, write_json
+from zfjax.files import ZfjaxError, clear_unfinished, read_json, write_atomic, write_json
 from zfjax.network import Parameters
 from zfjax.run import Run, load_run, writing
 from zfjax.strongest import Statistics
@@ -378,17 +378,14 @@ def _command(request: Request, name: str | None) -> str:
     )
 
 
-def _view_of(image: Path | str | int, config: Config, split: str | None) -> np.ndarray:
+def _view_of(image: Path | str | int, config: Config, split: str | None, max_pixels: int) -> np.ndarray:
     """The evaluation view of a file, or of an image of the data set: uint8 [view, view, 3]."""
     size = (config.data.view, config.data.view)
     if isinstance(image, int):
         return open_data(config).read(split or config.data.train_split, [image], size, with_parts=False)[0].image
-    try:
-        return view(Path(image).read_bytes(), size)
-    except OSError as error:
-        raise explain_os_error(error, "read the image") from error
-    except ImageError as error:
-        raise ZfjaxError(f"{image} is not an image that zfjax can read: {error}.") from None
+    if max_pixels < 1:
+        raise ZfjaxError(f"--max-pixels {max_pixels} must be 1 or more.")
+    return view_of_file(Path(image), size, max_pixels)
 
 
 @dataclass(frozen=True)
@@ -408,10 +405,12 @@ class UnitProjection:
 def project(
     workdir: Path | str, image: Path | str | int, layer: str, map: int, *, at: Sequence[str] | None = None,
     rule: str = "deconvnet", split: str | None = None, data_dir: str | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[UnitProjection]:  # fmt: skip
     """Projects map ``map`` of ``layer`` on an image, from its strongest place, at each saved epoch of ``at``.
 
-    ``image``: a file, or the id of an image of ``split`` (None: the training split) of the run's data set. An
+    ``image``: a file, shown as an import would store it (upright, what is transparent white), or the id of an image of
+    ``split`` (None: the training split) of the run's data set. ``max_pixels``: the most that a file may have. An
     activation of 0 gives an all-zero projection. Raises ZfjaxError for an image that cannot be read.
     """
     run = load_run(workdir)
@@ -420,7 +419,7 @@ def project(
     if not 0 <= map < available:
         raise ZfjaxError(f"--map {map}: {layer} has maps 0 to {available - 1}.")
     ops.rule_named(rule)
-    pixels = _view_of(image, _with_data_dir(config, data_dir), split)
+    pixels = _view_of(image, _with_data_dir(config, data_dir), split, max_pixels)
     mean_image = load_mean_image(run)
     inputs = drawing.preparer(config, mean_image)(pixels[None])
     crop = np.ascontiguousarray(recipe.central_crop(pixels, architecture.input_size))

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zfjax.data.finding import dataset_names, newest_version
 from zfjax.data.imagenet_labels import check_labels
-from zfjax.data.images import ImageError, open_image, view, view_window
-from zfjax.files import ZfjaxError, allow_open_files, explain_os_error, read_json
+from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, open_image, view, view_window
+from zfjax.files import ZfjaxError, allow_open_files, read_json
 
 Box = tuple[float, float, float, float]
 
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
 _WHOLE_DIGEST_BYTES = 256 << 20  # up to here every byte enters a split's digest (0.2 s)
 _DIGEST_BLOCK = 64 << 10
 LABELS_CHECKED = 64
@@ -66,6 +66,7 @@ class Dataset:
     ``class_names[i]``): the readable names given at import, else the TFDS label names. ``image_id`` everywhere is the
     index in the split. Reading is safe from many threads. ``processes``: how many read beside this one, 0: none;
     ``pools`` is where workers.py keeps them. ``named``: what was said already of images that cannot be read.
+    ``max_pixels``: the most that an image may have, as at the import.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Dataset:
     class_names: tuple[str, ...]
     _builder: Any = field(repr=False)
     processes: int = 0
+    max_pixels: int = MAX_PIXELS
     pools: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False)
     named: set[str] = field(default_factory=set, repr=False)
     _sources: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -187,15 +189,18 @@ class Dataset:
     def _example(self, split: str, image_id: int, view_size: tuple[int, int], with_parts: bool) -> Example:
         record = self._record(split, image_id)
         try:
-            image = view(record.image, view_size)
+            image = view(record.image, view_size, self.max_pixels)
             parts = ()
             if with_parts and "parts" in self._builder.info.features:
-                parts = _parts_in_view(
-                    self._sound(split, image_id, lambda source: source[image_id]["parts"]), record.image, view_size
-                )
+                boxes = self._sound(split, image_id, lambda source: source[image_id]["parts"])
+                size = open_image(record.image, self.max_pixels).size
+                parts = _parts_in_view(boxes, size, view_size)
         except ImageError as error:
-            raise UnreadableImage(f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) cannot be "
-                                  f"decoded: {error}.") from error
+            limit = f"; the limit is 'max_pixels' in {self.directory / 'metadata.json'}"
+            raise UnreadableImage(
+                f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) cannot be decoded: {error}"
+                f"{limit if isinstance(error, TooManyPixels) else ''}."
+            ) from error
         if not 0 <= record.label < len(self.class_names):
             raise UnreadableImage(f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) has label "
                                   f"{record.label}; there are {len(self.class_names)} classes.")
@@ -210,7 +215,7 @@ def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset
     this one, when it comes to batches. Every shard's index is read and its count
     compared. Raises ZfjaxError for what is missing, damaged, or of another kind.
     """
-    directory = _newest(name, Path(data_dir).expanduser())
+    directory = newest_version(name, Path(data_dir).expanduser())
     import tensorflow_datasets as tfds
 
     builder = _builder_from(directory, name)
@@ -223,7 +228,8 @@ def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset
     splits = {split: int(info.num_examples) for split, info in builder.info.splits.items()}
     dataset = Dataset(name=builder.name + (f"/{builder.info.config_name}" if builder.info.config_name else ""),
                       version=str(builder.info.version), directory=directory, splits=splits,
-                      class_names=_class_names(builder, features["label"]), _builder=builder, processes=processes)
+                      class_names=_class_names(builder, features["label"]), _builder=builder, processes=processes,
+                      max_pixels=_max_pixels(builder))
     if not sum(splits.values()):
         raise ZfjaxError(f"Data set {name} in {directory} is empty: it holds no image.")
     for split, info in builder.info.splits.items():
@@ -241,17 +247,6 @@ def _some_labels(dataset: Dataset, split: str) -> Iterator[tuple[int, str]]:
             yield dataset.describe(split, [image_id])[0]
 
 
-def dataset_names(data_dir: Path | str) -> list[str]:
-    """The names under ``data_dir`` that ``open_dataset`` could open ("name", or "name/config"), sorted."""
-    root = Path(data_dir).expanduser()
-    names = []
-    for folder in _folders(root):
-        if _versions(folder):
-            names.append(folder.name)
-        names.extend(f"{folder.name}/{config.name}" for config in _folders(folder) if _versions(config))
-    return names
-
-
 def list_datasets(data_dir: Path | str, on_error: Callable[[ZfjaxError], None] | None = None) -> list[Dataset]:
     """Opens every data set under ``data_dir``, sorted by name; [] where there is none.
 
@@ -267,43 +262,6 @@ def list_datasets(data_dir: Path | str, on_error: Callable[[ZfjaxError], None] |
                 raise
             on_error(error)
     return datasets
-
-
-def _folders(root: Path) -> list[Path]:
-    """Visible folders directly under ``root``; a dot marks what is half written."""
-    if not root.is_dir():
-        return []
-    try:
-        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError as error:
-        raise explain_os_error(error, "list") from error
-
-
-def _versions(folder: Path) -> list[Path]:
-    """Version folders under ``folder``, oldest first."""
-    found = [path for path in _folders(folder) if _VERSION.fullmatch(path.name)]
-    return sorted(found, key=lambda path: tuple(int(number) for number in path.name.split(".")))
-
-
-def _newest(name: str, root: Path) -> Path:
-    """The folder that holds the newest version of ``name``."""
-    if not name or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-        raise ZfjaxError(f"'{name}' is not the name of a data set; use the name given to 'zfjax data import --name'.")
-    folder = root / name
-    if _VERSION.fullmatch(folder.name) and folder.is_dir():
-        return folder
-    if versions := _versions(folder):
-        return versions[-1]
-    configs = [config.name for config in _folders(folder) if _versions(config)]
-    if len(configs) == 1:
-        return _versions(folder / configs[0])[-1]
-    if configs:
-        raise ZfjaxError(f"Data set {name} comes in several kinds; choose one: "
-                         f"{', '.join(f'{name}/{config}' for config in configs)}.")
-    there = dataset_names(root)
-    holds = f"it holds: {', '.join(there)}" if there else "it holds no data set (see 'zfjax data import --help')"
-    raise ZfjaxError(f"There is no data set '{name}' in {root}; {holds}. If TFDS knows it by this name, `zfjax data "
-                     f"fetch {name}` prepares it.")  # fmt: skip
 
 
 def _builder_from(directory: Path, name: str) -> Any:
@@ -336,6 +294,12 @@ def _class_names(builder: Any, label_feature: Any) -> tuple[str, ...]:
     return labels
 
 
+def _max_pixels(builder: Any) -> int:
+    """The pixel limit under which the set was imported; the default for one that records none."""
+    recorded = dict(builder.info.metadata or {}).get("max_pixels")
+    return recorded if type(recorded) is int and recorded > 0 else MAX_PIXELS
+
+
 def check_shard(shard: Path, expected: int) -> None:
     """Reads the index of one shard, which sits at its end: a cut file fails here, not an hour into a run."""
     from array_record.python.array_record_module import ArrayRecordReader
@@ -353,11 +317,14 @@ def check_shard(shard: Path, expected: int) -> None:
         raise ZfjaxError(f"The data file {shard} is damaged or cut short ({records} of {expected} records); {mend}.")
 
 
-def _parts_in_view(parts: Any, data: bytes, view_size: tuple[int, int]) -> tuple[tuple[str, Box], ...]:
-    """Part boxes from fractions of the stored image to pixels of its view; parts outside the view are left out."""
+def _parts_in_view(
+    parts: Any, size: tuple[int, int], view_size: tuple[int, int]
+) -> tuple[tuple[str, Box], ...]:  # fmt: skip
+    """Part boxes from fractions of the stored image, of ``size`` = (width, height), to pixels of its view; parts
+    outside the view are left out."""
     if not isinstance(parts, dict) or not {"name", "box"} <= parts.keys():
         return ()
-    width, height = open_image(data).size
+    width, height = size
     left, top, right, bottom = view_window(width, height, view_size)
     scale_y, scale_x = view_size[0] / (bottom - top), view_size[1] / (right - left)
     edges = np.array(parts["box"], float).reshape(-1, 4)

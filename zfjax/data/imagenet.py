@@ -11,6 +11,7 @@ sample: keep the tars on an SSD or a network store, not on a spinning disk.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -30,10 +31,18 @@ from typing import Any
 import numpy as np
 
 from zfjax.data import writing
+from zfjax.data.converting import (
+    Account,
+    ImportSummary,
+    check_absent,
+    check_name,
+    check_numbers,
+    merged,
+    stored_form,
+)
 from zfjax.data.dataset import check_shard
 from zfjax.data.imagenet_labels import class_wnids, validation_label
-from zfjax.data.images import MAX_PIXELS, ImageError
-from zfjax.data.importing import ImportSummary, check_absent, check_name, check_numbers, stored_form
+from zfjax.data.images import MAX_PIXELS, byte_limit
 from zfjax.data.sources import TarInside, read_place, tar_places
 from zfjax.files import ZfjaxError, atomic_path, exclusive_lock, explain_os_error, read_json, write_json
 
@@ -124,6 +133,7 @@ def import_imagenet(
             writing.write_metadata(
                 folder, name, writing.image_features(wnids), lengths, _readable(source, wnids),
                 "ILSVRC2012, imported by zfjax.", stored_size=size or "original", stored_quality=quality,
+                max_pixels=max_pixels,
             )  # fmt: skip
             folder.parent.rename(root / name)
         except OSError as error:
@@ -284,23 +294,15 @@ def _make_shard(tar: Path, shard: Shard, path: Path, account: Path, settings: Se
     wnids = class_wnids()
     features = writing.image_features(wnids)
     records: list[bytes | None] = [None] * len(shard.names)
-    reasons: dict[str, dict[str, list[str]]] = {"converted": {}, "skipped": {}}
-    resized = 0
+    form = functools.partial(stored_form, size=settings.size, quality=settings.quality,
+                             max_pixels=settings.max_pixels, upright=False)  # fmt: skip
+    files, limit = Account(), byte_limit(settings.max_pixels)
     with open(tar, "rb") as handle:
         for row in np.argsort(shard.offsets):
             name, label = shard.names[row], int(shard.labels[row])
-            try:
-                data = read_place(tar, handle, name, int(shard.offsets[row]), int(shard.sizes[row]),
-                                  4 * settings.max_pixels)  # fmt: skip
-                stored, odd, smaller = stored_form(
-                    data, settings.size, settings.quality, settings.max_pixels, upright=False
-                )
-            except ImageError as error:
-                reasons["skipped"].setdefault(str(error), []).append(name)
-            else:
-                for reason in odd:
-                    reasons["converted"].setdefault(reason, []).append(name)
-                resized += smaller
+            lies = tar, handle, name, int(shard.offsets[row]), int(shard.sizes[row]), limit
+            stored = files.convert(name, functools.partial(read_place, *lies), form)
+            if stored is not None:
                 example = {"image": stored, "label": label, "file_name": name}
                 records[row] = writing.record(features, example)
             if _finished is not None:
@@ -313,7 +315,7 @@ def _make_shard(tar: Path, shard: Shard, path: Path, account: Path, settings: Se
         writing.write_shard(temporary, kept)
         check_shard(temporary, len(kept))
     labels = [int(label) for label, one in zip(shard.labels, records, strict=True) if one is not None]
-    found = {"images": len(kept), "bytes": sum(map(len, kept)), "resized": resized, **reasons,
+    found = {"images": len(kept), "bytes": sum(map(len, kept)), **asdict(files),
              "labels": {str(label): times for label, times in Counter(labels).items()}}  # fmt: skip
     write_json(account, found)
     return found
@@ -384,16 +386,13 @@ def _summary(
 ) -> ImportSummary:
     wnids = class_wnids()
     counts = {split: dict.fromkeys(wnids, 0) for split in TARS}
-    converted: dict[str, list[str]] = {}
-    resized = 0
+    files = Account(skipped=skipped)
     for shard, found in done:
         for label, times in found["labels"].items():
             counts[shard.split][wnids[int(label)]] += times
-        _gather(converted, found["converted"])
-        _gather(skipped, found["skipped"])
-        resized += found["resized"]
+        files.add(found)
     found = {split: sum(classes.values()) for split, classes in counts.items()}
-    notes = tuple(
+    notes = files.notes() + tuple(
         f"attention: ILSVRC2012 has {EXPECTED[split]:,} images for {split}, not {count:,}; is {TARS[split]} whole?"
         for split, count in found.items() if count != EXPECTED[split]
     )  # fmt: skip
@@ -404,7 +403,5 @@ def _summary(
         if classes:
             some = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
             notes += (f"attention: {len(classes)} of {len(wnids):,} classes {what} ({some})",)
-    ordered = lambda reasons: {reason: tuple(sorted(names)) for reason, names in sorted(reasons.items())}
-    return ImportSummary(
-        name, root / name / writing.VERSION, counts, ordered(converted), ordered(skipped), resized, notes
-    )
+    return ImportSummary(name, root / name / writing.VERSION, counts, merged(files.converted), merged(files.skipped),
+                         files.resized, notes)  # fmt: skip

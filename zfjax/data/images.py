@@ -1,73 +1,145 @@
-"""Image bytes in, RGB pixels out: the only place where zfjax lets Pillow look at a file.
+"""Image bytes in, RGB pixels out: the one decoder, for the import, for stored images and for a
+user's own picture.
 
-Images are hostile. Pillow gets an explicit list of formats, the size in the header is checked before a pixel is
-decoded, and whatever a decoder raises on damaged bytes becomes one ImageError with a reason a person can read.
+Images are hostile. Pillow gets an explicit list of formats, the size in the header is checked
+before a pixel is decoded (headers.py), and whatever a decoder raises on damaged bytes becomes one
+ImageError with a reason a person can read. What a file shows is decided here and nowhere else:
+transparent is white, 16 bits keep their high byte, the profile of the colours is ignored, of an
+animation the still picture counts.
 """
 
 from __future__ import annotations
 
-import io
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from zfjax.files import ZfjaxError
+from zfjax.data.annotations import orientation
+from zfjax.data.headers import (
+    FORMATS,
+    MAX_PIXELS,
+    TOO_LITTLE_MEMORY,
+    ImageError,
+    TooManyPixels,
+    byte_limit,
+    open_image,
+)
+from zfjax.files import ZfjaxError, explain_os_error
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-MAX_PIXELS = 50_000_000
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "ImageError",
+    "Picture",
+    "TooManyPixels",
+    "as_image_errors",
+    "decode",
+    "open_image",
+    "read_picture",
+    "to_rgb",
+    "view",
+    "view_of_file",
+    "view_window",
+]
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation of EXIF."""
 
 
-class ImageError(ZfjaxError):
-    """Bytes that are no picture, or no safe one; the text is a bare reason such as "truncated"."""
+@dataclass(frozen=True)
+class Picture:
+    """A decoded file: ``image`` is 8-bit RGB, or L where it is opaque grey; ``kind`` and ``mode``
+    are what the file has, as Pillow calls them; ``turned`` tells whether it was turned upright."""
+
+    image: Image.Image
+    kind: str
+    mode: str
+    turned: bool
 
 
-def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The picture with its header read and nothing decoded yet.
-
-    Raises ImageError when ``data`` is empty, not in FORMATS, or its header announces more than ``max_pixels``.
-    """
-    if not data:
-        raise ImageError("empty file")
+@contextlib.contextmanager
+def as_image_errors(doing: str) -> Iterator[None]:
+    """What nobody has foreseen of one image becomes an ImageError that says ``doing`` and what
+    Pillow raised."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"more than {max_pixels:,} pixels") from None
-    except Exception:  # Pillow's header parsers raise a dozen kinds on hostile bytes: all mean the same here
-        raise ImageError("not an image") from None
-    if image.width * image.height > max_pixels:
-        raise ImageError(f"more than {max_pixels:,} pixels")
-    if min(image.size) < 1:
-        raise ImageError("not an image")
-    return image
+        yield
+    except ZfjaxError:
+        raise
+    except MemoryError:
+        raise ImageError(TOO_LITTLE_MEMORY) from None
+    except Exception as error:
+        raise ImageError(f"{doing} ({type(error).__name__})") from error
 
 
 def decode(image: Image.Image) -> Image.Image:
-    """Decodes the pixels of an image from ``open_image``; raises ImageError when the data is cut short or damaged."""
+    """Decodes the pixels of an image from ``open_image``; raises ImageError when the data is cut
+    short or damaged."""
     try:
         image.load()
-    except Exception:  # as above: zlib.error, struct.error, OSError, SyntaxError, ...
-        raise ImageError("truncated or damaged") from None
+    except MemoryError:
+        raise ImageError(TOO_LITTLE_MEMORY) from None
+    except Exception as error:  # zlib.error, struct.error, OSError, SyntaxError, ...
+        raise ImageError(
+            TOO_LITTLE_MEMORY if "memory" in str(error) else "truncated or damaged"
+        ) from None
     return image
 
 
+def read_picture(data: bytes, max_pixels: int = MAX_PIXELS, *, upright: bool = False) -> Picture:
+    """The encoded image, decoded whole; ``upright``: turned as its EXIF says, by the orientation
+    alone.
+
+    Raises ImageError for what is not an image, is damaged, or has more than ``max_pixels``.
+    """
+    with as_image_errors("cannot be decoded"):
+        image = decode(open_image(data, max_pixels))
+        kind, mode = image.format, image.mode
+        if mode != "L" or "transparency" in image.info:
+            image = to_rgb(image)
+        turn = _UPRIGHT.get(orientation(data)) if upright else None
+        return Picture(
+            image if turn is None else image.transpose(turn), kind, mode, turn is not None
+        )
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A decoded image of any mode as 8-bit RGB; what is transparent shows white, 16-bit grey keeps its high byte."""
-    if image.mode == "RGB" and "transparency" not in image.info:
+    """A decoded image of any mode as 8-bit RGB; what is transparent shows white, 16-bit grey keeps
+    its high byte."""
+    clear = image.info.get("transparency")
+    if image.mode == "RGB" and clear is None:
         return image
     if image.mode == "I" or image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        values = np.asarray(image)
+        grey = (values.astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(
+            grey if clear is None else np.where(values == clear, np.uint8(255), grey)
+        ).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or clear is not None:
         colours = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours).convert("RGB")
     return image.convert("RGB")
 
 
-def view_window(width: int, height: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The part of a ``width`` x ``height`` image that its evaluation view shows: left, top, right, bottom in pixels.
+def view_window(
+    width: int, height: int, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """The part of a ``width`` x ``height`` image that its evaluation view shows: left, top, right,
+    bottom in pixels.
 
-    ``size`` is the view's (height, width). The window is central and has the view's proportions. Where the image is not
-    rescaled it lies on whole pixels, so that cropping blurs nothing.
+    ``size`` is the view's (height, width). The window is central and has the view's proportions.
+    Where the image is not rescaled it lies on whole pixels, so that cropping blurs nothing.
     """
     scale = max(size[0] / height, size[1] / width)
     if scale == 1:
@@ -79,19 +151,53 @@ def view_window(width: int, height: int, size: tuple[int, int]) -> tuple[float, 
     return left, top, left + window_width, top + window_height
 
 
-def view(data: bytes, size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The evaluation view of an encoded image: uint8, (height, width, 3), for ``size`` = (height, width).
+def view(
+    data: bytes, size: tuple[int, int], max_pixels: int = MAX_PIXELS, *, upright: bool = False
+) -> np.ndarray:
+    """The evaluation view of an encoded image: uint8, (height, width, 3), for ``size`` = (height,
+    width).
 
-    The image is scaled until it just covers ``size`` (shorter side, for squares) with Pillow's antialiased bilinear
-    filter, and its centre is kept; an image that already has the size is not resampled. EXIF orientation is ignored,
-    as in everyone's ImageNet numbers (the importer turns a tree's images once). Raises ImageError.
+    The image is scaled until it just covers ``size`` (shorter side, for squares) with Pillow's
+    antialiased bilinear filter, and its centre is kept; an image that already has the size is not
+    resampled. EXIF orientation is ignored, as in everyone's ImageNet numbers (the importer turns a
+    tree's images once), unless ``upright``, for an image that has not been imported. Raises
+    ImageError.
     """
-    image = to_rgb(decode(open_image(data, max_pixels)))
-    height, width = size
-    if image.size != (width, height):
-        window = view_window(image.width, image.height, size)
-        if max(height / image.height, width / image.width) == 1:
-            image = image.crop(tuple(int(edge) for edge in window))
-        else:
-            image = image.resize((width, height), Image.Resampling.BILINEAR, box=window)
-    return np.asarray(image)
+    image = read_picture(data, max_pixels, upright=upright).image
+    with as_image_errors("cannot be resized"):
+        height, width = size
+        if image.size != (width, height):
+            window = view_window(image.width, image.height, size)
+            if max(height / image.height, width / image.width) == 1:
+                image = image.crop(tuple(int(edge) for edge in window))
+            else:
+                image = image.resize((width, height), Image.Resampling.BILINEAR, box=window)
+        return np.asarray(to_rgb(image))  # only now: grey is a quarter of the work and the memory
+
+
+def view_of_file(path: Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The evaluation view of a user's own image file, as an import and a reading would show it:
+    uint8 (h, w, 3).
+
+    Raises ZfjaxError that names the file, for one that cannot be opened and for what ``view``
+    refuses.
+    """
+    try:
+        with open(path, "rb") as handle:
+            limit = byte_limit(max_pixels)
+            data = handle.read(limit + 1)
+        if len(data) > limit:
+            raise ImageError(f"file larger than {limit:,} bytes")
+        return view(data, size, max_pixels, upright=True)
+    except OSError as error:
+        raise explain_os_error(error, "read the image") from error
+    except MemoryError:
+        raise ZfjaxError(
+            f"{path} is not an image that zfjax can read: {TOO_LITTLE_MEMORY}."
+        ) from None
+    except TooManyPixels as error:
+        raise ZfjaxError(
+            f"{path} is not an image that zfjax can read: {error}; --max-pixels sets the limit."
+        ) from None
+    except ImageError as error:
+        raise ZfjaxError(f"{path} is not an image that zfjax can read: {error}.") from None

@@ -7,61 +7,35 @@ digest. One image is in memory at a time. An odd file never stops an import: it 
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import io
-import re
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from PIL import Image, ImageOps
 
 from zfjax.data import writing
-from zfjax.data.images import MAX_PIXELS, ImageError, decode, open_image, to_rgb
+from zfjax.data.converting import (
+    GRAYSCALE,
+    Converter,
+    ImportSummary,
+    check_absent,
+    check_name,
+    check_numbers,
+    merged,
+    stored_form,
+)
+from zfjax.data.images import MAX_PIXELS, ImageError
 from zfjax.data.sources import Source, open_source
 from zfjax.files import ZfjaxError, exclusive_lock
+
+__all__ = ["CLASS_TABLE", "GRAYSCALE", "SPLIT_FOLDERS", "ImportSummary", "Layout", "arrange", "import_images",
+           "stored_form"]
 
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation",
                  "test": "test"}
 CLASS_TABLE = "classes.tsv"
-GRAYSCALE = "grayscale, kept"
 
 _CLASS_TABLE_BYTES = 16 << 20
-_ORIENTATION = 0x0112  # the EXIF tag
-
-
-@dataclass(frozen=True)
-class ImportSummary:
-    """What an import did. ``counts`` are images by split and readable class name, labels in order.
-
-    ``converted`` and ``skipped`` name files (or class folders) by reason; ``resized`` counts images made smaller;
-    ``notes`` are sentences about the whole.
-    """
-
-    name: str
-    directory: Path
-    counts: dict[str, dict[str, int]]
-    converted: dict[str, tuple[str, ...]]
-    skipped: dict[str, tuple[str, ...]]
-    resized: int
-    notes: tuple[str, ...] = ()
-
-    def lines(self, shown: int = 3) -> list[str]:
-        """The summary as plain text, ``shown`` names a reason; letters that a terminal would obey are escaped."""
-        text = [f"{split}: {sum(classes.values())} images in {sum(map(bool, classes.values()))} classes"
-                for split, classes in self.counts.items()]
-        if self.resized:
-            text.append(f"made smaller: {self.resized}")
-        for verb, reasons in (("converted", self.converted), ("skipped", self.skipped)):
-            for reason, names in sorted(reasons.items()):
-                some = ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
-                told = reason if reason == GRAYSCALE else f"{verb}, {reason}"
-                text.append(f"{told}: {len(names)} ({some})")
-        text.extend(self.notes)
-        return ["".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line) for line in text]
 
 
 @dataclass(frozen=True)
@@ -111,49 +85,40 @@ def import_images(
                 raise ZfjaxError(f"{source} holds no class folders with images; expected CLASS/IMAGE or "
                                  "train/CLASS/IMAGE.")
             readable = _readable_names(opened, layout)
-            converter = _Converter(opened, layout, size, quality, max_pixels, progress)
-            splits = dict.fromkeys(SPLIT_FOLDERS.values())
+            form = functools.partial(stored_form, size=size, quality=quality, max_pixels=max_pixels)
+            converter = Converter(opened.read, form, max_pixels=max_pixels, total=len(layout.items), progress=progress)
+            account = converter.account
+            splits = {split: converter.examples(split, _files_of(layout, split)) for split in SPLIT_FOLDERS.values()}
             written = writing.write_dataset(
-                folder, name, {split: converter.examples(split) for split in splits}, readable, labels=layout.classes,
-                description="Imported by zfjax from class folders.",
-            )
+                folder, name, splits, readable, labels=layout.classes,
+                description="Imported by zfjax from class folders.", max_pixels=max_pixels,
+            )  # fmt: skip
             if not written:
-                reasons = ", ".join(f"{len(names)} {reason}" for reason, names in sorted(converter.skipped.items()))
+                reasons = ", ".join(f"{len(names)} {reason}" for reason, names in sorted(account.skipped.items()))
                 raise ZfjaxError(f"{source} holds no readable image ({reasons}).")
             if holdout and not {"train", "validation"} <= written.keys():
                 raise ZfjaxError(f"A holdout of {holdout} leaves a split without images; choose another share.")
     counts = {split: {readable[label]: converter.counts[split, label] for label in range(len(readable))}
               for split in written}
-    reasons = _merged(opened.skipped, layout.skipped, converter.skipped)
+    reasons = merged(opened.skipped, layout.skipped, account.skipped)
     unseen = [folder for label, folder in enumerate(layout.classes)
               if not any(converter.counts[split, label] for split in written)]
     if unseen:
         reasons["class without a readable image (its label stays)"] = tuple(unseen)
-    converted = _merged({"nested folder, taken into its class": list(layout.nested)} if layout.nested else {},
-                        converter.converted)
-    notes = () if "validation" in written else (
+    converted = merged({"nested folder, taken into its class": list(layout.nested)} if layout.nested else {},
+                       account.converted)
+    notes = account.notes() if "validation" in written else (
+        *account.notes(),
         f"there is no validation split, which training needs: to have one, delete {root / name} and import with "
         "--holdout 0.1",
     )  # fmt: skip
-    return ImportSummary(name, root / name / writing.VERSION, counts, converted, reasons, converter.resized, notes)
+    return ImportSummary(name, root / name / writing.VERSION, counts, converted, reasons, account.resized, notes)
 
 
-def check_name(name: str) -> None:
-    """Raises ZfjaxError unless ``name`` can name a data set."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > 100:
-        raise ZfjaxError(f"'{name}' cannot name a data set: use lower-case letters, digits and _, a letter first.")
-
-
-def check_numbers(size: int | None, quality: int, max_pixels: int) -> None:
-    """Raises ZfjaxError for numbers that no import can have."""
-    if (size is not None and size < 1) or not 1 <= quality <= 100 or max_pixels < 1:
-        raise ZfjaxError("The size and the pixel limit must be at least 1, and the quality between 1 and 100.")
-
-
-def check_absent(root: Path, name: str) -> None:
-    """Raises ZfjaxError when there is a data set ``name`` in ``root``."""
-    if (root / name).exists():
-        raise ZfjaxError(f"There is already a data set '{name}' in {root}; choose another name or delete it first.")
+def _files_of(layout: Layout, split: str) -> Iterator[tuple[str, str, int]]:
+    """(path in the source, file name, label) of one split's files, in order."""
+    labels = {folder: label for label, folder in enumerate(layout.classes)}
+    return ((path, file_name, labels[folder]) for path, file_name, of, folder in layout.items if of == split)
 
 
 def arrange(files: Iterable[str], folders: Iterable[str] = (), holdout: float = 0.0) -> Layout:
@@ -250,93 +215,3 @@ def _readable_names(opened: Source, layout: Layout) -> list[str]:
             if tab and name.strip():
                 names.setdefault(label.strip(), name.strip())
     return [names.get(folder, folder) for folder in layout.classes]
-
-
-def _merged(*groups: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
-    reasons = sorted({reason for group in groups for reason in group})
-    return {reason: tuple(sorted(name for group in groups for name in group.get(reason, ()))) for reason in reasons}
-
-
-class _Converter:
-    """Turns the files of a layout into examples, keeping account of what was converted and skipped."""
-
-    def __init__(
-        self,
-        opened: Source,
-        layout: Layout,
-        size: int | None,
-        quality: int,
-        max_pixels: int,
-        progress: Callable[[int, int], None] | None,
-    ):
-        self._opened, self._layout, self._progress = opened, layout, progress
-        self._size, self._quality, self._max_pixels = size, quality, max_pixels
-        self._labels = {folder: label for label, folder in enumerate(layout.classes)}
-        self._done = 0
-        self.counts: Counter[tuple[str, int]] = Counter()
-        self.converted: dict[str, list[str]] = {}
-        self.skipped: dict[str, list[str]] = {}
-        self.resized = 0
-
-    def examples(self, split: str) -> Iterator[dict[str, Any]]:
-        """The examples of one split, in order."""
-        for path, file_name, its_split, folder in self._layout.items:
-            if its_split != split:
-                continue
-            try:
-                data = self._opened.read(path, 4 * self._max_pixels)  # no sound file is larger than its raw pixels
-                stored, reasons, resized = stored_form(data, self._size, self._quality, self._max_pixels)
-            except ImageError as error:
-                self.skipped.setdefault(str(error), []).append(path)
-            else:
-                for reason in reasons:
-                    self.converted.setdefault(reason, []).append(path)
-                self.resized += resized
-                self.counts[split, self._labels[folder]] += 1
-                yield {"image": stored, "label": self._labels[folder], "file_name": file_name}
-            self._done += 1
-            if self._progress is not None:
-                self._progress(self._done, len(self._layout.items))
-
-
-def stored_form(
-    data: bytes, size: int | None = None, quality: int = 95, max_pixels: int = MAX_PIXELS, *, upright: bool = True
-) -> tuple[bytes, tuple[str, ...], bool]:
-    """(JPEG bytes to store, what was odd about the file, whether it was made smaller).
-
-    ``upright``: turn the picture as its EXIF says. Colour is kept at full resolution above quality 90.
-
-    The picture is decoded whole, so that what is stored is known to be readable. Raises ImageError for what is not an
-    image, is damaged, or is too large. Not for threads: it changes the process's warning filters while it runs.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of corrupt EXIF and the like, which is no user's business
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = open_image(data, max_pixels)
-        kind = image.format
-        image = decode(image)
-        reasons = []
-        try:
-            turned = upright and image.getexif().get(_ORIENTATION, 1) in range(2, 9)
-        except Exception:  # EXIF is a format of its own, as easily damaged; without it the picture is as it lies
-            turned = False
-        if kind != "JPEG":
-            reasons.append(f"{kind}, stored as JPEG")
-        elif image.mode not in ("RGB", "L"):
-            reasons.append(f"{image.mode}, stored as RGB")
-        elif image.mode == "L":
-            reasons.append(GRAYSCALE)
-        if turned:
-            reasons.append("turned upright as its EXIF says")
-            image = ImageOps.exif_transpose(image)
-        resized = size is not None and min(image.size) > size
-        if kind == "JPEG" and image.mode in ("RGB", "L") and not turned and not resized:
-            return data, tuple(reasons), False
-        image = image if image.mode == "L" else to_rgb(image)
-        if resized:
-            scale = size / min(image.size)
-            image = image.resize(tuple(max(size, round(side * scale)) for side in image.size),
-                                 Image.Resampling.BILINEAR)
-        encoded = io.BytesIO()
-        image.save(encoded, "JPEG", quality=quality, subsampling=0 if quality > 90 else 2)
-        return encoded.getvalue(), tuple(reasons), resized

@@ -43,13 +43,14 @@ def write_dataset(
     with_parts: bool = False,
     description: str = "",
     shard_bytes: int = SHARD_BYTES,
+    **metadata: Any,
 ) -> dict[str, int]:
     """Streams examples into FOLDER/1.0.0 and returns the number written to each split; splits left empty are dropped.
 
     An example is a mapping of ``image`` (encoded bytes), ``label`` (int), ``file_name`` (str) and, with ``with_parts``,
     ``parts``: (name, (y0, x0, y1, x1)) with edges as fractions of the image. Record order is the order given. The TFDS
     label names are ``labels`` (default: ``class_names``) made fit for TFDS's file of one name a line; ``class_names``
-    themselves are kept unchanged in metadata.json.
+    themselves are kept unchanged in metadata.json, and beside them ``metadata``, JSON values.
     """
     features = image_features(class_names if labels is None else labels, encoding, with_parts)
     directory = folder / VERSION
@@ -61,7 +62,7 @@ def write_dataset(
         if lengths:
             shards[split] = lengths, size
     if shards:
-        write_metadata(directory, name, features, shards, class_names, description)
+        write_metadata(directory, name, features, shards, class_names, description, **metadata)
     return {split: sum(lengths) for split, (lengths, _) in shards.items()}
 
 
