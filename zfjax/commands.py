@@ -326,10 +326,13 @@ def report(options: argparse.Namespace) -> int:
 
 
 def _prepared_images(config: Config) -> int | None:
-    """Images of the training split, where the data set is prepared already."""
+    """Images of the training split, where the data set is prepared already; None for the drawings, always as many."""
     from zfjax.data.dataset import open_dataset
     from zfjax.data.scenes import scenes_directory
+    from zfjax.data.set_names import SCENES
 
+    if config.data.name == SCENES:
+        return None
     try:
         return open_dataset(config.data.name, config.data.dir or scenes_directory()).count(config.data.train_split)
     except ZfjaxError:

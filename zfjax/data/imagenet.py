@@ -33,7 +33,8 @@ from zfjax.data import writing
 from zfjax.data.dataset import check_shard
 from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.images import MAX_PIXELS, ImageError
-from zfjax.data.importing import ImportSummary, check_absent, check_name, check_numbers, stored_form
+from zfjax.data.importing import ImportSummary, check_absent, check_numbers, stored_form
+from zfjax.data.set_names import check_name
 from zfjax.data.sources import TarInside, read_place, tar_places
 from zfjax.files import ZfjaxError, atomic_path, exclusive_lock, explain_os_error, read_json, write_json
 

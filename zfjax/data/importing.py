@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from PIL import Image, ImageOps
 
 from zfjax.data import writing
 from zfjax.data.images import MAX_PIXELS, ImageError, decode, open_image, to_rgb
+from zfjax.data.set_names import check_name
 from zfjax.data.sources import Source, open_source
 from zfjax.files import ZfjaxError, exclusive_lock
 
@@ -136,12 +136,6 @@ def import_images(
         "--holdout 0.1",
     )  # fmt: skip
     return ImportSummary(name, root / name / writing.VERSION, counts, converted, reasons, converter.resized, notes)
-
-
-def check_name(name: str) -> None:
-    """Raises ZfjaxError unless ``name`` can name a data set."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > 100:
-        raise ZfjaxError(f"'{name}' cannot name a data set: use lower-case letters, digits and _, a letter first.")
 
 
 def check_numbers(size: int | None, quality: int, max_pixels: int) -> None:
