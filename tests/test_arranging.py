@@ -64,6 +64,7 @@ ASKED = {
     "numbers": ("train1/CLASS", "train2/CLASS"), "letters": ("split_a/CLASS", "split_b/CLASS"),
     "folds": ("fold1/CLASS", "fold2/CLASS", "fold3/CLASS"),
     "unlabeled": ("train/CLASS", "test/CLASS", "unlabeled/CLASS"), "with a file": ("imagenet_train/CLASS", "docs"),
+    "flat and unlabeled": ("train/CLASS", "val/CLASS", "unlabeled"), "flat": ("train/CLASS", "train_2"),
     "extra": ("train/CLASS", "extra/CLASS"), "twice": ("train/CLASS", "val/CLASS", "validation/CLASS"),
     "case": ("Train/CLASS", "train/CLASS"), "training": ("train/CLASS", "training/CLASS"),
     "years": ("train2017/CLASS", "val2014/CLASS", "val2017/CLASS"), "trainval": ("trainval/CLASS", "test/CLASS"),

@@ -162,6 +162,11 @@ def _splits_among(heads: Mapping[str, _Head], paths: Sequence[Folder], root: Fol
         raise _question(f"These folders may be splits or classes: {', '.join(asked)}", asked, splits)
     _check_no_splits_below(paths, root, deep, splits)
     if splits:
+        left_out = [name for name in heads.keys() - deep.keys()
+                    if read_name(name).like_a_split and not read_name(name).known]  # fmt: skip
+        if left_out:
+            raise _question(f"{_few(left_out)} may be splits but hold no class folders, and would be left out", [],
+                            splits)  # fmt: skip
         if beside > sum(heads[name].inside for name in splits):
             raise _question(f"Most files lie outside {', '.join(splits)}, in {_few(heads.keys() - splits)}", [], splits)
         return splits

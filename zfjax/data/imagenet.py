@@ -379,8 +379,8 @@ def _readable(source: Path, wnids: tuple[str, ...]) -> tuple[list[str], list[str
         except OSError as error:
             raise explain_os_error(error, "read") from error
         for line in decode_table(data, path):
-            wnid, _, names = line.partition(" ")
-            words[wnid] = [name.strip() for name in names.split(",") if name.strip()]
+            wnid, *names = line.split(maxsplit=1) or [""]
+            words[wnid] = [name.strip() for name in "".join(names).split(",") if name.strip()]
         known = {wnid: words[wnid][0] for wnid in wnids if words.get(wnid)}
         check_naming(path, [wnid for wnid in words if wnid], known, wnids, "wnid SPACE name, other name")
         notes = partial_note(READABLE_NAMES, known, wnids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 from zfjax.files import ZfjaxError
@@ -36,9 +37,9 @@ def check_no_set_called_scenes(root: Path) -> None:
     """Raises ZfjaxError where ``root`` holds somebody's data set "scenes", which the drawings would stand in for."""
     folder = root / SCENES
     if any(folder.glob("*/dataset_info.json")) or any(folder.glob("*/*/dataset_info.json")):
+        move = shlex.join(["mv", str(folder), str(root / "my_scenes")])
         raise ZfjaxError(f"{folder} is a data set, but the name {SCENES} means {_MEANINGS[SCENES]}: rename that folder "
-                         f"(mv {folder} {root / 'my_scenes'}), then --data.name my_scenes is your set and --data.name "
-                         f"{SCENES} the drawings.")  # fmt: skip
+                         f"({move}), then --data.name my_scenes is your set and --data.name {SCENES} the drawings.")
 
 
 def check_not_imported(root: Path, name: str) -> None:
