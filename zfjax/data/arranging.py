@@ -187,8 +187,8 @@ def _check_no_splits_below(
     paths: Sequence[Folder], root: Folder, deep: Mapping[str, _Head], splits: Mapping[str, str]
 ) -> None:
     """Raises ZfjaxError for split folders that lie lower than classes or splits do."""
-    lower = {f"{name}/{below}": split for name in splits if len(found := _split_folders_below(deep[name])) > 1
-             for below, split in found.items()}  # fmt: skip
+    lower = {f"{name}/{below}": split for name in splits if len(inner := _split_folders_below(deep[name])) > 1
+             for below, split in inner.items()}  # fmt: skip
     if not splits:
         holders = {parts[:depth] for parts in paths for depth in range(len(root) + 2, len(parts) - 1)}
         lower = {"/".join(folder): split for folder in sorted(holders) if (split := split_of(folder[-1]))}
@@ -236,12 +236,12 @@ def _as_said(paths: Sequence[Folder], splits: Mapping[str, str]) -> tuple[Folder
                            "lie beside each other.")  # fmt: skip
     parents = [folder[:-1] for folder in roles]
     shared = next(n for n in range(min(map(len, parents)), -1, -1) if len({parent[:n] for parent in parents}) == 1)
-    found = {}
+    above_classes = {}
     for folder, split in roles.items():
         inner = [parts for parts in paths if parts[: len(folder)] == folder]
         head = _heads(inner, len(folder) - 1)[folder[-1]]
-        found[_looked_through(folder, split, head, inner)] = split
-    return parents[0][:shared], found
+        above_classes[_looked_through(folder, split, head, inner)] = split
+    return parents[0][:shared], above_classes
 
 
 def _with_training_classes(
