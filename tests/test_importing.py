@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, make_tree, picture
+from zfjax.cli import main
 from zfjax.data import headers, importing
 from zfjax.data.importing import arrange, import_images, stored_form
 from zfjax.data.pipeline import list_datasets, open_dataset
@@ -52,7 +53,7 @@ def test_a_tree_of_class_folders(tmp_path):
     assert len({example.label for example in examples[:6]}) > 1
 
 
-@pytest.mark.parametrize("validation", ["val", "valid", "validation", "VAL"])
+@pytest.mark.parametrize("validation", ["val", "valid", "validation", "VAL", "Dev_Set", "val2017"])
 def test_split_folders(tmp_path, validation):
     files = {f"train/{name}": data for name, data in tree_files().items()}
     files |= {f"{validation}/{name}": data for name, data in tree_files(each=2).items()}
@@ -88,17 +89,33 @@ def test_a_class_called_train_is_a_class():
     assert layout.classes == ("plane", "train") and {item[2] for item in layout.items} == {"train"}
 
 
-def test_holdout_is_stable_and_by_name(tmp_path):
-    files = tree_files(each=40)
-    first = {item[1] for item in arrange(files, holdout=0.2).items if item[2] == "validation"}
-    assert 0.1 < len(first) / len(files) < 0.3
-    more = {**files, **tree_files(classes=("dog",), each=40)}
-    assert first == {item[1] for item in arrange(more, holdout=0.2).items
-                     if item[2] == "validation" and item[3] != "dog"}
-    assert first <= {item[1] for item in arrange(files, holdout=0.3).items if item[2] == "validation"}
-    import_images(make_tree(tmp_path / "in", files), "pets", tmp_path, holdout=0.2)
-    dataset = open_dataset("pets", tmp_path)
-    assert set(names(dataset, "validation")) == first and set(names(dataset, "train")) == set(files) - first
+def test_splits_are_asked_about_and_said_on_the_command_line(tmp_path, capsys):
+    files = {f"{split}/{name}": data for split in ("Training", "run_2", "val2017")
+             for name, data in tree_files(("ant", "bee"), each=2 + len(split)).items()}
+    command = ["data", "import", str(make_tree(tmp_path / "in", files)), "--name", "pets", "--data-dir",
+               str(tmp_path / "out")]  # fmt: skip
+    assert main([*command, "--splits", "train=Training", "val=val2017", "--splits", "test=run_2"]) == 0
+    assert open_dataset("pets", tmp_path / "out").splits == {"train": 20, "validation": 18, "test": 14}
+    (tmp_path / "in" / "run_2").rename(tmp_path / "in" / "train_2")
+    command[4] = "asked"
+    capsys.readouterr()
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert told == ("zfjax: These folders may be splits or classes: train_2: say which is which, as in --splits "
+                    "train=Training validation=val2017 test=train_2, or --splits none where all folders are classes.\n")
+    assert not (tmp_path / "out" / "asked").exists()
+    assert main([*command, "--splits", "none"]) == 0
+    assert open_dataset("asked", tmp_path / "out").class_names == ("Training", "train_2", "val2017")
+    make_tar(tmp_path / "ILSVRC2012_img_train.tar", {})
+    assert main(["data", "import", str(tmp_path), "--name", "x", "--splits", "none"]) == 1
+    assert "its splits; import it without --splits" in capsys.readouterr().err
+
+
+def test_a_training_split_without_a_readable_image_is_refused(tmp_path):
+    make_tree(tmp_path / "in", {"train/a/1.jpg": b"words", "val/a/2.jpg": jpeg(2)})
+    with pytest.raises(ZfjaxError, match="no readable image for training, only for validation"):
+        import_images(tmp_path / "in", "pets", tmp_path / "out")
+    assert left_over(tmp_path / "out") == []
 
 
 def test_holdout_against_a_validation_split_is_refused(tmp_path):

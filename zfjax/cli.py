@@ -165,6 +165,11 @@ def _parser() -> argparse.ArgumentParser:
         "--holdout", type=float, default=0.0, help="share kept for validation where the source has none"
     )
     imports.add_argument(
+        "--splits", nargs="+", action="extend", default=None, metavar="SPLIT=FOLDER",
+        help="which folders are splits, as in train=Training validation=Dev test=Eval (several for one split: name it "
+        "again), or 'none' where all folders are classes (default: by their names)",
+    )  # fmt: skip
+    imports.add_argument(
         "--size", type=_size, default=None,
         help="shorter side in pixels to resize larger images to, once, or 'original' (default: 256 for ILSVRC2012)",
     )  # fmt: skip

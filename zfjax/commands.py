@@ -142,12 +142,16 @@ def data_import(options: argparse.Namespace) -> int:
     from zfjax.data.imagenet import import_imagenet, is_imagenet
     from zfjax.data.importing import import_images
     from zfjax.data.scenes import scenes_directory
+    from zfjax.data.split_names import parse_splits
     from zfjax.progress import Reporter
 
+    splits = None if options.splits is None else parse_splits(options.splits)
     imagenet = is_imagenet(options.source)
     data_dir = options.data_dir or scenes_directory()
     if imagenet and options.holdout:
         raise ZfjaxError("ILSVRC2012 has a validation split of its own; import it without a holdout.")
+    if imagenet and splits is not None:
+        raise ZfjaxError("ILSVRC2012's tars are its splits; import it without --splits.")
     size = (256 if imagenet else None) if options.size is None else options.size
     quality = (90 if imagenet else 95) if options.quality is None else options.quality
     common = {"size": None if size == "original" else size, "quality": quality, "max_pixels": options.max_pixels}
@@ -157,7 +161,7 @@ def data_import(options: argparse.Namespace) -> int:
             summary = import_imagenet(*place, workers=options.workers, progress=progress, **common)
         else:
             common["progress"] = lambda done, total: progress("importing", done, total)
-            summary = import_images(*place, holdout=options.holdout, **common)
+            summary = import_images(*place, holdout=options.holdout, splits=splits, **common)
     print("\n".join(summary.lines()))
     return 0
 
@@ -326,10 +330,13 @@ def report(options: argparse.Namespace) -> int:
 
 
 def _prepared_images(config: Config) -> int | None:
-    """Images of the training split, where the data set is prepared already."""
+    """Images of the training split, where the data set is prepared already; None for the drawings, always as many."""
     from zfjax.data.dataset import open_dataset
     from zfjax.data.scenes import scenes_directory
+    from zfjax.data.set_names import SCENES
 
+    if config.data.name == SCENES:
+        return None
     try:
         return open_dataset(config.data.name, config.data.dir or scenes_directory()).count(config.data.train_split)
     except ZfjaxError:

@@ -23,7 +23,7 @@ class Data:
     """Where the images come from and how training varies them."""
 
     name: str = "scenes"
-    """Name of a prepared TFDS data set; "scenes" is the embedded one."""
+    """Name of a prepared TFDS data set; "scenes" is the embedded one, never a set of your own."""
     dir: str = ""
     """Folder of prepared data sets; empty: zfjax's own data folder."""
     train_split: str = "train"

@@ -29,6 +29,7 @@ from zfjax import checkpoint, recipe
 from zfjax.config import Config
 from zfjax.data.pipeline import Dataset, open_dataset, pixel_sums, training_batches
 from zfjax.data.scenes import ensure_scenes, scenes_directory
+from zfjax.data.set_names import SCENES, check_no_set_called_scenes
 from zfjax.devices import (
     added,
     data_mesh,
@@ -70,9 +71,11 @@ STEPS_AHEAD = 2
 
 
 def open_data(config: Config, progress: Progress | None = None) -> Dataset:
-    """The run's data set; the embedded scenes are drawn when they are not there yet. Raises ZfjaxError."""
+    """The run's data set; the embedded scenes are drawn when they are not there yet. Raises ZfjaxError, also where a
+    set of somebody's own is called scenes."""
     folder = config.data.dir or scenes_directory()
-    if config.data.name == "scenes":
+    if config.data.name == SCENES:
+        check_no_set_called_scenes(Path(folder).expanduser())
         drawing = None if progress is None else lambda done, total: progress("drawing scenes", done, total)
         return open_dataset(*ensure_scenes(config.data.dir or None, progress=drawing), config.data.processes)
     return open_dataset(config.data.name, folder, config.data.processes)

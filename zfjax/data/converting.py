@@ -8,7 +8,6 @@ reason; only what is no fault of one file goes further: a signal, a full disk, a
 from __future__ import annotations
 
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,9 @@ _COMMENT_BYTES = 65_533  # the most that a JPEG holds
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an import did. ``counts`` are images by split and readable class name, labels in order.
+    """What an import did. ``counts`` are images by split and class, labels in order. A class is
+    called by its readable name, with its folder where several share that; by its wnid in
+    ILSVRC2012.
 
     ``converted`` and ``skipped`` name files (or class folders) by reason; ``resized`` counts images
     made smaller; ``notes`` are sentences about the whole.
@@ -61,15 +62,6 @@ class ImportSummary:
             "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
             for line in text
         ]
-
-
-def check_name(name: str) -> None:
-    """Raises ZfjaxError unless ``name`` can name a data set."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > 100:
-        raise ZfjaxError(
-            f"'{name}' cannot name a data set: use lower-case letters, digits and _, a letter "
-            "first."
-        )
 
 
 def check_numbers(size: int | None, quality: int, max_pixels: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zfjax.data.dataset import Dataset, open_dataset
+from zfjax.data.set_names import check_meaning, check_not_imported
 from zfjax.files import ZfjaxError, exclusive_lock
 
 
@@ -13,12 +14,15 @@ def fetch(name: str, data_dir: Path | str) -> Dataset:
     """Has TFDS download and prepare ``name`` ("beans", "oxford_flowers102", "stanford_dogs" ...) in DATA_DIR.
 
     Needs a network, and TensorFlow where TFDS's own builder does (sets stored as arrays, like cifar10). A set that is
-    there already is opened as it is. Raises ZfjaxError for a name that TFDS does not know, a set that is not for
-    classification, a missing network or TensorFlow, and a failed download; TFDS leaves nothing that could be read.
+    there already is opened as it is. Raises ZfjaxError for a name that TFDS does not know or that means something else
+    to zfjax, one that an import has taken in DATA_DIR, a set that is not for classification, a missing network or
+    TensorFlow, and a failed download; TFDS leaves nothing that could be read.
     """
+    root, base = Path(data_dir).expanduser(), name.split("/")[0].split(":")[0]
+    check_meaning(base)
+    check_not_imported(root, base)
     import tensorflow_datasets as tfds
 
-    root = Path(data_dir).expanduser()
     with exclusive_lock(root / f".{name.replace('/', '_')}.lock", f"Another process is fetching {name} into {root}."):
         try:
             builder = tfds.builder(name, data_dir=root, file_format="array_record")
@@ -36,7 +40,7 @@ def fetch(name: str, data_dir: Path | str) -> Dataset:
         except ImportError as error:
             raise _needs(name, error) from None
         except Exception as error:  # noqa: BLE001 (TFDS, requests and the builders raise many kinds)
-            if name.split("/")[0].split(":")[0] == "imagenet2012":
+            if base == "imagenet2012":
                 raise ZfjaxError("TFDS wants ILSVRC2012's tars downloaded by hand; zfjax imports them without it: "
                                  "zfjax data import FOLDER-OF-THE-TARS --name imagenet2012.") from None  # fmt: skip
             mend = "is there a network? The same command begins again"

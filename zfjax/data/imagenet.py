@@ -24,18 +24,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zfjax.data import writing
+from zfjax.data.class_names import check_naming, decode_table, partial_note
 from zfjax.data.converting import (
     Account,
     ImportSummary,
     check_absent,
-    check_name,
     check_numbers,
     merged,
     stored_form,
@@ -43,6 +43,7 @@ from zfjax.data.converting import (
 from zfjax.data.dataset import check_shard
 from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.images import MAX_PIXELS, byte_limit
+from zfjax.data.set_names import check_name
 from zfjax.data.sources import TarInside, read_place, tar_places
 from zfjax.files import ZfjaxError, atomic_path, exclusive_lock, explain_os_error, read_json, write_json
 
@@ -119,19 +120,21 @@ def import_imagenet(
         for leaf in (root / name / writing.VERSION).glob("*.part"):  # of a process that was killed at the very end
             leaf.unlink()
         check_absent(root, name)
+        wnids = class_wnids()
+        names, notes = _readable(source, wnids)
         folder = _begun(root / f".{name}.partial" / writing.VERSION, settings)
         with _pool(workers or _cores()) as (pool, counter):
             shards, skipped = _plan(source, settings, folder, pool, progress)
             done = _make(shards, source, folder, name, settings, pool, counter, progress)
         summary = _summary(root, name, done, skipped)
-        wnids = class_wnids()
+        summary = replace(summary, notes=(*summary.notes, *notes))
         lengths = {split: ([], 0) for split in TARS}
         for shard, found in done:
             held, total = lengths[shard.split]
             lengths[shard.split] = [*held, found["images"]], total + found["bytes"]
         try:
             writing.write_metadata(
-                folder, name, writing.image_features(wnids), lengths, _readable(source, wnids),
+                folder, name, writing.image_features(wnids), lengths, names,
                 "ILSVRC2012, imported by zfjax.", stored_size=size or "original", stored_quality=quality,
                 max_pixels=max_pixels,
             )  # fmt: skip
@@ -366,19 +369,28 @@ def _result(future: Future) -> Any:
                          "finished shards, --workers sets how many run at once.") from None  # fmt: skip
 
 
-def _readable(source: Path, wnids: tuple[str, ...]) -> list[str]:
-    """The classes' first readable names, where a list of them lies beside the tars; else their wnids. Where two classes
-    share it (crane the bird, crane the machine), a further name or the wnid is added."""
-    path, words = source / READABLE_NAMES, {}
+def _readable(source: Path, wnids: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The classes' first readable names, where a list of them lies beside the tars, else their wnids; and notes. Where
+    two classes share it (crane the bird, crane the machine), a further name or the wnid is added. Raises ZfjaxError for
+    a list that cannot be read or names no class."""
+    path, words, notes = source / READABLE_NAMES, {}, []
     if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            wnid, _, names = line.partition(" ")
-            words[wnid] = [name.strip() for name in names.split(",") if name.strip()]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise explain_os_error(error, "read") from error
+        for line in decode_table(data, path):
+            wnid, *names = line.split(maxsplit=1) or [""]
+            words[wnid] = [name.strip() for name in "".join(names).split(",") if name.strip()]
+        known = {wnid: words[wnid][0] for wnid in wnids if words.get(wnid)}
+        check_naming(path, [wnid for wnid in words if wnid], known, wnids, "wnid SPACE name, other name")
+        notes = partial_note(READABLE_NAMES, known, wnids)
     named = [words.get(wnid) or [wnid] for wnid in wnids]
     times = Counter(names[0] for names in named)
     further = [names[0] if times[names[0]] == 1 else ", ".join(names[:2]) for names in named]
     times = Counter(further)
-    return [name if times[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(further, wnids, strict=True)]
+    told = [name if times[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(further, wnids, strict=True)]
+    return told, notes
 
 
 def _summary(

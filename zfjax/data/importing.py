@@ -8,45 +8,31 @@ digest. One image is in memory at a time. An odd file never stops an import: it 
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from zfjax.data import writing
+from zfjax.data.arranging import Layout, arrange
+from zfjax.data.class_names import tabled_names
 from zfjax.data.converting import (
     GRAYSCALE,
     Converter,
     ImportSummary,
     check_absent,
-    check_name,
     check_numbers,
     merged,
     stored_form,
 )
+from zfjax.data.headers import byte_limit
+from zfjax.data.holding_out import hold_out
 from zfjax.data.images import MAX_PIXELS, ImageError
-from zfjax.data.sources import Source, open_source
+from zfjax.data.set_names import check_name
+from zfjax.data.sources import open_source
+from zfjax.data.split_names import SPLITS
 from zfjax.files import ZfjaxError, exclusive_lock
 
-__all__ = ["CLASS_TABLE", "GRAYSCALE", "SPLIT_FOLDERS", "ImportSummary", "Layout", "arrange", "import_images",
-           "stored_form"]
-
-SPLIT_FOLDERS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation",
-                 "test": "test"}
-CLASS_TABLE = "classes.tsv"
-
-_CLASS_TABLE_BYTES = 16 << 20
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which file belongs where: ``items`` are (path in the source, file name, split, class folder)."""
-
-    items: tuple[tuple[str, str, str, str], ...]
-    classes: tuple[str, ...]
-    class_tables: tuple[str, ...]
-    nested: tuple[str, ...]
-    skipped: dict[str, list[str]]
+__all__ = ["GRAYSCALE", "ImportSummary", "Layout", "arrange", "import_images", "stored_form"]
 
 
 def import_images(
@@ -55,6 +41,7 @@ def import_images(
     data_dir: Path | str,
     *,
     holdout: float = 0.0,
+    splits: Mapping[str, str] | None = None,
     size: int | None = None,
     quality: int = 95,
     max_pixels: int = MAX_PIXELS,
@@ -63,41 +50,53 @@ def import_images(
     """Writes DATA_DIR/NAME/1.0.0 from SOURCE and says what it did.
 
     ``holdout`` is the share of the images that become the split ``validation`` where SOURCE has none, chosen by a hash
-    of the file name. ``size`` makes the shorter side of larger images that many pixels, once (None: as they are).
-    Clean RGB or grayscale JPEGs of the right size keep their bytes; all else is stored as JPEG of ``quality``. An
-    image whose header announces more than ``max_pixels`` is skipped undecoded. ``progress(done, total)`` counts files.
+    of their bytes (holding_out.py). ``splits`` says which folders are splits: {folder: "train", "validation" or
+    "test"}, {} where all are classes, None where their names say it (arranging.py). ``size`` makes the shorter side of
+    larger images that many pixels, once (None: as they are). Clean RGB or grayscale JPEGs of the right size keep their
+    bytes; all else is stored as JPEG of ``quality``. An image whose header announces more than ``max_pixels`` is
+    skipped undecoded. ``progress(done, total)`` counts files, with a holdout twice: hashed, then converted.
 
-    Raises ZfjaxError, and leaves nothing behind, when the name is unfit or taken, SOURCE is absent, damaged or holds
-    no image, or the disk is full.
+    Raises ZfjaxError, and leaves nothing behind, when the name is unfit or taken, SOURCE is absent, damaged, holds
+    no image for training or folders that may be splits or classes, a table of class names cannot be used, or the disk
+    is full.
     """
     check_name(name)
     if not 0 <= holdout < 1:
         raise ZfjaxError(f"The holdout is a share of the images, at least 0 and below 1, not {holdout}.")
     check_numbers(size, quality, max_pixels)
+    tell = progress or (lambda done, total: None)
     source, root = Path(source).expanduser(), Path(data_dir).expanduser()
     if not source.exists():
         raise ZfjaxError(f"There is no {source}; give a folder of class folders, or a tar of one.")
     with exclusive_lock(root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."):
         check_absent(root, name)
         with writing.new_folder(root, name) as folder, open_source(source, folder) as opened:
-            layout = arrange(opened.files, opened.folders, holdout)
+            layout = arrange(opened.files, opened.folders, splits)
             if not layout.items:
                 raise ZfjaxError(f"{source} holds no class folders with images; expected CLASS/IMAGE or "
                                  "train/CLASS/IMAGE.")
-            readable = _readable_names(opened, layout)
+            readable, notes = tabled_names(layout.class_tables, opened.read, layout.classes)
             form = functools.partial(stored_form, size=size, quality=quality, max_pixels=max_pixels)
-            converter = Converter(opened.read, form, max_pixels=max_pixels, total=len(layout.items), progress=progress)
+            if holdout:
+                read = functools.partial(opened.read, limit=byte_limit(max_pixels))
+                layout = _held_out(layout, holdout, read, form, tell)
+            total = len(layout.items)
+            before = total if holdout else 0
+            converter = Converter(opened.read, form, max_pixels=max_pixels, total=total,
+                                  progress=lambda done, total: tell(before + done, before + total))
             account = converter.account
-            splits = {split: converter.examples(split, _files_of(layout, split)) for split in SPLIT_FOLDERS.values()}
             written = writing.write_dataset(
-                folder, name, splits, readable, labels=layout.classes,
-                description="Imported by zfjax from class folders.", max_pixels=max_pixels,
+                folder, name, {split: converter.examples(split, _files_of(layout, split)) for split in SPLITS},
+                readable, labels=layout.classes, description="Imported by zfjax from class folders.",
+                max_pixels=max_pixels,
             )  # fmt: skip
             if not written:
                 reasons = ", ".join(f"{len(names)} {reason}" for reason, names in sorted(account.skipped.items()))
                 raise ZfjaxError(f"{source} holds no readable image ({reasons}).")
-            if holdout and not {"train", "validation"} <= written.keys():
-                raise ZfjaxError(f"A holdout of {holdout} leaves a split without images; choose another share.")
+            if holdout:
+                _check_both(written, holdout)
+            if "train" not in written:
+                raise ZfjaxError(f"{source} holds no readable image for training, only for {', '.join(written)}.")
     counts = {split: {readable[label]: converter.counts[split, label] for label in range(len(readable))}
               for split in written}
     reasons = merged(opened.skipped, layout.skipped, account.skipped)
@@ -107,12 +106,24 @@ def import_images(
         reasons["class without a readable image (its label stays)"] = tuple(unseen)
     converted = merged({"nested folder, taken into its class": list(layout.nested)} if layout.nested else {},
                        account.converted)
-    notes = account.notes() if "validation" in written else (
-        *account.notes(),
-        f"there is no validation split, which training needs: to have one, delete {root / name} and import with "
-        "--holdout 0.1",
-    )  # fmt: skip
-    return ImportSummary(name, root / name / writing.VERSION, counts, converted, reasons, account.resized, notes)
+    notes = [*layout.notes, *notes, *account.notes()]
+    if holdout:
+        notes += _without_validation(counts)
+    if "validation" not in written:
+        notes.append("there is no validation split, which training needs: to have one, delete "
+                     f"{root / name} and import with --holdout 0.1")
+    return ImportSummary(
+        name, root / name / writing.VERSION, counts, converted, reasons, account.resized, tuple(notes)
+    )
+
+
+def _without_validation(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A note where the holdout left classes that train has without an image in validation."""
+    present = [name for name, count in counts["train"].items() if count]
+    lacking = [name for name in present if not counts["validation"][name]]
+    few = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")
+    return [f"attention: {len(lacking)} of {len(present)} classes have no image in validation ({few}); they have few "
+            "images, all kept for training"] if lacking else []  # fmt: skip
 
 
 def _files_of(layout: Layout, split: str) -> Iterator[tuple[str, str, int]]:
@@ -121,97 +132,28 @@ def _files_of(layout: Layout, split: str) -> Iterator[tuple[str, str, int]]:
     return ((path, file_name, labels[folder]) for path, file_name, of, folder in layout.items if of == split)
 
 
-def arrange(files: Iterable[str], folders: Iterable[str] = (), holdout: float = 0.0) -> Layout:
-    """Finds splits and classes in relative paths. Pure; the result does not depend on the order of ``files``.
+def _held_out(
+    layout: Layout, holdout: float, read: Callable[[str], bytes], convert: Callable[[bytes], Any],
+    progress: Callable[[int, int], None],
+) -> Layout:  # fmt: skip
+    """``layout`` with a validation split. Raises ZfjaxError where there is one, or nothing can be held out."""
+    if any(split == "validation" for _, _, split, _ in layout.items):
+        raise ZfjaxError("The source has a validation split of its own; import it without a holdout.")
 
-    Single folders on top are looked through. A folder named as in SPLIT_FOLDERS that holds folders is a split; without
-    one, everything is ``train``. The class is the first folder below, however deep the file. Items come sorted by a
-    hash of the file name. Raises ZfjaxError for a holdout where there is a validation split.
-    """
-    paths = sorted((tuple(path.split("/")) for path in files), key=lambda parts: "/".join(parts))
-    skipped: dict[str, list[str]] = {}
-    depth = _depth_of_root(paths)
-    tables = tuple("/".join(parts) for parts in paths if parts[-1] == CLASS_TABLE and len(parts) <= depth + 1)
-    root = next((parts[:depth] for parts in paths if len(parts) > depth + 1), ())
-    split_folders = {parts[depth] for parts in paths
-                     if len(parts) >= depth + 3 and parts[depth].lower() in SPLIT_FOLDERS}
-    level = depth + 1 if split_folders else depth  # where the class folders are
-    found, nested = [], []
-    for parts in paths:
-        path = "/".join(parts)
-        if path in tables:
-            continue
-        if len(parts) < level + 2 or (split_folders and parts[depth] not in split_folders):
-            outside = split_folders and len(parts) > depth + 1 and parts[depth].lower() not in SPLIT_FOLDERS
-            skipped.setdefault("outside the split folders" if outside else "not in a class folder", []).append(path)
-            continue
-        split = SPLIT_FOLDERS[parts[depth].lower()] if split_folders else "train"
-        found.append((path, "/".join(parts[depth:]), split, parts[level]))
-        if len(parts) > level + 2:
-            nested.append(path)
-    found, classes = _with_training_classes(found, skipped)
-    if holdout:
-        if any(split == "validation" for _, _, split, _ in found):
-            raise ZfjaxError("The source has a validation split of its own; import it without a holdout.")
-        found = [(path, name, "validation" if split == "train" and _hash_share(name) < holdout else split, folder)
-                 for path, name, split, folder in found]
-    empty = _empty_classes(folders, root, level, split_folders, {parts[: level + 1] for parts in paths})
-    if empty:
-        skipped["class folder without files"] = empty
-    found.sort(key=lambda item: hashlib.sha256(item[1].encode()).digest())
-    return Layout(tuple(found), classes, tables, tuple(nested), skipped)
-
-
-def _depth_of_root(paths: list[tuple[str, ...]]) -> int:
-    """How many single folders lie on top of the splits or classes."""
-    depth = 0
-    while True:
-        deeper = [parts for parts in paths if len(parts) > depth + 1]
-        heads = {parts[depth] for parts in deeper}
-        if len(heads) != 1 or heads.pop().lower() in SPLIT_FOLDERS or all(len(parts) < depth + 3 for parts in deeper):
-            return depth
-        depth += 1
-
-
-def _with_training_classes(
-    found: list[tuple[str, str, str, str]], skipped: dict[str, list[str]]
-) -> tuple[list[tuple[str, str, str, str]], tuple[str, ...]]:
-    """Drops what has a class that train does not know, such as a test folder without labels; classes come sorted."""
-    classes = {folder for _, _, split, folder in found if split == "train"} or {folder for *_, folder in found}
-    for path, _, _, folder in found:
-        if folder not in classes:
-            skipped.setdefault("class absent from train", []).append(path)
-    return [item for item in found if item[3] in classes], tuple(sorted(classes))
-
-
-def _empty_classes(
-    folders: Iterable[str], root: tuple[str, ...], level: int, split_folders: set[str], full: set[tuple[str, ...]]
-) -> list[str]:
-    empty = []
-    for folder in folders:
-        parts = tuple(folder.split("/"))
-        if len(parts) == level + 1 and parts[: len(root)] == root and parts not in full and (
-            not split_folders or parts[len(root)] in split_folders
-        ):
-            empty.append(folder)
-    return sorted(empty)
-
-
-def _hash_share(file_name: str) -> float:
-    """A number in [0, 1) that depends on the file name only."""
-    return int.from_bytes(hashlib.sha256(b"holdout:" + file_name.encode()).digest()[:6], "big") / 2**48
-
-
-def _readable_names(opened: Source, layout: Layout) -> list[str]:
-    """The names from classes.tsv (label TAB name) where there are any, else the folders' names."""
-    names: dict[str, str] = {}
-    for table in layout.class_tables:
+    def is_image(data: bytes) -> bool:
         try:
-            text = opened.read(table, _CLASS_TABLE_BYTES).decode("utf-8-sig", "replace")
-        except ImageError as error:
-            raise ZfjaxError(f"{table} cannot be read: {error}.") from None
-        for line in text.splitlines():
-            label, tab, name = line.partition("\t")
-            if tab and name.strip():
-                names.setdefault(label.strip(), name.strip())
-    return [names.get(folder, folder) for folder in layout.classes]
+            convert(data)
+        except ImageError:
+            return False
+        return True
+
+    total = 2 * len(layout.items)
+    layout = hold_out(layout, holdout, read, is_image, lambda done: progress(done, total))
+    _check_both({split for _, _, split, _ in layout.items}, holdout)
+    return layout
+
+
+def _check_both(splits: Collection[str], holdout: float) -> None:
+    if not {"train", "validation"} <= set(splits):
+        raise ZfjaxError(f"A holdout of {holdout} leaves a split without images (of each class, at least one stays for "
+                         "training); choose another share.")  # fmt: skip

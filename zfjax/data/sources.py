@@ -1,7 +1,8 @@
 """What an import reads: a folder tree or a tar of one, as relative paths and a way to read each file's bytes.
 
 Both are hostile. A tar is never extracted: its headers are listed once, then members are read by their position. Only
-regular files count; links, devices, absolute paths and ".." are skipped and named.
+regular files count; links, devices, absolute paths and ".." are skipped and named. Tars put together with `cat`, plain
+or compressed, are read to the last.
 """
 
 from __future__ import annotations
@@ -20,12 +21,18 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from zfjax.data.images import ImageError
 from zfjax.files import ZfjaxError, explain_os_error
 
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_OPENERS = {
+    b"\x1f\x8b": lambda packed: gzip.open(packed, "rb"),
+    b"BZh": lambda packed: _Streams(packed, bz2.BZ2Decompressor),
+    b"\xfd7zXZ\x00": lambda packed: _Streams(packed, lzma.LZMADecompressor),
+}
+"""By the first bytes; each takes the opened file and reads all compressed streams that follow each other in it."""
+_BLOCK = 1 << 20
 _SYSTEM_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
 
 
@@ -115,7 +122,8 @@ def _tree(root: Path) -> Source:
     def read(path: str, limit: int) -> bytes:
         try:
             with open(places[path], "rb") as handle:
-                data = handle.read(limit + 1)
+                # Not limit + 1 at once, for which Python would set the memory aside.
+                data = handle.read(min(os.fstat(handle.fileno()).st_size, limit) + 1)
         except OSError:
             raise ImageError("unreadable") from None
         return _within(data, limit)
@@ -140,8 +148,8 @@ def _plain_tar(path: Path, scratch: Path) -> Iterator[BinaryIO]:
         raise explain_os_error(error, "read") from error
     with tempfile.TemporaryFile(dir=scratch) as plain:
         try:
-            with opener(path, "rb") as unpacked:
-                shutil.copyfileobj(unpacked, plain, 1 << 20)
+            with open(path, "rb") as packed, opener(packed) as unpacked:
+                shutil.copyfileobj(unpacked, plain, _BLOCK)
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
             raise _damaged(path, error) from error
         except OSError as error:
@@ -150,6 +158,41 @@ def _plain_tar(path: Path, scratch: Path) -> Iterator[BinaryIO]:
             raise explain_os_error(error, f"unpack {path}:") from error
         plain.seek(0)
         yield plain
+
+
+class _Streams(io.RawIOBase):
+    """What one or more compressed streams hold, one after the other, zeros between and after them left out.
+
+    bz2.open and lzma.open take whatever follows the first stream and is not another sound one for its end.
+    """
+
+    def __init__(self, packed: BinaryIO, new: Callable[[], Any]):
+        self._packed, self._new, self._stream, self._rest = packed, new, new(), b""
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes (fewer are no end), b"" at the end. Raises EOFError where the last stream is cut."""
+        while not self._stream.eof or self._begin_next():
+            data = b""
+            if self._stream.needs_input:
+                data, self._rest = self._rest or self._packed.read(_BLOCK), b""
+                if not data:
+                    raise EOFError("it ends within a compressed stream")
+            if plain := self._stream.decompress(data, size if size > 0 else _BLOCK):
+                return plain
+        return b""
+
+    def _begin_next(self) -> bool:
+        """Whether anything but zeros follows the stream that has ended; it is the next one."""
+        rest = self._stream.unused_data.lstrip(b"\0")
+        while not rest and (data := self._packed.read(_BLOCK)):
+            rest = data.lstrip(b"\0")
+        if rest:
+            self._stream, self._rest = self._new(), rest
+        return bool(rest)
 
 
 def _damaged(path: Path, why: object) -> ZfjaxError:
@@ -238,20 +281,38 @@ class TarInside(io.RawIOBase):
 
 
 def _members(path: Path, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """The members' headers, one at a time; memory does not grow with the tar."""
+    """The members' headers, one at a time; memory does not grow with the tar.
+
+    What follows the end of an archive is read as the next one, as `tar -i` does (`cat a.tar b.tar`); zeros are padding,
+    and anything else is damage.
+    """
     try:
-        archive = tarfile.open(fileobj=handle, mode="r:")  # noqa: SIM115 (closing it would do nothing)
-        while (member := archive.next()) is not None:
-            yield member
-            archive.members.clear()
-        # tarfile takes a damaged header for the end; a real end is a block of zeros.
-        handle.seek(archive.offset)
-        if handle.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError(f"no valid header at byte {archive.offset}")
+        start: int | None = 0
+        while start is not None:
+            handle.seek(start)
+            archive = tarfile.open(fileobj=handle, mode="r:")  # noqa: SIM115 (closing it would do nothing)
+            while (member := archive.next()) is not None:
+                yield member
+                archive.members.clear()
+            # tarfile takes a damaged header for the end; a real end is a block of zeros.
+            handle.seek(archive.offset)
+            if handle.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"no valid header at byte {archive.offset}")
+            start = _after_zeros(handle, archive.offset + tarfile.BLOCKSIZE)
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise _damaged(path, error) from error
     except OSError as error:
         raise explain_os_error(error, f"read {path}:") from error
+
+
+def _after_zeros(handle: BinaryIO, offset: int) -> int | None:
+    """Where the first block that is not all zeros begins, from ``offset`` on; None where there is none."""
+    handle.seek(offset)
+    while data := handle.read(_BLOCK):
+        if left := data.lstrip(b"\0"):
+            return offset + (len(data) - len(left)) // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+        offset += len(data)
+    return None
 
 
 def _within(data: bytes, limit: int) -> bytes:
