@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "zfjax"
 LINE = (
-    "files", "architecture", "config", "evolution", "run", "units", "summary", "info", "tensorboard", "data", "devices",
+    "files", "joining", "architecture", "config", "evolution", "run", "units", "summary", "info", "tensorboard", "data",
+    "devices",
     "interrupts", "ops", "convolution", "network", "deconvnet", "strongest", "recipe", "drawing", "checkpoint",
     "evaluate", "training_step", "records", "train", "engine", "report", "progress", "flags", "commands", "cli",
 )  # fmt: skip
