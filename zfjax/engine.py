@@ -26,7 +26,7 @@ from zfjax.architecture import Architecture
 from zfjax.config import Config
 from zfjax.data.images import ImageError, view
 from zfjax.data.pipeline import Dataset, evaluation_batches
-from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh
+from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh, together
 from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
 from zfjax.files import ZfjaxError, explain_os_error, read_json, write_atomic, write_json
 from zfjax.network import Parameters
@@ -74,6 +74,7 @@ def evolve(
     dataset = open_data(config, progress)
     request = _request(run, dataset, at, layers, maps, top, split, images, rule, every_rank)
     fingerprint = _checked_fingerprint(run, dataset, request.split)
+    example = together(lambda: drawing.first_readable(dataset, request.split, request.images, config))
     folder = run.evolution_folder(name)
     asked = {**request.__dict__, "fingerprint": fingerprint}
     with ExitStack() as held:
@@ -90,6 +91,7 @@ def evolve(
 
         def finish() -> None:
             meta = _draw(run, config, dataset, request, parameters, prepare, statistics, folder, progress)
+            _write_example(dataset, request.split, config, example, folder)
             drawn = time.monotonic() - clock - searched
             meta["seconds"] = {"search": round(searched, 1), "projection": round(drawn, 1)}
             meta.update(asked=asked, fingerprint=fingerprint, name=name, command=_command(request, name))
@@ -273,15 +275,14 @@ def _draw(
             done += 1
             progress("projecting", done, total)
     _write_filters(folder, request, parameters, architecture)
-    example = crop_of(0)
-    write_atomic(folder / "example.jpg", lambda path: Image.fromarray(example).save(path, "JPEG", quality=95))
     labels = _write_table(run, dataset, request, statistics, places, located, folder)
     return {
         "complete": True, "format_version": 1, "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "steps": list(request.steps), "epochs": [run.epoch(step) for step in request.steps],
         "layers": list(request.layers), "maps": drawn,
         "map_count": {layer: architecture.conv(layer).maps for layer in request.layers}, "top": request.top,
-        "split": request.split, "images": request.images, "rule": request.rule, "precision": "highest",
+        "split": request.split, "images": request.images,
+        "unreadable": request.images - statistics.images, "rule": request.rule, "precision": "highest",
         "every_rank": request.every_rank,
         "seed": request.seed, "input_size": list(architecture.input_size),
         "windows": {layer: architecture.window(layer).__dict__ for layer in request.layers},
@@ -295,6 +296,11 @@ def _draw(
                    for layer in request.layers},
         "checked": {"units": checked, "drawn": len(located), "worst": worst},
     }  # fmt: skip
+
+
+def _write_example(dataset: Dataset, split: str, config: Config, image_id: int, folder: Path) -> None:
+    picture = Image.fromarray(drawing.cached_crops(dataset, split, config)(image_id))
+    write_atomic(folder / "example.jpg", lambda path: picture.save(path, "JPEG", quality=95))
 
 
 def _write_filters(folder: Path, request: Request, parameters: list[Parameters], architecture: Architecture) -> None:

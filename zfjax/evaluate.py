@@ -27,7 +27,8 @@ def evaluate(
     at precision HIGHEST.
 
     ``views``: 1 is the central crop; 10 averages the class probabilities of the four corners, the centre and their
-    mirror images (paper, section 4). Raises ZfjaxError for another number, and for an empty split.
+    mirror images (paper, section 4). Raises ZfjaxError for another number, and for a split that is empty or without an
+    image that can be read.
     """
     if views not in (1, 10):
         raise ZfjaxError(f"--views {views}: 1 (the central crop) or 10 (corners, centre, mirrored).")
@@ -50,7 +51,9 @@ def evaluate(
             progress(done, count)
     sums += np.asarray(under_way, np.float64)
     if not sums[3]:
-        raise ZfjaxError(f"Split {split!r} of {dataset.name} is empty: there is nothing to evaluate on.")
+        why = f"none of its {count:,} images can be read" if count else "it is empty"
+        raise ZfjaxError(f"There is nothing to evaluate on in split {split!r} of {dataset.name}: {why}; prepare the "
+                         "data set again, or choose another split.")  # fmt: skip
     figures = dict(zip(("loss", "top1", "top5"), (sums[:3] / sums[3]).tolist(), strict=True))
     return {**figures, "images": int(sums[3])}
 

@@ -156,7 +156,11 @@ def _make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
         on_error=data.on_error, threads=data.threads,
         process_index=jax.process_index(), process_count=jax.process_count(),
     ))  # fmt: skip
-    mean = (added(sums) / max(1, added(images))).astype(np.float32)
+    count = int(added(images))
+    if not count:
+        raise ZfjaxError(f"None of the {dataset.count(data.train_split):,} images of split {data.train_split!r} of "
+                         f"{dataset.name} can be read: prepare the data set again.")  # fmt: skip
+    mean = (added(sums) / count).astype(np.float32)
     first_alone(lambda: write_atomic(path, lambda temporary: _save_array(temporary, mean)))
 
 

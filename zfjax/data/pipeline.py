@@ -191,8 +191,9 @@ def _readable(dataset: Dataset, split: str, view_size: tuple[int, int], image_id
             return dataset.read(split, [(image_id + further) % count], view_size, with_parts=False)[0]
         except UnreadableImage as error:  # not a fault of the disk, which would leave out image after image
             _name(dataset, str(error))
-    raise ZfjaxError(f"A hundred images of split '{split}' of {dataset.name} from number {image_id} on cannot be read; "
-                     "prepare the data set again.")
+    many = f"A hundred images of split '{split}' of {dataset.name} from number {image_id} on cannot be read"
+    none = f"None of the {count} images of split '{split}' of {dataset.name} can be read"
+    raise ZfjaxError(f"{none if count <= 100 else many}; prepare the data set again.")
 
 
 def _prefetched(

@@ -27,7 +27,8 @@ def provenance(
          f"seed {config.seed}, computed in {config.compute}"),
         ("Searched",
          f"{date(meta['created'])}; {meta['images']:,} images of the {plain(meta['split'])} split, each seen once for "
-         "all epochs, never augmented"),
+         "all epochs, never augmented"
+         + (f"; {meta['unreadable']:,} of them cannot be read and were left out" if meta.get("unreadable") else "")),
         ("Data",
          f"{plain(data['name'])} {plain(data['version'])}, split {plain(data['split'])}, {data['count']:,} images, "
          f"digest {plain(str(data['digest']), 16)}"),

@@ -112,9 +112,10 @@ def by_step(evolution: Evolution, measure: str, layer: str) -> dict[int, float |
 
 
 def searched(evolution: Evolution) -> str:
-    """"4,000 training images"."""
+    """"4,000 training images": those that were seen; images that cannot be read were left out."""
     split = plain(evolution.meta["split"], 24)
-    return f"{evolution.meta['images']:,} {'training' if split == 'train' else split} images"
+    seen = evolution.meta["images"] - evolution.meta.get("unreadable", 0)
+    return f"{seen:,} {'training' if split == 'train' else split} images"
 
 
 def dataset(run: Run) -> str:
