@@ -8,13 +8,17 @@ import pytest
 from PIL import Image
 
 from tests.data_helpers import altered
+from tests.reported import Page
 from tests.small import make_config
 from zfjax import checkpoint, drawing, recipe, strongest
-from zfjax.data.pipeline import open_dataset
+from zfjax.cli import main
+from zfjax.data.pipeline import open_dataset, training_batches
 from zfjax.devices import data_mesh
-from zfjax.engine import evolve
+from zfjax.engine import evolve, project
 from zfjax.evaluate import evaluate
 from zfjax.files import ZfjaxError
+from zfjax.network import class_scores
+from zfjax.report.page import write_report
 from zfjax.run import load_run, save_run
 from zfjax.train import train
 
@@ -100,3 +104,87 @@ def test_splits_without_a_readable_image_are_refused(run_on, tmp_path):
     with pytest.raises(ZfjaxError, match="None of the 36 images of split 'train' of nothing can be read"):
         train(config, tmp_path / "faithful", devices=1)
     assert not (tmp_path / "faithful" / "mean_image.npy").exists()
+
+
+# ---- labels that are not known
+
+
+def unknown(*splits, first=0):
+    """A change that takes the labels of these splits away, but for those of the ``first`` images."""
+    return lambda split, number: {"label": -1} if split in splits and number >= first else {}
+
+
+def test_evolve_project_and_report_need_no_labels(run_on, capsys):
+    run = run_on("unknown", unknown("validation"))
+    labelled = run_on("known", unknown())
+    options = {"split": "validation", "maps": 2, "top": 3, "at": ["0", "last"]}
+    evolution, other = evolve(run.folder, **options), evolve(labelled.folder, **options)
+    drop = lambda table: table.drop_columns(["label", "label_name"])
+    assert drop(evolution.units) == drop(other.units), "labels change nothing else"
+    assert evolution.units["label"].null_count == evolution.units["label_name"].null_count == len(evolution.units)
+    assert evolution.meta["purity"] == {"conv1": [None, None], "conv2": [None, None]}
+    assert other.units["label"].null_count == 0 and other.meta["purity"]["conv2"][-1] > 0
+    assert len(project(run.folder, 3, "conv2", 1, split="validation", at=["last"])) == 1
+    text = write_report(run).read_text(encoding="utf-8")
+    page = Page(text)
+    maps = [map_ for layer in page.data["layers"] for map_ in layer["maps"]]
+    assert {label for map_ in maps for labels in map_["labels"] for label in labels} == {None}
+    assert page.data["labels"] == [] and all(frame["label"] is None for map_ in maps for frame in map_["best"])
+    assert "n/a → n/a" in text
+    assert main(["evolve", "--workdir", str(run.folder), "--split", "validation", "--maps", "2", "--top", "3", "--at",
+                 "0", "last"]) == 0  # fmt: skip
+    assert "conv1 -, conv2 -" in capsys.readouterr().out
+
+
+def test_evaluate_and_train_say_that_a_split_has_no_labels(run_on, tmp_path, capsys):
+    run = run_on("unlabelled", unknown("train", "validation"))
+    assert main(["evaluate", "--workdir", str(run.folder)]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("zfjax: Split 'validation' of unlabelled has no labels (all its images are marked -1")
+    assert "evaluation needs them" in told.err and not told.out and told.err.count("\n") == 1
+    base = make_config(run.config.data.dir)
+    run_on("half", unknown("validation"))
+    for name, split in (("unlabelled", "train"), ("half", "validation")):
+        config = dataclasses.replace(base, data=dataclasses.replace(run.config.data, name=name))
+        with pytest.raises(ZfjaxError, match=f"Split '{split}' of {name} has no labels"):
+            train(config, tmp_path / name / "new", devices=1)
+        assert not (tmp_path / name / "new" / "config.json").exists()
+
+
+def test_images_without_a_label_are_not_counted(run_on, unbroken, capsys):
+    run = run_on("some", unknown("train", "validation", first=7))
+    dataset = open_dataset("some", run.config.data.dir)
+    parameters = checkpoint.load(run.checkpoints / "12")
+    found = evaluate(run.config, parameters, dataset, "validation", data_mesh(8, 1))
+    examples = dataset.read("validation", range(7), (18, 18))
+    inputs = recipe.evaluation_input(run.config, np.stack([one.image for one in examples]), None)
+    scores = np.asarray(class_scores(run.config.model, parameters, inputs))
+    assert found["top1"] == np.mean(scores.argmax(1) == [one.label for one in examples])
+    assert (found["images"], found["unlabelled"]) == (7, 5)
+    assert main(["evaluate", "--workdir", str(run.folder), "--at", "last"]) == 0
+    assert "of 7 of the 12 images: 5 have no label" in capsys.readouterr().out
+    evolution = evolve(run.folder, maps=2, top=3, at=["last"])
+    rows = evolution.rows(selection="top", layer="conv1")
+    assert {row["label"] is None for row in rows} == {True, False}
+    assert all((row["label"] is None) == (row["label_name"] is None) == (row["image_id"] >= 7) for row in rows)
+    shares = []
+    for map_ in range(6):
+        known = [row["label"] for row in rows if row["map"] == map_ and row["label"] is not None]
+        shares += [max(map(known.count, known)) / len(known)] if known else []
+    assert evolution.meta["purity"]["conv1"] == [pytest.approx(np.mean(shares))]
+    options = {"batch_size": 36, "view_size": (18, 18), "threads": 0, "seed": 0}
+    with pytest.raises(ZfjaxError, match=r"of split 'train' of some \(.*\) has no label .*--data.on-error skip"):
+        next(training_batches(dataset, "train", **options))
+    batch = next(training_batches(dataset, "train", on_error="skip", **options))
+    assert set(batch["image_id"].tolist()) == set(range(7)) and batch["label"].min() >= 0
+    assert "Image 30 of split 'train' of some" in capsys.readouterr().err
+
+
+def test_a_label_beyond_the_classes_stays_a_fault_of_its_image(run_on):
+    run = run_on("wrong", lambda split, number: {}, on_error="fail")
+    dataset = open_dataset("wrong", run.config.data.dir)
+    record = dataset._record("train", 4)
+    for label in (3, -2):
+        dataset.__dict__["_record"] = lambda split, number, label=label: record._replace(label=label)
+        with pytest.raises(ZfjaxError, match=f"has label {label}; there are 3 classes"):
+            dataset.read("train", [4], (18, 18))

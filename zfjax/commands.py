@@ -221,7 +221,11 @@ def evaluate(options: argparse.Namespace) -> int:
     for step, one in zip(steps, figures, strict=True):
         print(f"{run.epoch(step):>8g}{1 - one['top1']:>14.2%}{1 - one['top5']:>14.2%}{one['loss']:>9.3f}")
     if figures[0]["images"] < dataset.count(split):
-        print(f"of {figures[0]['images']:,} of the {dataset.count(split):,} images: the others cannot be read")
+        unlabelled = figures[0].get("unlabelled", 0)
+        unreadable = dataset.count(split) - figures[0]["images"] - unlabelled
+        why = [f"{count:,} {what}" for count, what in ((unreadable, "cannot be read"), (unlabelled, "have no label"))
+               if count]  # fmt: skip
+        print(f"of {figures[0]['images']:,} of the {dataset.count(split):,} images: {' and '.join(why)}")
     return 0
 
 

@@ -27,31 +27,17 @@ from zfjax.config import Config
 from zfjax.data.images import ImageError, view
 from zfjax.data.pipeline import Dataset, evaluation_batches
 from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh, together
-from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
+from zfjax.evolution import Evolution, Tile, open_evolution, write_tiles
 from zfjax.files import ZfjaxError, explain_os_error, read_json, write_atomic, write_json
 from zfjax.network import Parameters
 from zfjax.run import Run, load_run, writing
 from zfjax.strongest import Statistics
+from zfjax.table import Request, write_table
 from zfjax.train import Progress, load_mean_image, open_data
 
 TOLERANCE = 1e-5
 """Relative difference allowed between a recorded activation and its reproduction."""
 _SAVE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """What an evolution was asked to show; another request never overwrites a finished one."""
-
-    steps: tuple[int, ...]
-    layers: tuple[str, ...]
-    maps: int | None
-    top: int
-    split: str
-    images: int
-    rule: str
-    every_rank: bool = False
-    seed: int = 0
 
 
 def evolve(
@@ -275,7 +261,7 @@ def _draw(
             done += 1
             progress("projecting", done, total)
     _write_filters(folder, request, parameters, architecture)
-    labels = _write_table(run, dataset, request, statistics, places, located, folder)
+    labels = write_table(run, dataset, request, statistics, located, folder)
     return {
         "complete": True, "format_version": 1, "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "steps": list(request.steps), "epochs": [run.epoch(step) for step in request.steps],
@@ -312,63 +298,6 @@ def _write_filters(folder: Path, request: Request, parameters: list[Parameters],
             np.savez(handle, step=np.array(request.steps, np.int32), kernel=kernels)
 
     write_atomic(folder / "filters.npz", write)
-
-
-def _write_table(
-    run: Run, dataset: Dataset, request: Request, statistics: Statistics, places: dict[str, slice],
-    located: dict[tuple[int, str, str, int, int], tuple[float, int, int]], folder: Path,
-) -> np.ndarray:  # fmt: skip
-    """Writes units.parquet; returns labels by image id (int64, -1 where no row needs one)."""
-    architecture = run.config.model
-    columns = units.Columns({name: [] for name in UNITS_SCHEMA.names})
-    seen = {unit: place for unit, (_, *place) in located.items()}
-    rows: list[tuple] = []
-    for index in range(len(request.steps)):
-        quantiles = [
-            (f"quantile:{q:g}", *strongest.quantile_samples(statistics, index, q, request.seed))
-            for q in units.QUANTILES
-        ]
-        for layer in request.layers:
-            part = places[layer]
-            width = architecture.fact(layer).shape[1]
-            tops = [getattr(statistics, name)[index][:, part] for name in ("top_value", "top_id", "top_place")]
-            for rank, map_ in zip(*np.nonzero(tops[0] > 0), strict=True):
-                seen[index, layer, "top", int(map_), int(rank)] = divmod(int(tops[2][rank, map_]), width)
-            chosen = [
-                ("top", *tops[:2]),
-                ("low", statistics.low_value[index][:, part], statistics.low_id[index][:, part]),
-                *((name, values[None, part], ids[None, part]) for name, values, ids in quantiles),
-            ]
-            for selection, values, ids in chosen:
-                rows += [(index, layer, selection, *row) for row in units.selection_rows(selection, values, ids)]
-            last_top = statistics.top_id[-1][0, part]
-            rows += [
-                (index, layer, "fixed", map_, 0, value, int(last_top[map_]))
-                for (at, of, selection, map_, _), (value, _, _) in located.items()
-                if at == index and of == layer and selection == "fixed"
-            ]
-    needed = sorted({row[6] for row in rows})
-    described = dict(zip(needed, dataset.describe(request.split, needed), strict=True))
-    for index, layer, selection, map_, rank, activation, image_id in rows:
-        part = places[layer]
-        y, x = seen.get((index, layer, selection, map_, rank), (None, None))
-        box = (None,) * 4 if y is None else architecture.window(layer).box(y, x)
-        strongest_row = selection == "top" and rank == 0
-        tops = statistics.top_value[..., part], statistics.top_id[..., part]
-        label, file_name = described[image_id]
-        columns.add(
-            step=request.steps[index], epoch=run.epoch(request.steps[index]), layer=layer, map=map_, rank=rank,
-            activation=activation, image_id=image_id, file_name=file_name, label=label,
-            label_name=run.class_names[label], split=request.split, y=y, x=x,
-            box_y0=box[0], box_x0=box[1], box_y1=box[2], box_x1=box[3], selection=selection, rule=request.rule,
-            jumped=units.jumped(*tops, index, map_) if strongest_row else None,
-            margin=units.margin(tops[0][index, :, map_]) if strongest_row else None,
-        )  # fmt: skip
-    write_units(folder, columns.values)
-    labels = np.full(max(needed, default=-1) + 2, -1, np.int64)
-    for image_id, (label, _) in described.items():
-        labels[image_id] = label
-    return labels
 
 
 def _command(request: Request, name: str | None) -> str:

@@ -27,6 +27,7 @@ from jax.sharding import Mesh
 
 from zfjax import checkpoint, recipe
 from zfjax.config import Config
+from zfjax.data.labels import check_labelled
 from zfjax.data.pipeline import Dataset, open_dataset, pixel_sums, training_batches
 from zfjax.data.scenes import ensure_scenes, scenes_directory
 from zfjax.devices import (
@@ -125,6 +126,7 @@ def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
             )
         if not dataset.count(needed):
             raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
+        check_labelled(dataset, needed, "training" if needed == split else "validation")
     config = replace(config, model=config.model.with_classes(len(dataset.class_names)))
     fingerprint = dataset.fingerprint(split)
     if (folder / "config.json").exists():
