@@ -267,7 +267,7 @@ def _draw(
         "steps": list(request.steps), "epochs": [run.epoch(step) for step in request.steps],
         "layers": list(request.layers), "maps": drawn,
         "map_count": {layer: architecture.conv(layer).maps for layer in request.layers}, "top": request.top,
-        "split": request.split, "images": request.images,
+        "split": request.split, "train_split": config.data.train_split, "images": request.images,
         "unreadable": request.images - statistics.images, "rule": request.rule, "precision": "highest",
         "every_rank": request.every_rank,
         "seed": request.seed, "input_size": list(architecture.input_size),

@@ -23,6 +23,8 @@ from zfjax.evolution import Evolution, open_evolution
 from zfjax.files import ZfjaxError, exclusive_lock, explain_os_error, read_json, write_json, write_text
 
 FORMAT_VERSION = 1
+TRAINING, EVALUATION = "training", "evaluation"
+"""The kinds of lines in metrics.jsonl."""
 RECORDED_PACKAGES = (
     "zfjax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy", "pillow",
 )  # fmt: skip
@@ -76,6 +78,31 @@ class Run:
     def metrics(self) -> tuple[dict[str, Any], ...]:
         """All lines of metrics.jsonl, in order; a last line that a crash cut short is left out."""
         return tuple(read_metrics(self.folder / "metrics.jsonl"))
+
+    def is_training_line(self, line: dict[str, Any]) -> bool:
+        """Whether a line of metrics sums up training batches; else it is an evaluation of a whole split. Each line says
+        so as its "kind". One of before that was so told by its split, "train"; where validation has that name too, by
+        the speed and the rate that training lines alone have."""
+        if "kind" in line:
+            return line["kind"] == TRAINING
+        ambiguous = self.config.data.validation_split == "train"
+        rated = "images_per_second" in line or "learning_rate" in line
+        return line["split"] == "train" and (rated or not ambiguous)
+
+    @property
+    def training_lines(self) -> tuple[dict[str, Any], ...]:
+        """The metrics of training batches, in order: network in training mode, images augmented."""
+        return tuple(line for line in self.metrics if self.is_training_line(line))
+
+    @property
+    def validation_lines(self) -> tuple[dict[str, Any], ...]:
+        """The metrics of the validation split, whatever its name, in order."""
+        return tuple(line for line in self.metrics if not self.is_training_line(line))
+
+    @property
+    def held_out(self) -> bool:
+        """Whether validation is on other images than training."""
+        return self.config.data.validation_split != self.config.data.train_split
 
     def evolution_folder(self, name: str | None = None) -> Path:
         """RUN/evolution, or RUN/evolution-NAME."""

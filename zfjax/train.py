@@ -48,6 +48,8 @@ from zfjax.files import ZfjaxError, write_atomic
 from zfjax.interrupts import Interrupted, Notice, agreement, noted
 from zfjax.records import Records
 from zfjax.run import (
+    EVALUATION,
+    TRAINING,
     Run,
     check_folder,
     check_same,
@@ -274,7 +276,7 @@ def _loop(
         figures = evaluate(config, state.parameters, dataset, split, mesh, mean_image=mean, progress=validating)
         if not math.isfinite(figures["loss"]):
             raise _diverged(step, run)
-        records.log(step, split, **figures)
+        records.log(step, EVALUATION, **figures)
         progress("training", step, run.last_step, validation_top1=figures["top1"])
         records.save_parameters(step, state)
         state = replace(state, plateau=_after_epoch(state.plateau, 1 - figures["top1"], step, config, mesh))
@@ -317,7 +319,7 @@ def _loop(
                 if epoch_ends or step % run.steps_per_epoch % log_every == 0:
                     records.wait()  # done long since, or failed: then it is said here, not an epoch later
                     figures = _figures(state, step, run, logged_at, waited)
-                    records.log(step, "train", **figures)
+                    records.log(step, TRAINING, **figures)
                     progress("training", step, run.last_step, **figures)
                     state = replace(state, totals=jax.device_put(no_totals(), replicated(mesh)))
                     logged_at, waited = time.monotonic(), 0.0

@@ -135,8 +135,8 @@ def _page(
     rules.append(filters.pop("rules"))
     rules.append(sections.example_rule(evolution, photos))
     when = step_values(evolution, steps)
-    accuracies = [(line["epoch"], line["top1"]) for line in words.validation_lines(run) if line.get("top1") is not None]
-    trained = [(line["epoch"], line["top1"]) for line in run.metrics if line["split"] == "train" and line.get("top1")]
+    accuracies = [(line["epoch"], line["top1"]) for line in run.validation_lines if line.get("top1") is not None]
+    trained = [(line["epoch"], line["top1"]) for line in run.training_lines if line.get("top1")]
     slider = track(when["epochs"], accuracies, trained)
     data = {
         **when,
@@ -168,7 +168,7 @@ def _page(
         headline=_headline(run, evolution),
         network=words.plain(run.config.model.name),
         slider=slider,
-        split=words.validation_split(run),
+        evaluated=words.validation_images(run),
         searched=words.searched(evolution),
         rule=words.plain(meta["rule"]),
         rule_words=words.rule_words(meta["rule"]),
