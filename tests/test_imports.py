@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "zfjax"
 LINE = (
     "files", "architecture", "config", "evolution", "run", "units", "summary", "info", "tensorboard", "data", "devices",
     "interrupts", "ops", "convolution", "network", "deconvnet", "strongest", "recipe", "drawing", "table", "checkpoint",
-    "evaluate", "training_step", "records", "train", "engine", "report", "progress", "flags", "commands", "cli",
+    "evaluate", "rates", "training_step", "records", "train", "engine", "report", "live", "progress", "flags",
+    "commands", "cli",
 )  # fmt: skip
 """A room may import those before it; the files of a package are one room."""
 NO_JAX = (

@@ -361,6 +361,9 @@ def project(
     for step in run.steps_at(at):
         parameters = checkpoint.load(run.checkpoints / str(step), architecture.conv_names)
         value, place = strongest.image_maxima(parameters, inputs, architecture=architecture, layers=(layer,))
+        if not np.isfinite(value[0, map]):
+            raise ZfjaxError(f"Epoch {run.epoch(step):g} (step {step}) gives activations that are not finite: its "
+                             "parameters have diverged; leave it out with --at.")  # fmt: skip
         y, x = divmod(int(place[0, map]), architecture.fact(layer).shape[1])
         unit = units.Unit("top", map, 0, 0, float(value[0, map]), y, x)
         found = drawing.project_units(

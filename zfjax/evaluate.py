@@ -25,14 +25,14 @@ def evaluate(
     mean_image: np.ndarray | None = None, views: int = 1, progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """{"loss": nats, "top1": 0..1, "top5": 0..1, "images": how many} of ``split``, every image that can be read and
-    has a label once, at precision HIGHEST. "unlabelled": how many have none, where there are such; they count nowhere.
+    has a label once, at precision HIGHEST. The loss is NaN where a score is not finite; no hit is counted on such an
+    image. "unlabelled": how many have none, where there are such; they count nowhere.
 
     ``views``: 1 is the central crop; 10 averages the class probabilities of the four corners, the centre and their
     mirror images (paper, section 4). Raises ZfjaxError for another number, and for a split that is empty, or has no
     image that can be read, or no label.
     """
-    if views not in (1, 10):
-        raise ZfjaxError(f"--views {views}: 1 (the central crop) or 10 (corners, centre, mirrored).")
+    check_views(views)
     count = dataset.count(split)
     if count:
         check_labelled(dataset, split, "evaluation")
@@ -63,6 +63,12 @@ def evaluate(
     return {**figures, "images": int(sums[3]), **unlabelled}
 
 
+def check_views(views: int) -> None:
+    """Raises ZfjaxError for a number of views that there is not."""
+    if views not in (1, 10):
+        raise ZfjaxError(f"--views {views}: 1 (the central crop) or 10 (corners, centre, mirrored).")
+
+
 @functools.partial(jax.jit, static_argnames=("config", "ten"))
 def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
     """[loss, top-1, top-5, images, images without a label] summed over a batch; in as many parts as training computes
@@ -81,7 +87,9 @@ def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
         labels = jnp.maximum(labels, 0)
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
         top1, top5 = correct(scores, labels)
-        figures = [(values * known).sum() for values in (losses, top1, top5, jnp.ones_like(weights))]
+        losses = jnp.where(_sound(scores), losses, jnp.nan)
+        count = lambda values: jnp.where(known > 0, values, 0).sum()  # a product would make NaN of padding
+        figures = [count(values) for values in (losses, top1, top5, jnp.ones_like(weights))]
         return jnp.stack([*figures, (weights - known).sum()])
 
     parts, given = config.optimizer.accumulate, (views, labels, weights)
@@ -91,8 +99,14 @@ def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
 
 
 def correct(scores: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(top-1, top-5) hits as float32 [n]: fewer than 1 (5) classes score higher, or as high with a lower number."""
+    """(top-1, top-5) hits as float32 [n]: fewer than 1 (5) classes score higher, or as high with a lower number. Scores
+    that are not all finite are no hit: nothing is higher than NaN."""
     own = jnp.take_along_axis(scores, labels[:, None], axis=1)
     earlier = jnp.arange(scores.shape[1]) < labels[:, None]
     ahead = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
-    return (ahead < 1).astype(jnp.float32), (ahead < 5).astype(jnp.float32)
+    sound = _sound(scores)
+    return (sound & (ahead < 1)).astype(jnp.float32), (sound & (ahead < 5)).astype(jnp.float32)
+
+
+def _sound(scores: jax.Array) -> jax.Array:
+    return jnp.isfinite(scores).all(axis=1)
