@@ -6,6 +6,7 @@ import math
 
 from zfjax.config import Config
 from zfjax.files import ZfjaxError
+from zfjax.naming import network_name
 from zfjax.run import Run
 from zfjax.summary import TRAINING_IMAGES as SEEN_IN_TRAINING
 
@@ -34,7 +35,7 @@ def describe_config(
     """
     model = config.model
     lines = [
-        f"{model.name}, input {model.input_size[0]}x{model.input_size[1]}, recipe {config.recipe}, "
+        f"{network_name(config)}, input {model.input_size[0]}x{model.input_size[1]}, recipe {config.recipe}, "
         f"{config.epochs} epochs, batch {config.batch_size}",
         "",
         f"{'layer':<8}{'size':>14}{'sees':>7}{'every':>7}{'parameters':>14}{'MMAC':>9}",

@@ -9,6 +9,7 @@ alone writes.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -53,13 +54,12 @@ from zfjax.run import (
     Run,
     check_folder,
     check_same,
-    current_commit,
-    current_versions,
     load_run,
     save_run,
     saved_steps,
     writing,
 )  # fmt: skip
+from zfjax.starts import Start, asks_deterministic, current_commit, current_system, current_versions
 from zfjax.training_step import TrainState, initial_state, no_totals, train_step
 
 Progress = Callable[..., None]
@@ -111,6 +111,7 @@ def train(
             if after_epoch is not None:
                 after_epoch(run.last_step, progress)
             return run
+        first_alone(lambda: _note_start(folder, mesh))
         _make_mean_image(run, dataset, progress)
         with noted() as interrupted:  # until here a signal ends it at once: there is nothing to save
             _loop(run, dataset, mesh, progress, interrupted, after_epoch, shard_parameters)
@@ -147,6 +148,18 @@ def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     )  # fmt: skip
     save_run(run)
     return run
+
+
+def _note_start(folder: Path, mesh: Mesh) -> None:
+    """Adds this start to config.json: what is computed from here on is of these versions, on these devices."""
+    stored = load_run(folder)  # its settings stay those of the first start
+    device = mesh.devices.flat[0]
+    start = Start(
+        when=datetime.now(UTC).isoformat(timespec="seconds"), versions=current_versions(), git_commit=current_commit(),
+        system=current_system(), platform=device.platform, device_kind=device.device_kind, devices=mesh.size,
+        processes=jax.process_count(), deterministic=asks_deterministic(os.environ.get("XLA_FLAGS", "")),
+    )  # fmt: skip
+    save_run(replace(stored, starts=(*stored.starts, start)))
 
 
 def _make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from zfjax.evolution import Evolution
+from zfjax.naming import network_name
 from zfjax.run import Run
 from zfjax.summary import TRAINING_IMAGES
 
@@ -122,6 +123,11 @@ def searched(evolution: Evolution) -> str:
     split = plain(evolution.meta["split"], 24)
     seen = evolution.meta["images"] - evolution.meta.get("unreadable", 0)
     return f"{seen:,} {'training' if of_training(evolution) else split} images"
+
+
+def network_words(run: Run) -> str:
+    """What the network is called, with what differs from the one known by that name."""
+    return plain(network_name(run.config), 240)
 
 
 def dataset(run: Run) -> str:
