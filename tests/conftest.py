@@ -6,13 +6,11 @@ import jax
 import pytest
 from absl import flags
 
-from tests.data_helpers import jpeg, make_tree
+from tests.data_helpers import altered, jpeg, make_tree
 from tests.reported import Reported
 from tests.small import make_config, make_data
 from tests.synthetic_run import SMALL
-from zfjax.data import writing
 from zfjax.data.importing import import_images
-from zfjax.data.pipeline import open_dataset
 from zfjax.train import train
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -40,17 +38,9 @@ def with_a_bad_record(tmp_path_factory):
     files = {f"{split}/{name}/{n}.jpg": jpeg(10 * n + place, 20, 24)
              for split, count in (("train", 8), ("val", 2)) for place, name in enumerate("abc") for n in range(count)}
     import_images(make_tree(folder / "source", files), "sound", folder / "data")
-    sound, bad = open_dataset("sound", folder / "data"), {"train": 5, "validation": 2}
-
-    def examples(split):
-        for number in range(sound.count(split)):
-            record = sound._record(split, number)
-            image = b"no picture at all" if number == bad[split] else record.image
-            yield {"image": image, "label": record.label, "file_name": record.file_name}
-
-    with writing.new_folder(folder / "data", "bad") as target:
-        writing.write_dataset(target, "bad", {split: examples(split) for split in bad}, ["a", "b", "c"])
-    return folder / "data"
+    bad = {("train", 5), ("validation", 2)}
+    change = lambda *record: {"image": b"no picture at all"} if record in bad else {}
+    return altered(folder / "data", "sound", "bad", change)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from zfjax.data import writing
+from zfjax.data.pipeline import open_dataset
 
 
 def picture(number: int, height: int = 40, width: int = 40) -> Image.Image:
@@ -96,3 +97,19 @@ def make_dataset(root: Path, name: str = "tiny", train: int = 23, validation: in
                                              "validation": examples("validation", validation)},
                               ["ant", "bee", "<b>cat</b>"], shard_bytes=shard_bytes)
     return root
+
+
+def altered(data_dir: Path, source: str, name: str, change: Callable[[str, int], dict]) -> Path:
+    """Data set ``name``: ``source`` with the fields of each example that ``change(split, number)`` gives (image, label)
+    in the place of its own."""
+    sound = open_dataset(source, data_dir)
+
+    def examples(split: str):
+        for number in range(sound.count(split)):
+            record = sound._record(split, number)
+            own = {"image": record.image, "label": record.label, "file_name": record.file_name}
+            yield {**own, **change(split, number)}
+
+    with writing.new_folder(data_dir, name) as target:
+        writing.write_dataset(target, name, {split: examples(split) for split in sound.splits}, sound.class_names)
+    return data_dir

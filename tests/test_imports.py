@@ -9,15 +9,15 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "zfjax"
 LINE = (
-    "files", "joining", "architecture", "config", "evolution", "run", "units", "summary", "info", "tensorboard", "data",
-    "devices",
-    "interrupts", "ops", "convolution", "network", "deconvnet", "strongest", "recipe", "drawing", "checkpoint",
-    "evaluate", "training_step", "records", "train", "engine", "report", "progress", "flags", "commands", "cli",
+    "files", "joining", "architecture", "config", "naming", "starts", "evolution", "run", "units", "summary", "info",
+    "tensorboard", "data", "devices", "interrupts", "ops", "convolution", "network", "deconvnet", "strongest",
+    "recipe", "drawing", "table", "checkpoint", "evaluate", "rates", "training_step", "records", "train", "engine",
+    "report", "live", "progress", "flags", "commands", "cli",
 )  # fmt: skip
 """A room may import those before it; the files of a package are one room."""
 NO_JAX = (
-    "architecture", "config", "files", "run", "evolution", "units", "summary", "info", "tensorboard", "flags",
-    "commands", "cli",
+    "architecture", "config", "naming", "starts", "files", "run", "evolution", "units", "summary", "info",
+    "tensorboard", "flags", "commands", "cli",
 )  # fmt: skip
 KNOWN_SHARED = {
     ("train", "train"), ("evaluate", "evaluate"), ("report.provenance", "provenance"), ("report.sections", "charts"),

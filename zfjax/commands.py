@@ -50,48 +50,12 @@ def train(options: argparse.Namespace) -> int:
     _join(options)
     how = {"devices": options.devices, "shard_parameters": options.shard_parameters}
     if options.evolve_every is not None:
-        how["after_epoch"] = _live_evolution(options.workdir, options.evolve_every, options.evolve_images)
+        from zfjax.live import live_evolution
+
+        how["after_epoch"] = live_evolution(options.workdir, options.evolve_every, options.evolve_images)
     if _run_training(config, options.workdir, **how):
         print(f"Next: zfjax evolve --workdir {options.workdir}")
     return 0
-
-
-def _live_evolution(workdir: Path, every: int, images: int) -> Any:
-    """What training calls after an epoch: draws all epochs so far anew from a probe of the images."""
-    if every < 1:
-        raise ZfjaxError(f"--evolve-every {every} must be 1 or more.")
-
-    def draw(step: int, progress: Any) -> None:
-        import shutil
-
-        import numpy as np
-
-        from zfjax.devices import first_alone, from_first
-        from zfjax.engine import evolve
-        from zfjax.report.page import write_report
-        from zfjax.run import load_run
-
-        run = load_run(workdir)
-        there = np.int32(first_alone(lambda: _drawn(run, step)) or 0)
-        if round(run.epoch(step)) % every == 0 and not from_first(there):
-            first_alone(lambda: shutil.rmtree(run.evolution_folder("live"), ignore_errors=True))
-            model = run.config.model
-            few = min(16, *(model.conv(layer).maps for layer in model.conv_names))
-            evolve(workdir, images=images, maps=few, name="live", locked=True, progress=progress)
-            first_alone(lambda: write_report(run, name="live"))
-
-    return draw
-
-
-def _drawn(run: Any, step: int) -> bool:
-    """Whether the live page shows ``step``."""
-    record, page = run.evolution_folder("live") / "meta.json", run.folder / "report-live" / "index.html"
-    try:
-        meta = read_json(record)
-        whole = bool(meta["complete"]) and page.stat().st_mtime_ns >= record.stat().st_mtime_ns
-        return whole and meta["steps"][-1] >= step
-    except (ZfjaxError, OSError, LookupError, TypeError):
-        return False
 
 
 def _run_training(config: Config, workdir: Path, **how: Any) -> Any:
@@ -196,13 +160,13 @@ def data_list(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """``zfjax evaluate``: prints error rates of saved epochs."""
+    """``zfjax evaluate``: prints error rates of saved epochs, each as it is done."""
     from dataclasses import replace
 
-    from zfjax import checkpoint
     from zfjax.devices import data_mesh
-    from zfjax.evaluate import evaluate
+    from zfjax.evaluate import check_views, evaluate
     from zfjax.progress import Reporter
+    from zfjax.rates import TITLES, diverged, left_out, saved_rates
     from zfjax.run import load_run
     from zfjax.train import load_mean_image, open_data
 
@@ -211,21 +175,27 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.data_dir is not None:
         config = replace(config, data=replace(config.data, dir=options.data_dir))
     split = options.split or config.data.validation_split
-    steps = run.steps_at(options.at)
+    check_views(options.views)
+    steps, asked = run.steps_at(options.at), []
+    how = "one central crop an image" if options.views == 1 else "mean probability of ten crops an image"
     with Reporter() as progress:
         dataset, mesh = open_data(config, progress), data_mesh(config.batch_size, options.devices)
         mean = load_mean_image(run)
-        figures = [
-            evaluate(config, checkpoint.load(run.checkpoints / str(step)), dataset, split, mesh, mean_image=mean,
-                     views=options.views, progress=lambda *done: progress("evaluating", *done))
-            for step in steps
-        ]  # fmt: skip
-    how = "one central crop an image" if options.views == 1 else "mean probability of ten crops an image"
-    print(f"{split}, {how}\n{'epoch':>8}{'top-1 error':>14}{'top-5 error':>14}{'loss':>9}")
-    for step, one in zip(steps, figures, strict=True):
-        print(f"{run.epoch(step):>8g}{1 - one['top1']:>14.2%}{1 - one['top5']:>14.2%}{one['loss']:>9.3f}")
-    if figures[0]["images"] < dataset.count(split):
-        print(f"of {figures[0]['images']:,} of the {dataset.count(split):,} images: the others cannot be read")
+        measure = lambda parameters: evaluate(
+            config, parameters, dataset, split, mesh, mean_image=mean, views=options.views,
+            progress=lambda *images: progress("evaluating", *images),
+        )  # fmt: skip
+        for rates in saved_rates(run, steps, measure):
+            if rates.figures and not any(one.figures for one in asked):
+                print(f"{split}, {how}\n{TITLES}")
+            asked.append(rates)
+            if rates.figures:
+                print(rates.line(), flush=True)  # seen, and kept, whatever becomes of the next
+    for figures in [one.figures for one in asked if one.figures][:1]:
+        if words := left_out(figures, dataset.count(split)):
+            print(words)
+    if fault := diverged(asked):
+        raise fault
     return 0
 
 

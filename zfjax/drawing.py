@@ -12,8 +12,10 @@ import numpy as np
 from zfjax import deconvnet, ops, recipe, strongest, units
 from zfjax.architecture import Architecture
 from zfjax.config import Config
+from zfjax.data.dataset import UnreadableImage
 from zfjax.data.pipeline import Dataset
 from zfjax.evolution import Tile
+from zfjax.files import ZfjaxError
 from zfjax.network import Parameters
 
 
@@ -36,6 +38,24 @@ def cached_crops(dataset: Dataset, split: str, config: Config) -> Callable[[int]
         return np.ascontiguousarray(recipe.central_crop(view_of, config.model.input_size))
 
     return functools.lru_cache(max(64, _KEPT_CROPS // (config.data.view**2 * 3)))(crop)
+
+
+def first_readable(dataset: Dataset, split: str, images: int, config: Config) -> int:
+    """The id of the first of the split's first ``images`` images that can be read: the example that receptive fields
+    are drawn on. Raises ZfjaxError when none can; with data.on_error "fail", when the first cannot."""
+    size = (config.data.view, config.data.view)
+    for image_id in range(images):
+        try:
+            dataset.read(split, [image_id], size, with_parts=False)
+        except UnreadableImage:
+            if config.data.on_error == "fail":
+                raise
+        else:
+            return image_id
+    probe = images < dataset.count(split)
+    asked = f"None of the {'first ' if probe else ''}{images:,} images of split {split!r} of {dataset.name} can be read"
+    advice = "ask for more with --images" if probe else "prepare the data set again, or choose another --split"
+    raise ZfjaxError(f"{asked}, so there is nothing to search: {advice}.")
 
 
 def look_again(

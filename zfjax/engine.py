@@ -26,32 +26,18 @@ from zfjax.architecture import Architecture
 from zfjax.config import Config
 from zfjax.data.images import MAX_PIXELS, view_of_file
 from zfjax.data.pipeline import Dataset, evaluation_batches
-from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh
-from zfjax.evolution import UNITS_SCHEMA, Evolution, Tile, open_evolution, write_tiles, write_units
+from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh, together
+from zfjax.evolution import Evolution, Tile, open_evolution, write_tiles
 from zfjax.files import ZfjaxError, clear_unfinished, read_json, write_atomic, write_json
 from zfjax.network import Parameters
 from zfjax.run import Run, load_run, writing
 from zfjax.strongest import Statistics
+from zfjax.table import Request, write_table
 from zfjax.train import Progress, load_mean_image, open_data
 
 TOLERANCE = 1e-5
 """Relative difference allowed between a recorded activation and its reproduction."""
 _SAVE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """What an evolution was asked to show; another request never overwrites a finished one."""
-
-    steps: tuple[int, ...]
-    layers: tuple[str, ...]
-    maps: int | None
-    top: int
-    split: str
-    images: int
-    rule: str
-    every_rank: bool = False
-    seed: int = 0
 
 
 def evolve(
@@ -74,6 +60,7 @@ def evolve(
     dataset = open_data(config, progress)
     request = _request(run, dataset, at, layers, maps, top, split, images, rule, every_rank)
     fingerprint = _checked_fingerprint(run, dataset, request.split)
+    example = together(lambda: drawing.first_readable(dataset, request.split, request.images, config))
     folder = run.evolution_folder(name)
     asked = {**request.__dict__, "fingerprint": fingerprint}
     with ExitStack() as held:
@@ -90,6 +77,7 @@ def evolve(
 
         def finish() -> None:
             meta = _draw(run, config, dataset, request, parameters, prepare, statistics, folder, progress)
+            _write_example(dataset, request.split, config, example, folder)
             drawn = time.monotonic() - clock - searched
             meta["seconds"] = {"search": round(searched, 1), "projection": round(drawn, 1)}
             meta.update(asked=asked, fingerprint=fingerprint, name=name, command=_command(request, name))
@@ -275,15 +263,14 @@ def _draw(
             done += 1
             progress("projecting", done, total)
     _write_filters(folder, request, parameters, architecture)
-    example = crop_of(0)
-    write_atomic(folder / "example.jpg", lambda path: Image.fromarray(example).save(path, "JPEG", quality=95))
-    labels = _write_table(run, dataset, request, statistics, places, located, folder)
+    labels = write_table(run, dataset, request, statistics, located, folder)
     return {
         "complete": True, "format_version": 1, "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "steps": list(request.steps), "epochs": [run.epoch(step) for step in request.steps],
         "layers": list(request.layers), "maps": drawn,
         "map_count": {layer: architecture.conv(layer).maps for layer in request.layers}, "top": request.top,
-        "split": request.split, "images": request.images, "rule": request.rule, "precision": "highest",
+        "split": request.split, "train_split": config.data.train_split, "images": request.images,
+        "unreadable": request.images - statistics.images, "rule": request.rule, "precision": "highest",
         "every_rank": request.every_rank,
         "seed": request.seed, "input_size": list(architecture.input_size),
         "windows": {layer: architecture.window(layer).__dict__ for layer in request.layers},
@@ -299,6 +286,11 @@ def _draw(
     }  # fmt: skip
 
 
+def _write_example(dataset: Dataset, split: str, config: Config, image_id: int, folder: Path) -> None:
+    picture = Image.fromarray(drawing.cached_crops(dataset, split, config)(image_id))
+    write_atomic(folder / "example.jpg", lambda path: picture.save(path, "JPEG", quality=95))
+
+
 def _write_filters(folder: Path, request: Request, parameters: list[Parameters], architecture: Architecture) -> None:
     first = architecture.conv_names[0]
     kernels = np.stack([np.asarray(one[first]["kernel"], np.float32) for one in parameters])
@@ -308,63 +300,6 @@ def _write_filters(folder: Path, request: Request, parameters: list[Parameters],
             np.savez(handle, step=np.array(request.steps, np.int32), kernel=kernels)
 
     write_atomic(folder / "filters.npz", write)
-
-
-def _write_table(
-    run: Run, dataset: Dataset, request: Request, statistics: Statistics, places: dict[str, slice],
-    located: dict[tuple[int, str, str, int, int], tuple[float, int, int]], folder: Path,
-) -> np.ndarray:  # fmt: skip
-    """Writes units.parquet; returns labels by image id (int64, -1 where no row needs one)."""
-    architecture = run.config.model
-    columns = units.Columns({name: [] for name in UNITS_SCHEMA.names})
-    seen = {unit: place for unit, (_, *place) in located.items()}
-    rows: list[tuple] = []
-    for index in range(len(request.steps)):
-        quantiles = [
-            (f"quantile:{q:g}", *strongest.quantile_samples(statistics, index, q, request.seed))
-            for q in units.QUANTILES
-        ]
-        for layer in request.layers:
-            part = places[layer]
-            width = architecture.fact(layer).shape[1]
-            tops = [getattr(statistics, name)[index][:, part] for name in ("top_value", "top_id", "top_place")]
-            for rank, map_ in zip(*np.nonzero(tops[0] > 0), strict=True):
-                seen[index, layer, "top", int(map_), int(rank)] = divmod(int(tops[2][rank, map_]), width)
-            chosen = [
-                ("top", *tops[:2]),
-                ("low", statistics.low_value[index][:, part], statistics.low_id[index][:, part]),
-                *((name, values[None, part], ids[None, part]) for name, values, ids in quantiles),
-            ]
-            for selection, values, ids in chosen:
-                rows += [(index, layer, selection, *row) for row in units.selection_rows(selection, values, ids)]
-            last_top = statistics.top_id[-1][0, part]
-            rows += [
-                (index, layer, "fixed", map_, 0, value, int(last_top[map_]))
-                for (at, of, selection, map_, _), (value, _, _) in located.items()
-                if at == index and of == layer and selection == "fixed"
-            ]
-    needed = sorted({row[6] for row in rows})
-    described = dict(zip(needed, dataset.describe(request.split, needed), strict=True))
-    for index, layer, selection, map_, rank, activation, image_id in rows:
-        part = places[layer]
-        y, x = seen.get((index, layer, selection, map_, rank), (None, None))
-        box = (None,) * 4 if y is None else architecture.window(layer).box(y, x)
-        strongest_row = selection == "top" and rank == 0
-        tops = statistics.top_value[..., part], statistics.top_id[..., part]
-        label, file_name = described[image_id]
-        columns.add(
-            step=request.steps[index], epoch=run.epoch(request.steps[index]), layer=layer, map=map_, rank=rank,
-            activation=activation, image_id=image_id, file_name=file_name, label=label,
-            label_name=run.class_names[label], split=request.split, y=y, x=x,
-            box_y0=box[0], box_x0=box[1], box_y1=box[2], box_x1=box[3], selection=selection, rule=request.rule,
-            jumped=units.jumped(*tops, index, map_) if strongest_row else None,
-            margin=units.margin(tops[0][index, :, map_]) if strongest_row else None,
-        )  # fmt: skip
-    write_units(folder, columns.values)
-    labels = np.full(max(needed, default=-1) + 2, -1, np.int64)
-    for image_id, (label, _) in described.items():
-        labels[image_id] = label
-    return labels
 
 
 def _command(request: Request, name: str | None) -> str:
@@ -427,6 +362,9 @@ def project(
     for step in run.steps_at(at):
         parameters = checkpoint.load(run.checkpoints / str(step), architecture.conv_names)
         value, place = strongest.image_maxima(parameters, inputs, architecture=architecture, layers=(layer,))
+        if not np.isfinite(value[0, map]):
+            raise ZfjaxError(f"Epoch {run.epoch(step):g} (step {step}) gives activations that are not finite: its "
+                             "parameters have diverged; leave it out with --at.")  # fmt: skip
         y, x = divmod(int(place[0, map]), architecture.fact(layer).shape[1])
         unit = units.Unit("top", map, 0, 0, float(value[0, map]), y, x)
         found = drawing.project_units(

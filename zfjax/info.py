@@ -6,7 +6,9 @@ import math
 
 from zfjax.config import Config
 from zfjax.files import ZfjaxError
+from zfjax.naming import network_name
 from zfjax.run import Run
+from zfjax.summary import TRAINING_IMAGES as SEEN_IN_TRAINING
 
 DECODES_PER_CORE = 500
 """Full-size ImageNet JPEGs decoded to 224-pixel views in a core-second: 511 by experiments/benchmarks/decode.py on one
@@ -33,7 +35,7 @@ def describe_config(
     """
     model = config.model
     lines = [
-        f"{model.name}, input {model.input_size[0]}x{model.input_size[1]}, recipe {config.recipe}, "
+        f"{network_name(config)}, input {model.input_size[0]}x{model.input_size[1]}, recipe {config.recipe}, "
         f"{config.epochs} epochs, batch {config.batch_size}",
         "",
         f"{'layer':<8}{'size':>14}{'sees':>7}{'every':>7}{'parameters':>14}{'MMAC':>9}",
@@ -80,12 +82,14 @@ def describe_config(
 
 def describe_run(run: Run) -> list[str]:
     """Epochs saved, accuracy by epoch and the time of training, from the run's own files."""
-    validation = [line for line in run.metrics if line["split"] == run.config.data.validation_split]
-    rates = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
+    validation = run.validation_lines
+    rates = [line["images_per_second"] for line in run.training_lines if "images_per_second" in line]
     count = run.fingerprint["count"]
     lines = ["", f"{run.fingerprint['name']}: {count:,} training images, {len(run.class_names)} classes"]
     lines.append(f"saved epochs: {', '.join(f'{run.epoch(step):g}' for step in run.steps) or 'none'}")
     if validation:
+        where = "held-out images" if run.held_out else SEEN_IN_TRAINING
+        lines.append(f"evaluated on split {run.config.data.validation_split}: {where}")
         lines += [f"{'epoch':>8}{'loss':>9}{'top-1':>9}{'top-5':>9}"]
         for line in validation:
             lines.append(f"{line['epoch']:>8g}{line['loss']:>9.3f}{line['top1']:>9.1%}{line['top5']:>9.1%}")

@@ -34,7 +34,8 @@ class Reporter:
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[figures]}", markup=False,
                        table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
-            console=self._console, expand=True,
+            # What a command prints goes above the bars where both are on the terminal, else where it is sent to.
+            console=self._console, expand=True, redirect_stdout=sys.stdout.isatty(),
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._figures: dict[str, dict[str, float]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zfjax import checkpoint
 from zfjax.devices import is_first, whole
-from zfjax.run import Run, append_metrics, cut_metrics
+from zfjax.run import EVALUATION, TRAINING, Run, append_metrics, cut_metrics
 from zfjax.tensorboard import Board
 from zfjax.training_step import TrainState
 
@@ -21,18 +21,20 @@ class Records:
     def begin(self, step: int, validated: bool) -> None:
         """Drops lines after ``step``, and its validation's where that is still to come."""
         if self._writes:
-            own = lambda line: validated or line["step"] < step or line["split"] == "train"
+            own = lambda line: validated or line["step"] < step or self._run.is_training_line(line)
             cut_metrics(self._run.folder / "metrics.jsonl", lambda line: line["step"] <= step and own(line))
             if self._run.config.tensorboard:
                 self._board = Board(self._run.folder / "tensorboard", step)
 
-    def log(self, step: int, split: str, **figures: float) -> None:
-        """One line of metrics."""
+    def log(self, step: int, kind: str, **figures: float) -> None:
+        """One line of metrics: TRAINING of batches, or EVALUATION of the validation split."""
         if self._writes:
-            line = {"step": step, "epoch": self._run.epoch(step), "split": split, **figures}
+            split = "train" if kind == TRAINING else self._run.config.data.validation_split
+            line = {"step": step, "epoch": self._run.epoch(step), "split": split, "kind": kind, **figures}
             append_metrics(self._run.folder / "metrics.jsonl", line)
             if self._board is not None:
-                self._board.scalars(step, split, figures)
+                mixed = kind == EVALUATION and split == "train"
+                self._board.scalars(step, f"{split}-{kind}" if mixed else split, figures)
 
     def save_parameters(self, step: int, state: TrainState) -> None:
         """Starts saving RUN/checkpoints/<step>."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,13 @@ from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.evolution import Evolution, open_evolution
 from zfjax.files import ZfjaxError, check_path, exclusive_lock, explain_os_error, read_json, write_json, write_text
+from zfjax.starts import Start, start_from
+from zfjax.starts import current_commit as current_commit
+from zfjax.starts import current_versions as current_versions
 
 FORMAT_VERSION = 1
-RECORDED_PACKAGES = (
-    "zfjax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy", "pillow",
-)  # fmt: skip
+TRAINING, EVALUATION = "training", "evaluation"
+"""The kinds of lines in metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,11 @@ class Run:
     created: str
     """ISO date and time (UTC) of the first start."""
     versions: dict[str, str]
+    """Of the first start."""
     git_commit: str | None
+    """zfjax's own, at the first start; None where it is not known."""
+    starts: tuple[Start, ...] = ()
+    """Every start of its training, in order; one that found it finished is none."""
 
     @property
     def checkpoints(self) -> Path:
@@ -76,6 +80,31 @@ class Run:
     def metrics(self) -> tuple[dict[str, Any], ...]:
         """All lines of metrics.jsonl, in order; a last line that a crash cut short is left out."""
         return tuple(read_metrics(self.folder / "metrics.jsonl"))
+
+    def is_training_line(self, line: dict[str, Any]) -> bool:
+        """Whether a line of metrics sums up training batches; else it is an evaluation of a whole split. Each line says
+        so as its "kind". One of before that was so told by its split, "train"; where validation has that name too, by
+        the speed and the rate that training lines alone have."""
+        if "kind" in line:
+            return line["kind"] == TRAINING
+        ambiguous = self.config.data.validation_split == "train"
+        rated = "images_per_second" in line or "learning_rate" in line
+        return line["split"] == "train" and (rated or not ambiguous)
+
+    @property
+    def training_lines(self) -> tuple[dict[str, Any], ...]:
+        """The metrics of training batches, in order: network in training mode, images augmented."""
+        return tuple(line for line in self.metrics if self.is_training_line(line))
+
+    @property
+    def validation_lines(self) -> tuple[dict[str, Any], ...]:
+        """The metrics of the validation split, whatever its name, in order."""
+        return tuple(line for line in self.metrics if not self.is_training_line(line))
+
+    @property
+    def held_out(self) -> bool:
+        """Whether validation is on other images than training."""
+        return self.config.data.validation_split != self.config.data.train_split
 
     def evolution_folder(self, name: str | None = None) -> Path:
         """RUN/evolution, or RUN/evolution-NAME."""
@@ -142,8 +171,10 @@ def load_run(folder: Path | str) -> Run:
             created=str(record["created"]),
             versions=dict(record["versions"]),
             git_commit=record["git_commit"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
+            starts=tuple(start_from(start) for start in record["starts"]) if "starts" in record else
+            (Start(str(record["created"]), dict(record["versions"]), record["git_commit"]),),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ZfjaxError(f"{path} is damaged: {error!r}; restore it from a copy.") from None
 
 
@@ -158,6 +189,7 @@ def save_run(run: Run) -> None:
         "created": run.created,
         "versions": run.versions,
         "git_commit": run.git_commit,
+        "starts": [asdict(start) for start in run.starts],
     }
     write_json(run.folder / "config.json", record)
 
@@ -188,23 +220,6 @@ def writing(folder: Path) -> Iterator[None]:
     refusal = f"Another zfjax process is writing to {folder}; wait for it or use another --workdir."
     with exclusive_lock(folder / ".lock", refusal):
         yield
-
-
-def current_versions() -> dict[str, str]:
-    """Versions of the packages that results depend on."""
-    return {name: metadata.version(name) for name in RECORDED_PACKAGES}
-
-
-def current_commit() -> str | None:
-    """The git commit of zfjax's checkout, "-dirty" when files differ from it; None outside a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -32,9 +32,9 @@ class Board:
         start = self._event.SessionLog(status=self._event.SessionLog.START)
         self._write(step + 1, [self._event.Event(session_log=start)])
 
-    def scalars(self, step: int, split: str, figures: dict[str, float]) -> None:
-        """One line of metrics, as <name>/<split>."""
-        summaries = [self._summary.scalar(f"{name}/{split}", value) for name, value in figures.items()]
+    def scalars(self, step: int, source: str, figures: dict[str, float]) -> None:
+        """One line of metrics, as <name>/<source>."""
+        summaries = [self._summary.scalar(f"{name}/{source}", value) for name, value in figures.items()]
         self._write(step, [self._event.Event(summary=one) for one in summaries])
 
     def filters(self, step: int, layer: str, kernel: np.ndarray) -> None:

@@ -9,6 +9,7 @@ alone writes.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -27,6 +28,7 @@ from jax.sharding import Mesh
 
 from zfjax import checkpoint, recipe
 from zfjax.config import Config
+from zfjax.data.labels import check_labelled
 from zfjax.data.pipeline import Dataset, open_dataset, pixel_sums, training_batches
 from zfjax.data.scenes import ensure_scenes, scenes_directory
 from zfjax.data.set_names import SCENES, check_no_set_called_scenes
@@ -48,16 +50,17 @@ from zfjax.files import ZfjaxError, clear_unfinished, expanded_path, write_atomi
 from zfjax.interrupts import Interrupted, Notice, agreement, noted
 from zfjax.records import Records
 from zfjax.run import (
+    EVALUATION,
+    TRAINING,
     Run,
     check_folder,
     check_same,
-    current_commit,
-    current_versions,
     load_run,
     save_run,
     saved_steps,
     writing,
 )  # fmt: skip
+from zfjax.starts import Start, asks_deterministic, current_commit, current_system, current_versions
 from zfjax.training_step import TrainState, initial_state, no_totals, train_step
 
 Progress = Callable[..., None]
@@ -112,6 +115,7 @@ def train(
             if after_epoch is not None:
                 after_epoch(run.last_step, progress)
             return run
+        first_alone(lambda: _note_start(folder, mesh))
         _make_mean_image(run, dataset, progress)
         with noted() as interrupted:  # until here a signal ends it at once: there is nothing to save
             _loop(run, dataset, mesh, progress, interrupted, after_epoch, shard_parameters)
@@ -137,6 +141,7 @@ def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
             )
         if not dataset.count(needed):
             raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
+        check_labelled(dataset, needed, "training" if needed == split else "validation")
     config = replace(config, model=config.model.with_classes(len(dataset.class_names)))
     fingerprint = dataset.fingerprint(split)
     if (folder / "config.json").exists():
@@ -157,6 +162,18 @@ def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     return run
 
 
+def _note_start(folder: Path, mesh: Mesh) -> None:
+    """Adds this start to config.json: what is computed from here on is of these versions, on these devices."""
+    stored = load_run(folder)  # its settings stay those of the first start
+    device = mesh.devices.flat[0]
+    start = Start(
+        when=datetime.now(UTC).isoformat(timespec="seconds"), versions=current_versions(), git_commit=current_commit(),
+        system=current_system(), platform=device.platform, device_kind=device.device_kind, devices=mesh.size,
+        processes=jax.process_count(), deterministic=asks_deterministic(os.environ.get("XLA_FLAGS", "")),
+    )  # fmt: skip
+    save_run(replace(stored, starts=(*stored.starts, start)))
+
+
 def _make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
     """RUN/mean_image.npy, the per-pixel mean of the training views (paper, section 3), computed once, by all processes
     together; nothing in the modern recipe."""
@@ -168,7 +185,11 @@ def _make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
         on_error=data.on_error, threads=data.threads,
         process_index=jax.process_index(), process_count=jax.process_count(),
     ))  # fmt: skip
-    mean = (added(sums) / max(1, added(images))).astype(np.float32)
+    count = int(added(images))
+    if not count:
+        raise ZfjaxError(f"None of the {dataset.count(data.train_split):,} images of split {data.train_split!r} of "
+                         f"{dataset.name} can be read: prepare the data set again.")  # fmt: skip
+    mean = (added(sums) / count).astype(np.float32)
     first_alone(lambda: write_atomic(path, lambda temporary: _save_array(temporary, mean)))
 
 
@@ -278,7 +299,7 @@ def _loop(
         figures = evaluate(config, state.parameters, dataset, split, mesh, mean_image=mean, progress=validating)
         if not math.isfinite(figures["loss"]):
             raise _diverged(step, run)
-        records.log(step, split, **figures)
+        records.log(step, EVALUATION, **figures)
         progress("training", step, run.last_step, validation_top1=figures["top1"])
         records.save_parameters(step, state)
         state = replace(state, plateau=_after_epoch(state.plateau, 1 - figures["top1"], step, config, mesh))
@@ -321,7 +342,7 @@ def _loop(
                 if epoch_ends or step % run.steps_per_epoch % log_every == 0:
                     records.wait()  # done long since, or failed: then it is said here, not an epoch later
                     figures = _figures(state, step, run, logged_at, waited)
-                    records.log(step, "train", **figures)
+                    records.log(step, TRAINING, **figures)
                     progress("training", step, run.last_step, **figures)
                     state = replace(state, totals=jax.device_put(no_totals(), replicated(mesh)))
                     logged_at, waited = time.monotonic(), 0.0

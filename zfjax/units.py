@@ -115,13 +115,14 @@ def jumped(top_value: np.ndarray, top_id: np.ndarray, step: int, map_: int) -> b
 def purity(top_value: np.ndarray, labels: np.ndarray) -> float | None:
     """Share of the commonest label among a map's strongest images, averaged over live maps; None when all are dead.
 
-    ``top_value``, ``labels``: [k, maps].
+    ``top_value``, ``labels``: [k, maps]. Images whose label is not known (negative) are left out, and so are maps that
+    have no others; None when no label is known.
     """
     shares = []
     for map_ in range(top_value.shape[1]):
-        held = labels[top_value[:, map_] > 0, map_]
-        if len(held):
-            shares.append(np.bincount(held).max() / len(held))
+        known = labels[(top_value[:, map_] > 0) & (labels[:, map_] >= 0), map_]
+        if len(known):
+            shares.append(np.bincount(known).max() / len(known))
     return float(np.mean(shares)) if shares else None
 
 

@@ -27,13 +27,15 @@ Box = tuple[float, float, float, float]
 
 _WHOLE_DIGEST_BYTES = 256 << 20  # up to here every byte enters a split's digest (0.2 s)
 _DIGEST_BLOCK = 64 << 10
+NO_LABEL = -1
+"""TFDS's label of an image whose class is not known, as in many test splits."""
 LABELS_CHECKED = 64
 """Images of each split of ILSVRC2012 whose label is compared with what their name says."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled image in its evaluation view.
+    """One image in its evaluation view, with its label: NO_LABEL where the data set does not know it.
 
     ``image`` is uint8 (h, w, 3). ``parts`` are (name, (y0, x0, y1, x1)) in pixels of the view, clipped to it, for data
     sets that know the parts of their objects, else (). ``file_name`` is "" where the data set keeps none.
@@ -201,7 +203,7 @@ class Dataset:
                 f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) cannot be decoded: {error}"
                 f"{limit if isinstance(error, TooManyPixels) else ''}."
             ) from error
-        if not 0 <= record.label < len(self.class_names):
+        if record.label != NO_LABEL and not 0 <= record.label < len(self.class_names):
             raise UnreadableImage(f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) has label "
                                   f"{record.label}; there are {len(self.class_names)} classes.")
         return Example(image, record.label, record.file_name, image_id, parts)
@@ -240,11 +242,13 @@ def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset
 
 
 def _some_labels(dataset: Dataset, split: str) -> Iterator[tuple[int, str]]:
-    """(label, file name) of images all over the split; damaged ones left out."""
+    """(label, file name) of images all over the split; damaged ones and those without a label left out."""
     count = dataset.count(split)
     for image_id in np.linspace(0, count - 1, min(count, LABELS_CHECKED)).astype(int):
         with contextlib.suppress(UnreadableImage):
-            yield dataset.describe(split, [image_id])[0]
+            label, file_name = dataset.describe(split, [image_id])[0]
+            if label != NO_LABEL:
+                yield label, file_name
 
 
 def list_datasets(data_dir: Path | str, on_error: Callable[[ZfjaxError], None] | None = None) -> list[Dataset]:

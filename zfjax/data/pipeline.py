@@ -19,8 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.data.dataset import Dataset, Example, UnreadableImage, dataset_names, list_datasets, open_dataset
+from zfjax.data.dataset import (
+    NO_LABEL,
+    Dataset,
+    Example,
+    UnreadableImage,
+    dataset_names,
+    list_datasets,
+    open_dataset,
+)
 from zfjax.data.images import view
+from zfjax.data.labels import without_label
 from zfjax.data.workers import PIECE, pool_of
 from zfjax.files import ZfjaxError
 
@@ -59,7 +68,8 @@ def training_batches(
     epochs. The result is a generator: ``close()`` it (or drop it) and its threads end. ``threads=0`` decodes in the
     caller's thread. Arguments are checked at once; a record or an image that cannot be read raises ZfjaxError, naming
     split, id and file, when its batch is asked for; with ``on_error`` "skip" it is named once on standard error, and
-    the next readable image of the split takes its place.
+    the next readable image of the split takes its place. An image without a label (-1) counts as one that cannot be
+    read.
     """
     count = _checked(dataset, split, batch_size, view_size, process_index, process_count, threads)
     if start_step < 0:
@@ -71,7 +81,7 @@ def training_batches(
         return [order[first + row] for row in rows]
 
     instead = None if on_error == "fail" else functools.partial(_readable, dataset, split, view_size)
-    read = functools.partial(_read, dataset, split, view_size, instead)
+    read = functools.partial(_read, dataset, split, view_size, instead, labelled=True)
     steps = range(start_step, sys.maxsize // batch_size)
     return _prefetched(wanted, read, steps, batch_size, view_size, dataset.processes or threads)
 
@@ -93,7 +103,8 @@ def evaluation_batches(
 
     Yields image uint8 (b, h, w, 3), label int32 (b,), image_id int64 (b,), weight float32 (b,). ``batch_size`` is this
     process's share b. All processes get equally many batches; rows beyond the last image have weight 0, image_id -1,
-    label 0 and black pixels; so have those that cannot be read where ``on_error`` is "skip". Closing, threads and
+    label 0 and black pixels; so have those that cannot be read where ``on_error`` is "skip". An image whose label is
+    not known has label -1 and weight 1. Closing, threads and
     errors as in ``training_batches``.
     """
     count = _checked(dataset, split, batch_size, view_size, process_index, process_count, threads)
@@ -152,10 +163,11 @@ def _stream(count: int, seed: int) -> Any:
 
 def _read(
     dataset: Dataset, split: str, view_size: tuple[int, int], instead: Callable[[int], Example] | None,
-    image_ids: Sequence[int], batch: Batch,
+    image_ids: Sequence[int], batch: Batch, labelled: bool = False,
 ) -> None:  # fmt: skip
     """Fills the first rows of ``batch`` in this thread or, where the data set has some, in one of its processes.
-    ``instead`` gives what stands for an image that cannot be read; None: it fails."""
+    ``instead`` gives what stands for an image that cannot be read; None: it fails. ``labelled``: one without a label
+    counts as such."""
     image_ids = list(image_ids)
     images, labels = batch["image"][: len(image_ids)], batch["label"][: len(image_ids)]
     batch["image_id"][: len(image_ids)] = image_ids
@@ -169,6 +181,9 @@ def _read(
                 images[row], labels[row] = example.image, example.label
             except UnreadableImage as error:
                 unreadable[row] = str(error)
+    if labelled:
+        without = (row for row in np.flatnonzero(labels == NO_LABEL) if row not in unreadable)
+        unreadable |= {row: without_label(dataset, split, image_ids[row]) for row in without}
     for row, why in unreadable.items():
         if instead is None:
             raise UnreadableImage(why)
@@ -184,15 +199,20 @@ def _name(dataset: Dataset, why: str) -> None:
 
 
 def _readable(dataset: Dataset, split: str, view_size: tuple[int, int], image_id: int) -> Example:
-    """The first image after this one that can be read: a function of the image and the data set alone."""
+    """The first image after this one that can be read and has a label: a function of the image and the data set
+    alone."""
     count = dataset.count(split)
     for further in range(1, min(count, 100)):
         try:
-            return dataset.read(split, [(image_id + further) % count], view_size, with_parts=False)[0]
+            [example] = dataset.read(split, [(image_id + further) % count], view_size, with_parts=False)
+            if example.label != NO_LABEL:
+                return example
         except UnreadableImage as error:  # not a fault of the disk, which would leave out image after image
             _name(dataset, str(error))
-    raise ZfjaxError(f"A hundred images of split '{split}' of {dataset.name} from number {image_id} on cannot be read; "
-                     "prepare the data set again.")
+    many = (f"A hundred images of split '{split}' of {dataset.name} from number {image_id} on cannot be read "
+            "or have no label")
+    none = f"None of the {count} images of split '{split}' of {dataset.name} can be read and has a label"
+    raise ZfjaxError(f"{none if count <= 100 else many}; prepare the data set again.")
 
 
 def _prefetched(

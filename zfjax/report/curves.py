@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from zfjax.evolution import Evolution
 from zfjax.report.board import ACCENT, FAINT, INK, TEXT_SIZE, quiet_style, save, wrap
-from zfjax.report.words import by_step, number, plain, validation_lines, validation_split
+from zfjax.report.words import by_step, number, plain, validation_images
 from zfjax.run import Run
 
 RAMP = ("#e8b39c", "#dc8a68", "#c4451c", "#8c2f12", "#3f150a")
@@ -22,12 +22,11 @@ def training_figure(run: Run, network: str) -> dict[str, bytes]:
     """Loss, error rates and learning rate over the epochs, training against validation. {} without metrics."""
     if not run.metrics:
         return {}
-    train = [line for line in run.metrics if line["split"] == "train"]
-    validation = validation_lines(run)
+    train, validation = run.training_lines, run.validation_lines
     with quiet_style():
         words = (
             f"Training of {network}: loss, share of images classified wrongly (top-1, and dashed top-5) and learning "
-            f"rate, on training batches (grey) and on the {validation_split(run)} split (red)."
+            f"rate, on training batches (grey) and on {validation_images(run)} (red)."
         )
         figure, axes = _panels((3, 3, 1.4), ("loss", "error, %", "learning rate"), words)
         for lines, colour, width in ((train, FAINT, 0.9), (validation, ACCENT, 1.2)):
@@ -108,8 +107,8 @@ def _error(key: str) -> Callable[[dict[str, Any]], float | None]:
 
 
 def _line(
-    axis: Axes, lines: list[dict[str, Any]], value: Callable[[dict[str, Any]], float | None], colour: str, width: float,
-    style: Any = "-",
+    axis: Axes, lines: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float | None], colour: str,
+    width: float, style: Any = "-",
 ) -> None:  # fmt: skip
     points = [(line["epoch"], value(line)) for line in lines if value(line) is not None]
     if points:

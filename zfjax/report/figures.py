@@ -167,9 +167,13 @@ def _field(layer: LayerPictures) -> str:
 
 
 def _common(map_: MapPictures, width: float) -> str:
-    """The commonest class of a map's strongest images and its count, in at most ``width`` pixels."""
-    label, count = Counter(map_.labels[-1]).most_common(1)[0]
-    texts = [f"{plain(label, length)} {count} of {len(map_.labels[-1])}" for length in range(14, 1, -1)]
+    """The commonest class of a map's strongest images and its count among those whose label is known, in at most
+    ``width`` pixels."""
+    known = [label for label in map_.labels[-1] if label is not None]
+    if not known:
+        return "no label" if text_width("no label", SMALL) <= width else ""
+    label, count = Counter(known).most_common(1)[0]
+    texts = [f"{plain(label, length)} {count} of {len(known)}" for length in range(14, 1, -1)]
     return next((text for text in texts if text_width(text, SMALL) <= width), texts[-1])
 
 

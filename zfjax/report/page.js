@@ -297,14 +297,16 @@ function fillPanel() {
 }
 
 function fillClasses(box, labels, name) {
-  const counts = new Map();
-  labels.forEach((label) => counts.set(label, (counts.get(label) || 0) + 1));
-  box.querySelector("h4").textContent = labels.length ? `Classes at epoch ${name}, of ${labels.length}` : "";
+  const counts = new Map(), known = labels.filter((label) => label !== null), unknown = labels.length - known.length;
+  known.forEach((label) => counts.set(label, (counts.get(label) || 0) + 1));
+  const without = unknown ? `; ${unknown} without a label` : "";
+  box.querySelector("h4").textContent = known.length ? `Classes at epoch ${name}, of ${known.length}${without}`
+    : labels.length ? "Classes: the labels are not known" : "";
   const list = box.querySelector("dl");
   list.replaceChildren();
   [...counts].sort((one, other) => other[1] - one[1]).forEach(([label, count]) => {
     const meter = make("dd", "meter"), text = make("dt", "", data.labels[label]);
-    meter.style.width = (100 * count) / labels.length + "%";
+    meter.style.width = (100 * count) / known.length + "%";
     text.title = data.labels[label];
     list.append(text, meter, make("dd", "", count));
   });

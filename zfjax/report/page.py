@@ -23,7 +23,7 @@ from zfjax.report import curves, figures, sections, words
 from zfjax.report.charts import interpolate, track
 from zfjax.report.payload import Names, map_values, sheet_rule, size_rules, step_values
 from zfjax.report.pictures import LayerPictures, read_layer
-from zfjax.report.provenance import layer_table, provenance
+from zfjax.report.provenance import architecture_table, layer_table, provenance
 from zfjax.report.tiles import LOSSLESS_BELOW, Sheet, data_uri, make_sheet, webp
 from zfjax.run import Run
 
@@ -51,7 +51,7 @@ def write_report(run: Run, *, name: str | None = None, photos: bool = True, prog
     tell = progress or (lambda stage: None)
     evolution = run.evolution(name)
     folder = run.report if name is None else run.folder / f"report-{name}"
-    network = words.plain(run.config.model.name)
+    network = words.network_words(run)
     steps, drawn = _shown(evolution)
     layers = []
     files: dict[str, bytes] = {}
@@ -136,8 +136,8 @@ def _page(
     rules.append(filters.pop("rules"))
     rules.append(sections.example_rule(evolution, photos))
     when = step_values(evolution, steps)
-    accuracies = [(line["epoch"], line["top1"]) for line in words.validation_lines(run) if line.get("top1") is not None]
-    trained = [(line["epoch"], line["top1"]) for line in run.metrics if line["split"] == "train" and line.get("top1")]
+    accuracies = [(line["epoch"], line["top1"]) for line in run.validation_lines if line.get("top1") is not None]
+    trained = [(line["epoch"], line["top1"]) for line in run.training_lines if line.get("top1")]
     slider = track(when["epochs"], accuracies, trained)
     data = {
         **when,
@@ -167,9 +167,9 @@ def _page(
         sheet_style=sheet_style,
         policy=_policy(script, style, sheet_style),
         headline=_headline(run, evolution),
-        network=words.plain(run.config.model.name),
+        network=words.network_words(run),
         slider=slider,
-        split=words.validation_split(run),
+        evaluated=words.validation_images(run),
         searched=words.searched(evolution),
         rule=words.plain(meta["rule"]),
         rule_words=words.rule_words(meta["rule"]),
@@ -181,6 +181,7 @@ def _page(
         first_layer=run.config.model.conv_names[0],
         charts=sections.charts(run, evolution),
         table=layer_table(evolution),
+        architecture=architecture_table(run.config.model),
         facts=provenance(run, evolution, name, steps, dict(zip(evolution.layers, qualities, strict=True)), photos),
         checked=meta["checked"],
         top=meta["top"],

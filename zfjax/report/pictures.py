@@ -42,8 +42,8 @@ class MapPictures:
     """The strongest images at the last step, from rank 0."""
     ranks: tuple[tuple[Shot, ...], ...] | None
     """The strongest images at every step, where all were drawn; else None."""
-    labels: tuple[tuple[str, ...], ...]
-    """Class names of the strongest images, by step, from rank 0."""
+    labels: tuple[tuple[str | None, ...], ...]
+    """Class names of the strongest images, by step, from rank 0; None where the label is not known."""
 
     @property
     def shared_scale(self) -> float:
@@ -157,6 +157,8 @@ def _tile(tiles: dict[tuple[str, int, int], Tile], row: dict[str, Any], evolutio
     return tile
 
 
-def _labels(rows: dict[tuple[int, int, str, int], dict[str, Any]], step: int, map_: int, top: int) -> tuple[str, ...]:
+def _labels(
+    rows: dict[tuple[int, int, str, int], dict[str, Any]], step: int, map_: int, top: int
+) -> tuple[str | None, ...]:
     found = (rows.get((step, map_, "top", rank)) for rank in range(top))
-    return tuple("no label" if row["label_name"] is None else row["label_name"] for row in found if row is not None)
+    return tuple(row["label_name"] for row in found if row is not None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from zfjax.architecture import Architecture
 from zfjax.evolution import Evolution
 from zfjax.files import read_json
-from zfjax.report.words import by_step, date, number, percent, plain
+from zfjax.naming import layer_words
+from zfjax.report.words import by_step, date, network_words, number, percent, plain
 from zfjax.run import Run
+from zfjax.starts import changes_between
 
 
 def provenance(
@@ -27,7 +30,8 @@ def provenance(
          f"seed {config.seed}, computed in {config.compute}"),
         ("Searched",
          f"{date(meta['created'])}; {meta['images']:,} images of the {plain(meta['split'])} split, each seen once for "
-         "all epochs, never augmented"),
+         "all epochs, never augmented"
+         + (f"; {meta['unreadable']:,} of them cannot be read and were left out" if meta.get("unreadable") else "")),
         ("Data",
          f"{plain(data['name'])} {plain(data['version'])}, split {plain(data['split'])}, {data['count']:,} images, "
          f"digest {plain(str(data['digest']), 16)}"),
@@ -35,8 +39,12 @@ def provenance(
         ("Rule", plain(meta["rule"])),
         ("Precision", f"{plain(meta['precision'])} in search and projection"),
         ("Projected by", _grouped({layer: plain(meta["method"][layer]) for layer in evolution.layers})),
+        ("Network",
+         f"{network_words(run)}: {run.config.model.parameter_count:,} parameters; its layers are listed below"),
+        ("Computed on", _computed_on(run)),
         ("Versions", ", ".join(f"{plain(package)} {plain(version)}" for package, version in run.versions.items())),
-        ("Git commit", plain(run.git_commit or "not a checkout")),
+        ("Git commit", plain(run.git_commit or "not a checkout of zfjax")),
+        ("Starts", _starts(run)),
         ("Time", ", ".join(f"{plain(part)} {number(seconds)} s" for part, seconds in meta["seconds"].items())),
         ("On this page", f"{len(steps)} of {len(evolution.steps)} searched epochs; tiles "
                          + _grouped({layer: "without loss" if quality is None else f"as WebP of quality {quality}"
@@ -50,6 +58,36 @@ def provenance(
         if isinstance(found.get("chance"), float):
             facts.insert(1, ("Chance", f"a guess is right for {percent(found['chance'])} of the images"))
     return [(what, value) for what, value in facts if value]
+
+
+def _computed_on(run: Run) -> str:
+    """Devices of the first start that is on record."""
+    start = next((start for start in run.starts if start.device_kind is not None), None)
+    if start is None:
+        return ""
+    processes = "one process" if start.processes == 1 else f"{start.processes} processes"
+    exact = ", bit-exact sums asked for" if start.deterministic else ""
+    return plain(f"{start.device_words()} ({start.platform}), {processes}, {start.system}{exact}", 200)
+
+
+def _starts(run: Run) -> str:
+    """How often the training was gone on with, and what had changed by then; "" for a run of one start."""
+    if len(run.starts) < 2:
+        return ""
+    changed = ", ".join(changes_between(run.starts))
+    told = f"between them changed: {changed}" if changed else "all of the same versions, on the same devices"
+    return plain(f"{len(run.starts)}, the last on {date(run.starts[-1].when)}; {told}", 600)
+
+
+def architecture_table(model: Architecture) -> list[dict[str, Any]]:
+    """Every layer of the network, in order: what it does, what comes out, what a unit sees, its parameters."""
+    return [
+        {
+            "layer": fact.layer.name, "what": layer_words(fact.layer), "shape": fact.shape,
+            "field": fact.window.size, "parameters": fact.parameters,
+        }
+        for fact in model.facts()
+    ]  # fmt: skip
 
 
 def layer_table(evolution: Evolution) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from zfjax.report.charts import Chart, Points, chart, epoch_axis, path, sparklin
 from zfjax.report.payload import sheet_rule
 from zfjax.report.pictures import LayerPictures
 from zfjax.report.tiles import data_uri, filter_grid, make_sheet, webp
-from zfjax.report.words import by_step, validation_lines, validation_split
+from zfjax.report.words import by_step, validation_split
 from zfjax.run import Run
 
 
@@ -96,11 +96,10 @@ def example_rule(evolution: Evolution, photos: bool) -> str:
 
 def charts(run: Run, evolution: Evolution) -> list[Chart]:
     """The charts of the page: the training, and how the layers settle."""
-    train = [line for line in run.metrics if line["split"] == "train"]
-    validation = validation_lines(run)
+    train, validation = run.training_lines, run.validation_lines
     split = validation_split(run)
 
-    def pick(lines: list[dict[str, Any]], key: str, turn: Callable[[float], float] = float) -> Points:
+    def pick(lines: Sequence[dict[str, Any]], key: str, turn: Callable[[float], float] = float) -> Points:
         return [(line["epoch"], turn(line[key])) for line in lines if line.get(key) is not None]
 
     wrong = lambda share: 100 * (1 - share)

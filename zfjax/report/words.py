@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from zfjax.evolution import Evolution
+from zfjax.naming import network_name
 from zfjax.run import Run
+from zfjax.summary import TRAINING_IMAGES
 
 RULES = {
     "deconvnet": "Going down, a rectifier passes what is positive in the signal coming down (Zeiler & Fergus, 2013).",
@@ -88,20 +90,20 @@ def spread(items: tuple[Any, ...], count: int) -> tuple[Any, ...]:
     return tuple(items[index * len(items) // count] for index in range(count))
 
 
-def validation_lines(run: Run) -> list[dict[str, Any]]:
-    """The metrics of the validation split, in order."""
-    return [line for line in run.metrics if line["split"] != "train"]
-
-
 def validation_split(run: Run) -> str:
-    """The name of the validation split."""
-    lines = validation_lines(run)
-    return plain(lines[-1]["split"] if lines else run.config.data.validation_split, 24)
+    """The validation split, as the name of a curve: never to be taken for the curve of the training batches."""
+    split = plain(run.config.data.validation_split, 24)
+    return split if run.held_out and split != "train" else f"{split}, evaluation view"
+
+
+def validation_images(run: Run) -> str:
+    """The images that accuracy is measured on, in a sentence: "validation images"."""
+    return f"{plain(run.config.data.validation_split, 24)} images" if run.held_out else TRAINING_IMAGES
 
 
 def final_accuracy(run: Run) -> float | None:
     """Top-1 accuracy 0..1 on the validation split at the last line; None before there is one."""
-    lines = [line for line in validation_lines(run) if line.get("top1") is not None]
+    lines = [line for line in run.validation_lines if line.get("top1") is not None]
     return lines[-1]["top1"] if lines else None
 
 
@@ -111,10 +113,21 @@ def by_step(evolution: Evolution, measure: str, layer: str) -> dict[int, float |
     return dict(zip(evolution.steps, values, strict=True))
 
 
+def of_training(evolution: Evolution) -> bool:
+    """Whether the images searched are those that the network was trained on."""
+    return evolution.meta["split"] == evolution.meta.get("train_split", "train")
+
+
 def searched(evolution: Evolution) -> str:
-    """"4,000 training images"."""
+    """"4,000 training images": those that were seen; images that cannot be read were left out."""
     split = plain(evolution.meta["split"], 24)
-    return f"{evolution.meta['images']:,} {'training' if split == 'train' else split} images"
+    seen = evolution.meta["images"] - evolution.meta.get("unreadable", 0)
+    return f"{seen:,} {'training' if of_training(evolution) else split} images"
+
+
+def network_words(run: Run) -> str:
+    """What the network is called, with what differs from the one known by that name."""
+    return plain(network_name(run.config), 240)
 
 
 def dataset(run: Run) -> str:
