@@ -67,7 +67,6 @@ def _run_training(config: Config, workdir: Path, **how: Any) -> Any:
 
     folder = check_folder(workdir)
     before = saved_steps(folder / "checkpoints")
-    clock = time.monotonic()
     with Reporter() as progress:
         run = train(config, folder, progress=progress, **how)
     if not is_first():
@@ -75,7 +74,7 @@ def _run_training(config: Config, workdir: Path, **how: Any) -> Any:
     if before and before[-1] == run.last_step:
         print(f"{folder} is finished: epoch {run.config.epochs} of {run.config.epochs} is saved.")
         return load_run(folder)
-    summary = update_summary(run, train=time.monotonic() - clock)
+    summary = update_summary(run)
     print("\n".join(summary_lines(summary)))
     if run.last_step < FEW_STEPS:
         print(f"That was {run.last_step} steps in all: few for features to form. More --epochs or a smaller "
@@ -213,7 +212,7 @@ def evolve(options: argparse.Namespace) -> int:
     from zfjax.engine import evolve
     from zfjax.progress import Reporter
     from zfjax.run import load_run
-    from zfjax.summary import summary_lines, update_summary
+    from zfjax.summary import covers, evolution_lines, summary_lines, update_summary
 
     with Reporter() as progress:
         evolution = evolve(
@@ -223,8 +222,11 @@ def evolve(options: argparse.Namespace) -> int:
         )  # fmt: skip
     if not is_first():
         return 0
-    if options.name is None:
-        print("\n".join(summary_lines(update_summary(load_run(options.workdir), evolution))))
+    run = load_run(options.workdir)
+    if covers(run, evolution):
+        print("\n".join(summary_lines(update_summary(run, evolution))))
+    else:  # the summary is of the last epoch, all layers and the unnamed evolution
+        print("\n".join(evolution_lines(evolution)))
     checked = evolution.meta["checked"]
     print(f"{checked['units']:,} recorded activations reproduced, largest relative difference {checked['worst']:.1e}")
     print(f"Next: zfjax report --workdir {options.workdir}" + (f" --name {options.name}" if options.name else ""))

@@ -72,14 +72,14 @@ def evolve(
             checkpoint.load(run.checkpoints / str(step), config.model.conv_names) for step in request.steps
         ]
         prepare = drawing.preparer(config, load_mean_image(run))
-        statistics = _search(config, dataset, request, parameters, prepare, folder, asked, progress)
+        statistics, earlier = _search(config, dataset, request, parameters, prepare, folder, asked, progress)
         searched = time.monotonic() - clock
 
         def finish() -> None:
             meta = _draw(run, config, dataset, request, parameters, prepare, statistics, folder, progress)
             _write_example(dataset, request.split, config, example, folder)
             drawn = time.monotonic() - clock - searched
-            meta["seconds"] = {"search": round(searched, 1), "projection": round(drawn, 1)}
+            meta["seconds"] = {"search": round(earlier + searched, 1), "projection": round(drawn, 1)}
             meta.update(asked=asked, fingerprint=fingerprint, name=name, command=_command(request, name))
             write_json(folder / "meta.json", meta)
             for passing in (folder / "search.npz", *folder.glob("search-*.part.npz")):
@@ -151,11 +151,12 @@ def _check_asked(folder: Path, before: dict[str, Any] | None, asked: dict[str, A
 def _search(
     config: Config, dataset: Dataset, request: Request, parameters: list[Parameters], prepare: Callable, folder: Path,
     asked: dict[str, Any], progress: Progress,
-) -> Statistics | None:  # fmt: skip
-    """The pass over the images, going on from search.npz where a stopped pass left one. Process 0 gets the result."""
-    path = folder / "search.npz"
+) -> tuple[Statistics, float]:  # fmt: skip
+    """The pass over the images, going on from search.npz where a stopped pass left one, and the seconds that earlier
+    starts of it took up to there. Process 0 gets the whole result."""
+    path, began = folder / "search.npz", time.monotonic()
     key = json.dumps(asked, sort_keys=True)
-    state, seen = _stopped_pass(path, key)
+    state, seen, earlier = _stopped_pass(path, key)
     state, seen = state if is_first() else None, int(from_first(np.int64(seen)))
     mesh = local_mesh()
     batch_size = strongest.search_batch(config.model) * mesh.size
@@ -168,7 +169,7 @@ def _search(
         if from_first(np.int32(time.monotonic() - last_saved > _SAVE_SECONDS)) or seen == request.images:
             _gather(statistics, folder, seen)
             if is_first():
-                _save_pass(path, key, statistics, seen)
+                _save_pass(path, key, statistics, seen, earlier + time.monotonic() - began)
             last_saved = time.monotonic()
 
     batches = evaluation_batches(
@@ -176,10 +177,11 @@ def _search(
         view_size=(config.data.view, config.data.view), threads=config.data.threads,
         process_index=jax.process_index(), process_count=jax.process_count(), on_error=config.data.on_error,
     )  # fmt: skip
-    return strongest.search(
+    statistics = strongest.search(
         config.model, parameters, batches, layers=request.layers, k=request.top, prepare=prepare, seed=request.seed,
         state=state, step_names=[str(step) for step in request.steps], mesh=mesh, after_batch=after_batch,
     )  # fmt: skip
+    return statistics, earlier
 
 
 def _gather(statistics: Statistics, folder: Path, seen: int) -> None:
@@ -195,27 +197,29 @@ def _gather(statistics: Statistics, folder: Path, seen: int) -> None:
     barrier("parts of the search are written")
     if is_first():
         for index in range(1, jax.process_count()):
-            other, _ = _stopped_pass(part(index), "part")
+            other, *_ = _stopped_pass(part(index), "part")
             if other is None:
                 raise ZfjaxError(f"{part(index)} is not readable here: all processes must see the same {folder}.")
             strongest.assign(statistics, strongest.merge(statistics, other))
             part(index).unlink()
 
 
-def _stopped_pass(path: Path, key: str) -> tuple[Statistics | None, int]:
+def _stopped_pass(path: Path, key: str) -> tuple[Statistics | None, int, float]:
+    """(statistics, images seen, seconds that it took) of a pass that was asked for as ``key``."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["key"]) != key:
-                return None, 0
-            return Statistics(**{name: stored[name] for name in Statistics.__dataclass_fields__}), int(stored["seen"])
+                return None, 0, 0.0
+            state = Statistics(**{name: stored[name] for name in Statistics.__dataclass_fields__})
+            return state, int(stored["seen"]), float(stored["seconds"]) if "seconds" in stored else 0.0
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):  # absent or damaged: the pass begins anew
-        return None, 0
+        return None, 0, 0.0
 
 
-def _save_pass(path: Path, key: str, statistics: Statistics, seen: int) -> None:
+def _save_pass(path: Path, key: str, statistics: Statistics, seen: int, seconds: float = 0.0) -> None:
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as handle:
-            np.savez(handle, key=np.str_(key), seen=seen, **strongest.statistics_arrays(statistics))
+            np.savez(handle, key=np.str_(key), seen=seen, seconds=seconds, **strongest.statistics_arrays(statistics))
 
     write_atomic(path, write)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from zfjax import checkpoint
 from zfjax.devices import is_first, whole
 from zfjax.run import EVALUATION, TRAINING, Run, append_metrics, cut_metrics
+from zfjax.summary import note_train_seconds
 from zfjax.tensorboard import Board
 from zfjax.training_step import TrainState
 
@@ -12,8 +15,10 @@ from zfjax.training_step import TrainState
 class Records:
     """What a run writes: metrics, parameters, states; in process 0 alone."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, began: float | None = None):
+        """``began``: when training would have, had it gone on all the time, by ``time.monotonic``; None: now."""
         self._run, self._writes = run, is_first()
+        self._began = time.monotonic() if began is None else began
         self._parameters = checkpoint.Saver(run.checkpoints)
         self._states = checkpoint.Saver(run.resume, keep_replaced=False)  # one saved on a signal, before validation
         self._board: Board | None = None
@@ -54,6 +59,10 @@ class Records:
             self._parameters.wait()
             self._states.save(step, held)
             checkpoint.keep_newest(self._run.resume, 2)
+            self._note_time()
+
+    def _note_time(self) -> None:
+        note_train_seconds(self._run, time.monotonic() - self._began)
 
     def wait(self) -> None:
         """Returns when all is on disk. Raises ZfjaxError when a save failed."""
@@ -67,3 +76,4 @@ class Records:
         self.wait()
         if self._writes:
             checkpoint.keep_newest(self._run.resume, 2)
+            self._note_time()

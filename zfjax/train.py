@@ -61,6 +61,7 @@ from zfjax.run import (
     writing,
 )  # fmt: skip
 from zfjax.starts import Start, asks_deterministic, current_commit, current_system, current_versions
+from zfjax.summary import train_seconds
 from zfjax.training_step import TrainState, initial_state, no_totals, train_step
 
 Progress = Callable[..., None]
@@ -97,6 +98,7 @@ def train(
     data, a full disk, divergence; and Interrupted (exit status 128 + signal) after SIGINT or SIGTERM, when the state
     has been saved.
     """
+    began = time.monotonic()
     progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
     folder = check_folder(workdir)
     if config.data.dir:  # the run remembers it, and may be asked from another folder
@@ -116,9 +118,10 @@ def train(
                 after_epoch(run.last_step, progress)
             return run
         first_alone(lambda: _note_start(folder, mesh))
+        began -= first_alone(lambda: train_seconds(run)) or 0.0
         _make_mean_image(run, dataset, progress)
         with noted() as interrupted:  # until here a signal ends it at once: there is nothing to save
-            _loop(run, dataset, mesh, progress, interrupted, after_epoch, shard_parameters)
+            _loop(run, dataset, mesh, Records(run, began), progress, interrupted, after_epoch, shard_parameters)
     return load_run(folder)
 
 
@@ -257,10 +260,10 @@ class _Stopped(BaseException):
 
 
 def _loop(
-    run: Run, dataset: Dataset, mesh: Mesh, progress: Progress, interrupted: Notice,
+    run: Run, dataset: Dataset, mesh: Mesh, records: Records, progress: Progress, interrupted: Notice,
     after_epoch: AfterEpoch | None, shard_parameters: bool,
 ) -> None:  # fmt: skip
-    config, records = run.config, Records(run)
+    config = run.config
     log_every = max(1, run.steps_per_epoch // LOGS_PER_EPOCH)
     snapshots = snapshot_steps(config.snapshots, run.steps_per_epoch)
     mean = first_alone(lambda: load_mean_image(run))
