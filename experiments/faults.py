@@ -1,11 +1,14 @@
-"""Does a run survive? Kills, signals, damage and full disks, each against an unbroken run, compared bit for bit.
+"""Does a run survive? Kills, signals, damage and full disks, each against an unbroken run, compared
+bit for bit.
 
-Trains a small network on drawn scenes once without a fault. Then: SIGKILL at random moments, half of them while a save
-is under way; SIGTERM and SIGINT at random moments, also of a run that draws every epoch and writes for TensorBoard,
-with the seconds until exit; SIGKILL of one of two processes, with the seconds until the other has ended; a newest state
-that is truncated and one with a flipped bit; a file-size limit; and, where this user may mount one, a small full file
-system. Every broken run must end with the same parameters at every epoch and the same metrics (but for speeds), without
-a traceback, without an orphan process and with nothing left in /dev/shm. Exits 1 when any does not.
+Trains a small network on drawn scenes once without a fault. Then: SIGKILL at random moments, half
+of them while a save is under way; SIGTERM and SIGINT at random moments, also of a run that draws
+every epoch and writes for TensorBoard, with the seconds until exit; SIGKILL of one of two
+processes, with the seconds until the other has ended; a newest state that is truncated and one with
+a flipped bit; a file-size limit; and, where this user may mount one, a small full file system.
+Every broken run must end with the same parameters at every epoch and the same metrics (but for
+speeds), without a traceback, without an orphan process and with nothing left in /dev/shm. Exits 1
+when any does not.
 
 --syscalls N does something else instead: system calls that fail, one by one (syscall_faults.py).
 
@@ -53,10 +56,20 @@ def command(run: Path, file_size: int | None = None, more: Sequence[str] = ()) -
     """Trains the small run in ``run``, where wanted with a limit on the size of its files."""
     [data] = (path for path in (run.parent / "data").iterdir() if path.is_dir())
     fields = {
-        "preset": "demo", "workdir": run, "epochs": EPOCHS, "data.name": data.name, "data.dir": data.parent.resolve(),
-        "save-minutes": 0.01, "model.conv1.maps": 8, "model.conv2.maps": 12, "model.conv3.maps": 12,
-        "model.conv4.maps": 12, "model.conv5.maps": 12, "model.fc6.features": 32, "model.fc7.features": 32,
-    }  # fmt: skip
+        "preset": "demo",
+        "workdir": run,
+        "epochs": EPOCHS,
+        "data.name": data.name,
+        "data.dir": data.parent.resolve(),
+        "save-minutes": 0.01,
+        "model.conv1.maps": 8,
+        "model.conv2.maps": 12,
+        "model.conv3.maps": 12,
+        "model.conv4.maps": 12,
+        "model.conv5.maps": 12,
+        "model.fc6.features": 32,
+        "model.fc7.features": 32,
+    }
     flags = [str(part) for name, value in fields.items() for part in (f"--{name}", value)]
     program = ["-m", "zfjax"] if file_size is None else ["-c", LIMITED, str(file_size)]
     return [sys.executable, *program, "train", *flags, *more]
@@ -65,18 +78,25 @@ def command(run: Path, file_size: int | None = None, more: Sequence[str] = ()) -
 def start(run: Path, file_size: int | None = None, more: Sequence[str] = ()) -> subprocess.Popen:
     """The training, in a process group of its own."""
     return subprocess.Popen(
-        command(run, file_size, more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(run, file_size, more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
 def end(process: subprocess.Popen, statuses: tuple[int, ...], what: str) -> str:
-    """Waits for the end; its words. Raises Failure for another exit status, a traceback or a process left behind."""
+    """Waits for the end; its words. Raises Failure for another exit status, a traceback or a
+    process left behind."""
     out, errors = process.communicate(timeout=600)
     if process.returncode not in statuses:
         raise Failure(f"{what}: exit status {process.returncode}, not {statuses}: {errors[-2000:]}")
     if "Traceback" in errors:
         raise Failure(f"{what}: a traceback:\n{errors[-3000:]}")
-    left = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True).stdout.split()
+    left = subprocess.run(
+        ["pgrep", "-g", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()
     if left:
         raise Failure(f"{what}: processes {left} were left behind.")
     return out + errors
@@ -96,11 +116,16 @@ def same(reference: Path, run: Path, what: str) -> None:
     if runs[0].steps != runs[1].steps:
         raise Failure(f"{what}: saved steps {runs[1].steps}, not {runs[0].steps}.")
     for step in runs[0].steps:
-        trees = [checkpoint.leaf_paths(checkpoint.load(one.checkpoints / str(step))) for one in runs]
+        trees = [
+            checkpoint.leaf_paths(checkpoint.load(one.checkpoints / str(step))) for one in runs
+        ]
         for name, leaf in trees[0].items():
             if leaf.tobytes() != trees[1][name].tobytes():
                 raise Failure(f"{what}: {name} at step {step} differs.")
-    lines = [[{key: value for key, value in line.items() if key not in SPEEDS} for line in one.metrics] for one in runs]
+    lines = [
+        [{key: value for key, value in line.items() if key not in SPEEDS} for line in one.metrics]
+        for one in runs
+    ]
     if lines[0] != lines[1]:
         raise Failure(f"{what}: metrics.jsonl differs.")
 
@@ -111,7 +136,8 @@ def saving(run: Path) -> bool:
 
 
 def when(process: subprocess.Popen, run: Path, seconds: float, in_a_save: bool) -> bool:
-    """Waits ``seconds``, and then for a save where one is wanted; whether the process still runs."""
+    """Waits ``seconds``, and then for a save where one is wanted; whether the process still
+    runs."""
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -142,7 +168,9 @@ def kills(root: Path, reference: Path, seconds: float, count: int) -> str:
     return f"{done} SIGKILLs in {runs} runs, {in_saves} of them while a save was under way"
 
 
-def signals(root: Path, reference: Path, seconds: float, count: int, more: Sequence[str] = ()) -> str:
+def signals(
+    root: Path, reference: Path, seconds: float, count: int, more: Sequence[str] = ()
+) -> str:
     """SIGTERM and SIGINT at random moments, from the first half second on."""
     slowest, done = 0.0, 0
     run = root / ("drawing" if more else "signalled")
@@ -154,8 +182,12 @@ def signals(root: Path, reference: Path, seconds: float, count: int, more: Seque
             os.killpg(process.pid, number)
             end(process, (0, 128 + number, -number), f"signal {number}")
             took = time.monotonic() - clock
-            if process.returncode == 0 and took > 5:  # it may come when all is done but the last save
-                raise Failure(f"signal {number} was not obeyed: the run went on for {took:.1f} s, to its end.")
+            if (
+                process.returncode == 0 and took > 5
+            ):  # it may come when all is done but the last save
+                raise Failure(
+                    f"signal {number} was not obeyed: the run went on for {took:.1f} s, to its end."
+                )
             slowest = max(slowest, took)
             done += 1
         else:
@@ -174,7 +206,14 @@ def start_two(run: Path) -> list[subprocess.Popen]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    meet = lambda index: ("--coordinator", address, "--process-count", "2", "--process-index", str(index))
+    meet = lambda index: (
+        "--coordinator",
+        address,
+        "--process-count",
+        "2",
+        "--process-index",
+        str(index),
+    )
     return [start(run, more=meet(index)) for index in range(2)]
 
 
@@ -198,7 +237,9 @@ def lost(root: Path, count: int) -> str:
             _, told = other.communicate(timeout=300)
         except subprocess.TimeoutExpired:
             other.kill()
-            raise Failure("one of two processes was lost, and the other hung for five minutes.") from None
+            raise Failure(
+                "one of two processes was lost, and the other hung for five minutes."
+            ) from None
         slowest = max(slowest, time.monotonic() - clock)
         victim.communicate()
         if other.returncode == 0:
@@ -209,17 +250,28 @@ def lost(root: Path, count: int) -> str:
     for process in start_two(run):
         end(process, (0,), "after lost processes")
     same(reference, run, "after lost processes")
-    return f"{done} times one of two processes killed, the other ended within {slowest:.1f} s, then exact"
+    return (
+        f"{done} times one of two processes killed, the other ended within {slowest:.1f} s, then"
+        " exact"
+    )
 
 
 def newest_state(run: Path) -> Path:
     """The largest file of the newest full state."""
-    newest = run / "resume" / str(max(int(path.name) for path in (run / "resume").iterdir() if path.name.isdecimal()))
-    return max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    newest = (
+        run
+        / "resume"
+        / str(max(int(path.name) for path in (run / "resume").iterdir() if path.name.isdecimal()))
+    )
+    return max(
+        (path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
 
 
 def damage(root: Path, reference: Path, seconds: float) -> str:
-    """The newest state truncated, and with a flipped bit: set aside, named, and the run still exact."""
+    """The newest state truncated, and with a flipped bit: set aside, named, and the run still
+    exact."""
+
     def halve(path: Path) -> None:
         os.truncate(path, path.stat().st_size // 2)
 
@@ -235,7 +287,10 @@ def damage(root: Path, reference: Path, seconds: float) -> str:
             if when(process, run, random.uniform(0.6 * seconds, seconds), False):
                 os.killpg(process.pid, signal.SIGTERM)
             process.communicate()
-            if process.returncode and len([p for p in (run / "resume").glob("*") if p.name.isdecimal()]) > 1:
+            if (
+                process.returncode
+                and len([p for p in (run / "resume").glob("*") if p.name.isdecimal()]) > 1
+            ):
                 break
             shutil.rmtree(run, ignore_errors=True)
         harm(newest_state(run))
@@ -263,7 +318,9 @@ def full(root: Path, reference: Path) -> str:
     """A file system of 1 MiB, then of 64 MiB."""
     place = root / "full"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True
+    ).returncode:
         return "a full file system: not done, this user may not mount one"
     try:
         (place / "data").symlink_to(root / "data")
@@ -299,9 +356,15 @@ def main() -> int:
     parser.add_argument("--lost", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--syscalls", type=int, default=None, metavar="N", help="the first N calls of each kind; 0: a sample of three"
+        "--syscalls",
+        type=int,
+        default=None,
+        metavar="N",
+        help="the first N calls of each kind; 0: a sample of three",
     )
-    parser.add_argument("--calls", nargs="+", choices=CALLS, default=list(CALLS), help="with --syscalls")
+    parser.add_argument(
+        "--calls", nargs="+", choices=CALLS, default=list(CALLS), help="with --syscalls"
+    )
     options = parser.parse_args()
     random.seed(options.seed)
     if options.syscalls is not None:
@@ -332,7 +395,10 @@ def main() -> int:
             except Failure as failure:
                 failed += 1
                 print(f"BROKEN: {failure}", flush=True)
-    if left := (set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()) - shared_memory:
+    if (
+        left := (set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set())
+        - shared_memory
+    ):
         failed += 1
         print(f"BROKEN: left in /dev/shm: {sorted(left)}")
     print(json.dumps({"failed": failed}))

@@ -1,15 +1,16 @@
-"""System calls of a training run that fail or kill it, one by one: what `experiments/faults.py --syscalls` does.
+"""System calls of a training run that fail or kill it, one by one: what `experiments/faults.py
+--syscalls` does.
 
-A small run (three epochs of 16-pixel pictures) is trained once under strace, which lists its calls of five kinds that
-concern the run's folder: rename, fsync, mkdir, unlink, and open for writing. Then it is trained again and again, and at
-each of the first N of each kind strace kills it, or answers ENOSPC or EIO. Each time: the command ends within seconds,
-with one sentence where it was not killed; the same command goes on to the same parameters and metrics, bit for bit; and
-nothing half-written is left over.
+A small run (three epochs of 16-pixel pictures) is trained once under strace, which lists its calls
+of five kinds that concern the run's folder: rename, fsync, mkdir, unlink, and open for writing.
+Then it is trained again and again, and at each of the first N of each kind strace kills it, or
+answers ENOSPC or EIO. Each time: the command ends within seconds, with one sentence where it was
+not killed; the same command goes on to the same parameters and metrics, bit for bit; and nothing
+half-written is left over.
 
-A process with all modules loaded is forked for every run, stopped until strace is attached, so that a run takes two
-seconds and its calls are the run's own. Threads race, so a call that was to fail may turn out not to be the run's: such
-a run is counted as missed, and nothing is asked of it.
-"""
+A process with all modules loaded is forked for every run, stopped until strace is attached, so that
+a run takes two seconds and its calls are the run's own. Threads race, so a call that was to fail
+may turn out not to be the run's: such a run is counted as missed, and nothing is asked of it."""
 
 from __future__ import annotations
 
@@ -65,22 +66,33 @@ def missing() -> str:
     if shutil.which("strace") is None:
         return "strace is not installed"
     tried = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, text=True)
-    return "" if tried.returncode == 0 else f"strace may not trace here ({tried.stderr.strip()[:100]})"
+    return (
+        "" if tried.returncode == 0 else f"strace may not trace here ({tried.stderr.strip()[:100]})"
+    )
 
 
-SAMPLE = (Fault("mkdir", "error=ENOSPC", 5), Fault("rename", "signal=KILL", 5), Fault("unlink", "error=EIO", 4))
+SAMPLE = (
+    Fault("mkdir", "error=ENOSPC", 5),
+    Fault("rename", "signal=KILL", 5),
+    Fault("unlink", "error=EIO", 4),
+)
 """What `make test` tries."""
 
 
 def syscalls(root: Path, count: int, calls: Sequence[str] = tuple(CALLS)) -> str:
-    """All faults at the first ``count`` calls of each kind, or SAMPLE where it is 0; what was kept, in words. Raises
-    Failure."""
+    """All faults at the first ``count`` calls of each kind, or SAMPLE where it is 0; what was kept,
+    in words. Raises Failure."""
     runs = Runs(root)
     reference = root / "reference"
     recorded = runs.traced(reference, None)
     if recorded.status != 0:
         raise Failure(f"the run without a fault: status {recorded.status}: {recorded.told[-2000:]}")
-    every = [Fault(call, kind, when) for call in calls for kind in KINDS for when in recorded.ordinals(call)[:count]]
+    every = [
+        Fault(call, kind, when)
+        for call in calls
+        for kind in KINDS
+        for when in recorded.ordinals(call)[:count]
+    ]
     outcomes: Counter[str] = Counter()
     slowest = 0.0
     broken: list[str] = []
@@ -96,7 +108,9 @@ def syscalls(root: Path, count: int, calls: Sequence[str] = tuple(CALLS)) -> str
     if broken:
         raise Failure(f"{len(broken)} faults were not survived: " + "; ".join(broken)[:3000])
     told = ", ".join(f"{number} {what}" for what, number in sorted(outcomes.items()))
-    return f"{sum(outcomes.values())} faults ({told}); the slowest run took {slowest:.1f} s; all exact"
+    return (
+        f"{sum(outcomes.values())} faults ({told}); the slowest run took {slowest:.1f} s; all exact"
+    )
 
 
 def attempt(runs: Runs, run: Path, reference: Path, fault: Fault) -> tuple[str, float]:
@@ -106,7 +120,10 @@ def attempt(runs: Runs, run: Path, reference: Path, fault: Fault) -> tuple[str, 
     if not traced.injected(run):
         return "missed", 0.0
     if traced.status is None:
-        raise Failure(f"{fault}: the command was still there after {SECONDS:.0f} s, having said: {traced.told[-1500:]}")
+        raise Failure(
+            f"{fault}: the command was still there after {SECONDS:.0f} s, having said:"
+            f" {traced.told[-1500:]}"
+        )
     if traced.status == 0:
         outcome = "without effect"
     elif traced.status == -signal.SIGKILL and "KILL" in fault.kind:
@@ -115,14 +132,22 @@ def attempt(runs: Runs, run: Path, reference: Path, fault: Fault) -> tuple[str, 
         outcome = "said in a sentence"
         sentences = [line for line in traced.told.splitlines() if line.startswith("zfjax: ")]
         if traced.status != 1 or len(sentences) != 1 or "Traceback" in traced.told:
-            raise Failure(f"{fault}: status {traced.status}, not one sentence: {traced.told[-2000:]}")
+            raise Failure(
+                f"{fault}: status {traced.status}, not one sentence: {traced.told[-2000:]}"
+            )
         if re.search(r"\.tmp|orbax", sentences[0]):
             raise Failure(f"{fault}: the sentence names an inner file: {sentences[0]}")
     again = runs.plain(run)
     if again.status != 0:
-        raise Failure(f"{fault}, then the same command: status {again.status}: {again.told[-2000:]}")
+        raise Failure(
+            f"{fault}, then the same command: status {again.status}: {again.told[-2000:]}"
+        )
     same(reference, run, str(fault))
-    left = [str(path.relative_to(run)) for path in run.rglob("*") if re.search(r"tmp|deleted|replaced", path.name)]
+    left = [
+        str(path.relative_to(run))
+        for path in run.rglob("*")
+        if re.search(r"tmp|deleted|replaced", path.name)
+    ]
     if left:
         raise Failure(f"{fault}: left over: {left}")
     return outcome, traced.seconds
@@ -130,7 +155,8 @@ def attempt(runs: Runs, run: Path, reference: Path, fault: Fault) -> tuple[str, 
 
 @dataclass(frozen=True)
 class Traced:
-    """What became of one run: its exit status (None: it had to be killed), words, trace and time."""
+    """What became of one run: its exit status (None: it had to be killed), words, trace and
+    time."""
 
     status: int | None
     told: str
@@ -145,7 +171,8 @@ class Traced:
         )
 
     def ordinals(self, call: str) -> list[int]:
-        """Which calls of a kind, counted in each thread as strace does, concern the run's folder: ascending."""
+        """Which calls of a kind, counted in each thread as strace does, concern the run's folder:
+        ascending."""
         seen: Counter[str] = Counter()
         wanted = set()
         names = CALLS[call].split(",")
@@ -176,15 +203,18 @@ def _joined(trace: str) -> Iterator[str]:
 
 
 class Runs:
-    """Small runs, each in a process forked from this one, which has loaded everything and started nothing."""
+    """Small runs, each in a process forked from this one, which has loaded everything and started
+    nothing."""
 
     def __init__(self, root: Path):
         folder = root / "small"
         folder.mkdir()
         # Compiling takes most of so small a run's time, and is the same each time.
-        os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),
-                       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                       "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}  # fmt: skip
+        os.environ |= {
+            "JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
         _load_modules()
         self._record = folder / "config.json"
         in_a_fork(lambda: _make_small(folder, self._record))
@@ -202,7 +232,9 @@ class Runs:
         return self._follow(run, options)
 
     def _follow(self, run: Path, options: list[str] | None) -> Traced:
-        folder = Path(tempfile.mkdtemp())  # not TemporaryDirectory, which a forked process would remove at its end
+        folder = Path(
+            tempfile.mkdtemp()
+        )  # not TemporaryDirectory, which a forked process would remove at its end
         words, trace = folder / "words", folder / "trace"
         try:
             pid = self._fork(run, words, stopped=options is not None)
@@ -250,7 +282,8 @@ def _make_small(folder: Path, record: Path) -> None:
 
 
 def in_a_fork(work: Callable[[], Any]) -> Any:
-    """``work()``'s JSON value, from a process of its own: threads that it starts here would be lost to later forks."""
+    """``work()``'s JSON value, from a process of its own: threads that it starts here would be lost
+    to later forks."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
@@ -272,7 +305,8 @@ def in_a_fork(work: Callable[[], Any]) -> Any:
 
 
 def _end_as_python_does() -> None:
-    """Waits for all threads, where one that hangs would be met; what the parent has to do at its end is not done."""
+    """Waits for all threads, where one that hangs would be met; what the parent has to do at its
+    end is not done."""
     threading._shutdown()
     os._exit(0)
 
@@ -292,7 +326,9 @@ def _trace(pid: int, trace: Path, options: list[str]) -> subprocess.Popen:
     """strace, following a process that has stopped itself, which then goes on."""
     os.waitpid(pid, os.WUNTRACED)
     tracer = subprocess.Popen(
-        ["strace", "-f", "-y", "-s", "500", "-o", trace, "-p", str(pid), *options], stderr=subprocess.PIPE, text=True
+        ["strace", "-f", "-y", "-s", "500", "-o", trace, "-p", str(pid), *options],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 20
     while "TracerPid:\t0\n" in Path(f"/proc/{pid}/status").read_text():
@@ -322,17 +358,29 @@ def same(reference: Path, run: Path, what: str) -> None:
     """Raises Failure unless both runs hold the same parameters and metrics."""
     digests = in_a_fork(lambda: [_digests(folder) for folder in (reference, run)])
     if digests[0] != digests[1]:
-        raise Failure(f"{what}: the parameters or metrics of {run} are not those of an unbroken run.")
+        raise Failure(
+            f"{what}: the parameters or metrics of {run} are not those of an unbroken run."
+        )
 
 
 def _digests(folder: Path) -> dict[str, object]:
-    """Saved digests of every step (they are checked on load), and the metrics without their speeds."""
+    """Saved digests of every step (they are checked on load), and the metrics without their
+    speeds."""
     from zfjax import checkpoint
     from zfjax.run import load_run, saved_steps
 
     run = load_run(folder)
-    trees = {step: {name: checkpoint.digest(leaf) for name, leaf in checkpoint.leaf_paths(
-        checkpoint.load(run.checkpoints / str(step))).items()} for step in run.steps}  # fmt: skip
+    trees = {
+        step: {
+            name: checkpoint.digest(leaf)
+            for name, leaf in checkpoint.leaf_paths(
+                checkpoint.load(run.checkpoints / str(step))
+            ).items()
+        }
+        for step in run.steps
+    }
     speeds = ("images_per_second", "data_wait")
-    lines = [{name: value for name, value in line.items() if name not in speeds} for line in run.metrics]
+    lines = [
+        {name: value for name, value in line.items() if name not in speeds} for line in run.metrics
+    ]
     return {"trees": trees, "lines": lines, "states": saved_steps(run.resume)}

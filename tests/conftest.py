@@ -1,4 +1,5 @@
-"""Eight fake CPU devices, absl flags marked as parsed (for grain: google/grain#1355), shared runs and reports."""
+"""Eight fake CPU devices, absl flags marked as parsed (for grain: google/grain#1355), shared runs
+and reports."""
 
 from dataclasses import replace
 
@@ -25,7 +26,8 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def unbroken(tmp_path_factory, data_dir):
-    """Its small run, trained on one device without a break: to read and to copy, never to change."""
+    """Its small run, trained on one device without a break: to read and to copy, never to
+    change."""
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     train(make_config(data_dir), folder, devices=1)
     return folder
@@ -33,10 +35,15 @@ def unbroken(tmp_path_factory, data_dir):
 
 @pytest.fixture(scope="session")
 def with_a_bad_record(tmp_path_factory):
-    """A data set of 24 and 6 images in which training image 5 and validation image 2 are no JPEGs."""
+    """A data set of 24 and 6 images in which training image 5 and validation image 2 are no
+    JPEGs."""
     folder = tmp_path_factory.mktemp("bad")
-    files = {f"{split}/{name}/{n}.jpg": jpeg(10 * n + place, 20, 24)
-             for split, count in (("train", 8), ("val", 2)) for place, name in enumerate("abc") for n in range(count)}
+    files = {
+        f"{split}/{name}/{n}.jpg": jpeg(10 * n + place, 20, 24)
+        for split, count in (("train", 8), ("val", 2))
+        for place, name in enumerate("abc")
+        for n in range(count)
+    }
     import_images(make_tree(folder / "source", files), "sound", folder / "data")
     bad = {("train", 5), ("validation", 2)}
     change = lambda *record: {"image": b"no picture at all"} if record in bad else {}
@@ -50,10 +57,16 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory):
-    shape = replace(SMALL, epochs=2, layers=("conv1", "conv3"), hostile=True, early_steps=(1, 8), maps=3)
+    shape = replace(
+        SMALL, epochs=2, layers=("conv1", "conv3"), hostile=True, early_steps=(1, 8), maps=3
+    )
     return Reported(tmp_path_factory.mktemp("hostile"), shape)
 
 
 @pytest.fixture(scope="session")
 def without_photos(tmp_path_factory):
-    return Reported(tmp_path_factory.mktemp("bare"), replace(SMALL, epochs=2, layers=("conv1", "conv3")), photos=False)
+    return Reported(
+        tmp_path_factory.mktemp("bare"),
+        replace(SMALL, epochs=2, layers=("conv1", "conv3")),
+        photos=False,
+    )

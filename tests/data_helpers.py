@@ -40,7 +40,9 @@ def make_tree(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def make_tar(path: Path, files: dict[str, bytes], mode: str = "w", folders: tuple[str, ...] = ()) -> Path:
+def make_tar(
+    path: Path, files: dict[str, bytes], mode: str = "w", folders: tuple[str, ...] = ()
+) -> Path:
     with tarfile.open(path, mode) as archive:
         for name in folders:
             member = tarfile.TarInfo(name)
@@ -56,10 +58,15 @@ def make_tar(path: Path, files: dict[str, bytes], mode: str = "w", folders: tupl
 def stop_when_there(
     code: str, *arguments: Path, folder: Path, pattern: str, how: Callable[[subprocess.Popen], None]
 ) -> tuple[int, str]:
-    """Runs Python ``code`` in a session of its own until ``folder`` holds files of ``pattern``, and does ``how`` to it
-    then. Returns its exit status and standard error, once no process of the session is left (ten seconds at most)."""
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)  # fmt: skip
+    """Runs Python ``code`` in a session of its own until ``folder`` holds files of ``pattern``, and
+    does ``how`` to it then. Returns its exit status and standard error, once no process of the
+    session is left (ten seconds at most)."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     for _ in range(1000):
         if process.poll() is not None or list(folder.glob(pattern)):
             break
@@ -76,7 +83,9 @@ def stop_when_there(
 
 def members(session: int) -> list[int]:
     """The processes of a session."""
-    found = subprocess.run(["pgrep", "-s", str(session)], capture_output=True, text=True, check=False).stdout
+    found = subprocess.run(
+        ["pgrep", "-s", str(session)], capture_output=True, text=True, check=False
+    ).stdout
     return [int(one) for one in found.split()]
 
 
@@ -86,22 +95,29 @@ def kill_when_there(code: str, *arguments: Path, folder: Path, pattern: str) -> 
     assert stop_when_there(code, *arguments, **stop)[0] == -signal.SIGKILL
 
 
-def make_dataset(root: Path, name: str = "tiny", train: int = 23, validation: int = 7, shard_bytes: int = 4000) -> Path:
+def make_dataset(
+    root: Path, name: str = "tiny", train: int = 23, validation: int = 7, shard_bytes: int = 4000
+) -> Path:
     """A data set of random pictures in many small shards; label = number % 3."""
+
     def examples(split: str, count: int):
         for number in range(count):
             yield {"image": jpeg(number), "label": number % 3, "file_name": f"{split}/{number}.jpg"}
 
     with writing.new_folder(root, name) as folder:
-        writing.write_dataset(folder, name, {"train": examples("train", train),
-                                             "validation": examples("validation", validation)},
-                              ["ant", "bee", "<b>cat</b>"], shard_bytes=shard_bytes)
+        writing.write_dataset(
+            folder,
+            name,
+            {"train": examples("train", train), "validation": examples("validation", validation)},
+            ["ant", "bee", "<b>cat</b>"],
+            shard_bytes=shard_bytes,
+        )
     return root
 
 
 def altered(data_dir: Path, source: str, name: str, change: Callable[[str, int], dict]) -> Path:
-    """Data set ``name``: ``source`` with the fields of each example that ``change(split, number)`` gives (image, label)
-    in the place of its own."""
+    """Data set ``name``: ``source`` with the fields of each example that ``change(split, number)``
+    gives (image, label) in the place of its own."""
     sound = open_dataset(source, data_dir)
 
     def examples(split: str):
@@ -111,5 +127,7 @@ def altered(data_dir: Path, source: str, name: str, change: Callable[[str, int],
             yield {**own, **change(split, number)}
 
     with writing.new_folder(data_dir, name) as target:
-        writing.write_dataset(target, name, {split: examples(split) for split in sound.splits}, sound.class_names)
+        writing.write_dataset(
+            target, name, {split: examples(split) for split in sound.splits}, sound.class_names
+        )
     return data_dir

@@ -1,9 +1,10 @@
-"""The deconvnet step by step in NumPy float64, as the paper tells it. Nothing of zfjax runs here but the layer specs.
+"""The deconvnet step by step in NumPy float64, as the paper tells it. Nothing of zfjax runs here
+but the layer specs.
 
-Up: plain loops; every pool stores the place of each maximum. Down: unpooling puts each signal back in its place (what
-meets there adds up), the signal is rectified, and each map is convolved in full with its flipped filter, zeros set
-between the signal's cells where the convolution had a stride, the padding cut off at the end.
-"""
+Up: plain loops; every pool stores the place of each maximum. Down: unpooling puts each signal back
+in its place (what meets there adds up), the signal is rectified, and each map is convolved in full
+with its flipped filter, zeros set between the signal's cells where the convolution had a stride,
+the padding cut off at the end."""
 
 import numpy as np
 
@@ -25,11 +26,14 @@ def convolve(x, kernel, bias, stride, padding):
 
 
 def convolve_down(signal, kernel, stride, padding, shape):
-    """Zeros between the cells, full convolution with the filters flipped left-right and up-down, padding cut off."""
+    """Zeros between the cells, full convolution with the filters flipped left-right and up-down,
+    padding cut off."""
     size = kernel.shape[0]
     rows, columns, maps = signal.shape
     height, width = shape[0] + sum(padding), shape[1] + sum(padding)
-    spread = np.zeros((height + size - 1, width + size - 1, maps))  # a border of size - 1 makes the convolution full
+    spread = np.zeros(
+        (height + size - 1, width + size - 1, maps)
+    )  # a border of size - 1 makes the convolution full
     for i in range(rows):
         for j in range(columns):
             spread[size - 1 + i * stride, size - 1 + j * stride] = signal[i, j]
@@ -39,7 +43,8 @@ def convolve_down(signal, kernel, stride, padding, shape):
 
 
 def pool(x, window, stride, padding):
-    """Maxima and their places (row, column) in x; padded cells never win, the first place wins a tie."""
+    """Maxima and their places (row, column) in x; padded cells never win, the first place wins a
+    tie."""
     height, width, maps = x.shape
     rows, columns = ((extent + sum(padding) - window) // stride + 1 for extent in (height, width))
     best = np.full((rows, columns, maps), -np.inf)
@@ -80,18 +85,27 @@ def normalise_down(x, signal, spec):
         a = x[place]
         d = spec.k + spec.alpha * near @ a**2
         jacobian = eye * (d**-spec.beta)[:, None]
-        jacobian -= spec.beta * (a * d ** (-spec.beta - 1))[:, None] * near * (2 * spec.alpha * a)[None, :]
+        jacobian -= (
+            spec.beta * (a * d ** (-spec.beta - 1))[:, None] * near * (2 * spec.alpha * a)[None, :]
+        )
         down[place] = jacobian.T @ signal[place]
     return down
 
 
 def climb(architecture, parameters, image, layer):
-    """The values of ``layer`` for one image [h, w, 3], and what each layer below must remember for the way down."""
+    """The values of ``layer`` for one image [h, w, 3], and what each layer below must remember for
+    the way down."""
     x, memory = np.float64(image), []
     for spec in architecture.layers:
         if isinstance(spec, Conv):
             weights = parameters[spec.name]
-            before = convolve(x, np.asarray(weights["kernel"]), np.asarray(weights["bias"]), spec.stride, spec.padding)
+            before = convolve(
+                x,
+                np.asarray(weights["kernel"]),
+                np.asarray(weights["bias"]),
+                spec.stride,
+                spec.padding,
+            )
             memory.append((spec, x, before))
             x = np.maximum(before, 0)
         elif isinstance(spec, Pool):
@@ -107,7 +121,8 @@ def climb(architecture, parameters, image, layer):
 
 
 def descend(parameters, memory, signal, relu, norm):
-    """Takes ``signal`` down to pixels. ``relu``: "deconvnet", "gradient" or "guided"; ``norm``: as in Rule."""
+    """Takes ``signal`` down to pixels. ``relu``: "deconvnet", "gradient" or "guided"; ``norm``: as
+    in Rule."""
     for spec, below, kept in reversed(memory):
         if isinstance(spec, Conv):
             if relu != "gradient":
@@ -131,7 +146,8 @@ def one_hot(values, y, x, map_):
 
 
 def cut(whole, box, input_size):
-    """The tile of a unit out of a whole projection: its window, zero outside; an axis it covers whole is kept whole."""
+    """The tile of a unit out of a whole projection: its window, zero outside; an axis it covers
+    whole is kept whole."""
     y0, x0, y1, x1 = box
     top, height = (y0, y1 - y0) if y1 - y0 < input_size[0] else (0, input_size[0])
     left, width = (x0, x1 - x0) if x1 - x0 < input_size[1] else (0, input_size[1])

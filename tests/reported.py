@@ -1,4 +1,5 @@
-"""A report of a made-up run, taken apart: its page parsed, its static figures before they became files."""
+"""A report of a made-up run, taken apart: its page parsed, its static figures before they became
+files."""
 
 import base64
 import io
@@ -48,21 +49,27 @@ class Page(HTMLParser):
 
     @property
     def policy(self):
-        contents = [value for tag, name, value in self.attributes if (tag, name) == ("meta", "content")]
+        contents = [
+            value for tag, name, value in self.attributes if (tag, name) == ("meta", "content")
+        ]
         return next(value for value in contents if "default-src" in value)
 
 
 class Reported:
-    """A made-up run and its report; ``boards`` are the static figures before they became files, ``laid`` what tiles
-    were laid on each board: (picture, y, x, edge)."""
+    """A made-up run and its report; ``boards`` are the static figures before they became files,
+    ``laid`` what tiles were laid on each board: (picture, y, x, edge)."""
 
     def __init__(self, folder, shape, **options):
         self.run = make_run(folder, shape)
         self.boards, laid = {}, {}
         with pytest.MonkeyPatch.context() as patch:
             files, tile = Board.files, Board.tile
-            keep_board = lambda board, stem: self.boards.setdefault(stem, board) and files(board, stem)
-            keep_tile = lambda board, *what: laid.setdefault(id(board), []).append(what) or tile(board, *what)
+            keep_board = lambda board, stem: (
+                self.boards.setdefault(stem, board) and files(board, stem)
+            )
+            keep_tile = lambda board, *what: (
+                laid.setdefault(id(board), []).append(what) or tile(board, *what)
+            )
             patch.setattr(Board, "files", keep_board)
             patch.setattr(Board, "tile", keep_tile)
             self.path = write_report(self.run, **options)

@@ -14,11 +14,15 @@ ARCHITECTURE = Architecture(
     "tiny",
     (16, 16),
     (
-        Conv("conv1", 6, 5, 2, (2, 2)), Pool("pool1", 3, 2, (0, 1)), Norm("norm1", alpha=0.3),
-        Conv("conv2", 8, 3, 1, (1, 1)), Pool("pool2", 3, 2, (0, 1)),
-        Dense("fc3", 12, 0.5), Dense("fc4", 3),
+        Conv("conv1", 6, 5, 2, (2, 2)),
+        Pool("pool1", 3, 2, (0, 1)),
+        Norm("norm1", alpha=0.3),
+        Conv("conv2", 8, 3, 1, (1, 1)),
+        Pool("pool2", 3, 2, (0, 1)),
+        Dense("fc3", 12, 0.5),
+        Dense("fc4", 3),
     ),
-)  # fmt: skip
+)
 
 CLASSES = ("<script>alert(1)</script>", r"$\frac{1}$", "[/b] plain")
 
@@ -27,13 +31,17 @@ def make_data(folder: Path, per_class: int = 12) -> Path:
     """A data set called "small" with hostile class names, split 3 to 1; returns its data folder."""
     names = ("one", "two", "three")
     files = {
-        f"{split}/{name}/{index}.jpg": jpeg(1000 * place + index + (500 if split == "val" else 0), 20, 24)
+        f"{split}/{name}/{index}.jpg": jpeg(
+            1000 * place + index + (500 if split == "val" else 0), 20, 24
+        )
         for place, name in enumerate(names)
         for split, count in (("train", per_class), ("val", per_class // 3))
         for index in range(count)
     }
     source = make_tree(folder / "source", files)
-    (source / "classes.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in zip(names, CLASSES, strict=True)))
+    (source / "classes.tsv").write_text(
+        "".join(f"{name}\t{text}\n" for name, text in zip(names, CLASSES, strict=True))
+    )
     import_images(source, "small", folder / "data")
     return folder / "data"
 
@@ -52,6 +60,7 @@ def make_config(data_dir: Path, **changes) -> Config:
 
 def stop_at(step: int):
     """A progress that sends this process SIGTERM when training has reached ``step``."""
+
     def progress(stage, done, total, **figures):
         if stage == "training" and done == step:
             os.kill(os.getpid(), signal.SIGTERM)

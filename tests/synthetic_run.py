@@ -1,8 +1,9 @@
-"""A whole RUN folder, made up: procedural scenes, projections that get clearer with the epochs, dead maps and jumps.
+"""A whole RUN folder, made up: procedural scenes, projections that get clearer with the epochs,
+dead maps and jumps.
 
-Written through the same functions as a real one, so whatever reads runs can be tried and looked at without training.
-``python -m tests.synthetic_run RUN [--large] [--hostile]`` makes one and its report.
-"""
+Written through the same functions as a real one, so whatever reads runs can be tried and looked at
+without training. ``python -m tests.synthetic_run RUN [--large] [--hostile]`` makes one and its
+report."""
 
 from __future__ import annotations
 
@@ -20,8 +21,18 @@ from zfjax.files import write_json
 from zfjax.run import Run, append_metrics, save_run
 
 CLASSES = ("disc", "stripes", "boat", "tree", "house", "sun", "road", "flower", "hill", "window")
-HOSTILE = ("<script>alert(1)</script>", r"$\frac{1}$", "[/b]", "</style><img src=http://evil.example/x>", "'\"`&\u202e",
-           "日本語 🐟", "a" * 300, "new\nline", "{{ 7*7 }}", "")  # fmt: skip
+HOSTILE = (
+    "<script>alert(1)</script>",
+    r"$\frac{1}$",
+    "[/b]",
+    "</style><img src=http://evil.example/x>",
+    "'\"`&\u202e",
+    "日本語 🐟",
+    "a" * 300,
+    "new\nline",
+    "{{ 7*7 }}",
+    "",
+)
 HELD = {"conv1": 0.3, "conv2": 1.2, "conv3": 3.0, "conv4": 4.5, "conv5": 6.5}
 """Epochs after which a layer's strongest images rarely change."""
 
@@ -54,7 +65,11 @@ def scene(image_id: int, size: int) -> np.ndarray:
     y, x = np.mgrid[0:size, 0:size] / size
     sky, ground = rng.uniform(0.3, 1.0, 3), rng.uniform(0.0, 0.7, 3)
     horizon = rng.uniform(0.35, 0.7) + 0.05 * np.sin(8 * x + rng.uniform(0, 6))
-    picture = np.where((y < horizon)[..., None], sky * (1 - 0.5 * y[..., None]), ground * (0.6 + 0.5 * y[..., None]))
+    picture = np.where(
+        (y < horizon)[..., None],
+        sky * (1 - 0.5 * y[..., None]),
+        ground * (0.6 + 0.5 * y[..., None]),
+    )
     for _ in range(3):
         cy, cx, radius = *rng.uniform(0.2, 0.8, 2), rng.uniform(0.08, 0.28)
         colour = rng.uniform(0, 1, 3)
@@ -68,7 +83,9 @@ def scene(image_id: int, size: int) -> np.ndarray:
             2: np.maximum(abs(x - cx), abs(y - cy)) < radius,
             3: (abs(x - cx) < (y - cy + radius) * 0.6) & (y < cy + radius),
         }[int(kind)]
-        picture = np.where(inside[..., None], colour * (0.8 + 0.4 * (1 - distance[..., None] / radius)), picture)
+        picture = np.where(
+            inside[..., None], colour * (0.8 + 0.4 * (1 - distance[..., None] / radius)), picture
+        )
     picture = picture + rng.normal(0, 0.02, picture.shape)
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
@@ -82,19 +99,28 @@ def crop(picture: np.ndarray, y0: int, x0: int, size: tuple[int, int]) -> np.nda
     return out
 
 
-def projection(patch: np.ndarray, layer: str, map_: int, clarity: float, activation: float, seed: int) -> np.ndarray:
-    """A plausible projection: float32 like ``patch``, signed, exactly zero where the unit sees nothing."""
+def projection(
+    patch: np.ndarray, layer: str, map_: int, clarity: float, activation: float, seed: int
+) -> np.ndarray:
+    """A plausible projection: float32 like ``patch``, signed, exactly zero where the unit sees
+    nothing."""
     rng = np.random.default_rng(1000 * map_ + len(layer) + int(layer[-1]))
     height, width = patch.shape[:2]
-    y, x = np.mgrid[0:height, 0:width] - np.array([height / 2 - 0.5, width / 2 - 0.5])[:, None, None]
+    y, x = (
+        np.mgrid[0:height, 0:width] - np.array([height / 2 - 0.5, width / 2 - 0.5])[:, None, None]
+    )
     angle, cycles, phase = rng.uniform(0, np.pi), rng.uniform(0.6, 2.2), rng.uniform(0, 2 * np.pi)
-    wave = np.cos(2 * np.pi * cycles * (np.cos(angle) * x / width + np.sin(angle) * y / height) + phase)
+    wave = np.cos(
+        2 * np.pi * cycles * (np.cos(angle) * x / width + np.sin(angle) * y / height) + phase
+    )
     colour = rng.normal(0, 1, 3) * (rng.random() < 0.5) + rng.normal(0, 1)
     if layer == "conv1":
         signal = wave[..., None] * colour
     else:
         values = patch.astype(np.float32) / 255
-        edges = sum(np.diff(values, axis=axis, append=np.take(values, [-1], axis)) for axis in (0, 1))
+        edges = sum(
+            np.diff(values, axis=axis, append=np.take(values, [-1], axis)) for axis in (0, 1)
+        )
         smooth = values - values.mean((0, 1))
         spot = np.exp(-((x / width - rng.uniform(-0.15, 0.15)) ** 2 + (y / height) ** 2) / 0.06)
         signal = (3 * edges + 0.5 * smooth * (0.3 + 0.7 * wave[..., None])) * spot[..., None]
@@ -113,10 +139,23 @@ def make_run(folder: Path, shape: Shape = Shape()) -> Run:  # noqa: B008 (frozen
     if shape.hostile:
         config = replace(config, data=replace(config.data, name=names[0]))
     per_epoch = 100
-    fingerprint = {"name": config.data.name, "version": "1.0.0", "split": "train",
-                   "count": shape.images, "digest": "9f2c" * 16}  # fmt: skip
-    run = Run(folder, config, per_epoch, names, fingerprint, "2025-11-21T02:00:00+00:00",
-              {"zfjax": "0.1.0", "jax": "0.10.2", "numpy": "2.4.6"}, "0123456789ab")  # fmt: skip
+    fingerprint = {
+        "name": config.data.name,
+        "version": "1.0.0",
+        "split": "train",
+        "count": shape.images,
+        "digest": "9f2c" * 16,
+    }
+    run = Run(
+        folder,
+        config,
+        per_epoch,
+        names,
+        fingerprint,
+        "2025-11-21T02:00:00+00:00",
+        {"zfjax": "0.1.0", "jax": "0.10.2", "numpy": "2.4.6"},
+        "0123456789ab",
+    )
     folder.mkdir(parents=True, exist_ok=True)
     save_run(run)
     _metrics(run)
@@ -136,25 +175,43 @@ def _metrics(run: Run) -> None:
         learned = 1 - np.exp(-epoch / (0.22 * run.config.epochs))
         if step:
             top1 = 0.1 + 0.83 * learned + rng.normal(0, 0.01)
-            append_metrics(path, {
-                "step": step, "epoch": epoch, "split": "train",
-                "loss": 2.3 * (1 - 0.92 * learned) + rng.normal(0, 0.02),
-                "top1": top1, "top5": min(0.995, 0.5 + 0.5 * learned), "learning_rate": rate,
-                "images_per_second": 900.0, "data_wait": 0.02,
-            })  # fmt: skip
+            append_metrics(
+                path,
+                {
+                    "step": step,
+                    "epoch": epoch,
+                    "split": "train",
+                    "loss": 2.3 * (1 - 0.92 * learned) + rng.normal(0, 0.02),
+                    "top1": top1,
+                    "top5": min(0.995, 0.5 + 0.5 * learned),
+                    "learning_rate": rate,
+                    "images_per_second": 900.0,
+                    "data_wait": 0.02,
+                },
+            )
         if step % run.steps_per_epoch == 0:
-            append_metrics(path, {
-                "step": step, "epoch": epoch, "split": run.config.data.validation_split,
-                "loss": 2.3 * (1 - 0.85 * learned), "top1": float(0.1 + 0.75 * learned + rng.normal(0, 0.004)),
-                "top5": min(0.99, 0.5 + 0.49 * learned), "learning_rate": rate,
-            })  # fmt: skip
+            append_metrics(
+                path,
+                {
+                    "step": step,
+                    "epoch": epoch,
+                    "split": run.config.data.validation_split,
+                    "loss": 2.3 * (1 - 0.85 * learned),
+                    "top1": float(0.1 + 0.75 * learned + rng.normal(0, 0.004)),
+                    "top5": min(0.99, 0.5 + 0.49 * learned),
+                    "learning_rate": rate,
+                },
+            )
 
 
 def _evolution(run: Run, shape: Shape, steps: tuple[int, ...], names: tuple[str, ...]) -> None:
     folder, model = run.evolution_folder(), run.config.model
     rng = np.random.default_rng(shape.seed)
     counts = {layer: model.fact(layer).shape[2] for layer in shape.layers}
-    maps = {layer: sorted(rng.choice(counts[layer], shape.maps, replace=False).tolist()) for layer in shape.layers}
+    maps = {
+        layer: sorted(rng.choice(counts[layer], shape.maps, replace=False).tolist())
+        for layer in shape.layers
+    }
     rows: list[dict] = []
     for layer in shape.layers:
         _layer(run, shape, layer, maps[layer], steps, names, rows, rng)
@@ -164,24 +221,51 @@ def _evolution(run: Run, shape: Shape, steps: tuple[int, ...], names: tuple[str,
     np.savez(folder / "filters.npz", step=np.array(steps), kernel=kernel.astype(np.float32))
     size = model.input_size[0]
     Image.fromarray(scene(12, size)).save(folder / "example.jpg", quality=92)
-    dead = {layer: [0.02 * index + (0.03 if step else 0.05) for step in steps]
-            for index, layer in enumerate(shape.layers)}  # fmt: skip
-    purity = {layer: [0.3 + 0.12 * index * step / steps[-1] if step else None for step in steps]
-              for index, layer in enumerate(shape.layers)}  # fmt: skip
-    write_json(folder / "meta.json", {
-        "complete": True, "format_version": 1, "steps": list(steps), "epochs": [run.epoch(step) for step in steps],
-        "layers": list(shape.layers), "maps": maps, "map_count": counts, "top": shape.top, "split": "train",
-        "images": shape.images, "rule": "deconvnet", "precision": "highest", "name": None, "seed": 0,
-        "input_size": list(model.input_size),
-        "windows": {layer: vars(model.window(layer)) for layer in shape.layers},
-        "shapes": {layer: list(model.fact(layer).shape) for layer in shape.layers},
-        "tile_size": {layer: list(model.tile_size(layer)) for layer in shape.layers},
-        "fingerprint": run.fingerprint, "dead_share": dead, "purity": purity,
-        "checked": {"units": 1234, "drawn": 1234, "worst": 2.1e-7},
-        "method": {layer: "window" if index < 2 else "image" for index, layer in enumerate(shape.layers)},
-        "command": "zfjax evolve --workdir RUN --data.dir DATA --maps 16 --top 9 --split train --at all",
-        "created": "2025-11-21T03:00:00+00:00", "seconds": {"search": 61.2, "project": 40.0},
-    })  # fmt: skip
+    dead = {
+        layer: [0.02 * index + (0.03 if step else 0.05) for step in steps]
+        for index, layer in enumerate(shape.layers)
+    }
+    purity = {
+        layer: [0.3 + 0.12 * index * step / steps[-1] if step else None for step in steps]
+        for index, layer in enumerate(shape.layers)
+    }
+    write_json(
+        folder / "meta.json",
+        {
+            "complete": True,
+            "format_version": 1,
+            "steps": list(steps),
+            "epochs": [run.epoch(step) for step in steps],
+            "layers": list(shape.layers),
+            "maps": maps,
+            "map_count": counts,
+            "top": shape.top,
+            "split": "train",
+            "images": shape.images,
+            "rule": "deconvnet",
+            "precision": "highest",
+            "name": None,
+            "seed": 0,
+            "input_size": list(model.input_size),
+            "windows": {layer: vars(model.window(layer)) for layer in shape.layers},
+            "shapes": {layer: list(model.fact(layer).shape) for layer in shape.layers},
+            "tile_size": {layer: list(model.tile_size(layer)) for layer in shape.layers},
+            "fingerprint": run.fingerprint,
+            "dead_share": dead,
+            "purity": purity,
+            "checked": {"units": 1234, "drawn": 1234, "worst": 2.1e-7},
+            "method": {
+                layer: "window" if index < 2 else "image"
+                for index, layer in enumerate(shape.layers)
+            },
+            "command": (
+                "zfjax evolve --workdir RUN --data.dir DATA --maps 16 --top 9 --split train"
+                " --at all"
+            ),
+            "created": "2025-11-21T03:00:00+00:00",
+            "seconds": {"search": 61.2, "project": 40.0},
+        },
+    )
 
 
 def _filters(conv, share: float) -> np.ndarray:
@@ -190,7 +274,9 @@ def _filters(conv, share: float) -> np.ndarray:
     out = np.empty((conv.kernel, conv.kernel, 3, conv.maps))
     for index in range(conv.maps):
         angle, cycles = rng.uniform(0, np.pi), rng.uniform(0.3, 2)
-        wave = np.cos(2 * np.pi * cycles * (np.cos(angle) * x + np.sin(angle) * y) + rng.uniform(0, 6))
+        wave = np.cos(
+            2 * np.pi * cycles * (np.cos(angle) * x + np.sin(angle) * y) + rng.uniform(0, 6)
+        )
         colour = rng.normal(0, 1, 3) if rng.random() < 0.4 else np.full(3, rng.normal(0, 1))
         clear = wave[..., None] * colour * np.exp(-(x**2 + y**2) / 0.2)[..., None]
         out[..., index] = 0.15 * (share * clear + (1 - share) * rng.normal(0, 0.6, clear.shape))
@@ -207,12 +293,30 @@ def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
     def unit(step, map_, selection, rank, image, y, x, activation, **more) -> None:
         box = window.box(y, x)
         label = image % 10
-        rows.append(dict(
-            step=step, epoch=run.epoch(step), layer=layer, map=map_, rank=rank, activation=np.float32(activation),
-            image_id=image, file_name=f"{names[label]}/{image:05d}.png", label=label, label_name=names[label],
-            split="train", y=y, x=x, box_y0=box[0], box_x0=box[1], box_y1=box[2], box_x1=box[3], selection=selection,
-            rule="deconvnet", **more,
-        ))  # fmt: skip
+        rows.append(
+            dict(
+                step=step,
+                epoch=run.epoch(step),
+                layer=layer,
+                map=map_,
+                rank=rank,
+                activation=np.float32(activation),
+                image_id=image,
+                file_name=f"{names[label]}/{image:05d}.png",
+                label=label,
+                label_name=names[label],
+                split="train",
+                y=y,
+                x=x,
+                box_y0=box[0],
+                box_x0=box[1],
+                box_y1=box[2],
+                box_x1=box[3],
+                selection=selection,
+                rule="deconvnet",
+                **more,
+            )
+        )
         if selection in ("top", "fixed") and (rank == 0 or step == steps[-1]) and map_ in drawn:
             y0, x0 = model.tile_origin(layer, y, x)
             patch = crop(scene(image, size), y0, x0, tile_size)
@@ -227,8 +331,10 @@ def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
             dead_from = steps[2]
         favourite = int(rng.integers(10))
         spot = rng.integers(0, [height, width], (400, 2))
-        final = [int(image) * 10 + (favourite if rank < 2 + scale else int(rng.integers(10)))
-                 for rank, image in enumerate(rng.choice(shape.images // 10, shape.top, replace=False))]  # fmt: skip
+        final = [
+            int(image) * 10 + (favourite if rank < 2 + scale else int(rng.integers(10)))
+            for rank, image in enumerate(rng.choice(shape.images // 10, shape.top, replace=False))
+        ]
         held, before = list(final), None
         history = {}
         for step in reversed(steps):
@@ -240,15 +346,40 @@ def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
             alive = dead_from is None or step < dead_from
             if alive:
                 strengths = grown * (1 + 0.1 * np.cos(map_)) * 0.97 ** np.arange(shape.top)
-                for rank, (image, strength) in enumerate(zip(history[step], strengths, strict=True)):
+                for rank, (image, strength) in enumerate(
+                    zip(history[step], strengths, strict=True)
+                ):
                     y, x = spot[image % 400]
                     jumped = None if rank or index == 0 or before is None else image != before
-                    margin = float(1 - strengths[1] / strengths[0]) if rank == 0 and shape.top > 1 else None
-                    unit(step, map_, "top", rank, image, int(y), int(x), strength, jumped=jumped, margin=margin)
+                    margin = (
+                        float(1 - strengths[1] / strengths[0])
+                        if rank == 0 and shape.top > 1
+                        else None
+                    )
+                    unit(
+                        step,
+                        map_,
+                        "top",
+                        rank,
+                        image,
+                        int(y),
+                        int(x),
+                        strength,
+                        jumped=jumped,
+                        margin=margin,
+                    )
                 y, x = spot[(final[0] + (step != steps[-1] and scale < 3) * index) % 400]
                 if dead_from is None and map_ in drawn and not (map_ == drawn[0] and index == 0):
-                    unit(step, map_, "fixed", 0, final[0], int(y), int(x),
-                         strengths[0] * (1 if history[step][0] == final[0] else 0.7))  # fmt: skip
+                    unit(
+                        step,
+                        map_,
+                        "fixed",
+                        0,
+                        final[0],
+                        int(y),
+                        int(x),
+                        strengths[0] * (1 if history[step][0] == final[0] else 0.7),
+                    )
             before = history[step][0] if alive else None
     for step in steps:
         write_tiles(folder / "tiles" / layer / f"{step}.npz", tiles[step])
@@ -265,7 +396,9 @@ def main() -> None:
     parser.add_argument("--hostile", action="store_true")
     parser.add_argument("--no-photos", action="store_true")
     chosen = parser.parse_args()
-    shape = replace(LARGE if chosen.large else SMALL if chosen.small else Shape(), hostile=chosen.hostile)
+    shape = replace(
+        LARGE if chosen.large else SMALL if chosen.small else Shape(), hostile=chosen.hostile
+    )
     run = make_run(chosen.folder, shape)
     print(write_report(run, photos=not chosen.no_photos, progress=print))
 

@@ -15,7 +15,7 @@ from zfjax.architecture import (
     Pool,
     output_size,
     small_zfnet,
-)  # fmt: skip
+)
 from zfjax.files import ZfjaxError
 
 HEAD = (Dense("fc", 2),)
@@ -30,9 +30,12 @@ def axis_of(spec):
 
 
 def seen_pixels(layers, extent):
-    """For every unit along one axis the set of pixels it sees, unclipped: padding cells count as pixels beyond."""
+    """For every unit along one axis the set of pixels it sees, unclipped: padding cells count as
+    pixels beyond."""
     reach = 200
-    cells = {place: {place} for place in range(-reach, extent + reach)}  # what a cell of this layer sees
+    cells = {
+        place: {place} for place in range(-reach, extent + reach)
+    }  # what a cell of this layer sees
     count = extent
     for spec in layers:
         if isinstance(spec, Norm):
@@ -72,7 +75,8 @@ def test_windows_and_sizes_equal_sets_of_pixels(seed):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "count"), [(ZFNET, 62_357_608), (ZFNET_WIDE, 107_627_624), (ALEXNET, 62_378_344)]
+    ("architecture", "count"),
+    [(ZFNET, 62_357_608), (ZFNET_WIDE, 107_627_624), (ALEXNET, 62_378_344)],
 )
 def test_parameter_counts_are_the_papers(architecture, count):
     assert architecture.parameter_count == count
@@ -81,22 +85,29 @@ def test_parameter_counts_are_the_papers(architecture, count):
 def test_zfnet_sizes_and_windows_are_the_papers():
     facts = {fact.layer.name: fact for fact in ZFNET.facts()}
     sizes = {name: fact.shape[0] for name, fact in facts.items()}
-    assert [sizes[name] for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")] == [
-        110, 55, 26, 13, 13, 13, 13, 6]  # fmt: skip
+    assert [
+        sizes[name]
+        for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")
+    ] == [110, 55, 26, 13, 13, 13, 13, 6]
     windows = [(w.size, w.jump, w.start) for w in (ZFNET.window(f"conv{n}") for n in range(1, 6))]
     assert windows == [(7, 2, -1), (27, 8, -1), (75, 16, -17), (107, 16, -33), (139, 16, -49)]
     assert ZFNET.window("conv5").box(0, 1) == (-49, -33, 90, 106)
 
 
 def test_alexnet_sizes():
-    sizes = [ALEXNET.fact(name).shape for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv5", "pool5")]
+    sizes = [
+        ALEXNET.fact(name).shape
+        for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv5", "pool5")
+    ]
     assert [shape[0] for shape in sizes] == [55, 27, 27, 13, 13, 13, 6]
     assert [shape[2] for shape in sizes] == [96, 96, 256, 256, 384, 256, 256]
     assert ALEXNET.window("conv1").size == 11 and ALEXNET.window("conv5").size == 163
 
 
 def test_cost_counts_products_one_by_one():
-    architecture = net(Conv("conv1", 4, 3, 2, (1, 0)), Norm("norm1"), Pool("pool1", 2, 2), size=(7, 9))
+    architecture = net(
+        Conv("conv1", 4, 3, 2, (1, 0)), Norm("norm1"), Pool("pool1", 2, 2), size=(7, 9)
+    )
     products = sum(1 for _ in np.ndindex(*architecture.fact("conv1").shape, 3, 3, 3))
     assert architecture.fact("conv1").multiply_adds == products
     assert architecture.fact("conv1").parameters == 4 * (27 + 1)
@@ -116,12 +127,16 @@ def test_output_size_is_the_number_of_places():
 
 
 def test_tiles_never_exceed_the_input():
-    small = small_zfnet("s", input_size=(64, 48), width=0.1, conv2_stride=2, head=8, classes=3, norm_alpha=0.3)
+    small = small_zfnet(
+        "s", input_size=(64, 48), width=0.1, conv2_stride=2, head=8, classes=3, norm_alpha=0.3
+    )
     assert small.window("conv5").size == 139 and small.tile_size("conv5") == (64, 48)
     assert small.tile_origin("conv5", 0, 0) == small.tile_origin("conv5", 1, 1) == (0, 0)
     y0, x0, _, _ = small.window("conv2").box(3, 2)
     assert small.tile_origin("conv2", 3, 2) == (y0, x0)
-    mixed = net(Conv("conv1", 2, 9, 1, (4, 4)), size=(9, 30))  # the window covers one axis whole, not the other
+    mixed = net(
+        Conv("conv1", 2, 9, 1, (4, 4)), size=(9, 30)
+    )  # the window covers one axis whole, not the other
     assert mixed.tile_size("conv1") == (9, 9) and mixed.tile_origin("conv1", 2, 0) == (0, -4)
 
 
@@ -130,7 +145,9 @@ def test_replace_and_with_classes_leave_the_original_alone():
     assert fewer.classes == 10 and ZFNET.classes == 1000
     assert ZFNET.parameter_count - fewer.parameter_count == 990 * 4097
     assert fewer.fact("fc7") == ZFNET.fact("fc7")
-    assert ZFNET.replace("conv1", kernel=7) == ZFNET and hash(ZFNET.replace("conv1", kernel=7)) == hash(ZFNET)
+    assert ZFNET.replace("conv1", kernel=7) == ZFNET and hash(
+        ZFNET.replace("conv1", kernel=7)
+    ) == hash(ZFNET)
     assert ZFNET.conv_names == ("conv1", "conv2", "conv3", "conv4", "conv5")
     assert net(size=(4, 4)).convolutional == ()
 
@@ -175,7 +192,8 @@ def test_only_convolutions_can_be_asked_for():
     assert ZFNET.conv("conv2").maps == 256
 
 
-# --- a config in JSON ---------------------------------------------------------------------------------------------
+# --- a config in JSON
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", list(configs.PRESETS))

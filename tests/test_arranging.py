@@ -13,9 +13,19 @@ from zfjax.files import ZfjaxError
 
 def layout_of(*folders, each=3, splits=None):
     """The layout of images in ``folders``; "train/CLASS" stands for class folders cat and dog."""
-    files = [path for folder in folders for path in
-             ([f"{folder.replace('CLASS', name)}/{n}.jpg" for name in ("cat", "dog") for n in range(each)]
-              if "CLASS" in folder else [f"{folder}/{n}.jpg" for n in range(each)])]
+    files = [
+        path
+        for folder in folders
+        for path in (
+            [
+                f"{folder.replace('CLASS', name)}/{n}.jpg"
+                for name in ("cat", "dog")
+                for n in range(each)
+            ]
+            if "CLASS" in folder
+            else [f"{folder}/{n}.jpg" for n in range(each)]
+        )
+    ]
     return arrange(files, splits=splits)
 
 
@@ -28,13 +38,19 @@ def splits_of(layout):
 
 
 SPELLINGS = {
-    "train": "train TRAIN Training training_set trainset TrainSet train-data train2017 Train_2012 images_train "
-    "train.images trn 2017_train Train%20Images",
-    "validation": "val VAL valid Validation validate dev Devel development eval Evaluation holdout hold_out held-out "
-    "val2017 val_2017 val-images valset validation_set dev_set evalset held_out_set",
+    "train": (
+        "train TRAIN Training training_set trainset TrainSet train-data train2017 Train_2012"
+        " images_train train.images trn 2017_train Train%20Images"
+    ),
+    "validation": (
+        "val VAL valid Validation validate dev Devel development eval Evaluation holdout hold_out"
+        " held-out val2017 val_2017 val-images valset validation_set dev_set evalset held_out_set"
+    ),
     "test": "test Testing TEST test_set testset test2015 test-images tst Test_Data",
-    None: "cat images data test_tube train_station crash_test_dummy steam_train valley tests_of_time device "
-    "trainval fold1 train1 val_a unlabeled extra contrast latest straining 2017",
+    None: (
+        "cat images data test_tube train_station crash_test_dummy steam_train valley tests_of_time"
+        " device trainval fold1 train1 val_a unlabeled extra contrast latest straining 2017"
+    ),
 }
 
 
@@ -45,38 +61,66 @@ def test_names_of_splits(split):
         assert split_of(name) == split, name
 
 
-@pytest.mark.parametrize("training, validation, test", [
-    ("training", "validation", "testing"), ("Training", "Dev", "Eval2012"), ("train_set", "val_set", "test_set"),
-    ("train2017", "val2017", "test2017"), ("trainset", "devset", "testset"), ("TRAIN", "HoldOut", "TEST"),
-    ("seg_train", "seg_val", "seg_test"), ("imagenet64_train", "imagenet64_val", "imagenet64_test"),
-    ("train_64x64", "val_64x64", "test_64x64"), ("train_small", "val_small", "test_small"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "training, validation, test",
+    [
+        ("training", "validation", "testing"),
+        ("Training", "Dev", "Eval2012"),
+        ("train_set", "val_set", "test_set"),
+        ("train2017", "val2017", "test2017"),
+        ("trainset", "devset", "testset"),
+        ("TRAIN", "HoldOut", "TEST"),
+        ("seg_train", "seg_val", "seg_test"),
+        ("imagenet64_train", "imagenet64_val", "imagenet64_test"),
+        ("train_64x64", "val_64x64", "test_64x64"),
+        ("train_small", "val_small", "test_small"),
+    ],
+)
 def test_known_splits_are_used(training, validation, test):
     names = {"train": training, "validation": validation, "test": test}
-    names = {split: name if split != "test" or "Eval" not in name else "test" for split, name in names.items()}
+    names = {
+        split: name if split != "test" or "Eval" not in name else "test"
+        for split, name in names.items()
+    }
     layout = layout_of(*(f"{name}/CLASS" for name in names.values()))
     assert splits_of(layout) == {split: {name} for split, name in names.items()}
-    assert layout.classes == ("cat", "dog") and len(layout.items) == 18 and not layout.skipped and not layout.notes
+    assert (
+        layout.classes == ("cat", "dog")
+        and len(layout.items) == 18
+        and not layout.skipped
+        and not layout.notes
+    )
     assert all(name.split("/")[1] == folder for _, name, _, folder in layout.items)
 
 
 ASKED = {
-    "numbers": ("train1/CLASS", "train2/CLASS"), "letters": ("split_a/CLASS", "split_b/CLASS"),
+    "numbers": ("train1/CLASS", "train2/CLASS"),
+    "letters": ("split_a/CLASS", "split_b/CLASS"),
     "folds": ("fold1/CLASS", "fold2/CLASS", "fold3/CLASS"),
-    "unlabeled": ("train/CLASS", "test/CLASS", "unlabeled/CLASS"), "with a file": ("imagenet_train/CLASS", "docs"),
-    "flat and unlabeled": ("train/CLASS", "val/CLASS", "unlabeled"), "flat": ("train/CLASS", "train_2"),
-    "extra": ("train/CLASS", "extra/CLASS"), "twice": ("train/CLASS", "val/CLASS", "validation/CLASS"),
-    "case": ("Train/CLASS", "train/CLASS"), "training": ("train/CLASS", "training/CLASS"),
-    "years": ("train2017/CLASS", "val2014/CLASS", "val2017/CLASS"), "trainval": ("trainval/CLASS", "test/CLASS"),
-    "dev and eval": ("train/CLASS", "dev/CLASS", "eval/CLASS"), "short": ("tr/CLASS", "te/CLASS"),
-    "prefixes": ("photos_train/CLASS", "images-v2_val/CLASS"), "in context": ("train/CLASS", "imagenet_val/CLASS"),
-    "both": ("train/CLASS", "train_val/CLASS"), "test-dev": ("train/CLASS", "test-dev/CLASS"),
-    "another language": ("entrenamiento/CLASS", "prueba/CLASS"), "parts": ("p/CLASS", "q/CLASS", "r/CLASS"),
-    "below": ("data/train/CLASS", "data/val/CLASS", "docs/figures"), "below one": ("one/train/CLASS", "two/CLASS"),
+    "unlabeled": ("train/CLASS", "test/CLASS", "unlabeled/CLASS"),
+    "with a file": ("imagenet_train/CLASS", "docs"),
+    "flat and unlabeled": ("train/CLASS", "val/CLASS", "unlabeled"),
+    "flat": ("train/CLASS", "train_2"),
+    "extra": ("train/CLASS", "extra/CLASS"),
+    "twice": ("train/CLASS", "val/CLASS", "validation/CLASS"),
+    "case": ("Train/CLASS", "train/CLASS"),
+    "training": ("train/CLASS", "training/CLASS"),
+    "years": ("train2017/CLASS", "val2014/CLASS", "val2017/CLASS"),
+    "trainval": ("trainval/CLASS", "test/CLASS"),
+    "dev and eval": ("train/CLASS", "dev/CLASS", "eval/CLASS"),
+    "short": ("tr/CLASS", "te/CLASS"),
+    "prefixes": ("photos_train/CLASS", "images-v2_val/CLASS"),
+    "in context": ("train/CLASS", "imagenet_val/CLASS"),
+    "both": ("train/CLASS", "train_val/CLASS"),
+    "test-dev": ("train/CLASS", "test-dev/CLASS"),
+    "another language": ("entrenamiento/CLASS", "prueba/CLASS"),
+    "parts": ("p/CLASS", "q/CLASS", "r/CLASS"),
+    "below": ("data/train/CLASS", "data/val/CLASS", "docs/figures"),
+    "below one": ("one/train/CLASS", "two/CLASS"),
     "kaggle": ("Data/CLS/train/CLASS", "Data/CLS/val/CLASS", "Notes/CLS/train/CLASS", "Sets/x"),
     "folds of splits": ("train/train/CLASS", "train/val/CLASS", "test/CLASS"),
     "vehicle": ("train/CLASS", "bus", "car", "plane"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", ASKED)
@@ -91,62 +135,103 @@ def test_what_may_be_a_split_is_asked_about_and_the_flag_answers(case):
     classes = layout_of(*ASKED[case], splits=parse_splits(["none"]))
     assert {split for _, _, split, _ in classes.items} == {"train"}
     top = {folder.split("/")[0] for folder in ASKED[case]}
-    assert set(classes.classes) == top and len(classes.items) == sum(3 + 3 * ("CLASS" in f) for f in ASKED[case])
+    assert set(classes.classes) == top and len(classes.items) == sum(
+        3 + 3 * ("CLASS" in f) for f in ASKED[case]
+    )
 
 
-@pytest.mark.parametrize("folders", [
-    ("train", "test"), ("Training", "Testing"), ("train",), ("trainA", "trainB", "testA", "testB"), ("fold1", "fold2"),
-    ("train", "val", "docs"), ("trainval", "test"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "test"),
+        ("Training", "Testing"),
+        ("train",),
+        ("trainA", "trainB", "testA", "testB"),
+        ("fold1", "fold2"),
+        ("train", "val", "docs"),
+        ("trainval", "test"),
+    ],
+)
 def test_split_folders_without_class_folders_are_no_classes(folders):
     with pytest.raises(ZfjaxError, match="called like splits but hold images.*--splits none"):
         layout_of(*folders)
     assert layout_of(*folders, splits={}).classes == (tuple(sorted(folders)))
 
 
-@pytest.mark.parametrize("folders", [
-    ("train", "bus", "car"), ("train", "plane"), ("test_tube", "beaker"), ("valid", "forged"), ("extra", "usual"),
-    ("a", "b"), ("steam_train/old", "car"), ("test_tube/glass", "beaker/glass"), ("train", "bus", "car/old"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "bus", "car"),
+        ("train", "plane"),
+        ("test_tube", "beaker"),
+        ("valid", "forged"),
+        ("extra", "usual"),
+        ("a", "b"),
+        ("steam_train/old", "car"),
+        ("test_tube/glass", "beaker/glass"),
+        ("train", "bus", "car/old"),
+    ],
+)
 def test_classes_called_like_splits_stay_classes(folders):
     layout = layout_of(*folders)
-    assert layout.classes == tuple(sorted(folder.split("/")[0] for folder in folders)) and not layout.skipped
+    assert (
+        layout.classes == tuple(sorted(folder.split("/")[0] for folder in folders))
+        and not layout.skipped
+    )
     assert {split for _, _, split, _ in layout.items} == {"train"}
 
 
 def test_a_class_called_train_within_splits():
     layout = layout_of("train/train", "train/bus", "val/train", "val/bus")
-    assert layout.classes == ("bus", "train") and splits_of(layout) == {"train": {"train"}, "validation": {"val"}}
+    assert layout.classes == ("bus", "train") and splits_of(layout) == {
+        "train": {"train"},
+        "validation": {"val"},
+    }
 
 
-@pytest.mark.parametrize("folders", [
-    ("val/CLASS", "test/CLASS"), ("test/CLASS",), ("Testing/CLASS", "notes/x"), ("train", "val/CLASS"),
-    ("valid/CLASS", "control/CLASS"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("val/CLASS", "test/CLASS"),
+        ("test/CLASS",),
+        ("Testing/CLASS", "notes/x"),
+        ("train", "val/CLASS"),
+        ("valid/CLASS", "control/CLASS"),
+    ],
+)
 def test_no_split_for_training_is_refused(folders):
-    with pytest.raises(ZfjaxError, match="no class folders for training in .*--splits train=FOLDER"):
+    with pytest.raises(
+        ZfjaxError, match="no class folders for training in .*--splits train=FOLDER"
+    ):
         layout_of(*folders)
 
 
 def test_what_lies_outside_the_splits_is_named():
     layout = layout_of("train/CLASS", "val/CLASS", "notes/a", "masks/cat", "test")
     assert layout.skipped["outside the split folders"] == [
-        f"{folder}/{n}.jpg" for folder in ("masks/cat", "notes/a") for n in range(3)]
+        f"{folder}/{n}.jpg" for folder in ("masks/cat", "notes/a") for n in range(3)
+    ]
     assert len(layout.skipped["not in a class folder"]) == 3
     [note] = layout.notes
     assert "9 files are left out" in note and note.endswith("in masks (3), notes (3), test (3)")
 
 
-@pytest.mark.parametrize("folders, root", [
-    (("seg_train/seg_train/CLASS", "seg_test/seg_test/CLASS"), ""),
-    (("train/images/CLASS", "test/images/CLASS"), ""), (("top/Training/data/CLASS", "top/Testing/data/CLASS"), "top/"),
-    (("training/train/CLASS", "training/test/CLASS"), "training/"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "folders, root",
+    [
+        (("seg_train/seg_train/CLASS", "seg_test/seg_test/CLASS"), ""),
+        (("train/images/CLASS", "test/images/CLASS"), ""),
+        (("top/Training/data/CLASS", "top/Testing/data/CLASS"), "top/"),
+        (("training/train/CLASS", "training/test/CLASS"), "training/"),
+    ],
+)
 def test_folders_between_splits_and_classes_are_looked_through(folders, root):
     layout = layout_of(*folders)
     assert layout.classes == ("cat", "dog") and not layout.nested and not layout.skipped
-    assert {split: len([item for item in layout.items if item[2] == split]) for split in ("train", "test")} == {
-        "train": 6, "test": 6}
+    assert {
+        split: len([item for item in layout.items if item[2] == split])
+        for split in ("train", "test")
+    } == {"train": 6, "test": 6}
     assert all(path == root + name for path, name, _, _ in layout.items)
 
 
@@ -158,25 +243,38 @@ def test_tiny_imagenets_images_folders_are_no_question():
 
 def test_a_split_may_have_several_folders():
     splits = parse_splits(["train=part one", "train=p2/", "test=./p3"])
-    layout = layout_of("top/part one/CLASS", "top/p2/CLASS", "top/p3/CLASS", "top/p4/CLASS", splits=splits)
-    assert splits_of(layout) == {"train": {"part one", "p2"}, "test": {"p3"}} and len(layout.items) == 18
+    layout = layout_of(
+        "top/part one/CLASS", "top/p2/CLASS", "top/p3/CLASS", "top/p4/CLASS", splits=splits
+    )
+    assert (
+        splits_of(layout) == {"train": {"part one", "p2"}, "test": {"p3"}}
+        and len(layout.items) == 18
+    )
     assert layout.notes[0].endswith("in p4 (6)")
 
 
-@pytest.mark.parametrize("words, says", [
-    (["train=nowhere"], "there is no folder 'nowhere'.*it holds a, b"),
-    (["validation=a"], "no class folders for train"), (["none", "train=a"], "expected train"),
-    (["train=a", "test=a/cat"], "a/cat lies in a"), (["train=a", "val=a"], "to train and to validation"),
-    (["train"], "expected train=FOLDER"), (["left=a"], "expected train=FOLDER"),
-    (["train="], "expected train=FOLDER"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["train=nowhere"], "there is no folder 'nowhere'.*it holds a, b"),
+        (["validation=a"], "no class folders for train"),
+        (["none", "train=a"], "expected train"),
+        (["train=a", "test=a/cat"], "a/cat lies in a"),
+        (["train=a", "val=a"], "to train and to validation"),
+        (["train"], "expected train=FOLDER"),
+        (["left=a"], "expected train=FOLDER"),
+        (["train="], "expected train=FOLDER"),
+    ],
+)
 def test_flags_that_cannot_be(words, says):
     with pytest.raises(ZfjaxError, match=says):
         layout_of("a/CLASS", "b/CLASS", splits=parse_splits(words))
 
 
 def test_the_order_of_listing_and_letters_for_terminals_do_not_matter():
-    paths = [f"{split}/{name}/{n}" for split in ("Training", "dev") for name in "abc" for n in range(5)]
+    paths = [
+        f"{split}/{name}/{n}" for split in ("Training", "dev") for name in "abc" for n in range(5)
+    ]
     assert arrange(paths) == arrange(paths[::-1])
     with pytest.raises(ZfjaxError) as refused:
         layout_of("train \x1b[31m1/CLASS", "train \x1b[31m2/CLASS")
@@ -190,12 +288,26 @@ def test_folders_that_mean_one_split_are_never_chosen_between():
 
 def test_unicode_forms_of_a_class_are_one_class():
     composed, apart = "café", unicodedata.normalize("NFD", "café")
-    files = [f"train/{composed}/1.jpg", f"train/{apart}/1.jpg", "train/bar/1.jpg", f"val/{apart}/2.jpg"]
+    files = [
+        f"train/{composed}/1.jpg",
+        f"train/{apart}/1.jpg",
+        "train/bar/1.jpg",
+        f"val/{apart}/2.jpg",
+    ]
     layout = arrange(files, [f"train/{apart}", "train/empty"])
-    assert layout.classes == ("bar", composed) and {folder for *_, folder in layout.items} == {"bar", composed}
-    assert sorted(path for path, *_ in layout.items) == sorted(files) == sorted(name for _, name, *_ in layout.items)
+    assert layout.classes == ("bar", composed) and {folder for *_, folder in layout.items} == {
+        "bar",
+        composed,
+    }
+    assert (
+        sorted(path for path, *_ in layout.items)
+        == sorted(files)
+        == sorted(name for _, name, *_ in layout.items)
+    )
     assert layout.skipped == {"class folder without files": ["train/empty"]}
-    assert layout.notes == (f"the class {composed} has 2 folders, whose names differ in their Unicode form alone",)
+    assert layout.notes == (
+        f"the class {composed} has 2 folders, whose names differ in their Unicode form alone",
+    )
     assert arrange(["Café/1", "café/2"]).classes == ("Café", "café")
     top = unicodedata.normalize("NFD", "données")
     assert arrange([f"données/train/a/{n}" for n in "12"] + [f"{top}/val/a/3"]).classes == ("a",)

@@ -1,4 +1,5 @@
-"""Projection against captum's, on a net without contrast normalisation and with the same weights."""
+"""Projection against captum's, on a net without contrast normalisation and with the same
+weights."""
 
 import warnings
 from pathlib import Path
@@ -16,11 +17,13 @@ ARCHITECTURE = Architecture(
     "captum",
     (35, 35),
     (
-        Conv("conv1", 6, 5, 2, (2, 2)), Pool("pool1", 3, 2),
-        Conv("conv2", 8, 3, 1, (1, 1)), Pool("pool2", 3, 1, (1, 1)),
+        Conv("conv1", 6, 5, 2, (2, 2)),
+        Pool("pool1", 3, 2),
+        Conv("conv2", 8, 3, 1, (1, 1)),
+        Pool("pool2", 3, 1, (1, 1)),
         Conv("conv3", 6, 3, 2, (2, 2)),
     ),
-)  # fmt: skip
+)
 
 
 def check_against(found):
@@ -35,15 +38,26 @@ def check_against(found):
     maps, ys, xs = np.array(UNITS)[live].T
     for rule in ("deconvnet", "guided"):
         tiles = deconvnet.project(
-            ARCHITECTURE, parameters, np.repeat(images, len(live), 0), "conv3", maps, ys, xs, rule=ops.RULES[rule],
+            ARCHITECTURE,
+            parameters,
+            np.repeat(images, len(live), 0),
+            "conv3",
+            maps,
+            ys,
+            xs,
+            rule=ops.RULES[rule],
             batch_size=8,
-        ).tiles  # fmt: skip
+        ).tiles
         for tile, index, y, x in zip(tiles, live, ys, xs, strict=True):
             whole = np.pad(found[rule][index].transpose(1, 2, 0), ((60, 60), (60, 60), (0, 0)))
             top, left = ARCHITECTURE.tile_origin("conv3", y, x)
-            expected = whole[top + 60 : top + 60 + tile.shape[0], left + 60 : left + 60 + tile.shape[1]]
+            expected = whole[
+                top + 60 : top + 60 + tile.shape[0], left + 60 : left + 60 + tile.shape[1]
+            ]
             assert np.abs(expected).max() > 0
-            np.testing.assert_allclose(tile / ours[index], expected, atol=1e-5 * np.abs(expected).max())
+            np.testing.assert_allclose(
+                tile / ours[index], expected, atol=1e-5 * np.abs(expected).max()
+            )
 
 
 def test_projection_equals_captums_recorded_numbers():
@@ -52,7 +66,10 @@ def test_projection_equals_captums_recorded_numbers():
 
 
 def test_projection_equals_captum_live():
-    pytest.importorskip("captum", reason="torch and captum are not installed; the recorded numbers are compared above")
+    pytest.importorskip(
+        "captum",
+        reason="torch and captum are not installed; the recorded numbers are compared above",
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # captum warns that it sets hooks
         found = captum_numbers(weights_and_image())

@@ -1,4 +1,5 @@
-"""Tables of class names: read in the encoding they have, refused or told where they name too little; names by class."""
+"""Tables of class names: read in the encoding they have, refused or told where they name too
+little; names by class."""
 
 import unicodedata
 
@@ -23,7 +24,9 @@ def named(data, classes=CLASSES):
     return tabled_names(["classes.tsv"], lambda path, limit: data, classes)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"]
+)
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_tables_are_read_in_the_encoding_they_have(encoding, mark):
     if encoding in ("utf-8-sig", "utf-16", "utf-32"):
@@ -31,17 +34,32 @@ def test_tables_are_read_in_the_encoding_they_have(encoding, mark):
     assert named((mark + TEXT).encode(encoding)) == (["café, 猫", "crane (n2)", "crane (n3)"], [])
 
 
-@pytest.mark.parametrize("data", ["n1\tcafé\n".encode("latin-1"), "n1\tкот\n".encode("cp1251"), b"n1\tcat\0\n\0\0x",
-                                  TEXT.encode("utf-16")[:-1]])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        "n1\tcafé\n".encode("latin-1"),
+        "n1\tкот\n".encode("cp1251"),
+        b"n1\tcat\0\n\0\0x",
+        TEXT.encode("utf-16")[:-1],
+    ],
+)
 def test_another_encoding_is_refused(data):
-    with pytest.raises(ZfjaxError, match="classes.tsv is in no encoding that zfjax knows.*save it as UTF-8"):
+    with pytest.raises(
+        ZfjaxError, match="classes.tsv is in no encoding that zfjax knows.*save it as UTF-8"
+    ):
         named(data)
 
 
-@pytest.mark.parametrize("data, says", [
-    (b"", "none of its lines has that form"), (b"n1,cat\nn2,dog\n", "none of its lines has that form"),
-    (b"0\tcat\n1\tdog\n", "begin with '0', '1'"), (b"N1\tcat\n", "begin with 'N1'"), (b"n1\t\n", "none of its lines"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, says",
+    [
+        (b"", "none of its lines has that form"),
+        (b"n1,cat\nn2,dog\n", "none of its lines has that form"),
+        (b"0\tcat\n1\tdog\n", "begin with '0', '1'"),
+        (b"N1\tcat\n", "begin with 'N1'"),
+        (b"n1\t\n", "none of its lines"),
+    ],
+)
 def test_a_table_that_names_no_class_is_refused(data, says):
     with pytest.raises(ZfjaxError, match=f"names none of the 3 classes .'n1', 'n2', 'n3'.*{says}"):
         named(data)
@@ -50,7 +68,9 @@ def test_a_table_that_names_no_class_is_refused(data, says):
 def test_a_table_that_names_some_classes_says_how_many():
     names, notes = named(b"n2\tdog\n")
     assert names == ["n1", "dog", "n3"]
-    assert notes == ["classes.tsv names 1 of the 3 classes; the others keep the names of their folders (n1, n3)"]
+    assert notes == [
+        "classes.tsv names 1 of the 3 classes; the others keep the names of their folders (n1, n3)"
+    ]
 
 
 def test_a_table_and_a_folder_may_write_a_name_in_other_unicode_forms():
@@ -65,12 +85,18 @@ def test_names_are_told_apart_in_every_case():
 
 
 def test_an_import_counts_classes_and_not_their_names(tmp_path):
-    files = {f"{split}/{folder}/{n}.jpg": jpeg(n + 20 * place) for place, folder in enumerate(CLASSES)
-             for split, count in (("train", 12), ("val", 3)) for n in range(count)}
+    files = {
+        f"{split}/{folder}/{n}.jpg": jpeg(n + 20 * place)
+        for place, folder in enumerate(CLASSES)
+        for split, count in (("train", 12), ("val", 3))
+        for n in range(count)
+    }
     make_tree(tmp_path / "in", {**files, "classes.tsv": TEXT.encode("utf-16")})
     summary = import_images(tmp_path / "in", "birds", tmp_path)
-    assert summary.counts == {"train": {"café, 猫": 12, "crane (n2)": 12, "crane (n3)": 12},
-                              "validation": {"café, 猫": 3, "crane (n2)": 3, "crane (n3)": 3}}
+    assert summary.counts == {
+        "train": {"café, 猫": 12, "crane (n2)": 12, "crane (n3)": 12},
+        "validation": {"café, 猫": 3, "crane (n2)": 3, "crane (n3)": 3},
+    }
     assert summary.lines() == ["train: 36 images in 3 classes", "validation: 9 images in 3 classes"]
     dataset = open_dataset("birds", tmp_path)
     assert dataset.class_names == ("café, 猫", "crane (n2)", "crane (n3)")
@@ -81,19 +107,34 @@ def test_an_import_counts_classes_and_not_their_names(tmp_path):
 def test_two_unicode_forms_become_one_class_of_a_data_set(tmp_path, capsys):
     apart = unicodedata.normalize("NFD", "é")
     make_tree(tmp_path / "in", {"é/1.jpg": jpeg(1), f"{apart}/1.jpg": jpeg(2), "x/1.jpg": jpeg(3)})
-    assert main(["data", "import", str(tmp_path / "in"), "--name", "forms", "--data-dir", str(tmp_path)]) == 0
+    assert (
+        main(
+            ["data", "import", str(tmp_path / "in"), "--name", "forms", "--data-dir", str(tmp_path)]
+        )
+        == 0
+    )
     told = capsys.readouterr().out
     assert "train: 3 images in 2 classes" in told and "the class é has 2 folders" in told
     dataset = open_dataset("forms", tmp_path)
     assert dataset.class_names == ("x", "é")
-    assert sorted(dataset.describe("train", range(3))) == [(0, "x/1.jpg"), (1, f"{apart}/1.jpg"), (1, "é/1.jpg")]
+    assert sorted(dataset.describe("train", range(3))) == [
+        (0, "x/1.jpg"),
+        (1, f"{apart}/1.jpg"),
+        (1, "é/1.jpg"),
+    ]
 
 
-@pytest.mark.parametrize("data, says", [
-    (b"01440764 tench\n", "LOC_synset_mapping.txt names none of the 1,000 classes"), (b"", "names none of the 1,000"),
-    ("n01440764 café\n".encode("latin-1"), "in no encoding that zfjax knows"),
-])  # fmt: skip
-def test_a_list_of_imagenets_names_that_cannot_be_used_is_refused_before_anything_is_read(tmp_path, data, says):
+@pytest.mark.parametrize(
+    "data, says",
+    [
+        (b"01440764 tench\n", "LOC_synset_mapping.txt names none of the 1,000 classes"),
+        (b"", "names none of the 1,000"),
+        ("n01440764 café\n".encode("latin-1"), "in no encoding that zfjax knows"),
+    ],
+)
+def test_a_list_of_imagenets_names_that_cannot_be_used_is_refused_before_anything_is_read(
+    tmp_path, data, says
+):
     source = make_tars(tmp_path / "in", images=1, validation=1, odd=False)
     (source / imagenet.READABLE_NAMES).write_bytes(data)
     with pytest.raises(ZfjaxError, match=says):

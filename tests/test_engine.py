@@ -1,4 +1,5 @@
-"""evolve, project and report on a trained run: the table against brute force, resume, refusals, hostile names."""
+"""evolve, project and report on a trained run: the table against brute force, resume, refusals,
+hostile names."""
 
 import dataclasses
 import json
@@ -47,7 +48,11 @@ def maxima(run, step, layer):
     for image_id in range(dataset.count("train")):
         views = dataset.read("train", [image_id], (18, 18))[0].image[None]
         inputs = recipe.evaluation_input(run.config, views, None)
-        rows.append(np.asarray(feature_maps(run.config.model, parameters, inputs)[layer]).max(axis=(0, 1, 2)))
+        rows.append(
+            np.asarray(feature_maps(run.config.model, parameters, inputs)[layer]).max(
+                axis=(0, 1, 2)
+            )
+        )
     return np.stack(rows)
 
 
@@ -60,7 +65,9 @@ def test_table_equals_brute_force(trained, evolution):
             order = np.lexsort((np.arange(len(expected)), -expected[:, map_]))[:4]
             live = [int(image) for image in order if expected[image, map_] > 0]
             assert [row["image_id"] for row in found] == live
-            np.testing.assert_allclose([row["activation"] for row in found], expected[live, map_], rtol=1e-5)
+            np.testing.assert_allclose(
+                [row["activation"] for row in found], expected[live, map_], rtol=1e-5
+            )
             low = evolution.rows(step=step, layer="conv2", map=map_, selection="low")
             weakest = sorted(value for value in expected[:, map_] if value > 0)[:4]
             np.testing.assert_allclose([row["activation"] for row in low], weakest, rtol=1e-5)
@@ -71,24 +78,36 @@ def test_drawn_units_have_tiles_places_and_boxes(trained, evolution):
     for layer in evolution.layers:
         for step in evolution.steps:
             tiles = evolution.tiles(layer, step)
-            rows = {(row["selection"], row["map"], row["rank"]): row for row in evolution.rows(step=step, layer=layer)}
+            rows = {
+                (row["selection"], row["map"], row["rank"]): row
+                for row in evolution.rows(step=step, layer=layer)
+            }
             placed = {key: row for key, row in rows.items() if row["y"] is not None}
-            assert placed.keys() == {key for key in rows if key[0] in ("top", "fixed")}, "strongest ones have places"
+            assert placed.keys() == {key for key in rows if key[0] in ("top", "fixed")}, (
+                "strongest ones have places"
+            )
             ranks = 4 if step == evolution.steps[-1] else 1
-            drawn = {key for key in placed if key[1] in evolution.maps(layer) and (key[0] == "fixed" or key[2] < ranks)}
+            drawn = {
+                key
+                for key in placed
+                if key[1] in evolution.maps(layer) and (key[0] == "fixed" or key[2] < ranks)
+            }
             assert tiles.keys() == drawn
             for row in placed.values():
                 box = run.config.model.window(layer).box(row["y"], row["x"])
                 assert (row["box_y0"], row["box_x0"], row["box_y1"], row["box_x1"]) == box
             for tile in tiles.values():
-                assert np.abs(tile.projection).max() > 0 and tile.patch.shape == tile.projection.shape
+                assert (
+                    np.abs(tile.projection).max() > 0 and tile.patch.shape == tile.projection.shape
+                )
 
 
 def test_fixed_rows_hold_the_last_winner_and_jumps_compare_with_the_step_before(evolution):
     last = evolution.steps[-1]
     for layer in evolution.layers:
         winners = {
-            (row["step"], row["map"]): row for row in evolution.rows(layer=layer, selection="top", rank=0)
+            (row["step"], row["map"]): row
+            for row in evolution.rows(layer=layer, selection="top", rank=0)
         }
         for row in evolution.rows(layer=layer, selection="fixed"):
             assert row["image_id"] == winners[last, row["map"]]["image_id"]
@@ -96,11 +115,15 @@ def test_fixed_rows_hold_the_last_winner_and_jumps_compare_with_the_step_before(
             assert best is not None and row["activation"] <= best["activation"] * (1 + 1e-5)
         for (step, map_), row in winners.items():
             before = winners.get((step - 4, map_))
-            assert row["jumped"] == (None if before is None else before["image_id"] != row["image_id"])
+            assert row["jumped"] == (
+                None if before is None else before["image_id"] != row["image_id"]
+            )
 
 
 def test_every_recorded_activation_was_reproduced(evolution):
-    drawn = sum(len(evolution.tiles(layer, step)) for layer in evolution.layers for step in evolution.steps)
+    drawn = sum(
+        len(evolution.tiles(layer, step)) for layer in evolution.layers for step in evolution.steps
+    )
     assert evolution.meta["checked"]["units"] == drawn > 0
     assert evolution.meta["checked"]["worst"] <= 1e-5
 
@@ -112,7 +135,9 @@ def test_places_are_where_the_maps_are_strongest(trained, evolution):
     for row in evolution.rows(step=12, layer="conv2", selection="top")[::5]:
         views = dataset.read("train", [row["image_id"]], (18, 18))[0].image[None]
         inputs = recipe.evaluation_input(run.config, views, None)
-        one = np.asarray(feature_maps(run.config.model, parameters, inputs)["conv2"])[0, :, :, row["map"]]
+        one = np.asarray(feature_maps(run.config.model, parameters, inputs)["conv2"])[
+            0, :, :, row["map"]
+        ]
         assert np.unravel_index(one.argmax(), one.shape) == (row["y"], row["x"])
 
 
@@ -128,10 +153,14 @@ def test_questions_that_have_no_answer_are_told_so(evolution):
 
 
 def test_every_rank_is_drawn_and_shown_at_every_step(trained):
-    evolution = evolve(trained, maps=2, top=3, at=["0", "last"], every_rank=True, name="ranks", rule="guided+norm")
+    evolution = evolve(
+        trained, maps=2, top=3, at=["0", "last"], every_rank=True, name="ranks", rule="guided+norm"
+    )
     assert evolution.every_rank
     for step in evolution.steps:
-        ranks = {rank for selection, _, rank in evolution.tiles("conv2", step) if selection == "top"}
+        ranks = {
+            rank for selection, _, rank in evolution.tiles("conv2", step) if selection == "top"
+        }
         assert ranks == {0, 1, 2}
     page = write_report(load_run(trained), name="ranks", photos=False).read_text()
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
@@ -140,7 +169,11 @@ def test_every_rank_is_drawn_and_shown_at_every_step(trained):
             assert map_["ranks"][-1] == map_["best"] and [shots[:1] for shots in map_["ranks"]] == [
                 [top] if top else [] for top in map_["top"]
             ]
-    assert data["rule"] == "guided+norm" and "differentiated" in page and "guided+norm projections" in page
+    assert (
+        data["rule"] == "guided+norm"
+        and "differentiated" in page
+        and "guided+norm projections" in page
+    )
     assert "zfjax report --workdir RUN --name ranks --no-photos" in page
 
 
@@ -172,9 +205,14 @@ def test_a_stopped_search_goes_on_to_the_same_table(trained, evolution, monkeypa
         load_run(trained).evolution("stopped")
     resumed = []
     again = evolve(
-        trained, maps=3, top=4, name="stopped",
-        progress=lambda stage, done, total, **_: resumed.append(done) if stage == "searching" else None,
-    )  # fmt: skip
+        trained,
+        maps=3,
+        top=4,
+        name="stopped",
+        progress=lambda stage, done, total, **_: (
+            resumed.append(done) if stage == "searching" else None
+        ),
+    )
     assert resumed[0] > 8
     assert again.units.equals(evolution.units)
 
@@ -183,18 +221,26 @@ def test_all_other_settings_are_refused_and_the_same_return_at_once(trained, evo
     with pytest.raises(ZfjaxError, match="other settings"):
         evolve(trained, maps=2, top=4)
     calls = []
-    assert evolve(trained, maps=3, top=4, progress=lambda *a, **k: calls.append(a)).units.equals(evolution.units)
+    assert evolve(trained, maps=3, top=4, progress=lambda *a, **k: calls.append(a)).units.equals(
+        evolution.units
+    )
     assert not calls
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"maps": 7}, "conv1 has 6 maps"), ({"layers": ["conv7"]}, "no convolution 'conv7'"), ({"top": 0}, "--top"),
-        ({"at": ["9"]}, "saved epochs are 0, 1, 2, 3"), ({"at": ["soon"]}, "not an epoch"), ({"split": "odd"}, "odd"),
-        ({"rule": "magic"}, "no rule 'magic'"), ({"name": "../up"}, "--name"), ({"images": 0}, "--images"),
+        ({"maps": 7}, "conv1 has 6 maps"),
+        ({"layers": ["conv7"]}, "no convolution 'conv7'"),
+        ({"top": 0}, "--top"),
+        ({"at": ["9"]}, "saved epochs are 0, 1, 2, 3"),
+        ({"at": ["soon"]}, "not an epoch"),
+        ({"split": "odd"}, "odd"),
+        ({"rule": "magic"}, "no rule 'magic'"),
+        ({"name": "../up"}, "--name"),
+        ({"images": 0}, "--images"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_evolved_is_said(trained, options, words):
     with pytest.raises(ZfjaxError) as error:
         evolve(trained, **{"maps": 3, "name": "refused", **options})
@@ -243,8 +289,16 @@ def test_project_finds_the_strongest_place_of_any_image(tmp_path, trained):
 
 def test_project_draws_a_winner_again_by_its_number(trained, evolution, capsys):
     row = evolution.rows(step=12, layer="conv2", selection="top", rank=0)[0]
-    arguments = ["--workdir", str(trained), "--image-id", str(row["image_id"]), "--layer", "conv2", "--map",
-                 str(row["map"])]  # fmt: skip
+    arguments = [
+        "--workdir",
+        str(trained),
+        "--image-id",
+        str(row["image_id"]),
+        "--layer",
+        "conv2",
+        "--map",
+        str(row["map"]),
+    ]
     assert main(["project", *arguments, "--at", "last"]) == 0
     assert main(["project", *arguments, "--at", "last", "--rule", "gradient"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -272,9 +326,15 @@ def command(*arguments, **options):
     ("arguments", "words"),
     [
         (["train", "--preset", "nope", "--workdir", "x"], "no preset 'nope'"),
-        (["train", "--preset", "demo", "--workdir", "x", "--model.conv9.kernel", "3"], "did you mean"),
+        (
+            ["train", "--preset", "demo", "--workdir", "x", "--model.conv9.kernel", "3"],
+            "did you mean",
+        ),
         (["train", "--preset", "demo", "--workdir", "x", "--epochs", "many"], "expected int"),
-        (["train", "--preset", "demo", "--workdir", "x", "--model.conv1.kernel", "300"], "does not fit"),
+        (
+            ["train", "--preset", "demo", "--workdir", "x", "--model.conv1.kernel", "300"],
+            "does not fit",
+        ),
         (["train", "--preset", "demo", "--workdir", "gs://bucket/x"], "not a folder"),
         (["train", "--workdir", "x"], "--preset"),
         (["report", "--workdir", "x"], "is not a run"),
@@ -292,13 +352,23 @@ def test_mistakes_end_in_a_sentence(tmp_path, arguments, words):
 def test_training_on_a_full_place_ends_in_a_sentence_and_goes_on_later(tmp_path):
     record = tmp_path / "config.json"
     record.write_text(json.dumps(configs.to_json(make_config(make_data(tmp_path), epochs=1))))
-    arguments = ["train", "--config", str(record), "--workdir", str(tmp_path / "run"), "--devices", "1"]
+    arguments = [
+        "train",
+        "--config",
+        str(record),
+        "--workdir",
+        str(tmp_path / "run"),
+        "--devices",
+        "1",
+    ]
     code = (
-        "import resource, signal, sys\nfrom zfjax.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "sys.exit(main(sys.argv[1:]))"
+        "import resource, signal, sys\nfrom zfjax.cli import"
+        " main\nresource.setrlimit(resource.RLIMIT_FSIZE, (3000,"
+        " 3000))\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nsys.exit(main(sys.argv[1:]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "size limit" in done.stderr, done.stderr
     assert command(*arguments).returncode == 0
@@ -310,14 +380,17 @@ def test_a_read_only_or_full_place_loses_nothing(trained, evolution, tmp_path):
     shutil.copytree(trained, folder)
     before = (folder / "evolution" / "meta.json").read_bytes()
     code = (
-        "import resource, signal, sys\nfrom zfjax.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "sys.exit(main(sys.argv[1:]))"
+        "import resource, signal, sys\nfrom zfjax.cli import"
+        " main\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096,"
+        " 4096))\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nsys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "report", "--workdir", str(folder)], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", code, "report", "--workdir", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "size limit" in done.stderr
     assert (folder / "evolution" / "meta.json").read_bytes() == before
@@ -340,8 +413,14 @@ def test_info_says_what_a_speed_needs(capsys):
     asked = ["info", "--preset", "imagenet-modern", "--batch-size", "256", "--data.dir", "/nowhere"]
     assert main([*asked, "--images-per-second", "5000"]) == 0
     told = capsys.readouterr().out
-    assert "batch 256" in told and "about 10 cores to decode full-size JPEGs, 5 for those imported" in told
+    assert (
+        "batch 256" in told
+        and "about 10 cores to decode full-size JPEGs, 5 for those imported" in told
+    )
     assert "give one that is to be fed faster --data.processes" in told
     assert f"takes {90 * 1_281_167 / 5000 / 3600:.1f} hours" in told
     assert main([*asked, "--images-per-second", "-3"]) == 1 and "above 0" in capsys.readouterr().err
-    assert main([*asked, "--frobnicate", "3"]) == 1 and "There is no flag --frobnicate" in capsys.readouterr().err
+    assert (
+        main([*asked, "--frobnicate", "3"]) == 1
+        and "There is no flag --frobnicate" in capsys.readouterr().err
+    )

@@ -1,4 +1,5 @@
-"""Error rates from one crop and from ten; parameters spread over devices; records that cannot be read."""
+"""Error rates from one crop and from ten; parameters spread over devices; records that cannot be
+read."""
 
 import dataclasses
 import resource
@@ -23,21 +24,52 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
     run = load_run(unbroken)
     parameters = checkpoint.load(run.checkpoints / "12")
     dataset = open_dataset("small", data_dir)
-    examples = dataset.read("validation", range(dataset.count("validation")), (18, 18), with_parts=False)
-    views, labels = (np.array([getattr(one, name) for one in examples]) for name in ("image", "label"))
-    crops = [recipe.one_of_ten_views(run.config, jax.numpy.asarray(views), None, index) for index in range(10)]
+    examples = dataset.read(
+        "validation", range(dataset.count("validation")), (18, 18), with_parts=False
+    )
+    views, labels = (
+        np.array([getattr(one, name) for one in examples]) for name in ("image", "label")
+    )
+    crops = [
+        recipe.one_of_ten_views(run.config, jax.numpy.asarray(views), None, index)
+        for index in range(10)
+    ]
     score = lambda inputs: jax.nn.softmax(class_scores(run.config.model, parameters, inputs))
     shares = np.mean([score(crop) for crop in crops], axis=0)
     expected = {
-        "loss": -np.log(shares[np.arange(len(labels)), labels]).mean(), "top1": (shares.argmax(1) == labels).mean()
+        "loss": -np.log(shares[np.arange(len(labels)), labels]).mean(),
+        "top1": (shares.argmax(1) == labels).mean(),
     }
     found = evaluate(run.config, parameters, dataset, "validation", data_mesh(8, 1), views=10)
-    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5) and found["top1"] == expected["top1"]
-    in_parts = dataclasses.replace(run.config, optimizer=dataclasses.replace(run.config.optimizer, accumulate=2))
+    assert (
+        found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+        and found["top1"] == expected["top1"]
+    )
+    in_parts = dataclasses.replace(
+        run.config, optimizer=dataclasses.replace(run.config.optimizer, accumulate=2)
+    )
     mesh = data_mesh(8, min(8, len(jax.devices())))  # more devices than images a part
     again = evaluate(in_parts, parameters, dataset, "validation", mesh, views=10)
-    assert again["loss"] == pytest.approx(expected["loss"], rel=1e-5) and again["top1"] == expected["top1"]
-    assert main(["evaluate", "--workdir", str(unbroken), "--at", "last", "--views", "10", "--devices", "1"]) == 0
+    assert (
+        again["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+        and again["top1"] == expected["top1"]
+    )
+    assert (
+        main(
+            [
+                "evaluate",
+                "--workdir",
+                str(unbroken),
+                "--at",
+                "last",
+                "--views",
+                "10",
+                "--devices",
+                "1",
+            ]
+        )
+        == 0
+    )
     assert "mean probability of ten crops" in capsys.readouterr().out
     assert main(["evaluate", "--workdir", str(unbroken), "--views", "7"]) == 1
     assert "--views 7" in capsys.readouterr().err
@@ -47,7 +79,10 @@ def test_a_device_whose_memory_is_full_is_said(monkeypatch, capsys):
     monkeypatch.setattr(commands, "info", lambda options: jax.numpy.zeros(2**44).sum())
     assert main(["info"]) == 1
     told = capsys.readouterr().err
-    assert told.startswith("zfjax: A device's memory is full (RESOURCE_EXHAUSTED") and "--batch-size" in told
+    assert (
+        told.startswith("zfjax: A device's memory is full (RESOURCE_EXHAUSTED")
+        and "--batch-size" in told
+    )
     assert told.count("\n") == 1
     monkeypatch.setattr(commands, "info", lambda options: 1 / 0)
     assert main(["info"]) == 1
@@ -60,7 +95,9 @@ def test_parameters_spread_over_devices_train_alike(tmp_path, data_dir, unbroken
     monkeypatch.setattr("zfjax.devices.SHARDED_FROM", 100)
     mesh = data_mesh(8)
     leaf = np.zeros((3, 3, 8, 24))
-    assert sharding_of(mesh, leaf, True).spec == jax.sharding.PartitionSpec(None, None, None, "batch")
+    assert sharding_of(mesh, leaf, True).spec == jax.sharding.PartitionSpec(
+        None, None, None, "batch"
+    )
     for whole in (sharding_of(mesh, leaf, False), sharding_of(mesh, leaf[0, 0, 0], True)):
         assert whole.is_fully_replicated
     train(make_config(data_dir), tmp_path, devices=8, shard_parameters=True)
@@ -81,14 +118,21 @@ def test_a_bad_record_is_named_and_fails_or_is_skipped(tmp_path, with_a_bad_reco
     run = train(skips, tmp_path / "skips", devices=1)
     assert run.steps == (0, 3)
     told = capfd.readouterr().err
-    assert told.count("Image 5 of split 'train' of bad") == 1 and told.count("Image 2 of split 'validation'") == 1
+    assert (
+        told.count("Image 5 of split 'train' of bad") == 1
+        and told.count("Image 2 of split 'validation'") == 1
+    )
     options = {"batch_size": 6, "view_size": (18, 18), "threads": 0, "on_error": "skip"}
     [batch] = evaluation_batches(dataset, "validation", **options)
     assert batch["weight"].tolist() == [1, 1, 0, 1, 1, 1] and batch["image_id"][2] == -1
     seen = []
-    for _, batch in zip(range(4), training_batches(dataset, "train", seed=0, **options), strict=False):
+    for _, batch in zip(
+        range(4), training_batches(dataset, "train", seed=0, **options), strict=False
+    ):
         seen += batch["image_id"].tolist()
-    assert sorted(seen) == sorted([*(n for n in range(24) if n != 5), 6]), "its neighbour takes its place"
+    assert sorted(seen) == sorted([*(n for n in range(24) if n != 5), 6]), (
+        "its neighbour takes its place"
+    )
     sums, images = pixel_sums(dataset, "train", (18, 18), on_error="skip")
     views = [dataset.read("train", [n], (18, 18))[0].image for n in range(24) if n != 5]
     assert images == 23 and np.array_equal(sums, np.sum(views, axis=0, dtype=np.int64))
@@ -102,8 +146,14 @@ def test_a_fault_of_the_disk_is_no_bad_record(data_dir, monkeypatch):
             raise RuntimeError("open() failed: Too many open files; reading /data/small-00003")
 
     monkeypatch.setattr(dataset._source("train"), "data_source", Failing(), raising=False)
-    with pytest.raises(ZfjaxError, match="Too many open files.*is the disk or the network drive sound"):
-        next(evaluation_batches(dataset, "train", batch_size=4, view_size=(18, 18), threads=0, on_error="skip"))
+    with pytest.raises(
+        ZfjaxError, match="Too many open files.*is the disk or the network drive sound"
+    ):
+        next(
+            evaluation_batches(
+                dataset, "train", batch_size=4, view_size=(18, 18), threads=0, on_error="skip"
+            )
+        )
 
 
 def test_many_files_may_be_open():

@@ -1,4 +1,5 @@
-"""What may happen to a training run: lost states, signals at odd moments, folders that are not shared, slow data."""
+"""What may happen to a training run: lost states, signals at odd moments, folders that are not
+shared, slow data."""
 
 import dataclasses
 import gc
@@ -41,27 +42,40 @@ def test_a_run_without_a_sound_state_does_not_begin_anew(tmp_path, data_dir, unb
     for state in (folder / "resume").iterdir():
         cut_short(state)
     for _ in range(2):  # nor when it is asked again
-        with pytest.raises(ZfjaxError, match="no sound state to go on from, though parameters up to epoch 2 are saved"):
+        with pytest.raises(
+            ZfjaxError,
+            match="no sound state to go on from, though parameters up to epoch 2 are saved",
+        ):
             train(make_config(data_dir), folder, devices=1)
     assert (folder / "metrics.jsonl").read_bytes() == before and load_run(folder).steps == (0, 4, 8)
 
 
-def test_a_state_of_another_zfjax_or_an_unreadable_disk_is_no_damage(tmp_path, data_dir, unbroken, monkeypatch):
+def test_a_state_of_another_zfjax_or_an_unreadable_disk_is_no_damage(
+    tmp_path, data_dir, unbroken, monkeypatch
+):
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)
     shutil.rmtree(folder / "checkpoints" / "12")
     states = sorted(path.name for path in (folder / "resume").iterdir())
-    with monkeypatch.context() as patched, pytest.raises(ZfjaxError, match="use the version that saved it"):
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(ZfjaxError, match="use the version that saved it"),
+    ):
         patched.setattr(training, "initial_state", lambda config: {"other": np.zeros(3)})
         train(make_config(data_dir), folder, devices=1)
-    with monkeypatch.context() as patched, pytest.raises(ZfjaxError, match="read the checkpoint .*Input/output error"):
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(ZfjaxError, match="read the checkpoint .*Input/output error"),
+    ):
         fault = OSError(5, "Input/output error")
         patched.setattr(checkpoint._orbax(), "metadata", lambda path: (_ for _ in ()).throw(fault))
         train(make_config(data_dir), folder, devices=1)
     assert sorted(path.name for path in (folder / "resume").iterdir()) == states
 
 
-def test_what_killed_saves_left_is_removed_and_a_state_saved_before_validation_replaced(tmp_path, data_dir, unbroken):
+def test_what_killed_saves_left_is_removed_and_a_state_saved_before_validation_replaced(
+    tmp_path, data_dir, unbroken
+):
     folder = tmp_path / "run"
 
     def signal_in_validation(stage, done, total, **figures):
@@ -72,7 +86,9 @@ def test_what_killed_saves_left_is_removed_and_a_state_saved_before_validation_r
         train(make_config(data_dir), folder, progress=signal_in_validation, devices=1)
     for root in ("resume", "checkpoints"):
         (folder / root / "7.orbax-checkpoint-tmp-9").mkdir()
-    (folder / "resume" / "8").rename(folder / "resume" / "8.replaced")  # killed before another could take its place
+    (folder / "resume" / "8").rename(
+        folder / "resume" / "8.replaced"
+    )  # killed before another could take its place
     (folder / "resume" / "4.replaced").mkdir()  # killed after that
     train(make_config(data_dir), folder, devices=1)
     assert sorted(path.name for path in (folder / "resume").iterdir()) == ["12", "8"]
@@ -81,14 +97,18 @@ def test_what_killed_saves_left_is_removed_and_a_state_saved_before_validation_r
 
 
 def test_a_validation_loss_that_is_not_finite_ends_in_a_sentence(tmp_path, data_dir):
-    config = make_config(data_dir, batch_size=36)  # one step an epoch: its own loss is finite, its update is not
+    config = make_config(
+        data_dir, batch_size=36
+    )  # one step an epoch: its own loss is finite, its update is not
     optimizer = dataclasses.replace(config.optimizer, learning_rate=1e30, warmup_epochs=0.0)
     with pytest.raises(ZfjaxError, match="not finite near step 1"):
         train(dataclasses.replace(config, optimizer=optimizer), tmp_path, devices=1)
     assert load_run(tmp_path).steps == (0,)
 
 
-def test_a_signal_while_an_epoch_is_drawn_is_obeyed_at_once_and_it_is_drawn_later(tmp_path, data_dir, unbroken):
+def test_a_signal_while_an_epoch_is_drawn_is_obeyed_at_once_and_it_is_drawn_later(
+    tmp_path, data_dir, unbroken
+):
     drawn = []
 
     def after_epoch(step, progress):
@@ -122,19 +142,25 @@ def test_a_signal_that_python_drops_comes_again():
 
 @pytest.mark.parametrize("gone", ["stdout", "stderr"])
 def test_one_of_many_leaves_though_nobody_reads_what_it_says(gone):
-    code = ("import sys, jax; from zfjax import cli, devices\n"
-            "jax.distributed.is_initialized = lambda: True; jax.distributed.shutdown = lambda: None\n"
-            "def run(options): print('x' * 9); raise cli.ZfjaxError('no')\n"
-            "cli.commands.info = run; cli.main(['info']); print('still here', file=sys.stderr)")  # fmt: skip
+    code = (
+        "import sys, jax; from zfjax import cli, devices\n"
+        "jax.distributed.is_initialized = lambda: True; jax.distributed.shutdown = lambda: None\n"
+        "def run(options): print('x' * 9); raise cli.ZfjaxError('no')\n"
+        "cli.commands.info = run; cli.main(['info']); print('still here', file=sys.stderr)"
+    )
     reader, writer = os.pipe()
     os.close(reader)
     other = {"stdout": "stderr", "stderr": "stdout"}[gone]
     with open(writer, "wb") as broken:
-        done = subprocess.run([sys.executable, "-c", code], **{gone: broken, other: subprocess.PIPE}, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], **{gone: broken, other: subprocess.PIPE}, check=False
+        )
     assert done.returncode == 1 and b"still here" not in (done.stdout or b"") + (done.stderr or b"")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tensorboardX cannot close its file
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # tensorboardX cannot close its file
 def test_a_full_disk_under_tensorboard_is_a_sentence(tmp_path):
     pytest.importorskip("tensorboardX")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -173,8 +199,12 @@ def test_slow_data_is_logged(tmp_path, data_dir, monkeypatch):
 
 def test_time_left_is_told_off_a_terminal(capsys, monkeypatch):
     assert [time_words(seconds) for seconds in (0.2, 59, 61, 7380, 200_000)] == [
-        "0 s", "59 s", "1 min 1 s", "2 h 3 min", "2 d 7 h"
-    ]  # fmt: skip
+        "0 s",
+        "59 s",
+        "1 min 1 s",
+        "2 h 3 min",
+        "2 d 7 h",
+    ]
     clock = iter(range(0, 1000, 20))
     monkeypatch.setattr("zfjax.progress.time.monotonic", lambda: float(next(clock)))
     with Reporter() as progress:
@@ -245,13 +275,20 @@ def test_a_signal_that_python_drops_while_an_epoch_is_drawn_comes_again(tmp_path
 
 
 def test_the_plateau_goes_on_where_it_was(tmp_path, data_dir):
-    """The rate that a plateau has divided, and how long it has waited, survive a stop at any step."""
+    """The rate that a plateau has divided, and how long it has waited, survive a stop at any
+    step."""
     config = make_config(data_dir, epochs=5)
-    optimizer = dataclasses.replace(config.optimizer, schedule="plateau", patience=2, warmup_epochs=0.0)
+    optimizer = dataclasses.replace(
+        config.optimizer, schedule="plateau", patience=2, warmup_epochs=0.0
+    )
     optimizer = dataclasses.replace(optimizer, learning_rate=1e-7)  # nothing improves
     config = dataclasses.replace(config, optimizer=optimizer)
     train(config, tmp_path / "whole", devices=1)
-    rates = [line["learning_rate"] for line in load_run(tmp_path / "whole").metrics if line["split"] == "train"]
+    rates = [
+        line["learning_rate"]
+        for line in load_run(tmp_path / "whole").metrics
+        if line["split"] == "train"
+    ]
     np.testing.assert_allclose(rates, [1e-7] * 12 + [1e-8] * 8, rtol=1e-5)
 
     for step in (6, 9, 14):

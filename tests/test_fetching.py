@@ -30,7 +30,9 @@ class Pictures(tfds.core.GeneratorBasedBuilder):
     def _info(self):
         names = tfds.features.ClassLabel(names=["cat", "dog"])
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(None, None, 3)), "label": names})
+            features=tfds.features.FeaturesDict(
+                {"image": tfds.features.Image(shape=(None, None, 3)), "label": names}
+            )
         )
 
     def _split_generators(self, manager):
@@ -40,7 +42,11 @@ class Pictures(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, count):
         for number in range(count):
-            image = np.asarray(picture(number, 20, 24)) if self.as_arrays else io.BytesIO(jpeg(number, 20, 24))
+            image = (
+                np.asarray(picture(number, 20, 24))
+                if self.as_arrays
+                else io.BytesIO(jpeg(number, 20, 24))
+            )
             yield number, {"image": image, "label": number % 2}
 
 
@@ -56,40 +62,67 @@ def test_a_builder_is_prepared_as_arrayrecord_and_opened(tmp_path, builder, caps
     assert main(["data", "fetch", "pictures", "--data-dir", str(tmp_path)]) == 0
     assert "train 12, test 4" in capsys.readouterr().out
     dataset = open_dataset("pictures", tmp_path)
-    assert dataset.class_names == ("cat", "dog") and dataset.read("train", [3], (16, 16))[0].image.shape == (16, 16, 3)
+    assert dataset.class_names == ("cat", "dog") and dataset.read("train", [3], (16, 16))[
+        0
+    ].image.shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize("harm, says", [
-    (ConnectionError("no route"), "is there a network"),
-    (ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"), "prepares pictures with tensorflow"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "harm, says",
+    [
+        (ConnectionError("no route"), "is there a network"),
+        (
+            ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"),
+            "prepares pictures with tensorflow",
+        ),
+    ],
+)
 def test_no_network_and_no_tensorflow_are_one_sentence(tmp_path, builder, monkeypatch, harm, says):
     monkeypatch.setattr(builder, "harm", harm)
     with pytest.raises(ZfjaxError, match=says):
         fetch("pictures", tmp_path)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed here")
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed here"
+)
 def test_a_set_stored_as_arrays_says_that_it_needs_tensorflow(tmp_path, builder, monkeypatch):
     monkeypatch.setattr(builder, "as_arrays", True)
-    with pytest.raises(ZfjaxError, match="prepares pictures with TensorFlow, which is not installed"):
+    with pytest.raises(
+        ZfjaxError, match="prepares pictures with TensorFlow, which is not installed"
+    ):
         fetch("pictures", tmp_path)
 
 
 class Sized(Pictures):
     """With configs, which become a folder of their own, and features that zfjax has no use for."""
 
-    BUILDER_CONFIGS = tuple(tfds.core.BuilderConfig(name=name, version="2.0.0") for name in ("big", "small"))
+    BUILDER_CONFIGS = tuple(
+        tfds.core.BuilderConfig(name=name, version="2.0.0") for name in ("big", "small")
+    )
 
     def _info(self):
-        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict({
-            "image": tfds.features.Image(shape=(None, None, 3)), "label": tfds.features.ClassLabel(num_classes=2),
-            "objects": tfds.features.Sequence({"bbox": tfds.features.BBoxFeature()}), "name": tfds.features.Text(),
-        }))  # fmt: skip
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3)),
+                    "label": tfds.features.ClassLabel(num_classes=2),
+                    "objects": tfds.features.Sequence({"bbox": tfds.features.BBoxFeature()}),
+                    "name": tfds.features.Text(),
+                }
+            )
+        )
 
     def _generate_examples(self, count):
         for number, example in super()._generate_examples(count):
-            yield number, {**example, "objects": [{"bbox": tfds.features.BBox(0.0, 0.0, 1.0, 0.5)}], "name": "é"}
+            yield (
+                number,
+                {
+                    **example,
+                    "objects": [{"bbox": tfds.features.BBox(0.0, 0.0, 1.0, 0.5)}],
+                    "name": "é",
+                },
+            )
 
 
 def test_a_set_with_configs_that_was_prepared_elsewhere_is_found_by_name(tmp_path):
@@ -112,7 +145,10 @@ def test_mock_data_of_a_set_that_tfds_knows_is_read_as_tfds_stores_it(tmp_path):
     folder.mkdir(parents=True)
     shards = {}
     for split, examples in given.items():
-        stored = [{**one, "image": io.BytesIO(encoded(Image.fromarray(one["image"]), "PNG"))} for one in examples]
+        stored = [
+            {**one, "image": io.BytesIO(encoded(Image.fromarray(one["image"]), "PNG"))}
+            for one in examples
+        ]
         records = [features.serialize_example(features.encode_example(one)) for one in stored]
         writing.write_shard(folder / writing.shard_name("beans", split, 0, 1), records)
         shards[split] = [len(records)], sum(map(len, records))
@@ -120,16 +156,37 @@ def test_mock_data_of_a_set_that_tfds_knows_is_read_as_tfds_stores_it(tmp_path):
     dataset = open_dataset("beans", tmp_path)
     assert dataset.class_names == ("angular_leaf_spot", "bean_rust", "healthy")
     for split, examples in given.items():
-        for found, expected in zip(dataset.read(split, range(6), (500, 500)), examples, strict=True):
-            assert found.label == expected["label"] and np.array_equal(found.image, expected["image"])
+        for found, expected in zip(
+            dataset.read(split, range(6), (500, 500)), examples, strict=True
+        ):
+            assert found.label == expected["label"] and np.array_equal(
+                found.image, expected["image"]
+            )
 
 
 def test_what_tfds_refuses_is_one_sentence(tmp_path, capsys):
-    for name, says in (("food101:9.9.9", "give NAME, NAME/CONFIG or NAME:VERSION"), ("stanford_dogs/foo", "give NAME"),
-                       ("imagenet2012", "zfjax data import FOLDER-OF-THE-TARS")):  # fmt: skip
+    for name, says in (
+        ("food101:9.9.9", "give NAME, NAME/CONFIG or NAME:VERSION"),
+        ("stanford_dogs/foo", "give NAME"),
+        ("imagenet2012", "zfjax data import FOLDER-OF-THE-TARS"),
+    ):
         assert main(["data", "fetch", name, "--data-dir", str(tmp_path)]) == 1
         told = capsys.readouterr().err
         assert says in told and "Traceback" not in told, told
-    assert main(["train", "--preset", "demo", "--data.name", "beans", "--data.dir", str(tmp_path), "--workdir",
-                 str(tmp_path / "run")]) == 1  # fmt: skip
+    assert (
+        main(
+            [
+                "train",
+                "--preset",
+                "demo",
+                "--data.name",
+                "beans",
+                "--data.dir",
+                str(tmp_path),
+                "--workdir",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 1
+    )
     assert "`zfjax data fetch beans` prepares it" in capsys.readouterr().err

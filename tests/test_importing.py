@@ -19,8 +19,11 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def tree_files(classes=("ant", "bee", "cat"), each=5):
-    return {f"{folder}/{number}.JPEG": jpeg(number + 10 * index)
-            for index, folder in enumerate(classes) for number in range(each)}
+    return {
+        f"{folder}/{number}.JPEG": jpeg(number + 10 * index)
+        for index, folder in enumerate(classes)
+        for number in range(each)
+    }
 
 
 def digests(name, data_dir):
@@ -29,7 +32,9 @@ def digests(name, data_dir):
 
 
 def names(dataset, split):
-    return [example.file_name for example in dataset.read(split, range(dataset.count(split)), (8, 8))]
+    return [
+        example.file_name for example in dataset.read(split, range(dataset.count(split)), (8, 8))
+    ]
 
 
 # Layouts.
@@ -38,8 +43,12 @@ def names(dataset, split):
 def test_a_tree_of_class_folders(tmp_path):
     files = tree_files()
     counted = []
-    summary = import_images(make_tree(tmp_path / "in", files), "pets", tmp_path / "out",
-                            progress=lambda done, total: counted.append((done, total)))
+    summary = import_images(
+        make_tree(tmp_path / "in", files),
+        "pets",
+        tmp_path / "out",
+        progress=lambda done, total: counted.append((done, total)),
+    )
     assert summary.counts == {"train": {"ant": 5, "bee": 5, "cat": 5}} and counted[-1] == (15, 15)
     assert summary.converted == {} and summary.skipped == {} and summary.resized == 0
     dataset = open_dataset("pets", tmp_path / "out")
@@ -48,7 +57,9 @@ def test_a_tree_of_class_folders(tmp_path):
     assert {example.file_name for example in examples} == set(files)
     for example in examples:
         assert dataset.class_names[example.label] == example.file_name.split("/")[0]
-        assert np.array_equal(example.image, np.asarray(Image.open(io.BytesIO(files[example.file_name]))))
+        assert np.array_equal(
+            example.image, np.asarray(Image.open(io.BytesIO(files[example.file_name])))
+        )
     # The order mixes the classes, so that a prefix is a sample.
     assert len({example.label for example in examples[:6]}) > 1
 
@@ -57,12 +68,23 @@ def test_a_tree_of_class_folders(tmp_path):
 def test_split_folders(tmp_path, validation):
     files = {f"train/{name}": data for name, data in tree_files().items()}
     files |= {f"{validation}/{name}": data for name, data in tree_files(each=2).items()}
-    files |= {"test/bee/9.jpg": jpeg(9), "test/unlabelled/1.jpg": jpeg(1), "notes/a/x.jpg": jpeg(2), "README": b"hello"}
+    files |= {
+        "test/bee/9.jpg": jpeg(9),
+        "test/unlabelled/1.jpg": jpeg(1),
+        "notes/a/x.jpg": jpeg(2),
+        "README": b"hello",
+    }
     summary = import_images(make_tree(tmp_path / "in", files), "pets", tmp_path)
     assert {split: sum(counts.values()) for split, counts in summary.counts.items()} == {
-        "train": 15, "validation": 6, "test": 1}
-    assert summary.skipped == {"class absent from train": ("test/unlabelled/1.jpg",),
-                               "not in a class folder": ("README",), "outside the split folders": ("notes/a/x.jpg",)}
+        "train": 15,
+        "validation": 6,
+        "test": 1,
+    }
+    assert summary.skipped == {
+        "class absent from train": ("test/unlabelled/1.jpg",),
+        "not in a class folder": ("README",),
+        "outside the split folders": ("notes/a/x.jpg",),
+    }
     dataset = open_dataset("pets", tmp_path)
     assert all(name.startswith(f"{validation}/") for name in names(dataset, "validation"))
 
@@ -78,7 +100,12 @@ def test_single_top_folders_are_looked_through(tmp_path, top):
 
 
 def test_arrange_is_pure_and_ignores_the_order_of_listing():
-    paths = [f"{split}/{folder}/{number}" for split in ("train", "val") for folder in "abc" for number in range(9)]
+    paths = [
+        f"{split}/{folder}/{number}"
+        for split in ("train", "val")
+        for folder in "abc"
+        for number in range(9)
+    ]
     shuffled = [paths[index] for index in np.random.default_rng(0).permutation(len(paths))]
     assert arrange(paths) == arrange(shuffled)
     assert arrange(paths).classes == ("a", "b", "c")
@@ -90,19 +117,38 @@ def test_a_class_called_train_is_a_class():
 
 
 def test_splits_are_asked_about_and_said_on_the_command_line(tmp_path, capsys):
-    files = {f"{split}/{name}": data for split in ("Training", "run_2", "val2017")
-             for name, data in tree_files(("ant", "bee"), each=2 + len(split)).items()}
-    command = ["data", "import", str(make_tree(tmp_path / "in", files)), "--name", "pets", "--data-dir",
-               str(tmp_path / "out")]  # fmt: skip
-    assert main([*command, "--splits", "train=Training", "val=val2017", "--splits", "test=run_2"]) == 0
-    assert open_dataset("pets", tmp_path / "out").splits == {"train": 20, "validation": 18, "test": 14}
+    files = {
+        f"{split}/{name}": data
+        for split in ("Training", "run_2", "val2017")
+        for name, data in tree_files(("ant", "bee"), each=2 + len(split)).items()
+    }
+    command = [
+        "data",
+        "import",
+        str(make_tree(tmp_path / "in", files)),
+        "--name",
+        "pets",
+        "--data-dir",
+        str(tmp_path / "out"),
+    ]
+    assert (
+        main([*command, "--splits", "train=Training", "val=val2017", "--splits", "test=run_2"]) == 0
+    )
+    assert open_dataset("pets", tmp_path / "out").splits == {
+        "train": 20,
+        "validation": 18,
+        "test": 14,
+    }
     (tmp_path / "in" / "run_2").rename(tmp_path / "in" / "train_2")
     command[4] = "asked"
     capsys.readouterr()
     assert main(command) == 1
     told = capsys.readouterr().err
-    assert told == ("zfjax: These folders may be splits or classes: train_2: say which is which, as in --splits "
-                    "train=Training validation=val2017 test=train_2, or --splits none where all folders are classes.\n")
+    assert (
+        told == "zfjax: These folders may be splits or classes: train_2: say which is which, as in"
+        " --splits train=Training validation=val2017 test=train_2, or --splits none where all"
+        " folders are classes.\n"
+    )
     assert not (tmp_path / "out" / "asked").exists()
     assert main([*command, "--splits", "none"]) == 0
     assert open_dataset("asked", tmp_path / "out").class_names == ("Training", "train_2", "val2017")
@@ -123,7 +169,12 @@ def test_holdout_against_a_validation_split_is_refused(tmp_path):
     with pytest.raises(ZfjaxError, match="validation split of its own"):
         import_images(make_tree(tmp_path / "in", files), "pets", tmp_path / "out", holdout=0.1)
     with pytest.raises(ZfjaxError, match="leaves a split without images"):
-        import_images(make_tree(tmp_path / "in2", {"a/1.jpg": jpeg(1)}), "pets", tmp_path / "out", holdout=0.01)
+        import_images(
+            make_tree(tmp_path / "in2", {"a/1.jpg": jpeg(1)}),
+            "pets",
+            tmp_path / "out",
+            holdout=0.01,
+        )
     assert list_datasets(tmp_path / "out") == []
 
 
@@ -133,12 +184,19 @@ def test_holdout_against_a_validation_split_is_refused(tmp_path):
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_tree_and_tar_give_the_same_data_set(tmp_path, mode):
     files = tree_files()
-    files |= {"cat/grey.png": encoded(picture(3).convert("L"), "PNG"), "classes.tsv": b"cat\tpuss\n"}
+    files |= {
+        "cat/grey.png": encoded(picture(3).convert("L"), "PNG"),
+        "classes.tsv": b"cat\tpuss\n",
+    }
     import_images(make_tree(tmp_path / "in", files), "tree", tmp_path, holdout=0.3)
     backwards = {f"./top/{name}": files[name] for name in reversed(files)}
-    summary = import_images(make_tar(tmp_path / "in.tar", backwards, mode), "tar", tmp_path, holdout=0.3)
+    summary = import_images(
+        make_tar(tmp_path / "in.tar", backwards, mode), "tar", tmp_path, holdout=0.3
+    )
     assert digests("tree", tmp_path) == digests("tar", tmp_path)
-    assert names(open_dataset("tree", tmp_path), "train") == names(open_dataset("tar", tmp_path), "train")
+    assert names(open_dataset("tree", tmp_path), "train") == names(
+        open_dataset("tar", tmp_path), "train"
+    )
     assert "puss" in summary.counts["train"]
     assert not list(tmp_path.glob(".*.tmp"))
 
@@ -183,24 +241,39 @@ def test_odd_files_are_converted_or_skipped_and_named(tmp_path):
     os.mkfifo(tmp_path / "in" / "a" / "pipe.JPEG")
     summary = import_images(tmp_path / "in", "odd", tmp_path / "out")
     assert summary.converted == {
-        "grayscale, kept": ("a/grey.JPEG",), "CMYK, stored as RGB": ("a/cmyk.JPEG",),
-        "PNG, stored as JPEG": ("a/alpha.png", "a/png.JPEG"), "GIF, stored as JPEG": ("a/gif.jpg",),
+        "grayscale, kept": ("a/grey.JPEG",),
+        "CMYK, stored as RGB": ("a/cmyk.JPEG",),
+        "PNG, stored as JPEG": ("a/alpha.png", "a/png.JPEG"),
+        "GIF, stored as JPEG": ("a/gif.jpg",),
         "turned upright as its EXIF says": ("a/turned.JPEG",),
-        "nested folder, taken into its class": ("a/deep/er/x.JPEG",)}
+        "nested folder, taken into its class": ("a/deep/er/x.JPEG",),
+    }
     assert summary.skipped == {
-        "truncated or damaged": ("a/cut.JPEG",), "empty file": ("a/empty.JPEG",),
+        "truncated or damaged": ("a/cut.JPEG",),
+        "empty file": ("a/empty.JPEG",),
         "not an image": ("a/page.jpg", "a/words.JPEG", "unreadable/x.JPEG"),
         "more than 50,000,000 pixels": ("a/bomb.png", "a/greater.png"),
         "hidden or system file": (".DS_Store", "__MACOSX", "a/.hidden.JPEG"),
-        "not in a class folder": ("loose.JPEG",), "class folder without files": ("nothing",),
-        "broken link": ("a/gone.JPEG",), "link to a folder above it": ("a/again",),
-        "link or device": ("a/pipe.JPEG",), "class without a readable image (its label stays)": ("unreadable",)}
+        "not in a class folder": ("loose.JPEG",),
+        "class folder without files": ("nothing",),
+        "broken link": ("a/gone.JPEG",),
+        "link to a folder above it": ("a/again",),
+        "link or device": ("a/pipe.JPEG",),
+        "class without a readable image (its label stays)": ("unreadable",),
+    }
     assert summary.counts == {"train": {"a": 8, "b": 1, "unreadable": 0}}
     assert any("skipped, empty file: 1 (a/empty.JPEG)" in line for line in summary.lines())
     dataset = open_dataset("odd", tmp_path / "out")
     by_name = {example.file_name: example for example in dataset.read("train", range(9), (40, 40))}
-    for name, number in (("a/cmyk.JPEG", 3), ("a/png.JPEG", 4), ("a/alpha.png", 6), ("a/clean.JPEG", 0)):
-        assert np.abs(by_name[name].image.astype(float) - np.asarray(picture(number))).mean() < 6, name
+    for name, number in (
+        ("a/cmyk.JPEG", 3),
+        ("a/png.JPEG", 4),
+        ("a/alpha.png", 6),
+        ("a/clean.JPEG", 0),
+    ):
+        assert np.abs(by_name[name].image.astype(float) - np.asarray(picture(number))).mean() < 6, (
+            name
+        )
 
 
 def test_clean_bytes_are_kept_and_the_rest_is_made_upright_and_small():
@@ -220,14 +293,19 @@ def test_clean_bytes_are_kept_and_the_rest_is_made_upright_and_small():
 
 
 def test_size_is_counted(tmp_path):
-    summary = import_images(make_tree(tmp_path / "in", {"a/1.jpg": jpeg(1, 60, 90), "a/2.jpg": jpeg(2, 20, 20)}),
-                            "pets", tmp_path, size=32)
+    summary = import_images(
+        make_tree(tmp_path / "in", {"a/1.jpg": jpeg(1, 60, 90), "a/2.jpg": jpeg(2, 20, 20)}),
+        "pets",
+        tmp_path,
+        size=32,
+    )
     assert summary.resized == 1 and summary.lines()[1] == "made smaller: 1"
 
 
 def test_hostile_members_of_a_tar(tmp_path):
     path = tmp_path / "in.tar"
     with tarfile.open(path, "w") as archive:
+
         def add(name, data=b"", kind=tarfile.REGTYPE, link=""):
             member = tarfile.TarInfo(name)
             member.size, member.type, member.linkname = len(data), kind, link
@@ -248,8 +326,10 @@ def test_hostile_members_of_a_tar(tmp_path):
     assert summary.skipped == {
         "unsafe path": ("/etc/evil.jpg", "a/../../evil.jpg"),
         "link or device": ("a/device.jpg", "a/hard.jpg", "a/pipe.jpg", "a/symbolic.jpg"),
-        "hidden or system file": ("__MACOSX/a/._1.jpg",), "class folder without files": ("empty",),
-        "duplicate name (the last one is kept)": ("a/1.jpg",)}
+        "hidden or system file": ("__MACOSX/a/._1.jpg",),
+        "class folder without files": ("empty",),
+        "duplicate name (the last one is kept)": ("a/1.jpg",),
+    }
     dataset = open_dataset("hostile", tmp_path / "out")
     examples = {example.file_name: example for example in dataset.read("train", range(2), (40, 40))}
     assert np.abs(examples["a/1.jpg"].image.astype(float) - np.asarray(picture(3))).mean() < 4
@@ -258,10 +338,24 @@ def test_hostile_members_of_a_tar(tmp_path):
 
 
 def test_hostile_class_names_are_labels_only(tmp_path):
-    folders = ["<script>alert(1)<|script>", "$\\frac{1}$", "[b]", "größe 猫", " spaced ", "two\nlines", "con\x1b[31m",
-               "-rf", "a b"]
-    summary = import_images(make_tar(tmp_path / "in.tar", {f"{name}/{n}.jpg": jpeg(n) for name in folders
-                                                           for n in range(2)}), "names", tmp_path / "out")
+    folders = [
+        "<script>alert(1)<|script>",
+        "$\\frac{1}$",
+        "[b]",
+        "größe 猫",
+        " spaced ",
+        "two\nlines",
+        "con\x1b[31m",
+        "-rf",
+        "a b",
+    ]
+    summary = import_images(
+        make_tar(
+            tmp_path / "in.tar", {f"{name}/{n}.jpg": jpeg(n) for name in folders for n in range(2)}
+        ),
+        "names",
+        tmp_path / "out",
+    )
     dataset = open_dataset("names", tmp_path / "out")
     assert dataset.class_names == tuple(sorted(folders))
     for example in dataset.read("train", range(len(folders) * 2), (8, 8)):
@@ -292,7 +386,9 @@ def left_over(folder):
     return [path for path in folder.iterdir() if path.suffix != ".lock"] if folder.exists() else []
 
 
-@pytest.mark.parametrize("name", ["", "Pets", "9lives", "a-b", "a/b", "../a", "a b", "ä", "_a", "x" * 200])
+@pytest.mark.parametrize(
+    "name", ["", "Pets", "9lives", "a-b", "a/b", "../a", "a b", "ä", "_a", "x" * 200]
+)
 def test_unfit_names_are_refused(tmp_path, name):
     make_tree(tmp_path / "in", tree_files())
     with pytest.raises(ZfjaxError, match="cannot name a data set"):
@@ -329,12 +425,17 @@ def test_sources_without_images(tmp_path):
 @pytest.mark.parametrize("damage", ["half", "tail", "zeroed", "words", "empty"])
 def test_a_damaged_tar_is_refused(tmp_path, mode, damage):
     noise = np.random.default_rng(0)
-    files = {f"a/{n}.jpg": encoded(Image.fromarray(noise.integers(0, 256, (40, 40, 3), np.uint8))) for n in range(9)}
+    files = {
+        f"a/{n}.jpg": encoded(Image.fromarray(noise.integers(0, 256, (40, 40, 3), np.uint8)))
+        for n in range(9)
+    }
     path = make_tar(tmp_path / "in.tar", files, mode)
     content = bytearray(path.read_bytes())
     if damage == "half":
         content = content[: len(content) // 2]
-    elif damage == "tail":  # a plain tar ends in 10 kB of zeros: take them all, and the end of the last member
+    elif (
+        damage == "tail"
+    ):  # a plain tar ends in 10 kB of zeros: take them all, and the end of the last member
         content = content[: len(content.rstrip(b"\0")) - 30] if mode == "w" else content[:-30]
     elif damage == "zeroed" and mode == "w":  # the third header
         third = content.index(b"a/2.jpg")
@@ -370,7 +471,10 @@ def test_a_killed_import_is_never_read_and_is_cleared(tmp_path):
     data = jpeg(1)
     make_tree(tmp_path / "in", {f"a/{number}.jpg": data for number in range(4000)})
     out = tmp_path / "out"
-    code = "import sys; from zfjax.data.importing import import_images; import_images(sys.argv[1], 'pets', sys.argv[2])"
+    code = (
+        "import sys; from zfjax.data.importing import import_images; import_images(sys.argv[1],"
+        " 'pets', sys.argv[2])"
+    )
     kill_when_there(code, tmp_path / "in", out, folder=out, pattern=".pets.*.tmp/1.0.0/*")
     assert list(out.glob(".pets.*.tmp")) and list_datasets(out) == []
     import_images(make_tree(tmp_path / "small", tree_files()), "pets", out)
@@ -383,18 +487,29 @@ def test_a_killed_import_is_never_read_and_is_cleared(tmp_path):
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the sample images are not at {REAL}")
 def test_caltech_as_it_is(tmp_path):
     summary = import_images(REAL / "caltech101-40.tar", "caltech40", tmp_path, holdout=0.1)
-    assert {split: len(counts) for split, counts in summary.counts.items()} == {"train": 40, "validation": 40}
-    assert sum(sum(counts.values()) for counts in summary.counts.values()) == 1800 and summary.skipped == {}
+    assert {split: len(counts) for split, counts in summary.counts.items()} == {
+        "train": 40,
+        "validation": 40,
+    }
+    assert (
+        sum(sum(counts.values()) for counts in summary.counts.values()) == 1800
+        and summary.skipped == {}
+    )
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the sample images are not at {REAL}")
 def test_tiny_imagenet_as_it_is(tmp_path):
     # Eight of the fifty classes, to save time; every byte else as it is in the tar.
-    with tarfile.open(REAL / "tiny-imagenet-50.tar") as whole, tarfile.open(tmp_path / "in.tar", "w") as part:
+    with (
+        tarfile.open(REAL / "tiny-imagenet-50.tar") as whole,
+        tarfile.open(tmp_path / "in.tar", "w") as part,
+    ):
         table = whole.extractfile("tiny-imagenet-50/classes.tsv").read().decode()
         keep = {line.split("\t")[0]: line.split("\t")[1] for line in table.splitlines()[:8]}
         for member in whole:
-            if member.name.endswith("classes.tsv") or (member.isreg() and member.name.split("/")[2] in keep):
+            if member.name.endswith("classes.tsv") or (
+                member.isreg() and member.name.split("/")[2] in keep
+            ):
                 part.addfile(member, whole.extractfile(member))
     summary = import_images(tmp_path / "in.tar", "tiny", tmp_path)
     dataset = open_dataset("tiny", tmp_path)

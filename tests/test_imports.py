@@ -9,27 +9,80 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "zfjax"
 LINE = (
-    "files", "joining", "architecture", "config", "naming", "starts", "evolution", "run", "units", "summary", "info",
-    "tensorboard", "data", "devices", "interrupts", "ops", "convolution", "network", "deconvnet", "strongest",
-    "recipe", "drawing", "table", "checkpoint", "evaluate", "rates", "training_step", "records", "train", "engine",
-    "report", "live", "progress", "flags", "commands", "cli",
-)  # fmt: skip
+    "files",
+    "joining",
+    "architecture",
+    "config",
+    "naming",
+    "starts",
+    "evolution",
+    "run",
+    "units",
+    "summary",
+    "info",
+    "tensorboard",
+    "data",
+    "devices",
+    "interrupts",
+    "ops",
+    "convolution",
+    "network",
+    "deconvnet",
+    "strongest",
+    "recipe",
+    "drawing",
+    "table",
+    "checkpoint",
+    "evaluate",
+    "rates",
+    "training_step",
+    "records",
+    "train",
+    "engine",
+    "report",
+    "live",
+    "progress",
+    "flags",
+    "commands",
+    "cli",
+)
 """A room may import those before it; the files of a package are one room."""
 NO_JAX = (
-    "architecture", "config", "naming", "starts", "files", "run", "evolution", "units", "summary", "info",
-    "tensorboard", "flags", "commands", "cli",
-)  # fmt: skip
+    "architecture",
+    "config",
+    "naming",
+    "starts",
+    "files",
+    "run",
+    "evolution",
+    "units",
+    "summary",
+    "info",
+    "tensorboard",
+    "flags",
+    "commands",
+    "cli",
+)
 KNOWN_SHARED = {
-    ("train", "train"), ("evaluate", "evaluate"), ("report.provenance", "provenance"), ("report.sections", "charts"),
-    ("run", "writing"), ("report.words", "dataset"),
-    *(("commands", name) for name in ("train", "evaluate", "report", "info")),  # a command is called as it is typed
-}  # fmt: skip
-"""(room, function) whose function is called like some module. None is a public name of zfjax; add no more."""
+    ("train", "train"),
+    ("evaluate", "evaluate"),
+    ("report.provenance", "provenance"),
+    ("report.sections", "charts"),
+    ("run", "writing"),
+    ("report.words", "dataset"),
+    *(
+        ("commands", name) for name in ("train", "evaluate", "report", "info")
+    ),  # a command is called as it is typed
+}
+"""(room, function) whose function is called like some module. None is a public name of zfjax; add
+no more."""
 
 
 def rooms():
-    return {path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path
-            for path in sorted(PACKAGE.rglob("*.py"))}  # fmt: skip
+    return {
+        path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
 def imported(path, top_only=False):
@@ -38,7 +91,11 @@ def imported(path, top_only=False):
     found = set()
     for node in tree.body if top_only else ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name.removeprefix("zfjax.") for alias in node.names if alias.name.startswith("zfjax")}
+            found |= {
+                alias.name.removeprefix("zfjax.")
+                for alias in node.names
+                if alias.name.startswith("zfjax")
+            }
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             module = node.module or ""
@@ -63,7 +120,9 @@ def test_no_arrow_points_back(room):
 
 def test_no_circle():
     known = rooms()
-    arrows = {room: {name for name in imported(path) if name in known} for room, path in known.items()}
+    arrows = {
+        room: {name for name in imported(path) if name in known} for room, path in known.items()
+    }
     done, open_ = set(), []
 
     def visit(room):
@@ -83,26 +142,36 @@ def test_no_circle():
 
 def test_every_import_of_a_room_exists():
     known = rooms()
-    packages = {path.parent.relative_to(PACKAGE).as_posix().replace("/", ".") for path in known.values()}
+    packages = {
+        path.parent.relative_to(PACKAGE).as_posix().replace("/", ".") for path in known.values()
+    }
     for path in known.values():
         for name in imported(path):
             assert name in known or name in packages, f"{path} imports zfjax.{name}"
 
 
 def test_what_only_reads_imports_no_jax():
-    names = [*NO_JAX, *(room for room in rooms() if room.startswith("report.") and not room.endswith("__init__"))]
+    names = [
+        *NO_JAX,
+        *(room for room in rooms() if room.startswith("report.") and not room.endswith("__init__")),
+    ]
     code = (
         "import importlib, sys\n"
         "for name in sys.argv[1:]:\n"
         "    importlib.import_module('zfjax.' + name)\n"
         "    assert not {'jax', 'flax', 'orbax', 'grain'} & set(sys.modules), name\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *names], capture_output=True, text=True, timeout=60
+    )
     assert ended.returncode == 0, ended.stderr
 
 
 def test_importing_zfjax_starts_nothing():
-    code = "import sys, zfjax\nassert not {'jax', 'matplotlib', 'grain'} & set(sys.modules)\nzfjax.load_run"
+    code = (
+        "import sys, zfjax\nassert not {'jax', 'matplotlib', 'grain'} &"
+        " set(sys.modules)\nzfjax.load_run"
+    )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
 
@@ -125,22 +194,27 @@ def test_modules_and_public_functions_share_no_name():
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in modules:
                 shared.add((room, node.name))
-    assert shared <= KNOWN_SHARED, f"a function or class is called like a module: {sorted(shared - KNOWN_SHARED)}"
+    assert shared <= KNOWN_SHARED, (
+        f"a function or class is called like a module: {sorted(shared - KNOWN_SHARED)}"
+    )
     public = ast.parse((PACKAGE / "__init__.py").read_text())
-    homes = next(node.value for node in public.body if isinstance(node, ast.Assign) and node.targets[0].id == "_HOMES")
+    homes = next(
+        node.value
+        for node in public.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "_HOMES"
+    )
     assert not {key.value for key in homes.keys} & modules
 
 
 def test_public_names_are_what_they_say():
     code = (
-        "import sys, zfjax\n"
-        "assert set(zfjax.__all__) <= set(dir(zfjax))\n"
-        "for name in zfjax.__all__:\n"
-        "    value = getattr(zfjax, name)\n"
-        "    assert not isinstance(value, type(sys)), name\n"
-        "try:\n    zfjax.nothing\nexcept AttributeError:\n    pass\nelse:\n    raise SystemExit('no error')\n"
-        "import jax\nfrom jax._src import xla_bridge\n"
-        "assert not xla_bridge.backends_are_initialized()\n"
+        "import sys, zfjax\nassert set(zfjax.__all__) <= set(dir(zfjax))\nfor name in"
+        " zfjax.__all__:\n    value = getattr(zfjax, name)\n    assert not isinstance(value,"
+        " type(sys)), name\ntry:\n    zfjax.nothing\nexcept AttributeError:\n    pass\nelse:\n   "
+        " raise SystemExit('no error')\nimport jax\nfrom jax._src import xla_bridge\nassert not"
+        " xla_bridge.backends_are_initialized()\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+    )
     assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,5 @@
-"""The launch scripts: what they would run, to the letter; and local.sh with a stand-in for zfjax that only waits."""
+"""The launch scripts: what they would run, to the letter; and local.sh with a stand-in for zfjax
+that only waits."""
 
 import os
 import shutil
@@ -18,16 +19,19 @@ NEEDED = {  # what each cannot do without
     "kubernetes.sh": ["--image", "registry/zfjax:1"],
     "skypilot.sh": ["--share", "10.0.0.2:/zf"],
 }
-WORKDIR = "/runs/it's a \"run\" $HOME"
+WORKDIR = '/runs/it\'s a "run" $HOME'
 SAID = r"/runs/it\'s\ a\ \"run\"\ \$HOME"
 TRAIN = ["--preset", "demo", "--workdir", WORKDIR]
 EVOLVE = ["evolve", "--workdir", WORKDIR, "--dry-run"]
 
 
 def call(script, *arguments, **environment):
-    """The script's exit status, lines and messages; with a PATH that has none of the tools it would start."""
+    """The script's exit status, lines and messages; with a PATH that has none of the tools it would
+    start."""
     bare = {"PATH": "/usr/bin:/bin", **environment}
-    done = subprocess.run(["bash", LAUNCH / script, *arguments], capture_output=True, text=True, env=bare, check=False)
+    done = subprocess.run(
+        ["bash", LAUNCH / script, *arguments], capture_output=True, text=True, env=bare, check=False
+    )
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
@@ -39,7 +43,8 @@ def dry(script, *arguments):
 
 def meeting(program, word, coordinator, count, rest):
     return [
-        f"{program} {word} --coordinator {coordinator} --process-count {count} --process-index {index} {rest}"
+        f"{program} {word} --coordinator {coordinator} --process-count {count} --process-index"
+        f" {index} {rest}"
         for index in range(count)
     ]
 
@@ -55,22 +60,45 @@ def test_local():
     assert dry("local.sh", "--dry-run", "--preset", "demo", "--workdir", "runs/demo") == [
         ".venv/bin/zfjax train --preset demo --workdir runs/demo"
     ]
-    assert dry("local.sh", "--dry-run", *EVOLVE) == [f".venv/bin/zfjax evolve --workdir {SAID} --dry-run"]
-    expected = meeting(".venv/bin/zfjax", "train", "127.0.0.1:29400", 3, f"--preset demo --workdir {SAID}")
+    assert dry("local.sh", "--dry-run", *EVOLVE) == [
+        f".venv/bin/zfjax evolve --workdir {SAID} --dry-run"
+    ]
+    expected = meeting(
+        ".venv/bin/zfjax", "train", "127.0.0.1:29400", 3, f"--preset demo --workdir {SAID}"
+    )
     assert dry("local.sh", "--processes", "3", "--dry-run", *TRAIN) == expected
     status, lines, _ = call("local.sh", "--processes", "3", "--dry-run", *TRAIN, ZFJAX_PORT="1234")
     assert (status, lines) == (0, [line.replace(":29400", ":1234") for line in expected])
 
 
 def test_slurm():
-    assert dry("slurm.sh", "--dry-run", "--nodes", "2", "--gpus-per-node", "2", "--time", "1-00:00:00",
-               "--partition", "gpu", "--cpus-per-task", "8", *TRAIN) == [
-        "sbatch --nodes=2 --ntasks-per-node=2 --gpus-per-node=2 --time=1-00:00:00 --partition=gpu --cpus-per-task=8"
-        f" launch/slurm.sbatch train --preset demo --workdir {SAID}",
+    assert dry(
+        "slurm.sh",
+        "--dry-run",
+        "--nodes",
+        "2",
+        "--gpus-per-node",
+        "2",
+        "--time",
+        "1-00:00:00",
+        "--partition",
+        "gpu",
+        "--cpus-per-task",
+        "8",
+        *TRAIN,
+    ) == [
+        (
+            "sbatch --nodes=2 --ntasks-per-node=2 --gpus-per-node=2 --time=1-00:00:00"
+            " --partition=gpu --cpus-per-task=8 launch/slurm.sbatch train --preset demo --workdir"
+            f" {SAID}"
+        ),
         *4 * [f".venv/bin/zfjax train --coordinator auto --preset demo --workdir {SAID}"],
-    ]  # fmt: skip
+    ]
     assert dry("slurm.sh", "--dry-run", "--nodes", "2", "--gpus-per-node", "0", *EVOLVE) == [
-        f"sbatch --nodes=2 --ntasks-per-node=1 launch/slurm.sbatch evolve --workdir {SAID} --dry-run",
+        (
+            f"sbatch --nodes=2 --ntasks-per-node=1 launch/slurm.sbatch evolve --workdir {SAID}"
+            " --dry-run"
+        ),
         *2 * [f".venv/bin/zfjax evolve --coordinator auto --workdir {SAID} --dry-run"],
     ]
 
@@ -90,20 +118,28 @@ def test_tpu_vm():
     assert there == f".venv/bin/zfjax train --coordinator auto --preset demo --workdir {SAID}"
     assert unquoted(here) == [
         *ssh,
-        f"--command=set -e; if {running}; then echo 'zfjax is running on this worker; --stop ends it.' >&2; exit 1; "
-        "fi; mountpoint -q /mnt/zfjax || { sudo mkdir -p /mnt/zfjax && "
-        "sudo mount -t nfs -o lookupcache=positive 10.0.0.2:/z\\ f /mnt/zfjax; }; "
-        f"cd zfjax && echo $$ >.pid && exec {there}",
-    ]  # fmt: skip
+        (
+            f"--command=set -e; if {running}; then echo 'zfjax is running on this worker; --stop"
+            " ends it.' >&2; exit 1; fi; mountpoint -q /mnt/zfjax || { sudo mkdir -p /mnt/zfjax"
+            " && sudo mount -t nfs -o lookupcache=positive 10.0.0.2:/z\\ f /mnt/zfjax; }; cd"
+            f" zfjax && echo $$ >.pid && exec {there}"
+        ),
+    ]
     (here,) = dry("tpu_vm.sh", *own, "--stop")
     assert unquoted(here) == [*ssh, f'--command={running} && kill -TERM "$(cat zfjax/.pid)"']
     archive, copy, install = dry("tpu_vm.sh", *own, "--setup")
     assert archive == "git archive --format=tar.gz --output=zfjax-checkout.tar.gz HEAD"
-    assert copy == "gcloud compute tpus tpu-vm scp zfjax-checkout.tar.gz tpu: --zone=zone-a --worker=all"
+    assert (
+        copy
+        == "gcloud compute tpus tpu-vm scp zfjax-checkout.tar.gz tpu: --zone=zone-a --worker=all"
+    )
     *words, command = unquoted(install)
     assert words == ssh
-    assert command.endswith("\n" + """make PYTHON="$python" .venv/ready; .venv/bin/pip install --quiet \
--c constraints.txt -e '.[tpu]'""")
+    assert command.endswith(
+        "\n"
+        + """make PYTHON="$python" .venv/ready; .venv/bin/pip install --quiet \
+-c constraints.txt -e '.[tpu]'"""
+    )
     subprocess.run(["bash", "-n", "-c", command.removeprefix("--command=")], check=True)
     last = dry("tpu_vm.sh", *own, "--setup", *EVOLVE)[-1]
     assert last == f".venv/bin/zfjax evolve --coordinator auto --workdir {SAID} --dry-run"
@@ -113,14 +149,18 @@ def test_kubernetes():
     own = [*NEEDED["kubernetes.sh"], "--processes", "2", "--gpus", "8", "--name", "zf"]
     address = "zf-worker-0-0.zf:29400"
     assert dry("kubernetes.sh", "--dry-run", *own, *TRAIN) == [
-        "kubectl apply -f -", *meeting("zfjax", "train", address, 2, f"--preset demo --workdir {SAID}"),
-    ]  # fmt: skip
+        "kubectl apply -f -",
+        *meeting("zfjax", "train", address, 2, f"--preset demo --workdir {SAID}"),
+    ]
     assert dry("kubernetes.sh", "--dry-run", "--namespace", "vision", *own, *EVOLVE) == [
-        "kubectl apply --namespace=vision -f -", *meeting("zfjax", "evolve", address, 2, f"--workdir {SAID} --dry-run"),
-    ]  # fmt: skip
+        "kubectl apply --namespace=vision -f -",
+        *meeting("zfjax", "evolve", address, 2, f"--workdir {SAID} --dry-run"),
+    ]
 
     hostile = '/a\\b & "${IMAGE}" $(HOME) $$\n\t\'é'
-    jobset = yaml.safe_load("\n".join(dry("kubernetes.sh", "--render", *own, "train", "--workdir", hostile, "INDEX")))
+    jobset = yaml.safe_load(
+        "\n".join(dry("kubernetes.sh", "--render", *own, "train", "--workdir", hostile, "INDEX"))
+    )
     assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     assert jobset["metadata"]["name"] == "zf"
     assert jobset["spec"]["failurePolicy"] == {"maxRestarts": 10}
@@ -134,10 +174,21 @@ def test_kubernetes():
     assert container["image"] == "registry/zfjax:1"
     assert container["resources"] == {"limits": {"nvidia.com/gpu": 8}}
     assert container["command"] == [
-        "zfjax", "train", "--coordinator", address, "--process-count", "2",
-        "--process-index", "$(JOB_COMPLETION_INDEX)", "--workdir", hostile.replace("$", "$$"), "INDEX",
-    ]  # fmt: skip
-    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+        "zfjax",
+        "train",
+        "--coordinator",
+        address,
+        "--process-count",
+        "2",
+        "--process-index",
+        "$(JOB_COMPLETION_INDEX)",
+        "--workdir",
+        hostile.replace("$", "$$"),
+        "INDEX",
+    ]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {
+        volume["name"] for volume in pod["volumes"]
+    }
     claims = [volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["volumes"]]
     assert claims == ["zfjax-runs", "zfjax-data", None]
 
@@ -147,15 +198,33 @@ def test_skypilot(tmp_path):
     first, *nodes = dry("skypilot.sh", *own, "--gpus", "H100:8", "--infra", "gcp/us-east5", *TRAIN)
     words = f"train --preset demo --workdir {SAID}"
     assert unquoted(first) == [
-        "sky", "launch", "--cluster", "zfjax", "--num-nodes", "2", "--gpus", "H100:8", "--infra", "gcp/us-east5",
-        "--env", "ZFJAX_SHARE=10.0.0.2:/zf", "--env", "ZFJAX_EXTRA=cuda", "--env", f"ZFJAX_WORDS={words}",
+        "sky",
+        "launch",
+        "--cluster",
+        "zfjax",
+        "--num-nodes",
+        "2",
+        "--gpus",
+        "H100:8",
+        "--infra",
+        "gcp/us-east5",
+        "--env",
+        "ZFJAX_SHARE=10.0.0.2:/zf",
+        "--env",
+        "ZFJAX_EXTRA=cuda",
+        "--env",
+        f"ZFJAX_WORDS={words}",
         "launch/skypilot.yaml",
-    ]  # fmt: skip
+    ]
     rest = f"--preset demo --workdir {SAID}"
     assert nodes == meeting(".venv/bin/zfjax", "train", "FIRST_NODE_IP:29400", 2, rest)
     spot, *nodes = dry("skypilot.sh", *own, "--spot", "--name", "zf", *EVOLVE)
-    assert spot.startswith("sky jobs launch --name zf --use-spot --num-nodes 2 --env ZFJAX_SHARE=10.0.0.2:/zf ")
-    assert nodes == meeting(".venv/bin/zfjax", "evolve", "FIRST_NODE_IP:29400", 2, f"--workdir {SAID} --dry-run")
+    assert spot.startswith(
+        "sky jobs launch --name zf --use-spot --num-nodes 2 --env ZFJAX_SHARE=10.0.0.2:/zf "
+    )
+    assert nodes == meeting(
+        ".venv/bin/zfjax", "evolve", "FIRST_NODE_IP:29400", 2, f"--workdir {SAID} --dry-run"
+    )
 
     # What a node runs, with the environment that SkyPilot gives it.
     task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
@@ -163,16 +232,32 @@ def test_skypilot(tmp_path):
     stub(tmp_path / ".venv/bin/zfjax", '#!/bin/bash\nprintf "%s\\0" "$@"')
     stub(tmp_path / "bin/mountpoint", "#!/bin/bash\n")
     environment = {
-        "PATH": f"{tmp_path}/bin:/usr/bin:/bin", "ZFJAX_SHARE": "10.0.0.2:/zf", "ZFJAX_WORDS": words,
-        "SKYPILOT_NODE_IPS": "10.1.0.1\n10.1.0.2", "SKYPILOT_NODE_RANK": "1", "SKYPILOT_NUM_NODES": "2",
-    }  # fmt: skip
+        "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+        "ZFJAX_SHARE": "10.0.0.2:/zf",
+        "ZFJAX_WORDS": words,
+        "SKYPILOT_NODE_IPS": "10.1.0.1\n10.1.0.2",
+        "SKYPILOT_NODE_RANK": "1",
+        "SKYPILOT_NUM_NODES": "2",
+    }
     subprocess.run(["bash", "-n", "-c", task["setup"]], check=True)
     ran = subprocess.run(
-        ["bash", "-c", task["run"]], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        ["bash", "-c", task["run"]],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert ran.stdout.split("\0")[:-1] == [
-        "train", "--coordinator", "10.1.0.1:29400", "--process-count", "2", "--process-index", "1", *TRAIN,
-    ]  # fmt: skip
+        "train",
+        "--coordinator",
+        "10.1.0.1:29400",
+        "--process-count",
+        "2",
+        "--process-index",
+        "1",
+        *TRAIN,
+    ]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -198,7 +283,9 @@ def test_mistakes_end_in_one_sentence(script):
 
 
 def test_names_and_seconds_are_checked():
-    status, _, message = call("kubernetes.sh", "--dry-run", "--image", "i", "--name", "Bad Name", *TRAIN)
+    status, _, message = call(
+        "kubernetes.sh", "--dry-run", "--image", "i", "--name", "Bad Name", *TRAIN
+    )
     assert (status, message.count("\n")) == (2, 1) and "--name Bad Name: small letters" in message
     status, _, message = call("local.sh", "--dry-run", *TRAIN, ZFJAX_GRACE="5s")
     assert status == 2 and "ZFJAX_GRACE 5s: give a whole number from 0." in message
@@ -212,7 +299,8 @@ def test_what_is_missing_is_said(script):
 
 
 STUB = """#!/bin/bash
-# Stands in for zfjax: notes its arguments and the signals it gets, waits, and leaves a child behind.
+# Stands in for zfjax: notes its arguments and the signals it gets, waits, and leaves a child
+# behind.
 index=0
 for word; do
   if [ "$before" = --process-index ]; then index=$word; fi
@@ -233,7 +321,9 @@ sleep 60 &
 echo "$$ $!" >"$NOTES/$index.pids.part"
 mv "$NOTES/$index.pids.part" "$NOTES/$index.pids"
 if [ "$index" = "${FAILS:-}" ]; then
-  until [ -e "$NOTES/0.pids" ] && [ -e "$NOTES/1.pids" ] && [ -e "$NOTES/2.pids" ]; do sleep 0.02; done
+  until [ -e "$NOTES/0.pids" ] && [ -e "$NOTES/1.pids" ] && [ -e "$NOTES/2.pids" ]; do
+    sleep 0.02
+  done
   exit 7
 fi
 if [ -n "${ENDS:-}" ]; then exit 0; fi
@@ -249,8 +339,8 @@ def stub(path, text):
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts local.sh of a copy of the checkout whose zfjax is the stand-in, as three processes; what is left of them
-    is killed in the end."""
+    """Starts local.sh of a copy of the checkout whose zfjax is the stand-in, as three processes;
+    what is left of them is killed in the end."""
     copy, notes = tmp_path / "a checkout", tmp_path / "notes"
     shutil.copytree(LAUNCH, copy / "launch")
     notes.mkdir()
@@ -260,17 +350,28 @@ def start(tmp_path):
     started = []
 
     def launch(*arguments, **environment):
-        bare = {"PATH": "/usr/bin:/bin", "NOTES": str(notes), "TMPDIR": str(tmp_path), **environment}
+        bare = {
+            "PATH": "/usr/bin:/bin",
+            "NOTES": str(notes),
+            "TMPDIR": str(tmp_path),
+            **environment,
+        }
         process = subprocess.Popen(
-            [copy / "launch/local.sh", *arguments, *TRAIN], env=bare, cwd="/", text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [copy / "launch/local.sh", *arguments, *TRAIN],
+            env=bare,
+            cwd="/",
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         started.append(process)
         return process
 
     launch.notes = notes
     yield launch
-    for number in [process.pid for process in started if process.poll() is None] + noted_processes(notes):
+    for number in [process.pid for process in started if process.poll() is None] + noted_processes(
+        notes
+    ):
         if alive(number):
             os.kill(number, signal.SIGKILL)
     for process in started:
@@ -319,8 +420,15 @@ def test_a_signal_reaches_every_process_once(start, sent, status):
     for index in range(3):
         assert (start.notes / f"{index}.signals").read_text() == f"{sent.name[3:]}\n"
         assert (start.notes / f"{index}.arguments").read_text().splitlines() == [
-            "train", "--coordinator", "127.0.0.1:2345", "--process-count", "3", "--process-index", str(index), *TRAIN,
-        ]  # fmt: skip
+            "train",
+            "--coordinator",
+            "127.0.0.1:2345",
+            "--process-count",
+            "3",
+            "--process-index",
+            str(index),
+            *TRAIN,
+        ]
     nothing_is_left(start.notes)
 
 
@@ -357,19 +465,36 @@ def test_success_and_one_process(start):
     assert (start.notes / "0.arguments").read_text().splitlines() == ["train", *TRAIN]
 
 
-@pytest.mark.parametrize(("status", "called"), [(143, ["scancel --signal=TERM 12", "scontrol requeue 12"]),
-                                                (0, ["scancel --signal=TERM 12"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "called"),
+    [(143, ["scancel --signal=TERM 12", "scontrol requeue 12"]), (0, ["scancel --signal=TERM 12"])],
+)
 def test_the_slurm_job_goes_back_into_the_queue(tmp_path, status, called):
     tools, notes = tmp_path / "bin", tmp_path / "notes"
-    stub(tools / "srun", f'#!/bin/bash\ntrap "exit {status}" TERM\nprintf "%s\\n" "$@" >arguments\necho $$ >step\n'
-                         "mv step srun.pid\nwhile :; do sleep 0.05; done\n")  # fmt: skip
-    stub(tools / "scancel", '#!/bin/bash\necho "scancel $*" >>notes\nkill -TERM "$(cat srun.pid)"\n')
+    stub(
+        tools / "srun",
+        f'#!/bin/bash\ntrap "exit {status}" TERM\nprintf "%s\\n" "$@" >arguments\necho $$ >step\n'
+        "mv step srun.pid\nwhile :; do sleep 0.05; done\n",
+    )
+    stub(
+        tools / "scancel", '#!/bin/bash\necho "scancel $*" >>notes\nkill -TERM "$(cat srun.pid)"\n'
+    )
     stub(tools / "scontrol", '#!/bin/bash\necho "scontrol $*" >>notes\n')
     environment = {"PATH": f"{tools}:/usr/bin:/bin", "SLURM_JOB_ID": "12"}
-    job = subprocess.Popen(["bash", LAUNCH / "slurm.sbatch", "train", *TRAIN], env=environment, cwd=tmp_path)
+    job = subprocess.Popen(
+        ["bash", LAUNCH / "slurm.sbatch", "train", *TRAIN], env=environment, cwd=tmp_path
+    )
     until((tmp_path / "srun.pid").exists)
     job.send_signal(signal.SIGUSR1)
     assert job.wait(timeout=20) == status
     assert notes.read_text().splitlines() == called
-    expected = ["--wait=300", "--kill-on-bad-exit=0", ".venv/bin/zfjax", "train", "--coordinator", "auto", *TRAIN]
+    expected = [
+        "--wait=300",
+        "--kill-on-bad-exit=0",
+        ".venv/bin/zfjax",
+        "train",
+        "--coordinator",
+        "auto",
+        *TRAIN,
+    ]
     assert (tmp_path / "arguments").read_text().splitlines() == expected

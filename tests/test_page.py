@@ -1,4 +1,5 @@
-"""The page of a report: self-contained, under its policy, the numbers of the table, whatever the names are."""
+"""The page of a report: self-contained, under its policy, the numbers of the table, whatever the
+names are."""
 
 import base64
 import getpass
@@ -21,7 +22,10 @@ def same_as_row(data, frame, row):
         value = None if frame[ours] is None else np.float32(frame[ours])
         assert value == (None if row[theirs] is None else np.float32(row[theirs]))
     assert frame["image"] == row["image_id"] and data["files"][frame["file"]] == row["file_name"]
-    assert data["labels"][frame["label"]] == row["label_name"] and frame["place"] == [row["y"], row["x"]]
+    assert data["labels"][frame["label"]] == row["label_name"] and frame["place"] == [
+        row["y"],
+        row["x"],
+    ]
     assert frame["box"] == [row["box_y0"], row["box_x0"], row["box_y1"], row["box_x1"]]
     assert frame["jumped"] == row["jumped"]
 
@@ -30,11 +34,17 @@ def test_page_is_self_contained(made):
     names = {path.name for path in made.path.parent.iterdir()}
     for tag, name, value in made.page.attributes:
         if name in ("src", "href", "xlink:href", "srcset", "action", "poster"):
-            assert value.startswith("data:image/") or (tag == "a" and value in names), (tag, name, value[:80])
+            assert value.startswith("data:image/") or (tag == "a" and value in names), (
+                tag,
+                name,
+                value[:80],
+            )
         assert not name.startswith("on") and name != "style", "the policy would refuse it"
     for style in made.page.held["style"]:
         assert "@import" not in style
-        assert all(link.startswith("data:image/webp") for link in re.findall(r"url\(([^)]{0,40})", style))
+        assert all(
+            link.startswith("data:image/webp") for link in re.findall(r"url\(([^)]{0,40})", style)
+        )
     bare = re.sub(r"(base64,|sha256-)[A-Za-z0-9+/=]+", "", made.text)
     assert "http://" not in bare and "https://" not in bare and "//cdn" not in bare
     for private in (str(made.run.folder), str(made.run.folder.parent), f"/{getpass.getuser()}/"):
@@ -44,20 +54,39 @@ def test_page_is_self_contained(made):
 
 
 def test_policy_allows_just_what_is_there(made):
-    digest = lambda text: f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-    policy = dict(part.strip().split(" ", 1) for part in made.page.policy.split(";") if part.strip())
+    digest = lambda text: (
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    )
+    policy = dict(
+        part.strip().split(" ", 1) for part in made.page.policy.split(";") if part.strip()
+    )
     assert policy["default-src"] == "'none'" and policy["img-src"] == "data:"
-    assert policy["script-src"] == digest(made.page.held["script"][1]) and len(made.page.held["script"]) == 2
+    assert (
+        policy["script-src"] == digest(made.page.held["script"][1])
+        and len(made.page.held["script"]) == 2
+    )
     assert policy["style-src"].split() == [digest(style) for style in made.page.held["style"]]
 
 
 def test_page_says_what_it_is(made):
     words = re.sub(r"\s+", " ", " ".join(made.page.words))
     for said in (
-        "zfnet-64-quarter", "scenes", "300 training images", "4 epochs", "21 November 2025", "deconvnet",
-        "1,234 of 1,234 drawn units", "zfjax evolve --workdir RUN --data.dir DATA", "0123456789ab", "9f2c9f2c9f2c",
-        "conv3", "purity", "It is not", "99.5th percentile", "train split",
-    ):  # fmt: skip
+        "zfnet-64-quarter",
+        "scenes",
+        "300 training images",
+        "4 epochs",
+        "21 November 2025",
+        "deconvnet",
+        "1,234 of 1,234 drawn units",
+        "zfjax evolve --workdir RUN --data.dir DATA",
+        "0123456789ab",
+        "9f2c9f2c9f2c",
+        "conv3",
+        "purity",
+        "It is not",
+        "99.5th percentile",
+        "train split",
+    ):
         assert said in words, said
 
 
@@ -68,18 +97,26 @@ def test_payload_is_the_table(made):
     for layer in data["layers"]:
         for map_ in layer["maps"]:
             for selection in ("top", "fixed"):
-                rows = made.evolution.rows(layer=layer["name"], map=map_["map"], selection=selection, rank=0)
+                rows = made.evolution.rows(
+                    layer=layer["name"], map=map_["map"], selection=selection, rank=0
+                )
                 by_step = {row["step"]: row for row in rows}
                 for step, frame in zip(data["steps"], map_[selection], strict=True):
                     assert (frame is None) == (step not in by_step)
                     if frame:
                         same_as_row(data, frame, by_step[step])
                         compared += 1
-            best = made.evolution.rows(layer=layer["name"], map=map_["map"], selection="top", step=data["steps"][-1])
+            best = made.evolution.rows(
+                layer=layer["name"], map=map_["map"], selection="top", step=data["steps"][-1]
+            )
             assert len(best) == len(map_["best"])
-            for frame, row in zip(map_["best"], sorted(best, key=lambda row: row["rank"]), strict=True):
+            for frame, row in zip(
+                map_["best"], sorted(best, key=lambda row: row["rank"]), strict=True
+            ):
                 same_as_row(data, frame, row)
-            assert [data["labels"][label] for label in map_["labels"][-1]] == [row["label_name"] for row in best]
+            assert [data["labels"][label] for label in map_["labels"][-1]] == [
+                row["label_name"] for row in best
+            ]
         assert layer["settled"] == list(made.evolution.settled(layer["name"]).values())
     assert compared > 50
 
@@ -92,22 +129,38 @@ def test_sheets_hold_the_tiles(made):
     uri = re.search(rf"\.s{sheet['number']}\{{background-image:url\(([^)]+)\)", style)[1]
     pixels = np.asarray(decode(uri).convert("RGB"))
     tile = made.evolution.tiles("conv2", data["steps"][-1])["top", map_["map"], 0]
-    wanted = {"projection": to_bytes(tile.projection, colour_scale(tile.projection)), "patch": tile.patch}
+    wanted = {
+        "projection": to_bytes(tile.projection, colour_scale(tile.projection)),
+        "patch": tile.patch,
+    }
     assert frame["scale"] == pytest.approx(colour_scale(tile.projection), rel=1e-6)
     for kind, picture in wanted.items():
         y, x = (27 * place for place in divmod(frame[kind], sheet["columns"]))
         assert (pixels[y : y + 27, x : x + 27] == picture).all()
-    assert map_["shared"] == max(frame["scale"] for frame in (*map_["top"], *map_["fixed"]) if frame)
+    assert map_["shared"] == max(
+        frame["scale"] for frame in (*map_["top"], *map_["fixed"]) if frame
+    )
 
 
 def test_hostile_names_stay_texts(hostile):
     tags = {tag for tag, _, _ in hostile.page.attributes}
     assert len(hostile.page.held["script"]) == 2 and "iframe" not in tags
-    assert not any("evil.example" in value for _, name, value in hostile.page.attributes if name in ("src", "href"))
+    assert not any(
+        "evil.example" in value
+        for _, name, value in hostile.page.attributes
+        if name in ("src", "href")
+    )
     labels = hostile.page.data["labels"]
-    assert HOSTILE[0] in labels and HOSTILE[2] in labels and "{{ 7*7 }}" in labels and "new line" in labels
+    assert (
+        HOSTILE[0] in labels
+        and HOSTILE[2] in labels
+        and "{{ 7*7 }}" in labels
+        and "new line" in labels
+    )
     assert "<script>alert" not in hostile.text and "</style><img" not in hostile.text
-    assert "\u202e" not in hostile.text and "&lt;script&gt;" in hostile.text, "the data set's name is in the headline"
+    assert "\u202e" not in hostile.text and "&lt;script&gt;" in hostile.text, (
+        "the data set's name is in the headline"
+    )
     for stem in ("figure2-conv3", "figure4", "training"):
         assert (hostile.path.parent / f"{stem}.png").stat().st_size > 10_000
     assert hostile.page.data["names"][:4] == ["0", "0.01", "0.08", "1"]
@@ -118,9 +171,17 @@ def test_without_photos_no_pixel_of_one(without_photos):
     evolution, patches = without_photos.evolution, set()
     for layer in without_photos.page.data["layers"]:
         for map_ in layer["maps"]:
-            assert all(frame["patch"] is None for frame in (*map_["top"], *map_["fixed"], *map_["best"]) if frame)
+            assert all(
+                frame["patch"] is None
+                for frame in (*map_["top"], *map_["fixed"], *map_["best"])
+                if frame
+            )
     for layer in evolution.layers:
-        patches |= {tile.patch.tobytes() for step in evolution.steps for tile in evolution.tiles(layer, step).values()}
+        patches |= {
+            tile.patch.tobytes()
+            for step in evolution.steps
+            for tile in evolution.tiles(layer, step).values()
+        }
         read = read_layer(evolution, layer, evolution.steps, evolution.maps(layer), photos=False)
         assert not any(picture.tobytes() in patches for map_ in read.maps for picture in map_.stack)
     assert ".photo{" not in without_photos.text and 'class="tile patch' not in without_photos.text

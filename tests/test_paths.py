@@ -1,4 +1,5 @@
-"""Where a run may lie, what a killed process has left there, and how a command that has failed leaves."""
+"""Where a run may lie, what a killed process has left there, and how a command that has failed
+leaves."""
 
 import os
 import shutil
@@ -16,17 +17,36 @@ from tests.small import make_config
 from tests.test_train import assert_same_run
 from zfjax import checkpoint
 from zfjax.engine import evolve
-from zfjax.files import ZfjaxError, atomic_path, check_path, clear_unfinished, explain_os_error, write_text
+from zfjax.files import (
+    ZfjaxError,
+    atomic_path,
+    check_path,
+    clear_unfinished,
+    explain_os_error,
+    write_text,
+)
 from zfjax.train import train
 
-ODD_NAMES = ("sweep [lr=0.02]", "[!a]*?", "50% #1?x=1&y", "file:", "a:b@2 $HOME 'q' \"d\" {z}\n;|<>", "~x", "-x", "ä",
-             "7.orbax-checkpoint-tmp-1", "x.tmp")  # fmt: skip
+ODD_NAMES = (
+    "sweep [lr=0.02]",
+    "[!a]*?",
+    "50% #1?x=1&y",
+    "file:",
+    "a:b@2 $HOME 'q' \"d\" {z}\n;|<>",
+    "~x",
+    "-x",
+    "ä",
+    "7.orbax-checkpoint-tmp-1",
+    "x.tmp",
+)
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_a_checkpoint_is_read_back_from_any_folder(tmp_path, name):
     tree = {"conv1": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}
-    beside = tmp_path / name.replace("*", "z").replace("?", "z")  # what a pattern would find as well
+    beside = tmp_path / name.replace("*", "z").replace(
+        "?", "z"
+    )  # what a pattern would find as well
     for folder in {beside, tmp_path / name}:
         saver = checkpoint.Saver(folder / "checkpoints")
         saver.save(4, tree)
@@ -43,11 +63,20 @@ def test_a_whole_run_in_a_folder_that_looks_like_a_pattern(tmp_path, data_dir, u
     assert evolution.rows(layer="conv1", rank=0)
 
 
-@pytest.mark.parametrize("name, words", [
-    ("a\\b", "backslash"), ("a\0b", "backslash or NUL"), ("gs:", "taken for a bucket"), ("\udcff", "not UTF-8"),
-    ("gs://bucket/run", "not a folder"), ("s3://bucket/run", "not a folder"),
-])  # fmt: skip
-def test_a_path_that_cannot_work_is_refused_before_anything_is_written(tmp_path, data_dir, name, words):
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("a\\b", "backslash"),
+        ("a\0b", "backslash or NUL"),
+        ("gs:", "taken for a bucket"),
+        ("\udcff", "not UTF-8"),
+        ("gs://bucket/run", "not a folder"),
+        ("s3://bucket/run", "not a folder"),
+    ],
+)
+def test_a_path_that_cannot_work_is_refused_before_anything_is_written(
+    tmp_path, data_dir, name, words
+):
     where = name if "://" in name else f"{tmp_path}/{name}/run"
     with pytest.raises(ZfjaxError, match=words):
         train(make_config(data_dir), where, devices=1)
@@ -96,12 +125,16 @@ def test_a_sentence_names_the_file_that_a_person_knows(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(ZfjaxError) as caught:
         write_text(tmp_path / "config.json", "x")
-    assert str(caught.value) == (
-        f"Could not write config.json in {tmp_path}: the disk is full: free some space and run the command again."
+    assert (
+        str(caught.value)
+        == f"Could not write config.json in {tmp_path}: the disk is full: free some space and run"
+        " the command again."
     )
     inner = OSError(28, "", "/runs/a/resume/4.orbax-checkpoint-tmp/state/d/0f3")
     assert "orbax" not in str(explain_os_error(inner, "save step 4 in /runs/a/resume:"))
-    assert "/runs/a/metrics.jsonl" in str(explain_os_error(OSError(28, "", "/runs/a/metrics.jsonl"), "write"))
+    assert "/runs/a/metrics.jsonl" in str(
+        explain_os_error(OSError(28, "", "/runs/a/metrics.jsonl"), "write")
+    )
 
 
 def test_what_a_dead_process_left_is_cleared_at_the_next_start(tmp_path, data_dir, unbroken):
@@ -145,7 +178,9 @@ def test_a_state_that_is_being_deleted_is_off_the_list_first(tmp_path, monkeypat
     for step in (1, 2, 3):
         saver.save(step, {"a": np.full(3, step, np.float32)})
     saver.wait()
-    monkeypatch.setattr(checkpoint.shutil, "rmtree", lambda *arguments, **options: None)  # killed there
+    monkeypatch.setattr(
+        checkpoint.shutil, "rmtree", lambda *arguments, **options: None
+    )  # killed there
     checkpoint.keep_newest(tmp_path, 2)
     assert checkpoint.saved_steps(tmp_path) == (2, 3) and (tmp_path / "1.deleted").exists()
     monkeypatch.undo()
@@ -179,20 +214,37 @@ console()
 """
 
 
-@pytest.mark.parametrize("host, index, number", [
-    ("127.0.0.1", 0, signal.SIGTERM), ("no-such-host.invalid", 1, signal.SIGINT),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "host, index, number",
+    [("127.0.0.1", 0, signal.SIGTERM), ("no-such-host.invalid", 1, signal.SIGINT)],
+)
 def test_waiting_for_others_is_said_and_ends_at_once_on_a_signal(tmp_path, host, index, number):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"{host}:{free.getsockname()[1]}"
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITING, "evolve", "--workdir", tmp_path, "--coordinator", address, "--process-count",
-         "2", "--process-index", str(index)], stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            WAITING,
+            "evolve",
+            "--workdir",
+            tmp_path,
+            "--coordinator",
+            address,
+            "--process-count",
+            "2",
+            "--process-index",
+            str(index),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         line = process.stderr.readline()
-        assert line.startswith(f"zfjax: waiting for the 2 processes to meet at {address}, this is process {index} (")
+        assert line.startswith(
+            f"zfjax: waiting for the 2 processes to meet at {address}, this is process {index} ("
+        )
         assert ("does not resolve" in line) == (host != "127.0.0.1")
         begun = time.monotonic()
         process.send_signal(number)
@@ -206,11 +258,30 @@ def test_waiting_for_others_is_said_and_ends_at_once_on_a_signal(tmp_path, host,
 def test_those_who_do_not_come_and_addresses_that_are_none_end_in_a_sentence(tmp_path, monkeypatch):
     environment = {**os.environ, "ZFJAX_JOIN_SECONDS": "2"}
     done = subprocess.run(
-        [sys.executable, "-c", WAITING, "evolve", "--workdir", tmp_path, "--coordinator", "no-such-host.invalid:9999",
-         "--process-count", "2", "--process-index", "1"], capture_output=True, text=True, env=environment, timeout=60,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            WAITING,
+            "evolve",
+            "--workdir",
+            tmp_path,
+            "--coordinator",
+            "no-such-host.invalid:9999",
+            "--process-count",
+            "2",
+            "--process-index",
+            "1",
+        ],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
     assert done.returncode == 1
-    assert "did not find each other at no-such-host.invalid:9999: the name no-such-host.invalid" in done.stderr
+    assert (
+        "did not find each other at no-such-host.invalid:9999: the name no-such-host.invalid"
+        in done.stderr
+    )
     from zfjax.joining import join
 
     for address in ("host", "host:port", ":80", "host:99999"):
@@ -222,10 +293,17 @@ def test_system_calls_that_fail_or_kill_lose_nothing(tmp_path):
     """A fixed sample of what `make proof` does to every call."""
     program = Path(__file__).parents[1] / "experiments" / "faults.py"
     done = subprocess.run(
-        [sys.executable, program, "--syscalls", "0"], capture_output=True, text=True, timeout=300,
+        [sys.executable, program, "--syscalls", "0"],
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
+    )
     if done.stdout.startswith("not done: "):
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "kept: 3 faults (" in done.stdout and "all exact" in done.stdout and "missed" not in done.stdout
+    assert (
+        "kept: 3 faults (" in done.stdout
+        and "all exact" in done.stdout
+        and "missed" not in done.stdout
+    )

@@ -43,25 +43,36 @@ def take(batches, number):
 
 def same(first, second):
     return first.keys() == second.keys() and all(
-        first[key].dtype == second[key].dtype and np.array_equal(first[key], second[key]) for key in first
+        first[key].dtype == second[key].dtype and np.array_equal(first[key], second[key])
+        for key in first
     )
 
 
 # The evaluation view.
 
 
-@pytest.mark.parametrize("height, width, size", [(60, 90, (32, 32)), (90, 60, (32, 32)), (50, 50, (24, 40)),
-                                                 (20, 30, (64, 64)), (333, 47, (17, 29))])
+@pytest.mark.parametrize(
+    "height, width, size",
+    [
+        (60, 90, (32, 32)),
+        (90, 60, (32, 32)),
+        (50, 50, (24, 40)),
+        (20, 30, (64, 64)),
+        (333, 47, (17, 29)),
+    ],
+)
 def test_view_is_resize_then_central_crop(height, width, size):
     data = encoded(picture(1, height, width), "PNG")
     scale = max(size[0] / height, size[1] / width)
-    covering = picture(1, height, width).resize((round(width * scale), round(height * scale)),
-                                                Image.Resampling.BILINEAR)
+    covering = picture(1, height, width).resize(
+        (round(width * scale), round(height * scale)), Image.Resampling.BILINEAR
+    )
     left, top = (covering.width - size[1]) // 2, (covering.height - size[0]) // 2
     expected = np.asarray(covering.crop((left, top, left + size[1], top + size[0])), float)
     seen = view(data, size)
     assert seen.shape == (*size, 3) and seen.dtype == np.uint8
-    # The oracle rounds the covering size and the crop to whole pixels: up to half a pixel of a smooth picture.
+    # The oracle rounds the covering size and the crop to whole pixels: up to half a pixel of a
+    # smooth picture.
     assert np.abs(seen - expected).mean() < 4
 
 
@@ -95,7 +106,9 @@ def test_a_bomb_is_refused_before_it_is_decoded():
         view(header, VIEW)
     assert time.monotonic() - start < 0.2
     with pytest.raises(ZfjaxError, match="pixels"):
-        view(encoded(Image.new("1", (20000, 20000)), "PNG"), VIEW)  # here Pillow's own limit strikes
+        view(
+            encoded(Image.new("1", (20000, 20000)), "PNG"), VIEW
+        )  # here Pillow's own limit strikes
 
 
 # Opening.
@@ -157,11 +170,20 @@ def test_damage_is_found_when_opening(data_dir, tmp_path):
         "cut": (lambda folder: cut(folder, 0.5), "damaged"),
         "emptied": (lambda folder: cut(folder, 0), "damaged"),
         "gone": (lambda folder: _first_shard(folder).unlink(), "missing"),
-        "swapped": (lambda folder: shutil.copy(next(folder.glob("tiny-val*")), _first_shard(folder)), "records"),
+        "swapped": (
+            lambda folder: shutil.copy(next(folder.glob("tiny-val*")), _first_shard(folder)),
+            "records",
+        ),
         "halved": (lambda folder: (folder / "dataset_info.json").write_text("{"), "damaged"),
         "featureless": (lambda folder: (folder / "features.json").write_text("{"), "damaged"),
-        "unlisted": (lambda folder: (folder / "dataset_info.json").unlink(), "dataset_info.json is missing"),
-        "tfrecord": (lambda folder: edit(folder, lambda info: info.update(fileFormat="tfrecord")), "ArrayRecord"),
+        "unlisted": (
+            lambda folder: (folder / "dataset_info.json").unlink(),
+            "dataset_info.json is missing",
+        ),
+        "tfrecord": (
+            lambda folder: edit(folder, lambda info: info.update(fileFormat="tfrecord")),
+            "ArrayRecord",
+        ),
         "empty": (lambda folder: edit(folder, lambda info: info.update(splits=[])), "empty"),
     }
     for name, (damage, expected) in cases.items():
@@ -175,7 +197,9 @@ def test_a_set_that_is_not_for_classification_is_refused(tmp_path):
     folder.mkdir(parents=True)
     (folder / "words-train.array_record-00000-of-00001").write_bytes(b"")
     tfds.folder_dataset.write_metadata(
-        data_dir=folder, features={"text": tfds.features.Text()}, check_data=False,
+        data_dir=folder,
+        features={"text": tfds.features.Text()},
+        check_data=False,
         split_infos=[tfds.core.SplitInfo(name="train", shard_lengths=[1], num_bytes=1)],
     )
     with pytest.raises(ZfjaxError, match="not one for image classification"):
@@ -198,14 +222,24 @@ def test_damage_inside_a_shard_reaches_the_consumer(data_dir, tmp_path):
 @pytest.mark.parametrize("threads", [0, 2])
 def test_an_undecodable_image_is_named(tmp_path, threads):
     images = [jpeg(0), b"not a picture", jpeg(2)]
-    examples = [{"image": data, "label": 0, "file_name": f"a/{n}.jpg"} for n, data in enumerate(images)]
+    examples = [
+        {"image": data, "label": 0, "file_name": f"a/{n}.jpg"} for n, data in enumerate(images)
+    ]
     with writing.new_folder(tmp_path, "odd") as folder:
         writing.write_dataset(folder, "odd", {"train": examples}, ["a"])
     dataset = open_dataset("odd", tmp_path)
-    with pytest.raises(ZfjaxError, match=r"Image 1 of split 'train' of odd \(a/1.jpg\) cannot be decoded: not an im"):
+    with pytest.raises(
+        ZfjaxError,
+        match=r"Image 1 of split 'train' of odd \(a/1.jpg\) cannot be decoded: not an im",
+    ):
         list(evaluation_batches(dataset, "train", batch_size=1, view_size=VIEW, threads=threads))
     with pytest.raises(ZfjaxError, match=r"a/1.jpg"):
-        take(training_batches(dataset, "train", batch_size=3, view_size=VIEW, seed=0, threads=threads), 1)
+        take(
+            training_batches(
+                dataset, "train", batch_size=3, view_size=VIEW, seed=0, threads=threads
+            ),
+            1,
+        )
 
 
 # Fingerprints and random access.
@@ -214,7 +248,10 @@ def test_an_undecodable_image_is_named(tmp_path, threads):
 def test_the_fingerprint_changes_with_any_byte(data_dir, dataset, tmp_path):
     fingerprint = dataset.fingerprint("train")
     assert fingerprint == open_dataset("tiny", data_dir).fingerprint("train")
-    assert fingerprint["count"] == 23 and fingerprint["digest"] != dataset.fingerprint("validation")["digest"]
+    assert (
+        fingerprint["count"] == 23
+        and fingerprint["digest"] != dataset.fingerprint("validation")["digest"]
+    )
     shutil.copytree(data_dir / "tiny", tmp_path / "tiny")
     other = open_dataset("tiny", tmp_path)
     shard = other.shards("train")[-1]
@@ -227,7 +264,11 @@ def test_the_fingerprint_changes_with_any_byte(data_dir, dataset, tmp_path):
 def test_read_gives_any_images_in_any_order(dataset):
     examples = dataset.read("train", [17, 3, 17], (40, 40))
     assert [example.image_id for example in examples] == [17, 3, 17]
-    assert [example.file_name for example in examples] == ["train/17.jpg", "train/3.jpg", "train/17.jpg"]
+    assert [example.file_name for example in examples] == [
+        "train/17.jpg",
+        "train/3.jpg",
+        "train/17.jpg",
+    ]
     assert [example.label for example in examples] == [2, 0, 2]
     assert np.array_equal(examples[1].image, view(jpeg(3), (40, 40)))
     assert examples[0].parts == ()
@@ -249,7 +290,10 @@ def training(dataset, steps, **options):
 def test_training_batches_have_the_promised_form(dataset):
     (batch,) = training(dataset, 1)
     assert {key: (value.shape, value.dtype) for key, value in batch.items()} == {
-        "image": ((4, 24, 24, 3), np.uint8), "label": ((4,), np.int32), "image_id": ((4,), np.int64)}
+        "image": ((4, 24, 24, 3), np.uint8),
+        "label": ((4,), np.int32),
+        "image_id": ((4,), np.int64),
+    }
     assert np.array_equal(batch["label"], batch["image_id"] % 3)
     assert np.array_equal(batch["image"][2], view(jpeg(int(batch["image_id"][2])), VIEW))
 
@@ -259,7 +303,13 @@ def test_order_is_a_function_of_seed_and_step(dataset, threads):
     reference = training(dataset, 15)  # over two epoch borders
     assert all(map(same, reference, training(dataset, 15, threads=threads)))
     for start in (1, 5, 6, 14):
-        assert all(map(same, reference[start:], training(dataset, 15 - start, start_step=start, threads=threads)))
+        assert all(
+            map(
+                same,
+                reference[start:],
+                training(dataset, 15 - start, start_step=start, threads=threads),
+            )
+        )
     assert not all(map(same, reference, training(dataset, 15, seed=6)))
     ids = np.concatenate([batch["image_id"] for batch in reference])
     assert np.array_equal(ids, training_order(23, 5, range(60)))
@@ -281,10 +331,21 @@ def test_far_steps_are_reached_at_once(dataset):
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_share_the_batches_of_one(dataset, processes):
     reference = training(dataset, 6, batch_size=6, start_step=2)
-    shares = [training(dataset, 6, batch_size=6 // processes, start_step=2, process_index=index,
-                       process_count=processes) for index in range(processes)]
+    shares = [
+        training(
+            dataset,
+            6,
+            batch_size=6 // processes,
+            start_step=2,
+            process_index=index,
+            process_count=processes,
+        )
+        for index in range(processes)
+    ]
     for step in range(6):
-        joined = {key: np.concatenate([share[step][key] for share in shares]) for key in reference[step]}
+        joined = {
+            key: np.concatenate([share[step][key] for share in shares]) for key in reference[step]
+        }
         assert same(reference[step], joined)
 
 
@@ -302,8 +363,15 @@ def test_threads_end_with_their_batches(dataset):
 
 def test_wrong_arguments_are_refused_at_once(dataset):
     good = {"batch_size": 2, "view_size": VIEW, "seed": 0}
-    for wrong in ({"batch_size": 0}, {"start_step": -1}, {"process_index": 1}, {"seed": -1}, {"seed": 2**32},
-                  {"view_size": (0, 4)}, {"threads": -1}):
+    for wrong in (
+        {"batch_size": 0},
+        {"start_step": -1},
+        {"process_index": 1},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"view_size": (0, 4)},
+        {"threads": -1},
+    ):
         with pytest.raises(ZfjaxError):
             training_batches(dataset, "train", **{**good, **wrong})
     with pytest.raises(ZfjaxError, match="no split"):
@@ -314,10 +382,21 @@ def test_wrong_arguments_are_refused_at_once(dataset):
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-@pytest.mark.parametrize("start, limit", [(0, None), (0, 8), (5, None), (20, 100), (4, 9), (23, None), (0, 0)])
+@pytest.mark.parametrize(
+    "start, limit", [(0, None), (0, 8), (5, None), (20, 100), (4, 9), (23, None), (0, 0)]
+)
 def test_evaluation_sees_each_image_once_and_pads_the_last_batch(dataset, start, limit, threads):
-    batches = list(evaluation_batches(dataset, "train", batch_size=4, view_size=VIEW, start=start, limit=limit,
-                                      threads=threads))
+    batches = list(
+        evaluation_batches(
+            dataset,
+            "train",
+            batch_size=4,
+            view_size=VIEW,
+            start=start,
+            limit=limit,
+            threads=threads,
+        )
+    )
     expected = list(range(start, 23 if limit is None else min(23, start + limit)))
     ids = np.concatenate([batch["image_id"] for batch in batches]) if batches else np.array([])
     assert [number for number in ids if number >= 0] == expected
@@ -331,25 +410,48 @@ def test_evaluation_sees_each_image_once_and_pads_the_last_batch(dataset, start,
 @pytest.mark.parametrize("processes", [2, 4])
 def test_evaluation_processes_run_equally_many_steps(dataset, processes):
     whole = list(evaluation_batches(dataset, "train", batch_size=8, view_size=VIEW))
-    shares = [list(evaluation_batches(dataset, "train", batch_size=8 // processes, view_size=VIEW,
-                                      process_index=index, process_count=processes)) for index in range(processes)]
+    shares = [
+        list(
+            evaluation_batches(
+                dataset,
+                "train",
+                batch_size=8 // processes,
+                view_size=VIEW,
+                process_index=index,
+                process_count=processes,
+            )
+        )
+        for index in range(processes)
+    ]
     assert {len(share) for share in shares} == {len(whole)}
     for step, batch in enumerate(whole):
-        assert same(batch, {key: np.concatenate([share[step][key] for share in shares]) for key in batch})
+        assert same(
+            batch, {key: np.concatenate([share[step][key] for share in shares]) for key in batch}
+        )
 
 
 def test_pixel_sums_are_sums_and_shares_of_them_add_up(dataset):
     views = np.stack([view(jpeg(number), VIEW) for number in range(23)]).astype(np.int64)
     counted = []
-    sums, images = pixel_sums(dataset, "train", VIEW, progress=lambda done, total: counted.append((done, total)))
+    sums, images = pixel_sums(
+        dataset, "train", VIEW, progress=lambda done, total: counted.append((done, total))
+    )
     assert sums.dtype == np.int64 and np.array_equal(sums, views.sum(axis=0)) and images == 23
     assert counted[-1] == (23, 23)
-    shares = [pixel_sums(dataset, "train", VIEW, process_index=index, process_count=3) for index in range(3)]
-    assert np.array_equal(sum(share[0] for share in shares), sums) and sum(share[1] for share in shares) == 23
+    shares = [
+        pixel_sums(dataset, "train", VIEW, process_index=index, process_count=3)
+        for index in range(3)
+    ]
+    assert (
+        np.array_equal(sum(share[0] for share in shares), sums)
+        and sum(share[1] for share in shares) == 23
+    )
 
 
 def test_reading_needs_no_tensorflow_and_importing_is_cheap():
-    code = ("import sys, zfjax.data.pipeline, zfjax.data.scenes, zfjax.data.importing; "
-            "heavy = {'jax', 'orbax', 'matplotlib', 'tensorflow', 'tensorflow_datasets', 'grain'} & set(sys.modules); "
-            "assert not heavy, heavy")
+    code = (
+        "import sys, zfjax.data.pipeline, zfjax.data.scenes, zfjax.data.importing; heavy = {'jax',"
+        " 'orbax', 'matplotlib', 'tensorflow', 'tensorflow_datasets', 'grain'} & set(sys.modules);"
+        " assert not heavy, heavy"
+    )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -1,4 +1,5 @@
-"""Two and four real processes over loopback: the same loss curve and table as one, resumed by any other number."""
+"""Two and four real processes over loopback: the same loss curve and table as one, resumed by any
+other number."""
 
 import dataclasses
 import json
@@ -31,12 +32,24 @@ def start(count, *arguments, program=("-m", "zfjax")):
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
     return [
         subprocess.Popen(
-            [sys.executable, *program, *map(str, arguments), "--coordinator", f"127.0.0.1:{port}",
-             "--process-count", str(count), "--process-index", str(index)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [
+                sys.executable,
+                *program,
+                *map(str, arguments),
+                "--coordinator",
+                f"127.0.0.1:{port}",
+                "--process-count",
+                str(count),
+                "--process-index",
+                str(index),
+            ],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for index in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def finish(processes, status=0):
@@ -64,7 +77,10 @@ def assert_close_runs(one, other):
     assert lines[0] == lines[1]
     losses = [[line["loss"] for line in run.metrics] for run in runs]
     np.testing.assert_allclose(*losses, rtol=1e-4)
-    trees = [checkpoint.leaf_paths(checkpoint.load(folder / "checkpoints" / "12")) for folder in (one, other)]
+    trees = [
+        checkpoint.leaf_paths(checkpoint.load(folder / "checkpoints" / "12"))
+        for folder in (one, other)
+    ]
     for name, leaf in trees[0].items():
         np.testing.assert_allclose(leaf, trees[1][name], rtol=1e-3, atol=1e-5)
 
@@ -86,7 +102,8 @@ from zfjax.files import ZfjaxError
 _, address, _, count, _, index = sys.argv[1:]
 index = int(index)
 join(address, int(count), index)
-assert added(np.array([2**53 - 1 - index, index, 255 * 1_281_167])).tolist() == [2**54 - 3, 1, 510 * 1_281_167]
+own = np.array([2**53 - 1 - index, index, 255 * 1_281_167])
+assert added(own).tolist() == [2**54 - 3, 1, 510 * 1_281_167]
 assert together(lambda: index) == index
 def fail():
     if index:
@@ -103,7 +120,9 @@ def test_processes_add_exactly_and_fail_together():
     assert told == ["Process 1 stopped; its message says why.", "Image 7 cannot be read."]
 
 
-def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(tmp_path, data_dir, unbroken):
+def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(
+    tmp_path, data_dir, unbroken
+):
     folder = tmp_path / "run"
     arguments = train_arguments(tmp_path, data_dir, folder)
     processes = start(2, *arguments)
@@ -132,7 +151,8 @@ sys.exit(main([*sys.argv[1:], "--shard-parameters", "--save-minutes", "0.00001"]
 
 
 def test_two_processes_that_share_parameters_go_on_from_one(tmp_path, data_dir, unbroken):
-    """They save after every step: a save gathers the parts, so that all must come to it at the same step."""
+    """They save after every step: a save gathers the parts, so that all must come to it at the same
+    step."""
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)
     shutil.rmtree(folder / "checkpoints" / "12")
@@ -152,12 +172,25 @@ def test_a_refusal_ends_all_processes_in_one_sentence(tmp_path, data_dir, unbrok
 
 def test_one_that_fails_alone_leaves_and_the_others_say_so(tmp_path, with_a_bad_record):
     config = make_config(with_a_bad_record)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, name="bad", validation_split="train"))
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, name="bad", validation_split="train")
+    )
     record = tmp_path / "config.json"
     record.write_text(json.dumps(configs.to_json(config)))
-    told = [errors for _, errors in finish(start(2, "train", "--config", record, "--workdir", tmp_path / "run"), 1)]
+    told = [
+        errors
+        for _, errors in finish(
+            start(2, "train", "--config", record, "--workdir", tmp_path / "run"), 1
+        )
+    ]
     assert sum("Image 5 of split 'train' of bad" in errors for errors in told) == 1
-    assert sum("Another process of this run has ended, and its own messages say why" in errors for errors in told) == 1
+    assert (
+        sum(
+            "Another process of this run has ended, and its own messages say why" in errors
+            for errors in told
+        )
+        == 1
+    )
     assert not any("Traceback" in errors or "Check failure" in errors for errors in told)
 
 
@@ -190,16 +223,32 @@ def test_a_search_that_was_stopped_goes_on_in_two_processes(tmp_path, unbroken, 
         patched.setattr("zfjax.strongest.search_batch", lambda architecture: 1)
         evolve(folder, maps=3, top=4, progress=stop)
     finish(start(2, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
-    tables = [pq.read_table(one / "evolution" / "units.parquet").to_pylist() for one in (folder, expected)]
+    tables = [
+        pq.read_table(one / "evolution" / "units.parquet").to_pylist() for one in (folder, expected)
+    ]
     assert tables[0] == tables[1]
 
 
-@pytest.mark.parametrize("arguments, says", [
-    (["--process-count", "2"], "need --coordinator"),
-    (["--coordinator", "127.0.0.1:1", "--process-count", "2"], "needs --process-count N and --process-index I"),
-    (["--coordinator", "127.0.0.1:1", "--process-count", "2", "--process-index", "2"], "from 0 to N - 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--process-count", "2"], "need --coordinator"),
+        (
+            ["--coordinator", "127.0.0.1:1", "--process-count", "2"],
+            "needs --process-count N and --process-index I",
+        ),
+        (
+            ["--coordinator", "127.0.0.1:1", "--process-count", "2", "--process-index", "2"],
+            "from 0 to N - 1",
+        ),
+    ],
+)
 def test_half_said_processes_are_refused(tmp_path, data_dir, arguments, says):
-    command = [sys.executable, "-m", "zfjax", *map(str, train_arguments(tmp_path, data_dir, tmp_path / "run"))]
+    command = [
+        sys.executable,
+        "-m",
+        "zfjax",
+        *map(str, train_arguments(tmp_path, data_dir, tmp_path / "run")),
+    ]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True)
     assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr

@@ -1,4 +1,5 @@
-"""Parameters that are not finite are named and never right; each epoch's rates are out when they are known."""
+"""Parameters that are not finite are named and never right; each epoch's rates are out when they
+are known."""
 
 import io
 import shutil
@@ -25,12 +26,18 @@ NAN, INF = np.nan, np.inf
 @pytest.mark.parametrize(
     ("scores", "hits"),
     [
-        ([1, 3, 2, 0, 0, 0, 0], (1, 1)), ([9, 3, 8, 7, 6, 5, 4], (0, 0)), ([4, 3, 2, 0, 0, 0, 0], (0, 1)),
-        ([NAN] * 7, (0, 0)), ([0, NAN, 0, 0, 0, 0, 0], (0, 0)), ([NAN, 3, 2, 0, 0, 0, 0], (0, 0)),
-        ([0, INF, 0, 0, 0, 0, 0], (0, 0)), ([INF] * 7, (0, 0)), ([-INF] * 7, (0, 0)),
+        ([1, 3, 2, 0, 0, 0, 0], (1, 1)),
+        ([9, 3, 8, 7, 6, 5, 4], (0, 0)),
+        ([4, 3, 2, 0, 0, 0, 0], (0, 1)),
+        ([NAN] * 7, (0, 0)),
+        ([0, NAN, 0, 0, 0, 0, 0], (0, 0)),
+        ([NAN, 3, 2, 0, 0, 0, 0], (0, 0)),
+        ([0, INF, 0, 0, 0, 0, 0], (0, 0)),
+        ([INF] * 7, (0, 0)),
+        ([-INF] * 7, (0, 0)),
         ([-INF, 3, 2, 0, 0, 0, 0], (0, 0)),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_finite_is_never_right(scores, hits):
     found = correct(jnp.array([scores], jnp.float32), jnp.array([1]))
     assert tuple(float(one[0]) for one in found) == hits
@@ -38,7 +45,8 @@ def test_what_is_not_finite_is_never_right(scores, hits):
 
 @pytest.fixture(scope="module")
 def diverged(tmp_path_factory, unbroken):
-    """The small run with a NaN among epoch 1's parameters, and infinite scores at epoch 2 of finite ones."""
+    """The small run with a NaN among epoch 1's parameters, and infinite scores at epoch 2 of finite
+    ones."""
     folder = tmp_path_factory.mktemp("rates") / "run"
     shutil.copytree(unbroken, folder)
     for step, (layer, name), value in ((4, ("conv2", "kernel"), NAN), (8, ("fc4", "kernel"), 3e38)):
@@ -69,15 +77,19 @@ def test_evaluate_names_the_epochs_that_have_diverged(diverged, unbroken, capsys
     assert main(["evaluate", "--workdir", str(diverged), "--devices", "1"]) == 1
     told = capsys.readouterr()
     assert told.out.splitlines() == [*sound[:3], sound[5]], "epochs 0 and 3, as of the sound run"
-    assert told.err.endswith("12/12\n" + (
-        "zfjax: Epoch 1 (step 4) has parameters that are not finite (conv2/kernel); epoch 2 (step 8) has scores that "
-        "are not finite, so they have no error rate; leave them out with --at 0 3.\n"
-    ))  # fmt: skip
+    assert told.err.endswith(
+        "12/12\n"
+        + "zfjax: Epoch 1 (step 4) has parameters that are not finite (conv2/kernel); epoch 2 (step"
+        " 8) has scores that are not finite, so they have no error rate; leave them out with --at"
+        " 0 3.\n"
+    )
     assert main(["evaluate", "--workdir", str(diverged), "--devices", "1", "--at", "1"]) == 1
     told = capsys.readouterr()
     assert not told.out and "so it has no error rate; ask for epochs before it" in told.err
     assert main(["evaluate", "--workdir", str(diverged), "--devices", "1", "--at", "0", "3"]) == 0
-    with pytest.raises(ZfjaxError, match=r"Epoch 1 \(step 4\) gives activations that are not finite"):
+    with pytest.raises(
+        ZfjaxError, match=r"Epoch 1 \(step 4\) gives activations that are not finite"
+    ):
         project(diverged, 0, "conv2", 3)
 
 
@@ -99,12 +111,18 @@ def test_what_was_done_is_out_when_a_later_one_fails(unbroken, monkeypatch, faul
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_lines_on_the_terminal_go_above_the_bars_and_others_where_they_are_sent(monkeypatch, terminal):
+def test_lines_on_the_terminal_go_above_the_bars_and_others_where_they_are_sent(
+    monkeypatch, terminal
+):
     before = sys.stdout
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("zfjax.progress.sys.stdout.isatty", lambda: terminal, raising=False)
-    monkeypatch.setattr("zfjax.progress.Console", lambda **how: Console(**how, force_terminal=True, width=100))
+    monkeypatch.setattr(
+        "zfjax.progress.Console", lambda **how: Console(**how, force_terminal=True, width=100)
+    )
     with Reporter() as progress:
         progress("evaluating", 1, 2)
-        assert (sys.stdout is before) != terminal, "only what shares the terminal is led past the bars"
+        assert (sys.stdout is before) != terminal, (
+            "only what shares the terminal is led past the bars"
+        )
     assert sys.stdout is before

@@ -32,7 +32,10 @@ def with_rms(shape, radii, seed=0):
 
 
 def test_clip_by_loops():
-    first, second = with_rms((3, 3, 2, 4), [0.2, 0.05, 0.0999, 7]), with_rms((1, 1, 5, 2), [0.02, 0.11], 1)
+    first, second = (
+        with_rms((3, 3, 2, 4), [0.2, 0.05, 0.0999, 7]),
+        with_rms((1, 1, 5, 2), [0.02, 0.11], 1),
+    )
     first[..., 1] = 0  # a filter of zeros stays one
     parameters = {
         "conv1": {"kernel": first, "bias": np.full(4, 9, np.float32)},
@@ -43,7 +46,10 @@ def test_clip_by_loops():
     assert share == pytest.approx(3 / 6)
     for name, kernel in (("conv1", first), ("conv2", second)):
         for map_ in range(kernel.shape[3]):
-            before, after = np.float64(kernel[..., map_]), np.asarray(clipped[name]["kernel"])[..., map_]
+            before, after = (
+                np.float64(kernel[..., map_]),
+                np.asarray(clipped[name]["kernel"])[..., map_],
+            )
             rms = np.sqrt(sum(weight**2 for weight in before.ravel()) / before.size)
             np.testing.assert_allclose(after, before * (0.1 / rms if rms > 0.1 else 1), rtol=1e-5)
             if rms < 0.1:
@@ -74,8 +80,13 @@ def test_evaluation_is_the_centre_and_takes_its_mean_from_there():
 
 def test_ten_crops_lie_in_the_corners_and_the_centre():
     config = dataclasses.replace(FAITHFUL, data=configs.Data(view=11, shift=0, crops="ten"))
-    views, mean = numbered(60), np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32)
-    inputs = np.asarray(recipe.training_input(config, jnp.asarray(views), jnp.asarray(mean), jax.random.key(0)))
+    views, mean = (
+        numbered(60),
+        np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32),
+    )
+    inputs = np.asarray(
+        recipe.training_input(config, jnp.asarray(views), jnp.asarray(mean), jax.random.key(0))
+    )
     places = [located(*pair)[0] for pair in zip(inputs, np.float64(views) - mean, strict=True)]
     # views of 11 x 11 leave 6 places down and 4 across for a crop of 6 x 8
     assert {place[:2] for place in places} == {(0, 0), (0, 3), (5, 0), (5, 3), (2, 1)}
@@ -83,18 +94,29 @@ def test_ten_crops_lie_in_the_corners_and_the_centre():
 
 
 def test_ten_views_are_five_crops_and_their_mirror_images():
-    views, mean = numbered(3), np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32)
-    one = jax.jit(lambda index: recipe.one_of_ten_views(FAITHFUL, jnp.asarray(views), jnp.asarray(mean), index))
+    views, mean = (
+        numbered(3),
+        np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32),
+    )
+    one = jax.jit(
+        lambda index: recipe.one_of_ten_views(
+            FAITHFUL, jnp.asarray(views), jnp.asarray(mean), index
+        )
+    )
     found = np.stack([one(index) for index in range(10)])
     assert found.shape == (10, 3, 6, 8, 3)
     for index, (row, column) in enumerate([(0, 0), (0, 3), (5, 0), (5, 3), (2, 1)]):
-        crop = np.float32(views)[:, row : row + 6, column : column + 8] - mean[row : row + 6, column : column + 8]
+        crop = (
+            np.float32(views)[:, row : row + 6, column : column + 8]
+            - mean[row : row + 6, column : column + 8]
+        )
         np.testing.assert_array_equal(found[index], crop)
         np.testing.assert_array_equal(found[5 + index], crop[:, :, ::-1])
 
 
 def located(found, whole):
-    """(row, column, flipped) of every crop of the scaled view with its mirrored border that is this input."""
+    """(row, column, flipped) of every crop of the scaled view with its mirrored border that is this
+    input."""
     places = []
     for row in range(whole.shape[0] - 6 + 1):
         for column in range(whole.shape[1] - 8 + 1):
@@ -107,7 +129,10 @@ def located(found, whole):
 
 @pytest.mark.parametrize("config", [FAITHFUL, MODERN], ids=["faithful", "modern"])
 def test_training_inputs_are_crops_and_mirrors_of_their_own_view_and_every_kind_occurs(config):
-    views, mean = numbered(40), np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32)
+    views, mean = (
+        numbered(40),
+        np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32),
+    )
     if config is MODERN:
         mean = None
     draw = jax.jit(lambda key: recipe.training_input(config, jnp.asarray(views), mean, key))
@@ -122,14 +147,18 @@ def test_training_inputs_are_crops_and_mirrors_of_their_own_view_and_every_kind_
         wholes -= np.pad(mean, border, mode="reflect")
     found = [located(*pair) for pair in zip([*one, *other], [*wholes, *wholes], strict=True)]
     assert all(found)
-    rows, columns, flips = (set(part) for part in zip(*[places[0] for places in found], strict=True))
+    rows, columns, flips = (
+        set(part) for part in zip(*[places[0] for places in found], strict=True)
+    )
     assert flips == {False, True}
     assert rows == set(range(15 - 6 + 1)) and columns == set(range(15 - 8 + 1))
 
 
 def test_switched_off_augmentation_leaves_the_view_alone():
     still = dataclasses.replace(
-        MODERN, model=dataclasses.replace(MODEL, input_size=(11, 11)), data=configs.Data(view=11, shift=0, flip=False)
+        MODERN,
+        model=dataclasses.replace(MODEL, input_size=(11, 11)),
+        data=configs.Data(view=11, shift=0, flip=False),
     )
     views = jnp.asarray(numbered())
     for seed in range(3):
@@ -141,7 +170,9 @@ def test_an_image_is_moved_alike_whatever_else_is_in_the_batch():
     views = numbered()
     others = views.copy()
     others[1:] = 200
-    draw = lambda batch: np.asarray(recipe.training_input(MODERN, jnp.asarray(batch), None, jax.random.key(0)))
+    draw = lambda batch: np.asarray(
+        recipe.training_input(MODERN, jnp.asarray(batch), None, jax.random.key(0))
+    )
     np.testing.assert_array_equal(draw(views)[0], draw(others)[0])
 
 
@@ -150,7 +181,11 @@ def test_cosine_schedule_begins_peaks_and_ends():
     rate = lambda step: float(recipe.learning_rate(optimizer, jnp.int32(step), 10, 8))
     warm = [rate(step) for step in range(20)]
     np.testing.assert_allclose(warm, 0.4 * np.arange(1, 21) / 20, rtol=1e-5)
-    assert rate(20) == pytest.approx(0.4) and rate(50) == pytest.approx(0.2) and rate(80) == pytest.approx(0, abs=1e-8)
+    assert (
+        rate(20) == pytest.approx(0.4)
+        and rate(50) == pytest.approx(0.2)
+        and rate(80) == pytest.approx(0, abs=1e-8)
+    )
     later = [rate(step) for step in range(20, 81)]
     assert (np.diff(later) < 0).all()
     cold = dataclasses.replace(optimizer, warmup_epochs=0.0)
@@ -189,13 +224,23 @@ def test_momentum_and_weight_decay_by_hand():
 def test_the_presets_are_the_recipes():
     paper, modern = configs.preset("imagenet"), configs.preset("imagenet-modern")
     o = paper.optimizer
-    assert (paper.recipe, paper.batch_size, paper.epochs, paper.data.crops) == ("faithful", 128, 70, "ten")
+    assert (paper.recipe, paper.batch_size, paper.epochs, paper.data.crops) == (
+        "faithful",
+        128,
+        70,
+        "ten",
+    )
     assert (o.learning_rate, o.momentum, o.schedule, o.warmup_epochs) == (0.01, 0.9, "plateau", 0)
     assert (o.weight_decay, o.label_smoothing, paper.compute) == (0, 0, "float32")
     assert paper.model.input_size == (224, 224) and paper.data.view == 256
     assert [paper.model.layer(name).dropout for name in ("fc6", "fc7")] == [0.5, 0.5]
     o = modern.optimizer
-    assert (modern.recipe, modern.batch_size, modern.epochs, modern.compute) == ("modern", 512, 90, "bfloat16")
+    assert (modern.recipe, modern.batch_size, modern.epochs, modern.compute) == (
+        "modern",
+        512,
+        90,
+        "bfloat16",
+    )
     assert (o.learning_rate, o.schedule, o.warmup_epochs) == (0.04, "cosine", 5)
     assert (o.weight_decay, o.label_smoothing, modern.data.crops) == (5e-4, 0.1, "random")
 
@@ -205,7 +250,7 @@ def one_step(config, labels):
     mean = np.zeros((11, 11, 3), np.float32) if config.recipe == "faithful" else None
     return training_step.train_step(
         training_step.initial_state(config), views, labels, mean, config=config, steps_per_epoch=4
-    )  # fmt: skip
+    )
 
 
 def test_labels_are_smoothed():
@@ -235,17 +280,29 @@ def test_bfloat16_is_for_convolutions_and_products_alone():
             state, views, labels, None, config=config, steps_per_epoch=4
         )
         kinds = {}
-        for one in equations(jax.make_jaxpr(step)(training_step.initial_state(config), views).jaxpr):
-            kinds.setdefault(one.primitive.name, set()).update(str(var.aval.dtype) for var in one.invars)
+        for one in equations(
+            jax.make_jaxpr(step)(training_step.initial_state(config), views).jaxpr
+        ):
+            kinds.setdefault(one.primitive.name, set()).update(
+                str(var.aval.dtype) for var in one.invars
+            )
         return kinds
 
-    assert {leaf.dtype for leaf in jax.tree.leaves(one_step(config, labels).parameters)} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(one_step(config, labels).parameters)} == {
+        jnp.dtype("float32")
+    }
     found = dtypes(config)
     assert found["conv_general_dilated"] == found["dot_general"] == {"bfloat16"}
     assert found["log"] == {"float32"}, "of the loss"
-    normed = dataclasses.replace(MODEL, layers=(MODEL.layers[0], Norm("norm1", alpha=0.3), MODEL.layers[1]))
+    normed = dataclasses.replace(
+        MODEL, layers=(MODEL.layers[0], Norm("norm1", alpha=0.3), MODEL.layers[1])
+    )
     found = dtypes(dataclasses.replace(config, model=normed))
-    powers = {name: found[name] for name in ("pow", "rsqrt", "exp", "log", "square", "integer_pow") if name in found}
+    powers = {
+        name: found[name]
+        for name in ("pow", "rsqrt", "exp", "log", "square", "integer_pow")
+        if name in found
+    }
     assert len(powers) > 2 and all(kinds == {"float32"} for kinds in powers.values()), powers
 
 
@@ -253,6 +310,8 @@ def equations(jaxpr):
     """All equations, of inner programs too."""
     for one in jaxpr.eqns:
         yield one
-        for inner in jax.tree.leaves(one.params, is_leaf=lambda leaf: hasattr(leaf, "jaxpr") or hasattr(leaf, "eqns")):
+        for inner in jax.tree.leaves(
+            one.params, is_leaf=lambda leaf: hasattr(leaf, "jaxpr") or hasattr(leaf, "eqns")
+        ):
             if hasattr(inner, "jaxpr") or hasattr(inner, "eqns"):
                 yield from equations(getattr(inner, "jaxpr", inner))

@@ -1,4 +1,5 @@
-"""A report: its colours and figures, whole reports of odd runs, words and geometry; the page is in test_page.py."""
+"""A report: its colours and figures, whole reports of odd runs, words and geometry; the page is in
+test_page.py."""
 
 import io
 from dataclasses import replace
@@ -18,7 +19,15 @@ from zfjax.report.pictures import read_layer
 from zfjax.report.tiles import colour_scale, enlarge, filter_grid, make_sheet, to_bytes
 from zfjax.report.words import choose, number, plain
 
-STEMS = ("figure2-conv1", "figure2-conv2", "figure2-conv3", "figure4", "filters", "training", "settled")
+STEMS = (
+    "figure2-conv1",
+    "figure2-conv2",
+    "figure2-conv3",
+    "figure4",
+    "filters",
+    "training",
+    "settled",
+)
 
 
 # ---- colour
@@ -67,7 +76,9 @@ def test_sheet_keeps_small_tiles_exactly_and_grey_grey():
     sheet = make_sheet(large, 70)
     pixels = np.asarray(decode(sheet.uri).convert("RGB"))
     error = abs(pixels[:75, :64].astype(int) - 128)
-    assert error[:64, :48].max() == 0 and error.max() <= 10, "mid-grey survives beside a busy neighbour"
+    assert error[:64, :48].max() == 0 and error.max() <= 10, (
+        "mid-grey survives beside a busy neighbour"
+    )
 
 
 def test_filters_share_one_scale_and_gaps_are_clear():
@@ -104,17 +115,23 @@ def test_figure4_lays_the_tiles_of_the_table(made):
     steps, tiles = made.evolution.steps, made.evolution.tiles
     wanted = [
         picture
-        for layer in made.evolution.layers for map_ in made.evolution.maps(layer) for step in steps
+        for layer in made.evolution.layers
+        for map_ in made.evolution.maps(layer)
+        for step in steps
         if (tile := tiles(layer, step).get(("top", map_, 0))) is not None
         for picture in (to_bytes(tile.projection, colour_scale(tile.projection)), tile.patch)
-    ]  # fmt: skip
+    ]
     laid = made.laid["figure4"]
-    assert len(laid) == len(wanted) and all((one[0] == other).all() for one, other in zip(laid, wanted, strict=True))
+    assert len(laid) == len(wanted) and all(
+        (one[0] == other).all() for one, other in zip(laid, wanted, strict=True)
+    )
     picture, y, x, edge = laid[0]
     times = edge // 7
     rim = (edge - 7 * times) // 2
     with Image.open(made.path.parent / "figure4.png") as image:
-        shown = np.asarray(image.convert("RGB"))[y + rim : y + rim + 7 * times, x + rim : x + rim + 7 * times]
+        shown = np.asarray(image.convert("RGB"))[
+            y + rim : y + rim + 7 * times, x + rim : x + rim + 7 * times
+        ]
     assert (shown == picture.repeat(times, axis=0).repeat(times, axis=1)).all(), "pixel for pixel"
 
 
@@ -124,17 +141,25 @@ def test_jump_marks_are_the_tables(made):
     jumped = {(row["layer"], row["map"], row["step"]) for row in rows if row["jumped"]}
     jumped = {(layer, map_, step) for layer, map_, step in jumped if map_ in maps(layer)}
     assert jumped
-    assert len(made.boards["figure4"].dots) == len(jumped), "at most 8 epochs and 6 maps: all are shown"
+    assert len(made.boards["figure4"].dots) == len(jumped), (
+        "at most 8 epochs and 6 maps: all are shown"
+    )
     shown = {
         (layer["name"], map_["map"], steps[at])
-        for layer in made.page.data["layers"] for map_ in layer["maps"]
-        for at, frame in enumerate(map_["top"]) if frame and frame["jumped"]
-    }  # fmt: skip
+        for layer in made.page.data["layers"]
+        for map_ in layer["maps"]
+        for at, frame in enumerate(map_["top"])
+        if frame and frame["jumped"]
+    }
     assert shown == jumped
 
 
 def test_dead_maps_have_a_frame_that_says_so(made):
-    for stem, count in (("figure2-conv1", 0), ("figure2-conv2", 1), ("figure4", 2 * len(made.evolution.steps))):
+    for stem, count in (
+        ("figure2-conv1", 0),
+        ("figure2-conv2", 1),
+        ("figure4", 2 * len(made.evolution.steps)),
+    ):
         board = made.boards[stem]
         assert len(board.frames) == count
         assert sum(text["s"] == "dead" for text in board.texts) == count
@@ -146,10 +171,14 @@ def test_dead_maps_have_a_frame_that_says_so(made):
 
 
 def test_large_tiles_get_a_finer_raster(made):
-    layer = read_layer(made.evolution, "conv3", made.evolution.steps, made.evolution.maps("conv3")[:1])
+    layer = read_layer(
+        made.evolution, "conv3", made.evolution.steps, made.evolution.maps("conv3")[:1]
+    )
     stack = layer.maps[0].stack.repeat(2, axis=1).repeat(2, axis=2)
     large = replace(layer, tile_size=(128, 128), maps=(replace(layer.maps[0], stack=stack),))
-    with Image.open(io.BytesIO(figures.figure2(made.evolution, large, "net", True)["figure2-conv3.png"])) as image:
+    with Image.open(
+        io.BytesIO(figures.figure2(made.evolution, large, "net", True)["figure2-conv3.png"])
+    ) as image:
         assert image.width == 2800
 
 
@@ -159,10 +188,17 @@ def test_no_words_are_cut_off(made, hostile):
         for text in board.texts:
             lines, size = text["s"].split("\n"), text.get("size", TEXT_SIZE)
             width = max(text_width(line, size, text.get("weight", "normal")) for line in lines)
-            left = text["x"] - {"left": 0, "center": width / 2, "right": width}[text.get("ha", "left")]
+            left = (
+                text["x"] - {"left": 0, "center": width / 2, "right": width}[text.get("ha", "left")]
+            )
             assert 0 <= left and left + width <= board.width, text
-            assert 0 <= text["y"] and text["y"] + len(lines) * size * 1.35 * DPI / 72 <= board.height + 20, text
-    assert all(text_width(line) <= 300 for line in wrap("y " + "x" * 4000 + " some words more", 300))
+            assert (
+                0 <= text["y"]
+                and text["y"] + len(lines) * size * 1.35 * DPI / 72 <= board.height + 20
+            ), text
+    assert all(
+        text_width(line) <= 300 for line in wrap("y " + "x" * 4000 + " some words more", 300)
+    )
 
 
 # ---- whole reports
@@ -189,21 +225,34 @@ def test_a_run_with_hardly_anything(tmp_path):
     run = make_run(tmp_path, replace(SMALL, epochs=1, keep=(0,), layers=("conv3",), maps=2, top=1))
     (run.folder / "metrics.jsonl").unlink()
     (run.evolution_folder() / "example.jpg").unlink()
-    meta = run.evolution().meta | {"dead_share": {}, "purity": {}, "checked": {"units": 0, "drawn": 0, "worst": None}}
+    meta = run.evolution().meta | {
+        "dead_share": {},
+        "purity": {},
+        "checked": {"units": 0, "drawn": 0, "worst": None},
+    }
     write_json(run.evolution_folder() / "meta.json", meta)
     path = write_report(run)
     text = path.read_text(encoding="utf-8")
-    assert "no accuracy on record" in text and "conv1 filters" in text and Page(text).data["names"] == ["0"]
+    assert (
+        "no accuracy on record" in text
+        and "conv1 filters" in text
+        and Page(text).data["names"] == ["0"]
+    )
     assert not (path.parent / "training.png").exists() and (path.parent / "settled.png").exists()
 
 
 def test_quality_follows_the_budget(made, monkeypatch):
     evolution = made.evolution
-    layers = [read_layer(evolution, name, evolution.steps, evolution.maps(name)) for name in ("conv1", "conv3")]
+    layers = [
+        read_layer(evolution, name, evolution.steps, evolution.maps(name))
+        for name in ("conv1", "conv3")
+    ]
     assert page._sheets(layers)[1] == [None, page.QUALITIES[0]]
     monkeypatch.setattr(page, "BUDGET", 1000)
     sheets, qualities = page._sheets(layers)
-    assert qualities == [None, page.QUALITIES[-1]] and sheets[1][1] is None, "a dead map has no sheet"
+    assert qualities == [None, page.QUALITIES[-1]] and sheets[1][1] is None, (
+        "a dead map has no sheet"
+    )
     monkeypatch.setattr(page, "BUDGET", 1_000_000)
     monkeypatch.setattr(page, "LEAST_BYTES_A_PIXEL", 100)
     epochs = tuple(float(epoch) for epoch in range(30))
@@ -237,21 +286,33 @@ def test_columns_are_like_the_papers():
     assert choose((0.0, 1.0, 2.0), 8) == (0, 1, 2)
     for count in range(2, 12):
         chosen = choose(epochs[:12], count)
-        assert len(chosen) == count and chosen[0] == 0 and chosen[-1] == 11 and sorted(set(chosen)) == list(chosen)
+        assert (
+            len(chosen) == count
+            and chosen[0] == 0
+            and chosen[-1] == 11
+            and sorted(set(chosen)) == list(chosen)
+        )
 
 
 def test_words():
     assert plain("a\n\tb\x1b[31m\u202ec") == "a b [31m c"
     assert plain("x" * 50, 10) == "x" * 9 + "…" and plain(" ") == "(no name)"
     assert [number(value) for value in (None, 0, 0.012345, 1234.5, 2.13e-7, -3)] == [
-        "n/a", "0", "0.0123", "1,230", "2.13e-7", "-3",
-    ]  # fmt: skip
+        "n/a",
+        "0",
+        "0.0123",
+        "1,230",
+        "2.13e-7",
+        "-3",
+    ]
 
 
 def test_track():
     assert epoch_axis([0, 1, 2, 70]).unit is None
     crowded = epoch_axis([0, 0.01, 0.08, 1, 10])
-    assert crowded.unit is not None and crowded.place(0) == 0 and crowded.place(10) == pytest.approx(1)
+    assert (
+        crowded.unit is not None and crowded.place(0) == 0 and crowded.place(10) == pytest.approx(1)
+    )
     assert epoch_axis([3.0]).place(3.0) == 0.5
     assert [interpolate([(0, 0.0), (2, 1.0)], at) for at in (-1, 0, 1, 5)] == [0, 0, 0.5, 1]
     assert track([0, 1], [], []).stops == ((0.0, 0.5), (1.0, 0.5)), "level without metrics"

@@ -26,20 +26,32 @@ def test_a_scene_is_a_function_of_seed_split_and_index():
     first, again = draw_scene(3, "train", 17), draw_scene(3, "train", 17)
     assert first.image.tobytes() == again.image.tobytes() and first.parts == again.parts
     assert first.image.shape == (64, 64, 3) and first.image.dtype == np.uint8 and first.label == 7
-    for other in (draw_scene(4, "train", 17), draw_scene(3, "validation", 17), draw_scene(3, "train", 27)):
+    for other in (
+        draw_scene(4, "train", 17),
+        draw_scene(3, "validation", 17),
+        draw_scene(3, "train", 27),
+    ):
         assert other.label == 7 and not np.array_equal(first.image, other.image)
 
 
 def test_the_same_bytes_in_another_process():
-    code = ("import hashlib; from zfjax.data.scenes import draw_scene; "
-            "print(hashlib.sha256(b''.join(draw_scene(1, 'train', n).image.tobytes() for n in range(10))).hexdigest())")
-    elsewhere = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
-    here = hashlib.sha256(b"".join(draw_scene(1, "train", number).image.tobytes() for number in range(10)))
+    code = (
+        "import hashlib; from zfjax.data.scenes import draw_scene;"
+        " print(hashlib.sha256(b''.join(draw_scene(1, 'train', n).image.tobytes() for n in"
+        " range(10))).hexdigest())"
+    )
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    here = hashlib.sha256(
+        b"".join(draw_scene(1, "train", number).image.tobytes() for number in range(10))
+    )
     assert elsewhere == here.hexdigest()
 
 
 def test_the_version_stands_for_what_is_drawn():
-    """Twenty scenes as VERSION 1 draws them, pixels, labels and parts. Where they differ, raise VERSION with them."""
+    """Twenty scenes as VERSION 1 draws them, pixels, labels and parts. Where they differ, raise
+    VERSION with them."""
     digest = hashlib.sha256()
     for split in ("train", "validation"):
         for index in range(10):
@@ -83,7 +95,9 @@ def test_boxes_are_tight():
     for index in range(0, 60):
         scene = draw_scene(SEED, "train", index)
         number = len(scene.parts) - 1  # the last part is drawn on top of all others
-        changed = (draw_scene(SEED, "train", index, without_part=number).image != scene.image).any(axis=-1)
+        changed = (draw_scene(SEED, "train", index, without_part=number).image != scene.image).any(
+            axis=-1
+        )
         if not changed.any():
             continue
         rows, columns = np.nonzero(changed)
@@ -93,10 +107,18 @@ def test_boxes_are_tight():
 
 
 def test_every_class_has_its_parts(many):
-    expected = {"face": {"eye", "nose", "mouth", "hair"}, "car": {"wheel", "window", "body"},
-                "house": {"roof", "door", "window"}, "sign": {"letter", "board"}, "fish": {"fin", "tail", "eye"},
-                "clock": {"hand", "mark"}, "robot": {"eye", "mouth", "button"}, "boat": {"sail", "hull", "mast"},
-                "flower": {"petal", "stem"}, "butterfly": {"wing", "antenna", "spot"}}
+    expected = {
+        "face": {"eye", "nose", "mouth", "hair"},
+        "car": {"wheel", "window", "body"},
+        "house": {"roof", "door", "window"},
+        "sign": {"letter", "board"},
+        "fish": {"fin", "tail", "eye"},
+        "clock": {"hand", "mark"},
+        "robot": {"eye", "mouth", "button"},
+        "boat": {"sail", "hull", "mast"},
+        "flower": {"petal", "stem"},
+        "butterfly": {"wing", "antenna", "spot"},
+    }
     assert expected.keys() == OBJECTS.keys() and len(CLASSES) >= 8
     for scene in many:
         shown = {part.name for part in scene.parts}
@@ -106,13 +128,17 @@ def test_every_class_has_its_parts(many):
 
 
 def test_surroundings_and_colours_do_not_know_the_class(monkeypatch):
-    # The strongest form: with the object's own drawing taken away, scenes of the same seed and index are the same
-    # picture whatever the class.
+    # The strongest form: with the object's own drawing taken away, scenes of the same seed and
+    # index are the same picture whatever the class.
     pictures = []
     for chosen in OBJECTS:
         colours = []
-        monkeypatch.setitem(scenes.OBJECTS, chosen, lambda generator, given, kept=colours: kept.append(given) or [])
-        monkeypatch.setattr(scenes, "CLASSES", (chosen, *(name for name in CLASSES if name != chosen)))
+        monkeypatch.setitem(
+            scenes.OBJECTS, chosen, lambda generator, given, kept=colours: kept.append(given) or []
+        )
+        monkeypatch.setattr(
+            scenes, "CLASSES", (chosen, *(name for name in CLASSES if name != chosen))
+        )
         monkeypatch.setattr(scenes, "_stray_parts", lambda generator, width: [])
         pictures.append((draw_scene(5, "train", 30).image.tobytes(), colours[0]))
     assert len({image for image, _ in pictures}) == 1
@@ -120,12 +146,18 @@ def test_surroundings_and_colours_do_not_know_the_class(monkeypatch):
 
 
 def test_colour_alone_does_not_separate_the_classes(many):
-    features = np.array([np.concatenate([scene.image.mean(axis=(0, 1)), scene.image.std(axis=(0, 1))])
-                         for scene in many])
+    features = np.array(
+        [
+            np.concatenate([scene.image.mean(axis=(0, 1)), scene.image.std(axis=(0, 1))])
+            for scene in many
+        ]
+    )
     features = (features - features.mean(axis=0)) / features.std(axis=0)
     labels = np.array([scene.label for scene in many])
     half = len(many) // 2
-    centres = np.array([features[:half][labels[:half] == label].mean(axis=0) for label in range(10)])
+    centres = np.array(
+        [features[:half][labels[:half] == label].mean(axis=0) for label in range(10)]
+    )
     guesses = ((features[half:, None] - centres) ** 2).sum(axis=-1).argmin(axis=1)
     assert (guesses == labels[half:]).mean() < 0.3  # chance is 0.1
 
@@ -144,7 +176,9 @@ def test_scenes_directory_follows_the_environment(monkeypatch, tmp_path):
 def test_the_data_set_holds_the_scenes(monkeypatch, tmp_path):
     monkeypatch.setenv("ZFJAX_DATA", str(tmp_path))
     counted = []
-    name, data_dir = ensure_scenes(train=30, validation=20, progress=lambda done, total: counted.append((done, total)))
+    name, data_dir = ensure_scenes(
+        train=30, validation=20, progress=lambda done, total: counted.append((done, total))
+    )
     assert data_dir == tmp_path and counted == [(number, 50) for number in range(1, 51)]
     dataset = open_dataset(name, data_dir)
     assert dataset.splits == {"train": 30, "validation": 20} and dataset.class_names == CLASSES
@@ -153,11 +187,15 @@ def test_the_data_set_holds_the_scenes(monkeypatch, tmp_path):
         for index, example in enumerate(examples):
             scene = draw_scene(SEED, split, index)
             assert np.array_equal(example.image, scene.image) and example.label == scene.label
-            assert example.parts == tuple((part.name, tuple(map(float, part.box))) for part in scene.parts)
+            assert example.parts == tuple(
+                (part.name, tuple(map(float, part.box))) for part in scene.parts
+            )
             assert example.file_name == f"{split}/{CLASSES[scene.label]}/{index:05d}.png"
     half = dataset.read("train", [0], (32, 32))[0]
     whole = dataset.read("train", [0], (64, 64))[0]
-    assert np.allclose(np.array([box for _, box in half.parts]) * 2, [box for _, box in whole.parts])
+    assert np.allclose(
+        np.array([box for _, box in half.parts]) * 2, [box for _, box in whole.parts]
+    )
 
 
 def test_drawn_once_and_equal_twice(tmp_path):
@@ -179,7 +217,9 @@ def test_tfds_itself_reads_the_scenes(tmp_path):
     name, root = ensure_scenes(tmp_path, train=10, validation=10)
     source = tfds.builder_from_directory(root / name / "1.0.0").as_data_source("train")
     assert np.array_equal(source[4]["image"], draw_scene(SEED, "train", 4).image)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(scenes._example("train", 4)["image"]))), source[4]["image"])
+    assert np.array_equal(
+        np.asarray(Image.open(io.BytesIO(scenes._example("train", 4)["image"]))), source[4]["image"]
+    )
 
 
 def _draw(root):
@@ -199,11 +239,15 @@ def test_many_processes_draw_once(tmp_path):
 
 
 def test_a_killed_drawing_is_never_read(tmp_path):
-    code = f"from zfjax.data.scenes import ensure_scenes; ensure_scenes({str(tmp_path)!r}, train=4000, validation=10)"
+    code = (
+        f"from zfjax.data.scenes import ensure_scenes; ensure_scenes({str(tmp_path)!r}, train=4000,"
+        " validation=10)"
+    )
     kill_when_there(code, folder=tmp_path, pattern=".scenes*.tmp/1.0.0/*")
     left = list(tmp_path.glob(".scenes*.tmp"))
     assert left and list_datasets(tmp_path) == []
-    # The next drawing of the same scenes clears what was left; here a name of that pattern stands for it.
+    # The next drawing of the same scenes clears what was left; here a name of that pattern stands
+    # for it.
     name, _ = ensure_scenes(tmp_path, train=10, validation=10)
     stale = tmp_path / f".{name}.1.tmp"
     (tmp_path / name).rename(tmp_path / "elsewhere")

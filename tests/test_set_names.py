@@ -1,4 +1,5 @@
-"""Names that mean something else: refused where a set is made, and never silently another set where one is read."""
+"""Names that mean something else: refused where a set is made, and never silently another set where
+one is read."""
 
 from dataclasses import replace
 

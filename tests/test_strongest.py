@@ -13,7 +13,13 @@ from zfjax.network import feature_maps, kernel_shapes
 NET = Architecture(
     "searched",
     (12, 10),
-    (Conv("conv1", 4, 3, 2, (1, 0)), Norm("norm1"), Pool("pool1", 2, 2), Conv("conv2", 3, 2, 1), Dense("fc3", 2)),
+    (
+        Conv("conv1", 4, 3, 2, (1, 0)),
+        Norm("norm1"),
+        Pool("pool1", 2, 2),
+        Conv("conv2", 3, 2, 1),
+        Dense("fc3", 2),
+    ),
 )
 LAYERS, MAPS, K, STEPS = ("conv1", "conv2"), 7, 4, 3
 IDS = np.array([40, 3, 17, 8, 2**31 + 5, 21, 5, 900_000, 12, 33, 0, 7, 64])
@@ -23,7 +29,9 @@ IDS = np.array([40, 3, 17, 8, 2**31 + 5, 21, 5, 900_000, 12, 33, 0, 7, 64])
 @pytest.fixture(scope="module")
 def pictures():
     generator = np.random.default_rng(1)
-    found = {image_id: generator.integers(0, 256, (12, 10, 3), np.uint8) for image_id in IDS.tolist()}
+    found = {
+        image_id: generator.integers(0, 256, (12, 10, 3), np.uint8) for image_id in IDS.tolist()
+    }
     for group in ((3, 33, 40), (5, 900_000)):  # the same picture under several ids: ties
         for image_id in group:
             found[image_id] = found[group[0]]
@@ -38,7 +46,10 @@ def checkpoints():
         tree = {}
         for name, shape in kernel_shapes(NET).items():
             kernel = generator.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape).astype(np.float32)
-            tree[name] = {"kernel": kernel, "bias": generator.normal(0, 0.3, shape[-1]).astype(np.float32)}
+            tree[name] = {
+                "kernel": kernel,
+                "bias": generator.normal(0, 0.3, shape[-1]).astype(np.float32),
+            }
         tree["conv1"]["bias"][0] = -50  # a dead map
         tree["conv2"]["bias"][1] = -2.3  # silent on some images
         found.append({name: tree[name] for name in LAYERS})
@@ -50,7 +61,8 @@ def prepare(views):
 
 
 def batches(pictures, ids, size):
-    """The last batch is padded with a picture brighter than all and the id of a real image, both of weight 0."""
+    """The last batch is padded with a picture brighter than all and the id of a real image, both of
+    weight 0."""
     for start in range(0, len(ids), size):
         some = [int(image_id) for image_id in ids[start : start + size]]
         padding = size - len(some)
@@ -68,9 +80,14 @@ def run(pictures, checkpoints):
         chosen = options.pop("checkpoints", checkpoints)
         k = options.pop("k", K)
         return strongest.search(
-            NET, chosen, batches(pictures, ids, size), layers=options.pop("layers", LAYERS), k=k, prepare=prepare,
+            NET,
+            chosen,
+            batches(pictures, ids, size),
+            layers=options.pop("layers", LAYERS),
+            k=k,
+            prepare=prepare,
             **options,
-        )  # fmt: skip
+        )
 
     return search
 
@@ -82,7 +99,10 @@ def maxima(pictures, checkpoints):
     for image_id, pixels in pictures.items():
         rows = [feature_maps(NET, one, prepare(jnp.asarray(pixels[None]))) for one in checkpoints]
         found[image_id] = np.stack(
-            [np.concatenate([np.asarray(row[layer])[0].max(axis=(0, 1)) for layer in LAYERS]) for row in rows]
+            [
+                np.concatenate([np.asarray(row[layer])[0].max(axis=(0, 1)) for layer in LAYERS])
+                for row in rows
+            ]
         )
     return found
 
@@ -102,13 +122,17 @@ def assert_brute_force(found, maxima, ids, k=K):
     for step, map_ in np.ndindex(STEPS, MAPS):
         values = {int(image_id): float(maxima[image_id][step, map_]) for image_id in ids.tolist()}
         strong = sorted(values, key=lambda image_id: (-values[image_id], image_id))[:k]
-        weak = sorted((i for i in values if values[i] > 0), key=lambda image_id: (values[image_id], image_id))[:k]
+        weak = sorted(
+            (i for i in values if values[i] > 0), key=lambda image_id: (values[image_id], image_id)
+        )[:k]
         silent += len([i for i in values if values[i] == 0])
         for kind, chosen, empty in (("top", strong, -np.inf), ("low", weak, np.inf)):
             names = getattr(found, f"{kind}_id")[step, :, map_].tolist()
             assert names == chosen + [-1] * (k - len(chosen))
             expected = [values[image_id] for image_id in chosen] + [empty] * (k - len(chosen))
-            np.testing.assert_allclose(getattr(found, f"{kind}_value")[step, :, map_], expected, rtol=1e-6)
+            np.testing.assert_allclose(
+                getattr(found, f"{kind}_value")[step, :, map_], expected, rtol=1e-6
+            )
         assert found.histogram[step, map_].sum() == len(ids)
         assert found.histogram[step, map_, 0] == len([i for i in values if values[i] == 0])
     assert silent > len(ids)
@@ -166,8 +190,13 @@ def test_a_stopped_search_goes_on_where_it_was(run):
 
 
 def test_bins_are_quarter_octaves_between_edges():
-    edges = 2.0**-16 * np.array([2.0**octave * (1 + part / 4) for octave in range(32) for part in range(4)])[:-1]
-    values = np.concatenate([edges, edges * 1.06, np.float32([0, -3, 1e-30, 3e38])]).astype(np.float32)
+    edges = (
+        2.0**-16
+        * np.array([2.0**octave * (1 + part / 4) for octave in range(32) for part in range(4)])[:-1]
+    )
+    values = np.concatenate([edges, edges * 1.06, np.float32([0, -3, 1e-30, 3e38])]).astype(
+        np.float32
+    )
     for value, found in zip(values, strongest.bin_of(values), strict=True):
         if value <= 0:
             assert found == 0
@@ -202,7 +231,9 @@ def test_samples_are_of_their_bin_name_their_image_and_depend_on_the_seed_alone(
                     assert ids[map_] == -1 and values[map_] == 0
                 else:
                     assert ids[map_] in IDS
-                    assert values[map_] == pytest.approx(float(maxima[int(ids[map_])][step, map_]), rel=1e-6)
+                    assert values[map_] == pytest.approx(
+                        float(maxima[int(ids[map_])][step, map_]), rel=1e-6
+                    )
                     assert strongest.bin_of(values[map_]) == strongest.bin_of(np.float32(wanted))
     assert (names[1.0, 0][0], names[0.5, 1][0]) == (-1, -1)  # the dead map
     seeds = [strongest.quantile_samples(run(size=7, seed=s), 0, 1.0, seed=s)[1] for s in range(4)]
@@ -225,11 +256,16 @@ def test_the_scrambling_of_ids_is_one_to_one():
 def test_parameters_that_are_not_finite_name_step_and_image(run, checkpoints, layer, value, width):
     broken = jax.tree.map(np.copy, checkpoints[1])
     broken[layer]["bias"][2] = value
-    with pytest.raises(ZfjaxError, match="Step 200 gives activations that are not finite on image 3:"):
+    with pytest.raises(
+        ZfjaxError, match="Step 200 gives activations that are not finite on image 3:"
+    ):
         run(
-            IDS[:3], 3, checkpoints=[checkpoints[0], broken, checkpoints[2]], step_names=["100", "200", "300"],
+            IDS[:3],
+            3,
+            checkpoints=[checkpoints[0], broken, checkpoints[2]],
+            step_names=["100", "200", "300"],
             width=width,
-        )  # fmt: skip
+        )
 
 
 def test_what_a_padded_row_holds_is_no_error(pictures, checkpoints):
@@ -239,9 +275,12 @@ def test_what_a_padded_row_holds_is_no_error(pictures, checkpoints):
         return jnp.asarray(found)
 
     batch = {
-        "image": np.zeros((2, 12, 10, 3), np.uint8), "image_id": np.array([9, 4]),
+        "image": np.zeros((2, 12, 10, 3), np.uint8),
+        "image_id": np.array([9, 4]),
         "weight": np.array([1, 0], np.float32),
-    }  # fmt: skip
+    }
     found = strongest.search(NET, checkpoints, [batch], layers=LAYERS, k=2, prepare=views)
-    assert found.images == 1 and (found.top_id[:, 0] == 9).all() and (found.top_id[:, 1] == -1).all()
+    assert (
+        found.images == 1 and (found.top_id[:, 0] == 9).all() and (found.top_id[:, 1] == -1).all()
+    )
     assert np.isfinite(found.top_value[:, 0]).all()

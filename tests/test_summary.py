@@ -1,4 +1,5 @@
-"""summary.json tells of the run as it is: never one epoch's purity beside another's accuracy, seconds of all starts."""
+"""summary.json tells of the run as it is: never one epoch's purity beside another's accuracy,
+seconds of all starts."""
 
 import json
 import shutil
@@ -28,7 +29,9 @@ def evolved(tmp_path_factory, unbroken):
 @pytest.fixture
 def copied(tmp_path, evolved):
     """A copy without the evolution and the summary."""
-    shutil.copytree(evolved, tmp_path / "run", ignore=shutil.ignore_patterns("evolution", "summary.json"))
+    shutil.copytree(
+        evolved, tmp_path / "run", ignore=shutil.ignore_patterns("evolution", "summary.json")
+    )
     return tmp_path / "run"
 
 
@@ -38,16 +41,31 @@ def test_a_whole_evolution_is_summed_up(evolved):
     summary = update_summary(run, evolution)
     told = {"step": 12, "epoch": 3.0, "layers": ["conv1", "conv2"], "split": "train", "images": 36}
     assert summary["evolution"] == told
-    assert summary["purity"] == {layer: evolution.meta["purity"][layer][-1] for layer in ("conv1", "conv2")}
-    dead = sum(sum(not evolution.rows(step=12, layer=layer, map=map_, selection="top") for map_ in range(maps))
-               for layer, maps in (("conv1", 6), ("conv2", 8)))  # fmt: skip
+    assert summary["purity"] == {
+        layer: evolution.meta["purity"][layer][-1] for layer in ("conv1", "conv2")
+    }
+    dead = sum(
+        sum(
+            not evolution.rows(step=12, layer=layer, map=map_, selection="top")
+            for map_ in range(maps)
+        )
+        for layer, maps in (("conv1", 6), ("conv2", 8))
+    )
     assert summary["dead_share"] == pytest.approx(dead / 14)
     assert summary["top1"] == run.validation_lines[-1]["top1"] and summary["epoch"] == 3
     assert read_json(evolved / "summary.json") == summary
 
 
-@pytest.mark.parametrize("part", [["--at", "0"], ["--layers", "conv1"], ["--at", "1", "2", "--layers", "conv2"],
-                                  ["--name", "mine"], ["--name", "mine", "--at", "0"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "part",
+    [
+        ["--at", "0"],
+        ["--layers", "conv1"],
+        ["--at", "1", "2", "--layers", "conv2"],
+        ["--name", "mine"],
+        ["--name", "mine", "--at", "0"],
+    ],
+)
 @pytest.mark.parametrize("known", [False, True])
 def test_an_evolution_of_a_part_leaves_the_summary_alone(copied, evolved, capsys, part, known):
     run = load_run(copied)
@@ -57,8 +75,13 @@ def test_an_evolution_of_a_part_leaves_the_summary_alone(copied, evolved, capsys
     assert (copied / "summary.json").read_bytes() == before
     evolution = load_run(copied).evolution("mine" if "--name" in part else None)
     told = capsys.readouterr().out.splitlines()
-    purity = ", ".join(f"{layer} {evolution.meta['purity'][layer][-1]:.2f}" for layer in evolution.layers)
-    assert told[0] == f"at epoch {evolution.epochs[-1]:g}, class purity of the strongest images: {purity}"
+    purity = ", ".join(
+        f"{layer} {evolution.meta['purity'][layer][-1]:.2f}" for layer in evolution.layers
+    )
+    assert (
+        told[0]
+        == f"at epoch {evolution.epochs[-1]:g}, class purity of the strongest images: {purity}"
+    )
     assert ("purity" in update_summary(run, evolution)) == known
 
 
@@ -72,9 +95,17 @@ def test_a_later_epoch_takes_an_older_evolutions_numbers_out(copied, evolved):
     summary = update_summary(load_run(copied))
     assert (summary["top1"], summary["epoch"]) == (0.875, 4.0)
     assert not {"purity", "dead_share", "evolution"} & set(summary) and summary["seconds"] == {}
-    older = {"top1": 0.5, "epoch": 3.0, "purity": {"conv1": 1.0}, "dead_share": 0.0, "seconds": {"train": 2.0}}
+    older = {
+        "top1": 0.5,
+        "epoch": 3.0,
+        "purity": {"conv1": 1.0},
+        "dead_share": 0.0,
+        "seconds": {"train": 2.0},
+    }
     write_json(copied / "summary.json", older)
-    assert "purity" not in update_summary(load_run(copied)), "as zfjax 0.1.0 wrote it: of epoch 3, beside epoch 4"
+    assert "purity" not in update_summary(load_run(copied)), (
+        "as zfjax 0.1.0 wrote it: of epoch 3, beside epoch 4"
+    )
 
 
 def test_train_seconds_are_those_of_all_starts(tmp_path, data_dir, monkeypatch):

@@ -38,7 +38,9 @@ def assert_same_run(one, other):
         assert first.keys() == second.keys()
         assert all(np.array_equal(first[name], second[name]) for name in first)
     speeds = ("images_per_second", "data_wait")
-    lines = [[{k: v for k, v in line.items() if k not in speeds} for line in run.metrics] for run in runs]
+    lines = [
+        [{k: v for k, v in line.items() if k not in speeds} for line in run.metrics] for run in runs
+    ]
     assert lines[0] == lines[1]
 
 
@@ -57,7 +59,9 @@ def test_initial_checkpoint_is_the_initial_network_and_training_moves_it(unbroke
     for name, shape in kernel_shapes(load_run(unbroken).config.model).items():
         kernel = first[f"{name}/kernel"]
         assert kernel.shape == shape
-        expected = np.sqrt((1 if name == "fc4" else 2) / np.prod(shape[:-1])) * (0.2 if name == "conv1" else 1)
+        expected = np.sqrt((1 if name == "fc4" else 2) / np.prod(shape[:-1])) * (
+            0.2 if name == "conv1" else 1
+        )
         assert kernel.std() == pytest.approx(expected, rel=0.25)
         assert not np.array_equal(kernel, last[f"{name}/kernel"])
 
@@ -73,7 +77,9 @@ def test_interrupted_at_any_step_resumes_to_the_same_run(tmp_path, data_dir, unb
     assert_same_run(unbroken, folder)
 
 
-def test_a_signal_during_a_validation_stops_it_and_the_run_stays_the_same(tmp_path, data_dir, unbroken):
+def test_a_signal_during_a_validation_stops_it_and_the_run_stays_the_same(
+    tmp_path, data_dir, unbroken
+):
     folder, signalled = tmp_path / "run", []
 
     def progress(stage, done, total, **figures):
@@ -112,10 +118,14 @@ with interrupts.noted() if sys.argv[1] == "train" else cli.stopping_gently():
 
 
 @pytest.mark.parametrize("command", ["train", "another"])
-@pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)]
+)
 def test_a_second_signal_ends_at_once(command, first, second):
     arguments = [command, str(int(first)), str(int(second))]
-    done = subprocess.run([sys.executable, "-c", SIGNALLED_TWICE, *arguments], capture_output=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED_TWICE, *arguments], capture_output=True, timeout=20
+    )
     assert (done.returncode, done.stdout) == (-second, b"saving\n")
 
 
@@ -125,17 +135,24 @@ def test_snapshots_are_kept_within_the_first_epoch_and_change_nothing(tmp_path, 
     for step in load_run(unbroken).steps:
         one, other = parameters(unbroken, step), parameters(tmp_path, step)
         assert all(np.array_equal(one[name], other[name]) for name in one)
-    assert snapshot_steps(6, 10_000) == (1, 6, 40, 251, 1585, 9999) and snapshot_steps(9, 4) == (1, 2, 3)
+    assert snapshot_steps(6, 10_000) == (1, 6, 40, 251, 1585, 9999) and snapshot_steps(9, 4) == (
+        1,
+        2,
+        3,
+    )
 
 
 def test_a_gradient_in_parts_is_the_same_gradient(data_dir):
     config = make_config(data_dir)
     config = dataclasses.replace(config, model=config.model.replace("fc3", dropout=0.0))
-    in_parts = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, accumulate=4))
+    in_parts = dataclasses.replace(
+        config, optimizer=dataclasses.replace(config.optimizer, accumulate=4)
+    )
     views = np.random.default_rng(0).integers(0, 256, (8, 18, 18, 3)).astype(np.uint8)
     labels = np.arange(8, dtype=np.int32) % 3
     whole, parts = (
-        train_step(initial_state(one), views, labels, None, config=one, steps_per_epoch=4) for one in (config, in_parts)
+        train_step(initial_state(one), views, labels, None, config=one, steps_per_epoch=4)
+        for one in (config, in_parts)
     )
     assert whole.totals["top1"] == parts.totals["top1"]
     for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
@@ -150,19 +167,27 @@ def test_live_evolution_and_tensorboard_change_no_parameter(tmp_path, data_dir, 
     flags = ["--evolve-every", "2", "--evolve-images", "20", "--devices", "1"]
     assert main(["train", "--config", str(record), "--workdir", str(folder), *flags]) == 0
     evolution = load_run(folder).evolution("live")
-    assert evolution.steps == (0, 4, 8) and evolution.meta["images"] == 20  # drawn at epoch 2, the last even one
+    assert (
+        evolution.steps == (0, 4, 8) and evolution.meta["images"] == 20
+    )  # drawn at epoch 2, the last even one
     assert (folder / "report-live" / "index.html").exists()
     for step in load_run(unbroken).steps:
         one, other = parameters(unbroken, step), parameters(folder, step)
         assert all(np.array_equal(one[name], other[name]) for name in one)
     found = events(folder / "tensorboard")
-    assert {tag for tag, _ in found} >= {"loss/train", "loss/validation", "top1/train", "conv1/filters"}
+    assert {tag for tag, _ in found} >= {
+        "loss/train",
+        "loss/validation",
+        "top1/train",
+        "conv1/filters",
+    }
     assert sorted(step for tag, step in found if tag == "loss/validation") == [0, 4, 8, 12]
     assert sorted(step for tag, step in found if tag == "conv1/filters") == [0, 4, 8, 12]
 
 
 def events(folder):
-    """(tag, step) of every value in the event files: length, its checksum, a message, its checksum, again and again."""
+    """(tag, step) of every value in the event files: length, its checksum, a message, its checksum,
+    again and again."""
     from tensorboardX.proto.event_pb2 import Event
 
     found = []
@@ -182,11 +207,14 @@ def test_killed_in_mid_training_resumes_to_the_same_run(tmp_path, data_dir, unbr
     record.write_text(json.dumps(configs.to_json(make_config(data_dir))))
     arguments = ["train", "--config", str(record), "--workdir", str(folder), "--devices", "1"]
     command = [sys.executable, "-m", "zfjax", *arguments]
-    # As many fake devices as here: they set the size of XLA's thread pool, and with it the last bit of a sum.
+    # As many fake devices as here: they set the size of XLA's thread pool, and with it the last bit
+    # of a sum.
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(len(jax.devices()))}
     metrics = folder / "metrics.jsonl"
     for lines in (1, 7, 12):  # in the first epoch, with one on disk, and later
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
             if metrics.exists() and len(metrics.read_text().splitlines()) > lines:
@@ -210,7 +238,9 @@ def test_more_devices_follow_the_same_loss_curve(tmp_path, data_dir, unbroken, d
     if len(jax.devices()) < 8:
         pytest.skip("needs the 8 fake devices of conftest.py")
     train(make_config(data_dir), tmp_path, devices=devices)
-    losses = [[line["loss"] for line in load_run(folder).metrics] for folder in (unbroken, tmp_path)]
+    losses = [
+        [line["loss"] for line in load_run(folder).metrics] for folder in (unbroken, tmp_path)
+    ]
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
@@ -221,16 +251,26 @@ def test_any_number_of_devices_goes_on_from_any_other(tmp_path, data_dir, unbrok
 
     for devices, shard, step in ((8, True, 5), (1, False, 7), (2, True, 10)):
         with pytest.raises(Interrupted, match=f"at step {step} of 12"):
-            train(make_config(data_dir), tmp_path, devices=devices, shard_parameters=shard, progress=stop_at(step))
+            train(
+                make_config(data_dir),
+                tmp_path,
+                devices=devices,
+                shard_parameters=shard,
+                progress=stop_at(step),
+            )
     train(make_config(data_dir), tmp_path, devices=8)
-    losses = [[line["loss"] for line in load_run(folder).metrics] for folder in (unbroken, tmp_path)]
+    losses = [
+        [line["loss"] for line in load_run(folder).metrics] for folder in (unbroken, tmp_path)
+    ]
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
 def test_compiled_programs_are_kept_where_there_is_no_other_place(tmp_path, monkeypatch):
     before = jax.config.jax_compilation_cache_dir
     try:
-        keep_compiled(tmp_path / "cpu")  # not there: compiling is fast, and fits one kind of processor
+        keep_compiled(
+            tmp_path / "cpu"
+        )  # not there: compiling is fast, and fits one kind of processor
         assert jax.config.jax_compilation_cache_dir == before
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
         keep_compiled(tmp_path / "gpu")
@@ -240,7 +280,9 @@ def test_compiled_programs_are_kept_where_there_is_no_other_place(tmp_path, monk
         jax.config.update("jax_compilation_cache_dir", before)
 
 
-def test_damaged_newest_state_is_set_aside_and_the_run_stays_exact(tmp_path, data_dir, unbroken, capfd):
+def test_damaged_newest_state_is_set_aside_and_the_run_stays_exact(
+    tmp_path, data_dir, unbroken, capfd
+):
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)
     shutil.rmtree(folder / "checkpoints" / "12")
@@ -313,7 +355,10 @@ def test_other_settings_missing_data_and_a_busy_workdir_are_refused(tmp_path, da
     with pytest.raises(ZfjaxError, match=r"seed 0 -> 5"):
         train(dataclasses.replace(config, seed=5), unbroken, devices=1)
     with pytest.raises(ZfjaxError, match="nowhere"):
-        train(dataclasses.replace(config, data=dataclasses.replace(config.data, name="nowhere")), tmp_path / "a")
+        train(
+            dataclasses.replace(config, data=dataclasses.replace(config.data, name="nowhere")),
+            tmp_path / "a",
+        )
     with pytest.raises(ZfjaxError, match="more than the"):
         train(dataclasses.replace(config, batch_size=64), tmp_path / "b", devices=1)
     with writing(unbroken), pytest.raises(ZfjaxError, match="Another zfjax process"):

@@ -1,4 +1,5 @@
-"""Decoding processes: the same batches as threads, no process and no memory left behind, however they or we end."""
+"""Decoding processes: the same batches as threads, no process and no memory left behind, however
+they or we end."""
 
 import os
 import signal
@@ -24,9 +25,15 @@ def some(batches, count):
 
 def test_processes_give_the_batches_that_threads_give(with_a_bad_record, capfd):
     threads, processes = (open_dataset("bad", with_a_bad_record, count) for count in (0, 2))
-    options = {"batch_size": 20, "view_size": VIEW, "on_error": "skip"}  # two pieces, the second not full
-    for made in (lambda dataset: training_batches(dataset, "train", seed=3, start_step=1, **options),
-                 lambda dataset: evaluation_batches(dataset, "train", start=1, **options)):  # fmt: skip
+    options = {
+        "batch_size": 20,
+        "view_size": VIEW,
+        "on_error": "skip",
+    }  # two pieces, the second not full
+    for made in (
+        lambda dataset: training_batches(dataset, "train", seed=3, start_step=1, **options),
+        lambda dataset: evaluation_batches(dataset, "train", start=1, **options),
+    ):
         one, other = (some(made(dataset), 4) for dataset in (threads, processes))
         assert len(one) == len(other) >= 2
         for left, right in zip(one, other, strict=True):
@@ -34,14 +41,21 @@ def test_processes_give_the_batches_that_threads_give(with_a_bad_record, capfd):
                 np.testing.assert_array_equal(array, right[name], err_msg=name)
     assert capfd.readouterr().err.count("Image 5 of split 'train' of bad") == 2, "once by each"
     sums = [pixel_sums(dataset, "train", VIEW, on_error="skip") for dataset in (threads, processes)]
-    assert np.array_equal(*[total for total, _ in sums]) and [int(count) for _, count in sums] == [23, 23]
-    with pytest.raises(ZfjaxError, match=r"Image 5 of split 'train' of bad \(.*\) cannot be decoded: not an image"):
+    assert np.array_equal(*[total for total, _ in sums]) and [int(count) for _, count in sums] == [
+        23,
+        23,
+    ]
+    with pytest.raises(
+        ZfjaxError, match=r"Image 5 of split 'train' of bad \(.*\) cannot be decoded: not an image"
+    ):
         some(training_batches(processes, "train", batch_size=12, view_size=VIEW, seed=3), 3)
 
 
 def test_a_process_that_dies_is_said_in_a_sentence(data_dir):
     dataset = open_dataset("small", data_dir, 2)
-    for worker in pool_of(dataset, VIEW)._workers:  # as Ctrl-C does to a whole group, at once and later
+    for worker in pool_of(
+        dataset, VIEW
+    )._workers:  # as Ctrl-C does to a whole group, at once and later
         worker._process.send_signal(signal.SIGINT)
         worker._process.send_signal(signal.SIGTERM)
     batches = training_batches(dataset, "train", batch_size=8, view_size=VIEW, seed=0)

@@ -1,4 +1,5 @@
-"""zfjax: watch a convnet learn. Train ZFNet, keep every epoch, see how each layer's strongest features evolve.
+"""zfjax: watch a convnet learn. Train ZFNet, keep every epoch, see how each layer's strongest
+features evolve.
 
 Importing it starts no backend; the names below load what they need when first used.
 """
@@ -9,13 +10,19 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Architecture": "zfjax.architecture", "ZFNET": "zfjax.architecture", "ALEXNET": "zfjax.architecture",
-    "Config": "zfjax.config", "PRESETS": "zfjax.config",
-    "Evolution": "zfjax.evolution", "ZfjaxError": "zfjax.files",
-    "Run": "zfjax.run", "load_run": "zfjax.run",
-    "evolve": "zfjax.engine", "project": "zfjax.engine",
+    "Architecture": "zfjax.architecture",
+    "ZFNET": "zfjax.architecture",
+    "ALEXNET": "zfjax.architecture",
+    "Config": "zfjax.config",
+    "PRESETS": "zfjax.config",
+    "Evolution": "zfjax.evolution",
+    "ZfjaxError": "zfjax.files",
+    "Run": "zfjax.run",
+    "load_run": "zfjax.run",
+    "evolve": "zfjax.engine",
+    "project": "zfjax.engine",
     "write_report": "zfjax.report.page",
-}  # fmt: skip
+}
 
 __all__ = sorted(_HOMES)
 

@@ -1,9 +1,9 @@
 """A network as a tuple of named layer specs, and all the geometry that follows from it. No JAX.
 
-An ablation of filter size or stride is a replaced field (``architecture.replace("conv1", kernel=11, stride=4)``), and
-sizes, receptive fields, parameters and FLOPs follow. Sources: Zeiler & Fergus 2013, Fig. 3 (ZFNET); Krizhevsky 2012
-(ALEXNET, with dense connections as in the paper's comparison).
-"""
+An ablation of filter size or stride is a replaced field (``architecture.replace("conv1", kernel=11,
+stride=4)``), and sizes, receptive fields, parameters and FLOPs follow. Sources: Zeiler & Fergus
+2013, Fig. 3 (ZFNET); Krizhevsky 2012 (ALEXNET, with dense connections as in the paper's
+comparison)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from zfjax.files import ZfjaxError
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution followed by ReLU. ``padding`` is (before, after) in pixels, the same for both axes."""
+    """Convolution followed by ReLU. ``padding`` is (before, after) in pixels, the same for both
+    axes."""
 
     name: str
     maps: int
@@ -40,10 +41,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class Norm:
-    """Contrast normalisation across ``size`` neighbouring maps: a / (k + alpha * sum a^2)^beta (Krizhevsky 2012, 3.3).
+    """Contrast normalisation across ``size`` neighbouring maps: a / (k + alpha * sum a^2)^beta
+    (Krizhevsky 2012, 3.3).
 
-    ``alpha`` multiplies the sum, not the mean: PyTorch's and Caffe's alpha is ``size`` times this one.
-    """
+    ``alpha`` multiplies the sum, not the mean: PyTorch's and Caffe's alpha is ``size`` times this
+    one."""
 
     name: str
     size: int = 5
@@ -54,7 +56,8 @@ class Norm:
 
 @dataclass(frozen=True)
 class Dense:
-    """Fully connected layer. All but the last are followed by ReLU and dropout; the last gives the class scores."""
+    """Fully connected layer. All but the last are followed by ReLU and dropout; the last gives the
+    class scores."""
 
     name: str
     features: int
@@ -67,21 +70,24 @@ LAYER_KINDS = {"conv": Conv, "pool": Pool, "norm": Norm, "dense": Dense}
 
 @dataclass(frozen=True)
 class Window:
-    """What one unit of a layer sees. Unit (y, x) sees rows [start + y * jump, start + y * jump + size) of the input."""
+    """What one unit of a layer sees. Unit (y, x) sees rows [start + y * jump, start + y * jump +
+    size) of the input."""
 
     size: int
     jump: int
     start: int
 
     def box(self, y: int, x: int) -> tuple[int, int, int, int]:
-        """(y0, x0, y1, x1) in pixels of the network's input, half open, not clipped at the border."""
+        """(y0, x0, y1, x1) in pixels of the network's input, half open, not clipped at the
+        border."""
         y0, x0 = self.start + y * self.jump, self.start + x * self.jump
         return y0, x0, y0 + self.size, x0 + self.size
 
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """One line of the layer table: output shape (height, width, maps), parameters, multiply-adds for one image."""
+    """One line of the layer table: output shape (height, width, maps), parameters, multiply-adds
+    for one image."""
 
     layer: Layer
     shape: tuple[int, int, int]
@@ -94,8 +100,8 @@ class LayerFacts:
 class Architecture:
     """Named layers on an input of ``input_size`` = (height, width) pixels, three channels.
 
-    Convolutions, pools and norms first, then fully connected layers. Raises ZfjaxError when a layer does not fit.
-    """
+    Convolutions, pools and norms first, then fully connected layers. Raises ZfjaxError when a layer
+    does not fit."""
 
     name: str
     input_size: tuple[int, int]
@@ -105,15 +111,23 @@ class Architecture:
         if not self.layers:
             raise ZfjaxError(f"{self.name} has no layers; give it at least one convolution.")
         if min(self.input_size) < 1:
-            raise ZfjaxError(f"The input of {self.name} is {self.input_size} pixels; both extents must be 1 or more.")
+            raise ZfjaxError(
+                f"The input of {self.name} is {self.input_size} pixels; both extents must be 1 or"
+                " more."
+            )
         seen: set[str] = set()
         dense = False
         for layer in self.layers:
             if layer.name in seen:
-                raise ZfjaxError(f"Two layers of {self.name} are called {layer.name}; give each its own name.")
+                raise ZfjaxError(
+                    f"Two layers of {self.name} are called {layer.name}; give each its own name."
+                )
             seen.add(layer.name)
             if dense and not isinstance(layer, Dense):
-                raise ZfjaxError(f"{layer.name} of {self.name} comes after a fully connected layer; put it before.")
+                raise ZfjaxError(
+                    f"{layer.name} of {self.name} comes after a fully connected layer; put it"
+                    " before."
+                )
             dense = isinstance(layer, Dense)
             _check(layer)
         self.facts()
@@ -125,7 +139,8 @@ class Architecture:
 
     @property
     def conv_names(self) -> tuple[str, ...]:
-        """Names of the convolutions, in order: the layers whose maps can be searched and projected."""
+        """Names of the convolutions, in order: the layers whose maps can be searched and
+        projected."""
         return tuple(layer.name for layer in self.layers if isinstance(layer, Conv))
 
     @property
@@ -139,12 +154,17 @@ class Architecture:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise ZfjaxError(f"{self.name} has no layer {name!r}; it has {', '.join(spec.name for spec in self.layers)}.")
+        raise ZfjaxError(
+            f"{self.name} has no layer {name!r}; it has"
+            f" {', '.join(spec.name for spec in self.layers)}."
+        )
 
     def conv(self, name: str) -> Conv:
         """The convolution of that name. Raises ZfjaxError naming the convolutions there are."""
         if name not in self.conv_names:
-            raise ZfjaxError(f"{self.name} has no convolution {name!r}; it has {', '.join(self.conv_names)}.")
+            raise ZfjaxError(
+                f"{self.name} has no convolution {name!r}; it has {', '.join(self.conv_names)}."
+            )
         return self.layer(name)  # type: ignore[return-value]
 
     def replace(self, name: str, **fields: Any) -> Architecture:
@@ -152,14 +172,22 @@ class Architecture:
         kind = type(self.layer(name))
         known = [item.name for item in dataclasses.fields(kind)]
         if unknown := [field for field in fields if field not in known]:
-            raise ZfjaxError(f"{name} of {self.name} has no field {unknown[0]!r}; it has {', '.join(known)}.")
-        layers = tuple(dataclasses.replace(spec, **fields) if spec.name == name else spec for spec in self.layers)
+            raise ZfjaxError(
+                f"{name} of {self.name} has no field {unknown[0]!r}; it has {', '.join(known)}."
+            )
+        layers = tuple(
+            dataclasses.replace(spec, **fields) if spec.name == name else spec
+            for spec in self.layers
+        )
         return dataclasses.replace(self, layers=layers)
 
     def with_classes(self, classes: int) -> Architecture:
-        """A copy whose last layer has ``classes`` outputs. Raises ZfjaxError when it is not fully connected."""
+        """A copy whose last layer has ``classes`` outputs. Raises ZfjaxError when it is not fully
+        connected."""
         if not self.classes:
-            raise ZfjaxError(f"The last layer of {self.name} is not fully connected, so it has no class scores.")
+            raise ZfjaxError(
+                f"The last layer of {self.name} is not fully connected, so it has no class scores."
+            )
         return self.replace(self.layers[-1].name, features=classes)
 
     def facts(self) -> tuple[LayerFacts, ...]:
@@ -175,25 +203,41 @@ class Architecture:
             parameters = multiply_adds = 0
             if isinstance(layer, Conv | Pool):
                 kernel = layer.kernel if isinstance(layer, Conv) else layer.window
-                height, width = (output_size(extent, kernel, layer.stride, layer.padding) for extent in (height, width))
+                height, width = (
+                    output_size(extent, kernel, layer.stride, layer.padding)
+                    for extent in (height, width)
+                )
                 if min(height, width) < 1:
                     raise ZfjaxError(
-                        f"{layer.name} of {self.name} does not fit: nothing is left of an input of "
-                        f"{self.input_size[0]}x{self.input_size[1]} pixels; make it smaller or the input larger."
+                        f"{layer.name} of {self.name} does not fit: nothing is left of an input of"
+                        f" {self.input_size[0]}x{self.input_size[1]} pixels; make it smaller or the"
+                        " input larger."
                     )
                 start -= layer.padding[0] * jump
                 size += (kernel - 1) * jump
                 jump *= layer.stride
             if isinstance(layer, Conv):
                 weights = layer.kernel**2 * maps * layer.maps
-                parameters, multiply_adds, maps = weights + layer.maps, weights * height * width, layer.maps
+                parameters, multiply_adds, maps = (
+                    weights + layer.maps,
+                    weights * height * width,
+                    layer.maps,
+                )
             if isinstance(layer, Dense):
                 inputs = height * width * maps
                 parameters, multiply_adds = (inputs + 1) * layer.features, inputs * layer.features
                 # A fully connected unit sees all that the map below it sees.
                 size += (max(height, width) - 1) * jump
                 height, width, maps = 1, 1, layer.features
-            facts.append(LayerFacts(layer, (height, width, maps), parameters, multiply_adds, Window(size, jump, start)))
+            facts.append(
+                LayerFacts(
+                    layer,
+                    (height, width, maps),
+                    parameters,
+                    multiply_adds,
+                    Window(size, jump, start),
+                )
+            )
         return tuple(facts)
 
     def fact(self, name: str) -> LayerFacts:
@@ -211,10 +255,13 @@ class Architecture:
         return min(size, self.input_size[0]), min(size, self.input_size[1])
 
     def tile_origin(self, name: str, y: int, x: int) -> tuple[int, int]:
-        """Row and column of the input where the tile of unit (y, x) begins; 0 on an axis that the tile covers whole."""
+        """Row and column of the input where the tile of unit (y, x) begins; 0 on an axis that the
+        tile covers whole."""
         box = self.window(name).box(y, x)
         height, width = self.tile_size(name)
-        return (box[0] if height < self.input_size[0] else 0), (box[1] if width < self.input_size[1] else 0)
+        return (box[0] if height < self.input_size[0] else 0), (
+            box[1] if width < self.input_size[1] else 0
+        )
 
     @property
     def parameter_count(self) -> int:
@@ -229,80 +276,132 @@ def output_size(extent: int, kernel: int, stride: int, padding: tuple[int, int])
 
 def _check(layer: Layer) -> None:
     # A layer's name becomes a flag (--model.conv1.kernel), a folder and a part of file names.
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", layer.name) or layer.name in ("name", "input_size", "layers"):
-        raise ZfjaxError(f"A layer cannot be called {layer.name!r}; use a letter, then letters, digits or '_'.")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", layer.name) or layer.name in (
+        "name",
+        "input_size",
+        "layers",
+    ):
+        raise ZfjaxError(
+            f"A layer cannot be called {layer.name!r}; use a letter, then letters, digits or '_'."
+        )
     positive = {
-        Conv: ("maps", "kernel", "stride"), Pool: ("window", "stride"), Norm: ("size",), Dense: ("features",),
+        Conv: ("maps", "kernel", "stride"),
+        Pool: ("window", "stride"),
+        Norm: ("size",),
+        Dense: ("features",),
     }[type(layer)]
     for field in positive:
         if getattr(layer, field) < 1:
-            raise ZfjaxError(f"{layer.name}.{field} is {getattr(layer, field)}; it must be 1 or more.")
+            raise ZfjaxError(
+                f"{layer.name}.{field} is {getattr(layer, field)}; it must be 1 or more."
+            )
     if isinstance(layer, Conv | Pool):
         extent = layer.kernel if isinstance(layer, Conv) else layer.window
         if min(layer.padding) < 0 or max(layer.padding) >= extent:
-            raise ZfjaxError(f"{layer.name}.padding is {layer.padding}; each side must be 0 to {extent - 1}.")
+            raise ZfjaxError(
+                f"{layer.name}.padding is {layer.padding}; each side must be 0 to {extent - 1}."
+            )
     if isinstance(layer, Pool) and layer.window > 11:
-        raise ZfjaxError(f"{layer.name}.window is {layer.window}; it must be at most 11, for its switches are int8.")
+        raise ZfjaxError(
+            f"{layer.name}.window is {layer.window}; it must be at most 11, for its switches are"
+            " int8."
+        )
     if isinstance(layer, Norm):
         if layer.size % 2 == 0:
-            raise ZfjaxError(f"{layer.name}.size is {layer.size}; it must be odd, to have a middle map.")
-        if not (0 < layer.k < math.inf and 0 <= layer.alpha < math.inf and 0 <= layer.beta < math.inf):
-            raise ZfjaxError(f"{layer.name} needs a finite k above 0, and alpha and beta of 0 or more.")
+            raise ZfjaxError(
+                f"{layer.name}.size is {layer.size}; it must be odd, to have a middle map."
+            )
+        if not (
+            0 < layer.k < math.inf and 0 <= layer.alpha < math.inf and 0 <= layer.beta < math.inf
+        ):
+            raise ZfjaxError(
+                f"{layer.name} needs a finite k above 0, and alpha and beta of 0 or more."
+            )
     if isinstance(layer, Dense) and not 0 <= layer.dropout < 1:
-        raise ZfjaxError(f"{layer.name}.dropout is {layer.dropout}; it must be at least 0 and below 1.")
+        raise ZfjaxError(
+            f"{layer.name}.dropout is {layer.dropout}; it must be at least 0 and below 1."
+        )
 
 
 def _head(width: int, classes: int, dropout: float = 0.5) -> tuple[Layer, ...]:
     return Dense("fc6", width, dropout), Dense("fc7", width, dropout), Dense("fc8", classes)
 
 
-# Sizes 110, 55, 26, 13, 13, 13, 6 and 62,357,608 parameters. The paper states no padding: this one gives its sizes.
+# Sizes 110, 55, 26, 13, 13, 13, 6 and 62,357,608 parameters. The paper states no padding: this one
+# gives its sizes.
 ZFNET = Architecture(
     "zfnet",
     (224, 224),
     (
-        Conv("conv1", 96, 7, 2, (1, 1)), Pool("pool1", 3, 2, (0, 1)), Norm("norm1"),
-        Conv("conv2", 256, 5, 2), Pool("pool2", 3, 2, (0, 1)), Norm("norm2"),
-        Conv("conv3", 384, 3, 1, (1, 1)), Conv("conv4", 384, 3, 1, (1, 1)), Conv("conv5", 256, 3, 1, (1, 1)),
+        Conv("conv1", 96, 7, 2, (1, 1)),
+        Pool("pool1", 3, 2, (0, 1)),
+        Norm("norm1"),
+        Conv("conv2", 256, 5, 2),
+        Pool("pool2", 3, 2, (0, 1)),
+        Norm("norm2"),
+        Conv("conv3", 384, 3, 1, (1, 1)),
+        Conv("conv4", 384, 3, 1, (1, 1)),
+        Conv("conv5", 256, 3, 1, (1, 1)),
         Pool("pool5", 3, 2),
         *_head(4096, 1000),
     ),
-)  # fmt: skip
+)
 
 # The paper's model (b): wider layers 3 to 5; 107,627,624 parameters.
 ZFNET_WIDE = dataclasses.replace(
-    ZFNET.replace("conv3", maps=512).replace("conv4", maps=1024).replace("conv5", maps=512), name="zfnet-wide"
+    ZFNET.replace("conv3", maps=512).replace("conv4", maps=1024).replace("conv5", maps=512),
+    name="zfnet-wide",
 )
 
-# Norm before pool, dense connections in every layer (the paper's comparison); 62,378,344 parameters.
+# Norm before pool, dense connections in every layer (the paper's comparison); 62,378,344
+# parameters.
 ALEXNET = Architecture(
     "alexnet",
     (224, 224),
     (
-        Conv("conv1", 96, 11, 4, (1, 2)), Norm("norm1"), Pool("pool1", 3, 2),
-        Conv("conv2", 256, 5, 1, (2, 2)), Norm("norm2"), Pool("pool2", 3, 2),
-        Conv("conv3", 384, 3, 1, (1, 1)), Conv("conv4", 384, 3, 1, (1, 1)), Conv("conv5", 256, 3, 1, (1, 1)),
+        Conv("conv1", 96, 11, 4, (1, 2)),
+        Norm("norm1"),
+        Pool("pool1", 3, 2),
+        Conv("conv2", 256, 5, 1, (2, 2)),
+        Norm("norm2"),
+        Pool("pool2", 3, 2),
+        Conv("conv3", 384, 3, 1, (1, 1)),
+        Conv("conv4", 384, 3, 1, (1, 1)),
+        Conv("conv5", 256, 3, 1, (1, 1)),
         Pool("pool5", 3, 2),
         *_head(4096, 1000),
     ),
-)  # fmt: skip
+)
 
 
 def small_zfnet(
-    name: str, *, input_size: tuple[int, int], width: float, conv2_stride: int, head: int, classes: int,
-    norm_alpha: float, dropout: float = 0.5,
-) -> Architecture:  # fmt: skip
-    """ZFNet's layers for small images: maps scaled by ``width``, conv2 padded by 2 so that its map does not vanish."""
+    name: str,
+    *,
+    input_size: tuple[int, int],
+    width: float,
+    conv2_stride: int,
+    head: int,
+    classes: int,
+    norm_alpha: float,
+    dropout: float = 0.5,
+) -> Architecture:
+    """ZFNet's layers for small images: maps scaled by ``width``, conv2 padded by 2 so that its map
+    does not vanish."""
     maps = [round(count * width) for count in (96, 256, 384, 384, 256)]
     return Architecture(
         name,
         input_size,
         (
-            Conv("conv1", maps[0], 7, 2, (3, 3)), Pool("pool1", 3, 2, (0, 1)), Norm("norm1", alpha=norm_alpha),
-            Conv("conv2", maps[1], 5, conv2_stride, (2, 2)), Pool("pool2", 3, 2, (0, 1)),
+            Conv("conv1", maps[0], 7, 2, (3, 3)),
+            Pool("pool1", 3, 2, (0, 1)),
+            Norm("norm1", alpha=norm_alpha),
+            Conv("conv2", maps[1], 5, conv2_stride, (2, 2)),
+            Pool("pool2", 3, 2, (0, 1)),
             Norm("norm2", alpha=norm_alpha),
-            Conv("conv3", maps[2], 3, 1, (1, 1)), Conv("conv4", maps[3], 3, 1, (1, 1)),
-            Conv("conv5", maps[4], 3, 1, (1, 1)), Pool("pool5", 3, 2, (0, 1)),
+            Conv("conv3", maps[2], 3, 1, (1, 1)),
+            Conv("conv4", maps[3], 3, 1, (1, 1)),
+            Conv("conv5", maps[4], 3, 1, (1, 1)),
+            Pool("pool5", 3, 2, (0, 1)),
             *_head(head, classes, dropout),
         ),
-    )  # fmt: skip
+    )

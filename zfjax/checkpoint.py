@@ -1,8 +1,9 @@
-"""The only door to Orbax: trees in numbered folders, each leaf with a digest that is checked on load.
+"""The only door to Orbax: trees in numbered folders, each leaf with a digest that is checked on
+load.
 
-Orbax commits a step by renaming its folder, so a killed save leaves nothing that is listed; but it loads flipped bits
-without a word, hence the digests. Saving is asynchronous; ``Saver.wait`` returns when all is on disk.
-"""
+Orbax commits a step by renaming its folder, so a killed save leaves nothing that is listed; but it
+loads flipped bits without a word, hence the digests. Saving is asynchronous; ``Saver.wait`` returns
+when all is on disk."""
 
 from __future__ import annotations
 
@@ -33,26 +34,31 @@ Tree = Any
 
 
 class DamagedCheckpoint(ZfjaxError):
-    """A saved step is absent, truncated or altered; not: the disk or the memory fails at present."""
+    """A saved step is absent, truncated or altered; not: the disk or the memory fails at
+    present."""
 
 
 _AFTERMATH_SECONDS = 1.0
 
 
 def _alone() -> Any:
-    """An Orbax context in which this process waits for no other: it alone saves or loads, and trees are NumPy."""
+    """An Orbax context in which this process waits for no other: it alone saves or loads, and trees
+    are NumPy."""
     ocp, own = _orbax(), jax.process_index()
     options = ocp.options.MultiprocessingOptions(
-        primary_host=own, active_processes={own} if jax.process_count() > 1 else None, barrier_sync_key_prefix=f"p{own}"
+        primary_host=own,
+        active_processes={own} if jax.process_count() > 1 else None,
+        barrier_sync_key_prefix=f"p{own}",
     )
     return ocp.Context(
-        multiprocessing_options=options, file_options=ocp.options.FileOptions(path_class=_LiteralPath)
+        multiprocessing_options=options,
+        file_options=ocp.options.FileOptions(path_class=_LiteralPath),
     )
 
 
 class _LiteralPath(epath.gpath.PosixGPath):
-    """A path whose own letters are no pattern: Orbax looks for what to merge below it by ``glob``, and in a folder
-    called "[lr=0.02]" it would find nothing and say so to nobody."""
+    """A path whose own letters are no pattern: Orbax looks for what to merge below it by ``glob``,
+    and in a folder called "[lr=0.02]" it would find nothing and say so to nobody."""
 
     def glob(self, pattern: str) -> Iterator[_LiteralPath]:
         """What matches ``pattern`` below this very path."""
@@ -65,7 +71,8 @@ def _orbax():
     from orbax.checkpoint import v1
     from orbax.checkpoint.experimental.v1._src.saving import execution
 
-    # Before a save it asks all processes, whichever are active, whether they save to the same place.
+    # Before a save it asks all processes, whichever are active, whether they save to the same
+    # place.
     execution._check_directory_consistency = lambda directory: None
     logging.getLogger("absl").addFilter(_not_from_orbax)
     sys.unraisablehook = functools.partial(_without_abandoned_tasks, sys.unraisablehook)
@@ -73,13 +80,15 @@ def _orbax():
 
 
 def _without_abandoned_tasks(hook: Callable[[Any], None], unraisable: Any) -> None:
-    """After a failed save, writes that were still under way report to an event loop that is gone."""
+    """After a failed save, writes that were still under way report to an event loop that is
+    gone."""
     if str(unraisable.exc_value) != "Event loop is closed":
         hook(unraisable)
 
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:
-    """Orbax logs a failure from its threads with traceback before it raises it; the sentence that we raise says it."""
+    """Orbax logs a failure from its threads with traceback before it raises it; the sentence that
+    we raise says it."""
     return "/orbax/" not in record.pathname
 
 
@@ -91,7 +100,8 @@ def leaf_paths(tree: Tree) -> dict[str, Any]:
 
 
 def flattened(tree: Tree) -> dict[str, np.ndarray]:
-    """{"parameters.conv1.kernel": leaf, ...}: a tree of any node kinds, flat, as Orbax keeps it unchanged."""
+    """{"parameters.conv1.kernel": leaf, ...}: a tree of any node kinds, flat, as Orbax keeps it
+    unchanged."""
     return {name.replace("/", "."): leaf for name, leaf in leaf_paths(tree).items()}
 
 
@@ -105,9 +115,8 @@ def digest(leaf: Any) -> str:
 class Saver:
     """Saves trees of NumPy arrays to ``root/<step>`` in the background, one at a time.
 
-    A step that is there already with other content is set aside under a new name and kept; without ``keep_replaced``
-    until the new one is on disk.
-    """
+    A step that is there already with other content is set aside under a new name and kept; without
+    ``keep_replaced`` until the new one is on disk."""
 
     def __init__(self, root: Path, keep_replaced: bool = True):
         self.root, self._keep_replaced = root.absolute(), keep_replaced
@@ -117,8 +126,8 @@ class Saver:
         self._replaced: Path | None = None
 
     def save(self, step: int, tree: Tree) -> None:
-        """Starts saving; waits for the save before it. A step that is there with equal digests is kept. Raises
-        ZfjaxError when the disk is full or the folder read-only."""
+        """Starts saving; waits for the save before it. A step that is there with equal digests is
+        kept. Raises ZfjaxError when the disk is full or the folder read-only."""
         self.wait()
         path = self.root / str(step)
         digests = {name: digest(leaf) for name, leaf in leaf_paths(tree).items()}
@@ -133,11 +142,14 @@ class Saver:
         with _failures(f"save step {step} in {self.root}"):
             self.root.mkdir(parents=True, exist_ok=True)
             with _alone():
-                response = _orbax().save_async(path, tree, custom_metadata={"step": step, "digests": digests})
+                response = _orbax().save_async(
+                    path, tree, custom_metadata={"step": step, "digests": digests}
+                )
             self._saving = response, step
 
     def wait(self) -> None:
-        """Returns when the last save is on disk and was found there. Raises ZfjaxError when it failed."""
+        """Returns when the last save is on disk and was found there. Raises ZfjaxError when it
+        failed."""
         saving, self._saving = self._saving, None
         if saving is not None:
             response, step = saving
@@ -149,15 +161,18 @@ class Saver:
             _delete(replaced)
 
     def _prove(self, path: Path) -> None:
-        """That ``path`` can be read back: the first save of a start with every byte, later ones by their lists."""
+        """That ``path`` can be read back: the first save of a start with every byte, later ones by
+        their lists."""
         try:
             if self._proven:
                 described_leaves(path)
             else:
                 load(path)
         except DamagedCheckpoint as error:
-            raise ZfjaxError(f"What was just saved cannot be read back. {error} Nothing more is trained: find out "
-                             "what is wrong with that disk or folder, or use another --workdir.") from None  # fmt: skip
+            raise ZfjaxError(
+                f"What was just saved cannot be read back. {error} Nothing more is trained: find"
+                " out what is wrong with that disk or folder, or use another --workdir."
+            ) from None
         self._proven = True
 
 
@@ -166,8 +181,8 @@ _DELETED = ".deleted"
 
 
 def mend_unfinished(root: Path) -> None:
-    """Removes what killed saves have left, and takes back a step that was about to be replaced; the caller holds the
-    run's lock, so nobody is writing."""
+    """Removes what killed saves have left, and takes back a step that was about to be replaced; the
+    caller holds the run's lock, so nobody is writing."""
     for pattern in ("*.orbax-checkpoint-tmp*", f"*{_DELETED}"):
         for stale in root.glob(pattern):
             shutil.rmtree(stale, ignore_errors=True)
@@ -194,8 +209,8 @@ def keep_newest(root: Path, count: int) -> None:
 
 
 def _delete(path: Path) -> None:
-    """Takes a step off the list first, so that a kill half-way leaves none that is listed and has lost files. What the
-    disk does not let go is deleted at the next start."""
+    """Takes a step off the list first, so that a kill half-way leaves none that is listed and has
+    lost files. What the disk does not let go is deleted at the next start."""
     try:
         gone = path.rename(path.with_name(f"{path.name}{_DELETED}"))
     except OSError as error:
@@ -204,11 +219,11 @@ def _delete(path: Path) -> None:
 
 
 def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
-    """The tree in ``path`` as NumPy arrays in nested dicts, digests checked; ``names`` limits it to these top keys.
+    """The tree in ``path`` as NumPy arrays in nested dicts, digests checked; ``names`` limits it to
+    these top keys.
 
-    Raises DamagedCheckpoint naming the folder when it is absent, truncated or altered, ZfjaxError when it cannot be
-    read for another reason.
-    """
+    Raises DamagedCheckpoint naming the folder when it is absent, truncated or altered, ZfjaxError
+    when it cannot be read for another reason."""
     ocp = _orbax()
     path = path.absolute()
     advice = "restore it from a copy, or move it away to leave this step out"
@@ -225,10 +240,14 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
                 tree = ocp.load(path, abstract)
     except Exception as error:  # noqa: BLE001 (Orbax raises many kinds for a damaged folder)
         _raise_fault(error, f"read the checkpoint {path}:")
-        raise DamagedCheckpoint(f"The checkpoint {path} cannot be read ({_cause(error)}); {advice}.") from None
+        raise DamagedCheckpoint(
+            f"The checkpoint {path} cannot be read ({_cause(error)}); {advice}."
+        ) from None
     for name, leaf in leaf_paths(tree).items():
         if digest(leaf) != expected.get(name):
-            raise DamagedCheckpoint(f"The checkpoint {path} is damaged: {name} differs from what was saved; {advice}.")
+            raise DamagedCheckpoint(
+                f"The checkpoint {path} is damaged: {name} differs from what was saved; {advice}."
+            )
     return tree
 
 
@@ -236,27 +255,35 @@ def _cause(error: Exception) -> str:
     """A library's error in a few words: its kind, and what it says up to the first long path."""
     first = (str(error).splitlines() or [""])[0]
     words = " ".join(word for word in first.split() if "/" not in word and len(word) < 40)
-    return f"{type(error).__name__}: {words[:120].rsplit(' ', 1)[0] if len(words) > 120 else words}".rstrip(": ")
+    short = words[:120].rsplit(" ", 1)[0] if len(words) > 120 else words
+    return f"{type(error).__name__}: {short}".rstrip(": ")
 
 
 def restore_into(tree: Tree, stored: Tree) -> Tree:
-    """``tree``'s structure with the arrays of ``stored``, made by ``flattened``. ZfjaxError when parts differ."""
+    """``tree``'s structure with the arrays of ``stored``, made by ``flattened``. ZfjaxError when
+    parts differ."""
     flat = dict(stored)
     names = [name.replace("/", ".") for name in leaf_paths(tree)]
     if sorted(names) != sorted(flat):
-        raise ZfjaxError("The saved state has other parts than this zfjax expects; use the version that saved it.")
+        raise ZfjaxError(
+            "The saved state has other parts than this zfjax expects; use the version that"
+            " saved it."
+        )
     return jax.tree.unflatten(jax.tree.structure(tree), [flat[name] for name in names])
 
 
 def described_leaves(path: Path) -> None:
-    """Raises DamagedCheckpoint unless the step in ``path`` lists the leaves whose digests it has."""
+    """Raises DamagedCheckpoint unless the step in ``path`` lists the leaves whose digests it
+    has."""
     digests = _metadata(path)["digests"]
     try:
         with _quiet(), _alone():
             names = leaf_paths(_orbax().metadata(path).metadata)
     except Exception as error:  # noqa: BLE001 (Orbax raises many kinds for a damaged folder)
         _raise_fault(error, f"read the checkpoint {path}:")
-        raise DamagedCheckpoint(f"The checkpoint {path} cannot be read ({_cause(error)}).") from None
+        raise DamagedCheckpoint(
+            f"The checkpoint {path} cannot be read ({_cause(error)})."
+        ) from None
     if set(names) != set(digests):
         raise DamagedCheckpoint(f"The checkpoint {path} lists other arrays than were saved.")
 
@@ -267,22 +294,37 @@ def _metadata(path: Path) -> dict[str, Any]:
     try:
         with _quiet(), _alone():
             found = dict(_orbax().metadata(path).custom_metadata)
-            return {**found, "digests": found["digests"]}  # of a file that was cut short nothing is left
+            return {
+                **found,
+                "digests": found["digests"],
+            }  # of a file that was cut short nothing is left
     except Exception as error:  # noqa: BLE001
         _raise_fault(error, f"read the checkpoint {path}:")
         raise DamagedCheckpoint(
-            f"The checkpoint {path} cannot be read ({type(error).__name__}); restore it from a copy, or move it away."
+            f"The checkpoint {path} cannot be read ({type(error).__name__}); restore it from a"
+            " copy, or move it away."
         ) from None
 
 
-_PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ESTALE)
-"""Errors that say nothing of the file: the disk, the memory or a limit of the system is at fault."""
+_PASSING = (
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ESTALE,
+)
+"""Errors that say nothing of the file: the disk, the memory or a limit of the system is at
+fault."""
 
 
 def _raise_fault(error: Exception, doing: str) -> None:
     """Raises ZfjaxError where ``error`` is no sign of damage."""
     if isinstance(error, MemoryError):
-        raise ZfjaxError(f"Could not {doing.removesuffix(':')}: there is too little memory.") from None
+        raise ZfjaxError(
+            f"Could not {doing.removesuffix(':')}: there is too little memory."
+        ) from None
     code = getattr(error, "errno", None) or _os_error_code(str(error))
     if code in _PASSING:
         raise explain_os_error(OSError(code, os.strerror(code)), doing) from None
@@ -306,19 +348,23 @@ def _failures(doing: str) -> Iterator[None]:
         if code := _os_error_code(text):
             raise explain_os_error(OSError(code, ""), f"{doing}:") from None
         if "RESOURCE_EXHAUSTED" in text or "No space left" in text:
-            raise ZfjaxError(f"Could not {doing}: the disk is full; free space and run the command again.") from None
+            raise ZfjaxError(
+                f"Could not {doing}: the disk is full; free space and run the command again."
+            ) from None
         raise ZfjaxError(f"Could not {doing}: {(text.splitlines() or [''])[0][:200]}") from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Orbax logs pages of errors for one damaged file, and its abandoned tasks complain for a moment after the failure;
-    the sentence that we raise says it all."""
+    """Orbax logs pages of errors for one damaged file, and its abandoned tasks complain for a
+    moment after the failure; the sentence that we raise says it all."""
     _orbax()  # before the hooks are put aside: it sets one for good
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio", "concurrent.futures")]
     levels = [logger.level for logger in loggers]
     hook = sys.unraisablehook
-    sys.unraisablehook = lambda unraisable: None if issubclass(unraisable.exc_type, Exception) else hook(unraisable)
+    sys.unraisablehook = lambda unraisable: (
+        None if issubclass(unraisable.exc_type, Exception) else hook(unraisable)
+    )
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:

@@ -19,7 +19,11 @@ FEW_STEPS = 500
 
 
 def _join(options: argparse.Namespace) -> None:
-    if options.coordinator or options.process_count is not None or options.process_index is not None:
+    if (
+        options.coordinator
+        or options.process_count is not None
+        or options.process_index is not None
+    ):
         from zfjax.joining import join
 
         join(options.coordinator, options.process_count, options.process_index)
@@ -34,7 +38,9 @@ def train(options: argparse.Namespace) -> int:
         base = configs.preset(options.preset)
     if options.wants_help:
         options.parser.print_help()
-        print("\n" + config_parser(base or configs.preset("demo")).format_help().split("\n\n", 1)[1])
+        print(
+            "\n" + config_parser(base or configs.preset("demo")).format_help().split("\n\n", 1)[1]
+        )
         return 0
     if options.workdir is None:
         raise ZfjaxError("Say where the run lives: --workdir RUN.")
@@ -42,17 +48,23 @@ def train(options: argparse.Namespace) -> int:
 
     if base is None:
         if not (check_folder(options.workdir) / "config.json").exists():
-            raise ZfjaxError(f"Give --preset ({', '.join(configs.PRESETS)}) or --config FILE to begin a run.")
+            raise ZfjaxError(
+                f"Give --preset ({', '.join(configs.PRESETS)}) or --config FILE to begin a run."
+            )
         base = load_run(options.workdir).config
     config = resolve_config(base, options.config_flags)
     if options.deterministic:  # read when JAX meets its devices
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+        os.environ["XLA_FLAGS"] = (
+            f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+        )
     _join(options)
     how = {"devices": options.devices, "shard_parameters": options.shard_parameters}
     if options.evolve_every is not None:
         from zfjax.live import live_evolution
 
-        how["after_epoch"] = live_evolution(options.workdir, options.evolve_every, options.evolve_images)
+        how["after_epoch"] = live_evolution(
+            options.workdir, options.evolve_every, options.evolve_images
+        )
     if _run_training(config, options.workdir, **how):
         print(f"Next: zfjax evolve --workdir {options.workdir}")
     return 0
@@ -77,8 +89,10 @@ def _run_training(config: Config, workdir: Path, **how: Any) -> Any:
     summary = update_summary(run)
     print("\n".join(summary_lines(summary)))
     if run.last_step < FEW_STEPS:
-        print(f"That was {run.last_step} steps in all: few for features to form. More --epochs or a smaller "
-              "--batch-size, in another --workdir, show more.")  # fmt: skip
+        print(
+            f"That was {run.last_step} steps in all: few for features to form. More --epochs or a"
+            " smaller --batch-size, in another --workdir, show more."
+        )
     return run
 
 
@@ -112,12 +126,18 @@ def data_import(options: argparse.Namespace) -> int:
     imagenet = is_imagenet(options.source)
     data_dir = options.data_dir or scenes_directory()
     if imagenet and options.holdout:
-        raise ZfjaxError("ILSVRC2012 has a validation split of its own; import it without a holdout.")
+        raise ZfjaxError(
+            "ILSVRC2012 has a validation split of its own; import it without a holdout."
+        )
     if imagenet and splits is not None:
         raise ZfjaxError("ILSVRC2012's tars are its splits; import it without --splits.")
     size = (256 if imagenet else None) if options.size is None else options.size
     quality = (90 if imagenet else 95) if options.quality is None else options.quality
-    common = {"size": None if size == "original" else size, "quality": quality, "max_pixels": options.max_pixels}
+    common = {
+        "size": None if size == "original" else size,
+        "quality": quality,
+        "max_pixels": options.max_pixels,
+    }
     with Reporter() as progress:
         place = options.source, options.name, data_dir
         if imagenet:
@@ -154,7 +174,10 @@ def data_list(options: argparse.Namespace) -> int:
         for split in dataset.splits:
             fingerprint = dataset.fingerprint(split)
             size = dataset.bytes(split) / 2**20
-            print(f"  {split:<12}{dataset.count(split):>10,} images{size:>10,.1f} MiB  {fingerprint['digest'][:16]}")
+            print(
+                f"  {split:<12}{dataset.count(split):>10,} images{size:>10,.1f} MiB "
+                f" {fingerprint['digest'][:16]}"
+            )
     return 0
 
 
@@ -176,14 +199,24 @@ def evaluate(options: argparse.Namespace) -> int:
     split = options.split or config.data.validation_split
     check_views(options.views)
     steps, asked = run.steps_at(options.at), []
-    how = "one central crop an image" if options.views == 1 else "mean probability of ten crops an image"
+    how = (
+        "one central crop an image"
+        if options.views == 1
+        else "mean probability of ten crops an image"
+    )
     with Reporter() as progress:
         dataset, mesh = open_data(config, progress), data_mesh(config.batch_size, options.devices)
         mean = load_mean_image(run)
         measure = lambda parameters: evaluate(
-            config, parameters, dataset, split, mesh, mean_image=mean, views=options.views,
+            config,
+            parameters,
+            dataset,
+            split,
+            mesh,
+            mean_image=mean,
+            views=options.views,
             progress=lambda *images: progress("evaluating", *images),
-        )  # fmt: skip
+        )
         for rates in saved_rates(run, steps, measure):
             if rates.figures and not any(one.figures for one in asked):
                 print(f"{split}, {how}\n{TITLES}")
@@ -216,10 +249,19 @@ def evolve(options: argparse.Namespace) -> int:
 
     with Reporter() as progress:
         evolution = evolve(
-            options.workdir, at=options.at, layers=options.layers, maps=maps, top=options.top,
-            data_dir=options.data_dir, split=options.split, images=options.images, rule=options.rule,
-            every_rank=options.every_rank, name=options.name, progress=progress,
-        )  # fmt: skip
+            options.workdir,
+            at=options.at,
+            layers=options.layers,
+            maps=maps,
+            top=options.top,
+            data_dir=options.data_dir,
+            split=options.split,
+            images=options.images,
+            rule=options.rule,
+            every_rank=options.every_rank,
+            name=options.name,
+            progress=progress,
+        )
     if not is_first():
         return 0
     run = load_run(options.workdir)
@@ -228,8 +270,14 @@ def evolve(options: argparse.Namespace) -> int:
     else:  # the summary is of the last epoch, all layers and the unnamed evolution
         print("\n".join(evolution_lines(evolution)))
     checked = evolution.meta["checked"]
-    print(f"{checked['units']:,} recorded activations reproduced, largest relative difference {checked['worst']:.1e}")
-    print(f"Next: zfjax report --workdir {options.workdir}" + (f" --name {options.name}" if options.name else ""))
+    print(
+        f"{checked['units']:,} recorded activations reproduced, largest relative difference"
+        f" {checked['worst']:.1e}"
+    )
+    print(
+        f"Next: zfjax report --workdir {options.workdir}"
+        + (f" --name {options.name}" if options.name else "")
+    )
     return 0
 
 
@@ -243,19 +291,29 @@ def _dry_run(options: argparse.Namespace, maps: int | None) -> int:
     macs = 0
     for fact in model.facts():
         macs += fact.multiply_adds
-        if fact.layer.name == max(layers, key=lambda layer: model.conv_names.index(model.conv(layer).name)):
+        if fact.layer.name == max(
+            layers, key=lambda layer: model.conv_names.index(model.conv(layer).name)
+        ):
             break
     drawn = {layer: min(maps or model.conv(layer).maps, model.conv(layer).maps) for layer in layers}
-    each = len(steps) * (options.top + 1) if options.every_rank else 2 * len(steps) + options.top - 1
+    each = (
+        len(steps) * (options.top + 1) if options.every_rank else 2 * len(steps) + options.top - 1
+    )
     tiles = {layer: count * each for layer, count in drawn.items()}
-    pixels = sum(count * model.tile_size(layer)[0] * model.tile_size(layer)[1] for layer, count in tiles.items())
+    pixels = sum(
+        count * model.tile_size(layer)[0] * model.tile_size(layer)[1]
+        for layer, count in tiles.items()
+    )
     work = 2 * macs * images * len(steps)
     print(f"{len(steps)} checkpoints x {images:,} images: {work / 1e12:,.1f} TFLOP to search")
     print(f"{sum(tiles.values()):,} tiles, at most {pixels * 9 / 2**20:,.0f} MiB")
     trained = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
     if trained:
         rate = 3 * sorted(trained)[len(trained) // 2]
-        print(f"about {images * len(steps) / rate / 60:,.0f} minutes, were this machine the one that trained it")
+        print(
+            f"about {images * len(steps) / rate / 60:,.0f} minutes, were this machine the one that"
+            " trained it"
+        )
     return 0
 
 
@@ -269,22 +327,37 @@ def project(options: argparse.Namespace) -> int:
     if options.out is not None and options.out.suffix.lower() != ".png":
         raise ZfjaxError(f"--out {options.out}: the strip is a PNG; give a name that ends in .png.")
     if options.out is not None and not options.out.absolute().parent.is_dir():
-        raise ZfjaxError(f"--out {options.out}: there is no folder {options.out.absolute().parent}.")
+        raise ZfjaxError(
+            f"--out {options.out}: there is no folder {options.out.absolute().parent}."
+        )
     split = options.split or run.config.data.train_split
     by_number = options.image is None
     found = project(
-        options.workdir, options.image_id if by_number else options.image, options.layer, options.map, at=options.at,
-        rule=options.rule, split=split, data_dir=options.data_dir, max_pixels=options.max_pixels,
-    )  # fmt: skip
+        options.workdir,
+        options.image_id if by_number else options.image,
+        options.layer,
+        options.map,
+        at=options.at,
+        rule=options.rule,
+        split=split,
+        data_dir=options.data_dir,
+        max_pixels=options.max_pixels,
+    )
     shown = f"image {options.image_id} of {split}" if by_number else options.image.name
     stem = f"{split}-{options.image_id}" if by_number else options.image.stem
     epochs = f"epoch{found[0].epoch:g}" + (f"-{found[-1].epoch:g}" if len(found) > 1 else "")
     name = f"{options.layer}-{options.map}-{stem}-{options.rule}-{epochs}.png"
     path = options.out or run.folder / "projections" / name
-    write_strip(path, [(f"epoch {one.epoch:g}", one.activation, one.tile) for one in found],
-                f"{options.layer} map {options.map} on {shown}, rule {options.rule}")  # fmt: skip
+    write_strip(
+        path,
+        [(f"epoch {one.epoch:g}", one.activation, one.tile) for one in found],
+        f"{options.layer} map {options.map} on {shown}, rule {options.rule}",
+    )
     for one in found:
-        print(f"epoch {one.epoch:g}: activation {one.activation:.4g} at y {one.y}, x {one.x}, box {one.box}")
+        print(
+            f"epoch {one.epoch:g}: activation {one.activation:.4g} at y {one.y}, x {one.x}, box"
+            f" {one.box}"
+        )
     print(path)
     return 0
 
@@ -296,13 +369,16 @@ def report(options: argparse.Namespace) -> int:
     from zfjax.run import load_run
 
     with Reporter():
-        page = write_report(load_run(options.workdir), name=options.name, photos=not options.no_photos)
+        page = write_report(
+            load_run(options.workdir), name=options.name, photos=not options.no_photos
+        )
     print(f"Open the report: {page}")
     return 0
 
 
 def _prepared_images(config: Config) -> int | None:
-    """Images of the training split, where the data set is prepared already; None for the drawings, always as many."""
+    """Images of the training split, where the data set is prepared already; None for the drawings,
+    always as many."""
     from zfjax.data.dataset import open_dataset
     from zfjax.data.scenes import scenes_directory
     from zfjax.data.set_names import SCENES
@@ -310,13 +386,16 @@ def _prepared_images(config: Config) -> int | None:
     if config.data.name == SCENES:
         return None
     try:
-        return open_dataset(config.data.name, config.data.dir or scenes_directory()).count(config.data.train_split)
+        return open_dataset(config.data.name, config.data.dir or scenes_directory()).count(
+            config.data.train_split
+        )
     except ZfjaxError:
         return None
 
 
 def info(options: argparse.Namespace) -> int:
-    """``zfjax info``: prints the layer table and what a run costs; takes config fields, like ``train``."""
+    """``zfjax info``: prints the layer table and what a run costs; takes config fields, like
+    ``train``."""
     from zfjax.info import describe_config, describe_run
     from zfjax.run import load_run
 
@@ -325,7 +404,14 @@ def info(options: argparse.Namespace) -> int:
     if options.workdir and options.config_flags:
         raise ZfjaxError("A run keeps its settings; config fields go with --preset.")
     run = load_run(options.workdir) if options.workdir else None
-    config = run.config if run else resolve_config(configs.preset(options.preset), options.config_flags)
+    config = (
+        run.config if run else resolve_config(configs.preset(options.preset), options.config_flags)
+    )
     images = run.fingerprint["count"] if run else _prepared_images(config)
-    print("\n".join(describe_config(config, options.images_per_second, images) + (describe_run(run) if run else [])))
+    print(
+        "\n".join(
+            describe_config(config, options.images_per_second, images)
+            + (describe_run(run) if run else [])
+        )
+    )
     return 0

@@ -37,15 +37,17 @@ class Data:
     flip: bool = True
     """Mirror half of the training images left to right."""
     crops: Literal["random", "ten"] = "random"
-    """Where training crops lie: anywhere, or at the paper's ten places (four corners and the centre, each mirrored or
-    not). The paper can be read either way (section 3)."""
+    """Where training crops lie: anywhere, or at the paper's ten places (four corners and the
+    centre, each mirrored or not). The paper can be read either way (section 3)."""
     threads: int = 2
-    """Decoding threads; all together they decode some thousands of images a second, however many cores there are."""
+    """Decoding threads; all together they decode some thousands of images a second, however many
+    cores there are."""
     processes: int = 0
-    """Decoding processes, in the place of threads: as many as cores, where threads do not suffice."""
+    """Decoding processes, in the place of threads: as many as cores, where threads do not
+    suffice."""
     on_error: Literal["fail", "skip"] = "fail"
-    """What to do with a record that cannot be read: stop and name it, or name it and go on with its neighbour instead
-    (evaluation and search leave it out)."""
+    """What to do with a record that cannot be read: stop and name it, or name it and go on with its
+    neighbour instead (evaluation and search leave it out)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Optimizer:
     learning_rate: float = 0.03
     """Peak learning rate."""
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
-    """"plateau" divides by 10 when the validation error has not improved for ``patience`` epochs (paper, section 3)."""
+    """"plateau" divides by 10 when the validation error has not improved for ``patience`` epochs
+    (paper, section 3)."""
     warmup_epochs: float = 1.0
     """Epochs in which the rate rises linearly to its peak."""
     patience: int = 5
@@ -77,9 +80,11 @@ class Config:
     model: Architecture
     preset: str = ""
     recipe: Literal["faithful", "modern"] = "modern"
-    """"faithful": raw inputs of about -128..128 minus the mean image, N(0, 0.01) weights, filters clipped to an RMS of
-    0.1 (paper, section 3). "modern": inputs of unit scale, He weights, of which the first layer has a fifth (its
-    filters stay readable). Never mixed: the one does not train with the other's inputs."""
+    """"faithful": raw inputs of about -128..128 minus the mean image, N(0, 0.01) weights, filters
+    clipped to an RMS of
+    0.1 (paper, section 3). "modern": inputs of unit scale, He weights, of which the first layer has
+    a fifth (its filters stay readable). Never mixed: the one does not train with the other's
+    inputs."""
     data: Data = field(default_factory=Data)
     optimizer: Optimizer = field(default_factory=Optimizer)
     epochs: int = 10
@@ -89,11 +94,14 @@ class Config:
     seed: int = 0
     """Of the first weights, the order of the images, crops and dropout."""
     compute: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the convolutions in training; parameters, loss and normalisation stay float32."""
+    """Precision of the convolutions in training; parameters, loss and normalisation stay
+    float32."""
     precision: Literal["default", "highest"] = "default"
-    """Matmul precision in training ("default" is TF32 on recent NVIDIA chips); search and projection use highest."""
+    """Matmul precision in training ("default" is TF32 on recent NVIDIA chips); search and
+    projection use highest."""
     snapshots: int = 0
-    """Checkpoints within the first epoch, at steps evenly spaced in their logarithm: features change fastest there."""
+    """Checkpoints within the first epoch, at steps evenly spaced in their logarithm: features
+    change fastest there."""
     tensorboard: bool = False
     """Also write RUN/tensorboard (pip install -e '.[tensorboard]')."""
     save_minutes: float = 10.0
@@ -102,11 +110,18 @@ class Config:
     def __post_init__(self) -> None:
         for name, (passed, wanted) in self.ranges().items():
             if not passed:
-                raise ZfjaxError(f"{name} = {get_field(self, name)} is out of range: it must be {wanted}.")
+                raise ZfjaxError(
+                    f"{name} = {get_field(self, name)} is out of range: it must be {wanted}."
+                )
         if not self.model.conv_names:
-            raise ZfjaxError(f"{self.model.name} has no convolution; there would be no feature maps to follow.")
+            raise ZfjaxError(
+                f"{self.model.name} has no convolution; there would be no feature maps to follow."
+            )
         if not self.model.classes:
-            raise ZfjaxError(f"The last layer of {self.model.name} is not fully connected; training needs scores.")
+            raise ZfjaxError(
+                f"The last layer of {self.model.name} is not fully connected; training needs"
+                " scores."
+            )
 
     def ranges(self) -> dict[str, tuple[bool, str]]:
         """{field by dotted path: (whether its value is in its range, the range in words)}."""
@@ -115,7 +130,10 @@ class Config:
             "epochs": (self.epochs >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "seed": (0 <= self.seed < 2**31, "0 or more, and below 2^31"),
-            "data.view": (self.data.view >= max(self.model.input_size), "no smaller than the network's input"),
+            "data.view": (
+                self.data.view >= max(self.model.input_size),
+                "no smaller than the network's input",
+            ),
             "data.shift": (0 <= self.data.shift < self.data.view, "0 or more, and below data.view"),
             "data.threads": (self.data.threads >= 1, "at least 1"),
             "data.processes": (self.data.processes >= 0, "0 or more"),
@@ -124,9 +142,13 @@ class Config:
             "optimizer.patience": (optimizer.patience >= 1, "at least 1"),
             "optimizer.momentum": (0 <= optimizer.momentum < 1, "0 or more, and below 1"),
             "optimizer.weight_decay": (0 <= optimizer.weight_decay < math.inf, "0 or more"),
-            "optimizer.label_smoothing": (0 <= optimizer.label_smoothing < 1, "0 or more, and below 1"),
+            "optimizer.label_smoothing": (
+                0 <= optimizer.label_smoothing < 1,
+                "0 or more, and below 1",
+            ),
             "optimizer.accumulate": (
-                optimizer.accumulate >= 1 and self.batch_size % optimizer.accumulate == 0, "a divisor of batch_size"
+                optimizer.accumulate >= 1 and self.batch_size % optimizer.accumulate == 0,
+                "a divisor of batch_size",
             ),
             "snapshots": (self.snapshots >= 0, "0 or more"),
             "save_minutes": (0 < self.save_minutes < math.inf, "above 0"),
@@ -135,7 +157,15 @@ class Config:
 
 # Fields that a resumed run may change: they do not touch what is learnt.
 RESUMABLE_FIELDS = frozenset(
-    {"preset", "data.dir", "data.threads", "data.processes", "data.on_error", "save_minutes", "tensorboard"}
+    {
+        "preset",
+        "data.dir",
+        "data.threads",
+        "data.processes",
+        "data.on_error",
+        "save_minutes",
+        "tensorboard",
+    }
 )
 
 
@@ -148,19 +178,36 @@ PRESETS: dict[str, Config] = {
     for preset in (
         _preset(
             "demo",
-            model=small_zfnet("zfnet-64-quarter", input_size=(64, 64), width=0.25, conv2_stride=2, head=128,
-                              classes=10, norm_alpha=0.34, dropout=0.2),
+            model=small_zfnet(
+                "zfnet-64-quarter",
+                input_size=(64, 64),
+                width=0.25,
+                conv2_stride=2,
+                head=128,
+                classes=10,
+                norm_alpha=0.34,
+                dropout=0.2,
+            ),
             data=Data(shift=4, flip=True),
             optimizer=Optimizer(learning_rate=0.02, warmup_epochs=0.5, weight_decay=1e-3),
-            epochs=10, batch_size=32,
+            epochs=10,
+            batch_size=32,
         ),
         _preset(
             "tiny-imagenet",
-            model=small_zfnet("zfnet-64-half", input_size=(64, 64), width=0.5, conv2_stride=2, head=512,
-                              classes=200, norm_alpha=0.34),
+            model=small_zfnet(
+                "zfnet-64-half",
+                input_size=(64, 64),
+                width=0.5,
+                conv2_stride=2,
+                head=512,
+                classes=200,
+                norm_alpha=0.34,
+            ),
             data=Data(name="tiny_imagenet", shift=6),
             optimizer=Optimizer(learning_rate=0.02, warmup_epochs=1.0, weight_decay=5e-4),
-            epochs=16, batch_size=64,
+            epochs=16,
+            batch_size=64,
         ),
         _preset(
             "imagenet",
@@ -174,27 +221,38 @@ PRESETS: dict[str, Config] = {
             "imagenet-modern",
             model=ZFNET.replace("norm1", alpha=0.34).replace("norm2", alpha=0.34),
             data=Data(name="imagenet2012", view=256, threads=8),
-            optimizer=Optimizer(learning_rate=0.04, warmup_epochs=5.0, weight_decay=5e-4, label_smoothing=0.1),
-            epochs=90, batch_size=512, compute="bfloat16",
+            optimizer=Optimizer(
+                learning_rate=0.04, warmup_epochs=5.0, weight_decay=5e-4, label_smoothing=0.1
+            ),
+            epochs=90,
+            batch_size=512,
+            compute="bfloat16",
         ),
         _preset(
             "alexnet",
             recipe="faithful",
             model=ALEXNET,
             data=Data(name="imagenet2012", view=256, threads=8),
-            optimizer=Optimizer(learning_rate=0.01, schedule="plateau", warmup_epochs=0.0, weight_decay=5e-4),
+            optimizer=Optimizer(
+                learning_rate=0.01, schedule="plateau", warmup_epochs=0.0, weight_decay=5e-4
+            ),
             epochs=70,
         ),
     )
-}  # fmt: skip
+}
 
 
 def field_words(kind: type) -> dict[str, str]:
-    """What the text under each field of a dataclass says of it, on one line; fields without one are left out."""
+    """What the text under each field of a dataclass says of it, on one line; fields without one are
+    left out."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
     found = {}
     for item, after in zip(body, body[1:], strict=False):
-        if isinstance(item, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+        if (
+            isinstance(item, ast.AnnAssign)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
             found[item.target.id] = " ".join(str(after.value.value).split())
     return found
 
@@ -237,7 +295,11 @@ def flatten(config: Config) -> dict[str, Any]:
                 if not (prefix.count(".") > 1 and item.name == "name"):
                     inner = getattr(value, item.name)
                     nested = dataclasses.is_dataclass(inner)
-                    walk(f"{prefix}{item.name}.", inner) if nested else flat.update({f"{prefix}{item.name}": inner})
+                    (
+                        walk(f"{prefix}{item.name}.", inner)
+                        if nested
+                        else flat.update({f"{prefix}{item.name}": inner})
+                    )
 
     walk("", config)
     return flat
@@ -248,7 +310,9 @@ def to_json(config: Config) -> dict[str, Any]:
     kinds = {kind: name for name, kind in LAYER_KINDS.items()}
     value = dataclasses.asdict(config)
     layers = config.model.layers
-    value["model"]["layers"] = [{"kind": kinds[type(layer)], **dataclasses.asdict(layer)} for layer in layers]
+    value["model"]["layers"] = [
+        {"kind": kinds[type(layer)], **dataclasses.asdict(layer)} for layer in layers
+    ]
     return value
 
 
@@ -267,12 +331,17 @@ def _build(kind: type, value: Any, where: str) -> Any:
     for name in value:
         if name not in known:
             raise ZfjaxError(f"{where} has no field {name!r}; it has {', '.join(known)}.")
-    fields = {name: _convert(hints[name], inner, f"{where}.{name}") for name, inner in value.items()}
+    fields = {
+        name: _convert(hints[name], inner, f"{where}.{name}") for name, inner in value.items()
+    }
     try:
         return kind(**fields)
     except TypeError:
-        required = [name for name, item in known.items()
-                    if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING]
+        required = [
+            name
+            for name, item in known.items()
+            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        ]
         missing = ", ".join(name for name in required if name not in value)
         raise ZfjaxError(f"{where} lacks {missing}.") from None
 
@@ -287,7 +356,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     if origin is Literal:
         if value not in typing.get_args(hint):
-            raise ZfjaxError(f"{where} = {value!r}; it must be one of {', '.join(map(repr, typing.get_args(hint)))}.")
+            raise ZfjaxError(
+                f"{where} = {value!r}; it must be one of"
+                f" {', '.join(map(repr, typing.get_args(hint)))}."
+            )
         return value
     if origin is tuple:
         kinds = typing.get_args(hint)
@@ -305,4 +377,6 @@ def _layer(value: Any, where: str) -> Any:
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in LAYER_KINDS:
         raise ZfjaxError(f"{where} needs a kind: one of {', '.join(LAYER_KINDS)}.")
-    return _build(LAYER_KINDS[kind], {name: inner for name, inner in value.items() if name != "kind"}, where)
+    return _build(
+        LAYER_KINDS[kind], {name: inner for name, inner in value.items() if name != "kind"}, where
+    )

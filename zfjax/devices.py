@@ -1,7 +1,8 @@
-"""The mesh: parameters on every device, the batch spread over them; processes that act as one; how much work at a time.
+"""The mesh: parameters on every device, the batch spread over them; processes that act as one; how
+much work at a time.
 
-One program runs in every process. Process 0 alone writes; the others wait where what it writes matters.
-"""
+One program runs in every process. Process 0 alone writes; the others wait where what it writes
+matters."""
 
 from __future__ import annotations
 
@@ -22,19 +23,22 @@ Found = TypeVar("Found")
 
 
 def explain_fault(fault: Exception) -> ZfjaxError | None:
-    """One clear sentence for what a device reports of full memory or of another process's end; None for all else."""
+    """One clear sentence for what a device reports of full memory or of another process's end; None
+    for all else."""
     cause = (str(fault).splitlines() or [""])[0][:200]
     if not isinstance(fault, jax.errors.JaxRuntimeError):
         return None
     if "RESOURCE_EXHAUSTED" in cause:
         return ZfjaxError(
-            f"A device's memory is full ({cause}); train with a smaller --batch-size or with --optimizer.accumulate 2 "
-            "or more, or end other programs on the device."
+            f"A device's memory is full ({cause}); train with a smaller --batch-size or with"
+            " --optimizer.accumulate 2 or more, or end other programs on the device."
         )
-    if jax.distributed.is_initialized() and any(word in cause for word in ("Gloo", "NCCL", "UNAVAILABLE")):
+    if jax.distributed.is_initialized() and any(
+        word in cause for word in ("Gloo", "NCCL", "UNAVAILABLE")
+    ):
         return ZfjaxError(
-            f"Another process of this run has ended, and its own messages say why ({cause}); the same command goes on "
-            "from the last state that was saved."
+            f"Another process of this run has ended, and its own messages say why ({cause}); the"
+            " same command goes on from the last state that was saved."
         )
     return None
 
@@ -74,7 +78,9 @@ def together(work: Callable[[], Found]) -> Found:
         error = raised
     failed = multihost_utils.process_allgather(np.int32(error is not None))
     if failed.any():
-        raise error or ZfjaxError(f"Process {int(np.argmax(failed))} stopped; its message says why.")
+        raise error or ZfjaxError(
+            f"Process {int(np.argmax(failed))} stopped; its message says why."
+        )
     return found
 
 
@@ -84,7 +90,9 @@ def added(values: np.ndarray) -> np.ndarray:
         return values
     from jax.experimental import multihost_utils
 
-    halves = np.stack([values & (2**24 - 1), values >> 24]).astype(np.int32)  # JAX would make int32 of int64
+    halves = np.stack([values & (2**24 - 1), values >> 24]).astype(
+        np.int32
+    )  # JAX would make int32 of int64
     low, high = multihost_utils.process_allgather(halves).astype(np.int64).sum(axis=0)
     return low + (high << 24)
 
@@ -107,12 +115,13 @@ def as_first(numbers: Sequence[int] | None) -> tuple[int, ...]:
 
 
 VISIBLE_SECONDS = 60.0
-"""For which a file that another machine has written may be out of sight: network drives keep old lists for a while."""
+"""For which a file that another machine has written may be out of sight: network drives keep old
+lists for a while."""
 
 
 def seen_by_all(path: Path) -> None:
-    """Returns when every process sees ``path`` as process 0 does. Raises ZfjaxError when one does not in time: then it
-    looks at a folder of its own."""
+    """Returns when every process sees ``path`` as process 0 does. Raises ZfjaxError when one does
+    not in time: then it looks at a folder of its own."""
     if jax.process_count() == 1:
         return
 
@@ -128,16 +137,18 @@ def seen_by_all(path: Path) -> None:
         until = time.monotonic() + VISIBLE_SECONDS
         while not np.array_equal(own(), wanted):
             if time.monotonic() > until:
-                raise ZfjaxError(f"Process {jax.process_index()} does not see what process 0 has written to {path}: "
-                                 "all need the same --workdir, on a disk that all of them share.")  # fmt: skip
+                raise ZfjaxError(
+                    f"Process {jax.process_index()} does not see what process 0 has written to"
+                    f" {path}: all need the same --workdir, on a disk that all of them share."
+                )
             time.sleep(0.1)
 
     together(look)
 
 
 def data_mesh(batch_size: int, count: int | None = None) -> Mesh:
-    """A mesh of ``count`` devices (default all, of all processes); its one axis is the batch, which they must divide,
-    else ZfjaxError."""
+    """A mesh of ``count`` devices (default all, of all processes); its one axis is the batch, which
+    they must divide, else ZfjaxError."""
     devices = jax.devices()
     if count is not None and jax.process_count() > 1:
         raise ZfjaxError("--devices is for one process; many use all their devices.")
@@ -145,7 +156,10 @@ def data_mesh(batch_size: int, count: int | None = None) -> Mesh:
     if not 1 <= count <= len(devices):
         raise ZfjaxError(f"--devices {count}: there are {len(devices)}.")
     if batch_size % count:
-        raise ZfjaxError(f"A batch of {batch_size} does not spread over {count} devices; use a multiple, or --devices.")
+        raise ZfjaxError(
+            f"A batch of {batch_size} does not spread over {count} devices; use a multiple, or"
+            " --devices."
+        )
     return Mesh(np.array(devices[:count]), ("batch",), axis_types=(AxisType.Auto,))
 
 
@@ -177,8 +191,9 @@ SHARDED_FROM = 2**16
 
 
 def sharding_of(mesh: Mesh, leaf: Any, shard: bool) -> NamedSharding:
-    """Where a leaf of the training state lies: with ``shard`` a large one is cut along its longest axis that the
-    devices divide (fully connected layers are nine tenths of ZFNet), all else is on every device."""
+    """Where a leaf of the training state lies: with ``shard`` a large one is cut along its longest
+    axis that the devices divide (fully connected layers are nine tenths of ZFNet), all else is on
+    every device."""
     if shard and leaf.size >= SHARDED_FROM:
         for axis in np.argsort(leaf.shape)[::-1]:
             if leaf.shape[axis] % mesh.size == 0:
@@ -188,8 +203,11 @@ def sharding_of(mesh: Mesh, leaf: Any, shard: bool) -> NamedSharding:
 
 def whole(tree: Any) -> Any:
     """A NumPy copy of every leaf, whole, in every process; all must ask."""
+
     def one(leaf: Any) -> np.ndarray:
-        if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        if isinstance(leaf, jax.Array) and not (
+            leaf.is_fully_addressable or leaf.is_fully_replicated
+        ):
             from jax.experimental import multihost_utils
 
             return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
@@ -200,7 +218,8 @@ def whole(tree: Any) -> Any:
 
 def keep_compiled(folder: Path) -> None:
     """Keeps compiled programs in ``folder`` for later starts, unless the user has chosen a place
-    (JAX_COMPILATION_CACHE_DIR). Not on CPU, where a program fits one kind of processor only and compiles fast."""
+    (JAX_COMPILATION_CACHE_DIR). Not on CPU, where a program fits one kind of processor only and
+    compiles fast."""
     if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
@@ -219,6 +238,7 @@ def in_parts(rows: jax.Array, parts: int) -> jax.Array:
 
 
 def working_set() -> int:
-    """Bytes that the largest array of one piece of work should take: on CPU what stays in cache and in pages already
-    mapped (a ZFNet forward pass of 16 images takes 1.8 times as long at once as in twos), elsewhere plenty."""
+    """Bytes that the largest array of one piece of work should take: on CPU what stays in cache and
+    in pages already mapped (a ZFNet forward pass of 16 images takes 1.8 times as long at once as in
+    twos), elsewhere plenty."""
     return 2**24 if jax.default_backend() == "cpu" else 2**30

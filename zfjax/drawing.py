@@ -1,4 +1,5 @@
-"""Units to tiles: decode the images they lie on, look again at fixed ones, project, reproduce each activation."""
+"""Units to tiles: decode the images they lie on, look again at fixed ones, project, reproduce each
+activation."""
 
 from __future__ import annotations
 
@@ -41,8 +42,9 @@ def cached_crops(dataset: Dataset, split: str, config: Config) -> Callable[[int]
 
 
 def first_readable(dataset: Dataset, split: str, images: int, config: Config) -> int:
-    """The id of the first of the split's first ``images`` images that can be read: the example that receptive fields
-    are drawn on. Raises ZfjaxError when none can; with data.on_error "fail", when the first cannot."""
+    """The id of the first of the split's first ``images`` images that can be read: the example that
+    receptive fields are drawn on. Raises ZfjaxError when none can; with data.on_error "fail", when
+    the first cannot."""
     size = (config.data.view, config.data.view)
     for image_id in range(images):
         try:
@@ -53,16 +55,30 @@ def first_readable(dataset: Dataset, split: str, images: int, config: Config) ->
         else:
             return image_id
     probe = images < dataset.count(split)
-    asked = f"None of the {'first ' if probe else ''}{images:,} images of split {split!r} of {dataset.name} can be read"
-    advice = "ask for more with --images" if probe else "prepare the data set again, or choose another --split"
+    asked = (
+        f"None of the {'first ' if probe else ''}{images:,} images of split {split!r} of"
+        f" {dataset.name} can be read"
+    )
+    advice = (
+        "ask for more with --images"
+        if probe
+        else "prepare the data set again, or choose another --split"
+    )
     raise ZfjaxError(f"{asked}, so there is nothing to search: {advice}.")
 
 
 def look_again(
-    architecture: Architecture, parameters: Parameters, layers: tuple[str, ...], fixed: dict[str, dict[int, int]],
-    prepare: Callable, dataset: Dataset, split: str, config: Config,
-) -> dict[str, list[units.Unit]]:  # fmt: skip
-    """The fixed units of one step: where each map is strongest on its image; none where it is silent there."""
+    architecture: Architecture,
+    parameters: Parameters,
+    layers: tuple[str, ...],
+    fixed: dict[str, dict[int, int]],
+    prepare: Callable,
+    dataset: Dataset,
+    split: str,
+    config: Config,
+) -> dict[str, list[units.Unit]]:
+    """The fixed units of one step: where each map is strongest on its image; none where it is
+    silent there."""
     ids = sorted({image_id for images in fixed.values() for image_id in images.values()})
     size, batch_size = (config.data.view, config.data.view), strongest.search_batch(architecture)
     maxima, places = [], []
@@ -92,9 +108,16 @@ def _normalise(images: jax.Array, mean: jax.Array | None, *, config: Config) -> 
 
 
 def project_units(
-    architecture: Architecture, parameters: Parameters, layer: str, chosen: list[units.Unit], *,
-    rule: ops.Rule, config: Config, mean_image: np.ndarray | None, crop_of: Callable[[int], np.ndarray],
-) -> Iterator[tuple[units.Unit, Tile, float]]:  # fmt: skip
+    architecture: Architecture,
+    parameters: Parameters,
+    layer: str,
+    chosen: list[units.Unit],
+    *,
+    rule: ops.Rule,
+    config: Config,
+    mean_image: np.ndarray | None,
+    crop_of: Callable[[int], np.ndarray],
+) -> Iterator[tuple[units.Unit, Tile, float]]:
     """(unit, tile, activation as projection reproduces it) of each unit."""
     method = deconvnet.cheaper_method(architecture, layer)
     batch_size = deconvnet.units_per_batch(architecture, layer, method, len(chosen))
@@ -106,10 +129,13 @@ def project_units(
             some = chosen[start : start + batch_size]
             padded = some + [some[-1]] * (batch_size - len(some))
             maps, ys, xs = (
-                np.array([getattr(unit, name) for unit in padded], np.int32) for name in ("map", "y", "x")
+                np.array([getattr(unit, name) for unit in padded], np.int32)
+                for name in ("map", "y", "x")
             )
             crops = np.stack([crop_of(unit.image_id) for unit in padded])
-            cut = functools.partial(deconvnet.cut_inputs, architecture, layer=layer, ys=ys, xs=xs, method=method)
+            cut = functools.partial(
+                deconvnet.cut_inputs, architecture, layer=layer, ys=ys, xs=xs, method=method
+            )
             cut_mean = None if mean is None else cut(mean[None], rows=np.zeros(batch_size, int))
             inputs = _normalise(cut(crops), cut_mean, config=config)
             found = deconvnet.project_cut(

@@ -1,4 +1,5 @@
-"""Evolution: what excited each feature map at each epoch, as a table, and its pictures, read when asked for. No JAX.
+"""Evolution: what excited each feature map at each epoch, as a table, and its pictures, read when
+asked for. No JAX.
 
 The table (``units.parquet``) is the truth; the tiles are a cache that can be drawn again from it.
 """
@@ -21,20 +22,36 @@ from zfjax.files import ZfjaxError, read_json, write_atomic
 
 UNITS_SCHEMA = pa.schema(
     [
-        ("step", pa.int32()), ("epoch", pa.float64()), ("layer", pa.string()), ("map", pa.int32()),
-        ("rank", pa.int32()), ("activation", pa.float32()), ("image_id", pa.int64()), ("file_name", pa.string()),
-        ("label", pa.int32()), ("label_name", pa.string()), ("split", pa.string()),
-        ("y", pa.int32()), ("x", pa.int32()),
-        ("box_y0", pa.int32()), ("box_x0", pa.int32()), ("box_y1", pa.int32()), ("box_x1", pa.int32()),
-        ("selection", pa.string()), ("rule", pa.string()), ("jumped", pa.bool_()), ("margin", pa.float32()),
+        ("step", pa.int32()),
+        ("epoch", pa.float64()),
+        ("layer", pa.string()),
+        ("map", pa.int32()),
+        ("rank", pa.int32()),
+        ("activation", pa.float32()),
+        ("image_id", pa.int64()),
+        ("file_name", pa.string()),
+        ("label", pa.int32()),
+        ("label_name", pa.string()),
+        ("split", pa.string()),
+        ("y", pa.int32()),
+        ("x", pa.int32()),
+        ("box_y0", pa.int32()),
+        ("box_x0", pa.int32()),
+        ("box_y1", pa.int32()),
+        ("box_x1", pa.int32()),
+        ("selection", pa.string()),
+        ("rule", pa.string()),
+        ("jumped", pa.bool_()),
+        ("margin", pa.float32()),
     ]
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One drawn unit: the projection (float32 [height, width, 3], signed, in units of the activation) and the patch
-    of the image it came from (uint8 [height, width, 3]; mid-grey outside the image)."""
+    """One drawn unit: the projection (float32 [height, width, 3], signed, in units of the
+    activation) and the patch of the image it came from (uint8 [height, width, 3]; mid-grey outside
+    the image)."""
 
     selection: str
     map: int
@@ -52,7 +69,8 @@ class Evolution:
 
     @cached_property
     def units(self) -> pa.Table:
-        """The table: one row a (step, layer, map, selection, rank). Columns in UNITS_SCHEMA; undefined is null."""
+        """The table: one row a (step, layer, map, selection, rank). Columns in UNITS_SCHEMA;
+        undefined is null."""
         path = self.folder / "units.parquet"
         try:
             return pq.read_table(path, schema=UNITS_SCHEMA)
@@ -85,14 +103,17 @@ class Evolution:
         return tuple(self.meta["maps"][layer])
 
     def rows(self, **equal: Any) -> list[dict[str, Any]]:
-        """Rows whose columns equal the given values: ``rows(layer="conv5", step=0, selection="top", rank=0)``.
+        """Rows whose columns equal the given values: ``rows(layer="conv5", step=0, selection="top",
+        rank=0)``.
 
         Raises ZfjaxError for a column or a layer that is not there.
         """
         table = self.units
         for name, value in equal.items():
             if name not in UNITS_SCHEMA.names:
-                raise ZfjaxError(f"The table has no column {name!r}; it has {', '.join(UNITS_SCHEMA.names)}.")
+                raise ZfjaxError(
+                    f"The table has no column {name!r}; it has {', '.join(UNITS_SCHEMA.names)}."
+                )
             if name == "layer":
                 self._check(value)
             table = table.filter(pc.equal(table[name], value))
@@ -105,14 +126,21 @@ class Evolution:
         """
         self._check(layer)
         if step not in self.steps:
-            raise ZfjaxError(f"{self.folder} has no step {step}; its steps are {', '.join(map(str, self.steps))}.")
+            raise ZfjaxError(
+                f"{self.folder} has no step {step}; its steps are"
+                f" {', '.join(map(str, self.steps))}."
+            )
         arrays = _read_arrays(self.folder / "tiles" / layer / f"{step}.npz")
         return {
             (str(selection), int(map_), int(rank)): Tile(
                 str(selection), int(map_), int(rank), projection.astype(np.float32) * scale, patch
             )
             for selection, map_, rank, projection, scale, patch in zip(
-                *(arrays[name] for name in ("selection", "map", "rank", "projection", "scale", "patch")), strict=True
+                *(
+                    arrays[name]
+                    for name in ("selection", "map", "rank", "projection", "scale", "patch")
+                ),
+                strict=True,
             )
         }
 
@@ -120,29 +148,40 @@ class Evolution:
     def filters(self) -> dict[int, np.ndarray]:
         """The first layer's kernels (float32 [height, width, channels, maps]) by step."""
         stored = _read_arrays(self.folder / "filters.npz")
-        return {int(step): kernel for step, kernel in zip(stored["step"], stored["kernel"], strict=True)}
+        return {
+            int(step): kernel for step, kernel in zip(stored["step"], stored["kernel"], strict=True)
+        }
 
     def settled(self, layer: str) -> dict[int, float | None]:
-        """By step, the share (0..1) of maps alive at the last step whose strongest image is already the last step's.
+        """By step, the share (0..1) of maps alive at the last step whose strongest image is already
+        the last step's.
 
-        None where no map is alive at the last step. Covers every map searched, not only those drawn.
-        """
+        None where no map is alive at the last step. Covers every map searched, not only those
+        drawn."""
         self._check(layer)
         winners: dict[int, dict[int, int]] = {step: {} for step in self.steps}
         table = self.units
         for column, value in (("layer", layer), ("selection", "top"), ("rank", 0)):
             table = table.filter(pc.equal(table[column], value))
-        for step, map_, image in zip(*(table[name].to_pylist() for name in ("step", "map", "image_id")), strict=True):
+        for step, map_, image in zip(
+            *(table[name].to_pylist() for name in ("step", "map", "image_id")), strict=True
+        ):
             winners[step][map_] = image
         final = winners[self.steps[-1]]
         return {
-            step: sum(held.get(map_) == image for map_, image in final.items()) / len(final) if final else None
+            step: (
+                sum(held.get(map_) == image for map_, image in final.items()) / len(final)
+                if final
+                else None
+            )
             for step, held in winners.items()
         }
 
     def _check(self, layer: str) -> None:
         if layer not in self.layers:
-            raise ZfjaxError(f"{self.folder} has no layer {layer!r}; it has {', '.join(self.layers)}.")
+            raise ZfjaxError(
+                f"{self.folder} has no layer {layer!r}; it has {', '.join(self.layers)}."
+            )
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -155,35 +194,64 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    what = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged ({type(error).__name__})"
-    return f"{path} {what}; delete the evolution folder and run `zfjax evolve` again, or restore it from a copy."
+    what = (
+        "is missing"
+        if isinstance(error, FileNotFoundError)
+        else f"is damaged ({type(error).__name__})"
+    )
+    return (
+        f"{path} {what}; delete the evolution folder and run `zfjax evolve` again, or restore it"
+        " from a copy."
+    )
 
 
 def open_evolution(folder: Path) -> Evolution:
-    """Opens a finished evolution folder. Raises ZfjaxError when it is absent, unfinished or damaged."""
+    """Opens a finished evolution folder. Raises ZfjaxError when it is absent, unfinished or
+    damaged."""
     path = folder / "meta.json"
     if not path.exists():
-        named = f" --name {folder.name.removeprefix('evolution-')}" if folder.name.startswith("evolution-") else ""
+        named = (
+            f" --name {folder.name.removeprefix('evolution-')}"
+            if folder.name.startswith("evolution-")
+            else ""
+        )
         raise ZfjaxError(
-            f"There is no evolution in {folder}; run `zfjax evolve --workdir {folder.parent}{named}` first."
+            f"There is no evolution in {folder}; run `zfjax evolve --workdir"
+            f" {folder.parent}{named}` first."
         )
     meta = read_json(path)
     if not meta.get("complete"):
-        raise ZfjaxError(f"The evolution in {folder} is not finished; run the same `zfjax evolve` again, it goes on.")
+        raise ZfjaxError(
+            f"The evolution in {folder} is not finished; run the same `zfjax evolve` again, it"
+            " goes on."
+        )
     return Evolution(folder, meta)
 
 
 def write_units(folder: Path, columns: dict[str, Any]) -> None:
     """Writes units.parquet from one sequence a column."""
-    table = pa.table({name: pa.array(columns[name], type=UNITS_SCHEMA.field(name).type) for name in UNITS_SCHEMA.names})
-    write_atomic(folder / "units.parquet", lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    table = pa.table(
+        {
+            name: pa.array(columns[name], type=UNITS_SCHEMA.field(name).type)
+            for name in UNITS_SCHEMA.names
+        }
+    )
+    write_atomic(
+        folder / "units.parquet",
+        lambda temporary: pq.write_table(table, temporary, compression="zstd"),
+    )
 
 
 def write_tiles(path: Path, tiles: list[Tile]) -> None:
-    """Writes one layer's tiles of one step: float16 over a float32 scale per tile (its largest magnitude)."""
+    """Writes one layer's tiles of one step: float16 over a float32 scale per tile (its largest
+    magnitude)."""
     shape = tiles[0].projection.shape if tiles else (0, 0, 3)
-    scales = np.array([max(float(np.abs(tile.projection).max()), 1e-30) for tile in tiles], np.float32)
-    projections = np.array([tile.projection / scale for tile, scale in zip(tiles, scales, strict=True)], np.float16)
+    scales = np.array(
+        [max(float(np.abs(tile.projection).max()), 1e-30) for tile in tiles], np.float32
+    )
+    projections = np.array(
+        [tile.projection / scale for tile, scale in zip(tiles, scales, strict=True)], np.float16
+    )
 
     arrays = {
         "selection": np.array([tile.selection for tile in tiles], np.str_),
@@ -192,10 +260,12 @@ def write_tiles(path: Path, tiles: list[Tile]) -> None:
         "projection": projections.reshape(len(tiles), *shape),
         "scale": scales,
         "patch": np.array([tile.patch for tile in tiles], np.uint8).reshape(len(tiles), *shape),
-    }  # fmt: skip
+    }
 
     def write(temporary: Path) -> None:
-        with open(temporary, "wb") as handle:  # not compressed: that saves 3 bytes of 10 and costs a fifth of the time
+        with open(
+            temporary, "wb"
+        ) as handle:  # not compressed: that saves 3 bytes of 10 and costs a fifth of the time
             np.savez(handle, **arrays)
 
     write_atomic(path, write)

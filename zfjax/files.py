@@ -1,8 +1,8 @@
 """Files that are either whole or absent, one writer at a time, and errors a person can read.
 
-Everything zfjax saves goes to a temporary name in the same folder and is renamed when complete, so a reader never
-meets half a file. A workdir is locked with ``flock``: the kernel releases it when the process dies, however it dies.
-"""
+Everything zfjax saves goes to a temporary name in the same folder and is renamed when complete, so
+a reader never meets half a file. A workdir is locked with ``flock``: the kernel releases it when
+the process dies, however it dies."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from typing import Any
 
 
 class ZfjaxError(Exception):
-    """A mistake or a fault that the user can mend: its text says what, where and how. The CLI prints it alone."""
+    """A mistake or a fault that the user can mend: its text says what, where and how. The CLI
+    prints it alone."""
 
     exit_status = 1
 
 
 def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
-    """One clear sentence for a full disk, a read-only folder and their like; ``doing`` says what was attempted."""
+    """One clear sentence for a full disk, a read-only folder and their like; ``doing`` says what
+    was attempted."""
     advice = {
         errno.ENOSPC: "the disk is full: free some space and run the command again",
         errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
@@ -57,22 +59,27 @@ def check_path(path: Path | str, what: str) -> Path:
     """
     if "://" in str(path) or str(path).startswith("gs:/"):
         raise ZfjaxError(
-            f"{path} is not a folder: {what} needs a path that all processes see, like a mounted disk."
+            f"{path} is not a folder: {what} needs a path that all processes see, like a mounted"
+            " disk."
         )
     expanded = expanded_path(path)
     whole = str(expanded.absolute())
     if "\0" in whole or "\\" in whole:
-        raise ZfjaxError(f"{what} cannot lie in {whole!r}: a backslash or NUL in a path is not understood by all of "
-                         "the libraries that read it; choose another name.")  # fmt: skip
+        raise ZfjaxError(
+            f"{what} cannot lie in {whole!r}: a backslash or NUL in a path is not understood by all"
+            " of the libraries that read it; choose another name."
+        )
     if "gs:" in expanded.absolute().parts:
         raise ZfjaxError(
-            f"{what} cannot lie in {whole}: a folder called gs: is taken for a bucket; choose another name."
+            f"{what} cannot lie in {whole}: a folder called gs: is taken for a bucket; choose"
+            " another name."
         )
     return expanded
 
 
 def expanded_path(path: Path | str) -> Path:
-    """``path`` with ``~`` expanded. Raises ZfjaxError for a home that is not there and a name that is not UTF-8."""
+    """``path`` with ``~`` expanded. Raises ZfjaxError for a home that is not there and a name that
+    is not UTF-8."""
     try:
         expanded = Path(path).expanduser()
         str(expanded.absolute()).encode("utf-8")
@@ -84,14 +91,18 @@ def expanded_path(path: Path | str) -> Path:
 
 
 def allow_open_files(count: int) -> None:
-    """Lets this process hold ``count`` files open beside its others. Raises ZfjaxError where the system forbids it."""
+    """Lets this process hold ``count`` files open beside its others. Raises ZfjaxError where the
+    system forbids it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + 512  # files of everything else
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     if hard != resource.RLIM_INFINITY and hard < wanted:
-        raise ZfjaxError(f"The data set's {count:,} files are held open together, and this system allows {hard:,}: "
-                         f"raise the limit (ulimit -n {wanted}), or prepare the set with fewer shards.")  # fmt: skip
+        raise ZfjaxError(
+            f"The data set's {count:,} files are held open together, and this system allows"
+            f" {hard:,}: raise the limit (ulimit -n {wanted}), or prepare the set with fewer"
+            " shards."
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
@@ -116,7 +127,8 @@ def clear_unfinished(folder: Path, *, locked: bool) -> None:
 
 
 def _is_gone(pid: int) -> bool:
-    """Whether no other process of this machine has that number; its own was an earlier process's."""
+    """Whether no other process of this machine has that number; its own was an earlier
+    process's."""
     if pid == os.getpid():
         return True
     try:
@@ -134,10 +146,11 @@ def _is_old(path: Path) -> bool:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; renames it over ``path`` on success, removes it on failure.
+    """Yields a temporary path beside ``path``; renames it over ``path`` on success, removes it on
+    failure.
 
-    The temporary may become a file or a folder. Raises ZfjaxError when the disk is full or the folder read-only.
-    """
+    The temporary may become a file or a folder. Raises ZfjaxError when the disk is full or the
+    folder read-only."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
     try:
@@ -195,13 +208,15 @@ def read_json(path: Path) -> Any:
 def exclusive_lock(path: Path, refusal: str | None) -> Iterator[None]:
     """Holds ``flock`` on the file ``path``.
 
-    Waits for its turn when ``refusal`` is None, else raises ZfjaxError(refusal) at once when another process holds it.
-    """
+    Waits for its turn when ``refusal`` is None, else raises ZfjaxError(refusal) at once when
+    another process holds it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open(path, "a")  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise explain_os_error(OSError(error.errno, error.strerror), f"lock {path.parent}") from error
+        raise explain_os_error(
+            OSError(error.errno, error.strerror), f"lock {path.parent}"
+        ) from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))

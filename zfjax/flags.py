@@ -22,25 +22,37 @@ def config_parser(base: Config) -> argparse.ArgumentParser:
             holder, _, name = path.rpartition(".")
             kind = type(configs.get_field(base, holder)) if holder else type(base)
             may_be = " or ".join(configs.choices(kind, name)) or ranges.get(path, (True, ""))[1]
-            words = " ".join([configs.field_words(kind).get(name, ""), may_be and f"[{may_be}]"]).strip()
-            group.add_argument(f"--{path.replace('_', '-')}", dest=path, default=None, metavar=repr(str(shown)),
-                               help=words.replace("%", "%%") or None)  # fmt: skip
+            words = " ".join(
+                [configs.field_words(kind).get(name, ""), may_be and f"[{may_be}]"]
+            ).strip()
+            group.add_argument(
+                f"--{path.replace('_', '-')}",
+                dest=path,
+                default=None,
+                metavar=repr(str(shown)),
+                help=words.replace("%", "%%") or None,
+            )
     return parser
 
 
 def resolve_config(base: Config, flags: Sequence[str]) -> Config:
-    """``base`` with config flags applied. Raises ZfjaxError for an unknown flag or a value of the wrong type."""
+    """``base`` with config flags applied. Raises ZfjaxError for an unknown flag or a value of the
+    wrong type."""
     parser = config_parser(base)
     known = {action.option_strings[0] for action in parser._actions}
     for flag in flags:
         name = flag.split("=", 1)[0]
         if name.startswith("--") and name not in known:
-            near = [option for option in sorted(known) if name.rsplit(".", 1)[-1].lstrip("-") in option][:3]
+            near = [
+                option for option in sorted(known) if name.rsplit(".", 1)[-1].lstrip("-") in option
+            ][:3]
             hint = f"did you mean {' or '.join(near)}?" if near else "see `zfjax train --help`."
             raise ZfjaxError(f"There is no flag {name}; {hint}")
     given, rest = parser.parse_known_args(list(flags))
     if rest:
-        raise ZfjaxError(f"Not understood: {' '.join(rest)}; config fields are given as --name value.")
+        raise ZfjaxError(
+            f"Not understood: {' '.join(rest)}; config fields are given as --name value."
+        )
     record = configs.to_json(base)
     for path, text in vars(given).items():
         if text is not None:
@@ -65,7 +77,7 @@ def _set_field(record: dict[str, Any], base: Config, path: str, text: str) -> No
         else:
             place[parts[-1]] = type(value)(text)
     except (ValueError, KeyError):
-        kind = {bool: "true or false", tuple: "numbers like 1,1"}.get(type(value), type(value).__name__)
+        kind = {bool: "true or false", tuple: "numbers like 1,1"}.get(
+            type(value), type(value).__name__
+        )
         raise ZfjaxError(f"{flag} {text!r}: expected {kind}.") from None
-
-

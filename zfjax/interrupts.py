@@ -1,4 +1,5 @@
-"""SIGINT and SIGTERM: noted at once, obeyed where the state can be saved, at a step that all processes agree on."""
+"""SIGINT and SIGTERM: noted at once, obeyed where the state can be saved, at a step that all
+processes agree on."""
 
 from __future__ import annotations
 
@@ -19,11 +20,14 @@ from zfjax.files import ZfjaxError
 
 
 class Interrupted(ZfjaxError):
-    """Training stopped on a signal with its state saved; ``exit_status`` is 128 + the signal's number."""
+    """Training stopped on a signal with its state saved; ``exit_status`` is 128 + the signal's
+    number."""
 
     def __init__(self, number: int, step: int, last_step: int):
         name = signal.Signals(number).name
-        super().__init__(f"Stopped on {name} at step {step} of {last_step}; the same command goes on from there.")
+        super().__init__(
+            f"Stopped on {name} at step {step} of {last_step}; the same command goes on from there."
+        )
         self.exit_status = 128 + number
 
 
@@ -58,14 +62,18 @@ class Notice:
 
 @contextmanager
 def noted() -> Iterator[Notice]:
-    """SIGINT and SIGTERM only leave a notice. A second signal acts as usual; one that the caller's shell ignores
-    (Ctrl-C on what runs in the background) stays ignored."""
+    """SIGINT and SIGTERM only leave a notice. A second signal acts as usual; one that the caller's
+    shell ignores (Ctrl-C on what runs in the background) stays ignored."""
     notice = Notice()
     if threading.current_thread() is not threading.main_thread():
         yield notice
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    before = {
+        number: handler
+        for number, handler in before.items()
+        if handler not in (None, signal.SIG_IGN)
+    }
 
     def note(number: int, frame: Any) -> None:
         for each in before:
@@ -82,9 +90,10 @@ def noted() -> Iterator[Notice]:
 
 
 def agreement(mesh: Mesh) -> Callable[[int], int]:
-    """A function that every process calls once a step with the signal it has received (0: none), and that gives all of
-    them the same answer at the same step: a signal that any of them had two steps ago. The answer is read when the
-    device has long passed it, so nothing waits. A process alone gets its own answer at once."""
+    """A function that every process calls once a step with the signal it has received (0: none),
+    and that gives all of them the same answer at the same step: a signal that any of them had two
+    steps ago. The answer is read when the device has long passed it, so nothing waits. A process
+    alone gets its own answer at once."""
     if jax.process_count() == 1:
         return lambda number: number
     greatest = jax.jit(jnp.max, out_shardings=replicated(mesh))

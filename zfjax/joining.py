@@ -1,8 +1,8 @@
 """How one process becomes one of many, and how it parts from them.
 
-What meets and parts waits in C++, where no signal is heard: it is asked to from a thread of its own, while the main
-thread listens, says who is waited for and where, and leaves at once when it is told to.
-"""
+What meets and parts waits in C++, where no signal is heard: it is asked to from a thread of its
+own, while the main thread listens, says who is waited for and where, and leaves at once when it is
+told to."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _SAY_AFTER, _SAY_EVERY = 5.0, 60.0
 
 
 def join(coordinator: str | None, count: int | None = None, index: int | None = None) -> None:
-    """Makes this process one of ``count``, which meet at ``coordinator`` ("host:port" of process 0), devices counted.
+    """Makes this process one of ``count``, which meet at ``coordinator`` ("host:port" of process
+    0), devices counted.
 
-    "auto" leaves all three to JAX, which finds them out under Slurm, Open MPI and on Cloud TPU. None: this
-    process is alone. Must come before anything else touches a device. A signal ends the wait. Raises ZfjaxError when
-    the others do not come, or an address is none.
-    """
+    "auto" leaves all three to JAX, which finds them out under Slurm, Open MPI and on Cloud TPU.
+    None: this process is alone. Must come before anything else touches a device. A signal ends the
+    wait. Raises ZfjaxError when the others do not come, or an address is none."""
     if coordinator is None:
         if count is not None or index is not None:
             raise ZfjaxError("--process-count and --process-index need --coordinator HOST:PORT.")
@@ -43,7 +43,8 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
     if coordinator != "auto":
         if count is None or index is None or not 0 <= index < count:
             raise ZfjaxError(
-                "--coordinator HOST:PORT needs --process-count N and --process-index I, I from 0 to N - 1."
+                "--coordinator HOST:PORT needs --process-count N and --process-index I, I from 0 to"
+                " N - 1."
             )
         _split_address(coordinator)
         given = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
@@ -52,10 +53,13 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
     try:
         seconds = int(os.environ.get("ZFJAX_JOIN_SECONDS", JOIN_SECONDS))
     except ValueError:
-        raise ZfjaxError("The environment's ZFJAX_JOIN_SECONDS must be a number of seconds.") from None
+        raise ZfjaxError(
+            "The environment's ZFJAX_JOIN_SECONDS must be a number of seconds."
+        ) from None
 
     def meet() -> None:
-        # Longer than this process waits: at its own time limit JAX ends the process with a page of addresses.
+        # Longer than this process waits: at its own time limit JAX ends the process with a page of
+        # addresses.
         jax.distributed.initialize(**given, initialization_timeout=seconds + 600)
         jax.devices()  # the first look at them waits for all processes as well
 
@@ -72,8 +76,8 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
 
 
 def _listening(meet: Callable[[], None], seconds: float) -> None:
-    """``meet()`` in a thread, while this one hears signals and says what is waited for. Raises what it raises, and
-    TimeoutError after so many seconds."""
+    """``meet()`` in a thread, while this one hears signals and says what is waited for. Raises what
+    it raises, and TimeoutError after so many seconds."""
     failed: list[BaseException] = []
 
     def work() -> None:
@@ -89,7 +93,9 @@ def _listening(meet: Callable[[], None], seconds: float) -> None:
         worker.join(0.1)
         waited = time.monotonic() - begun
         if waited > seconds:
-            raise TimeoutError(f"not all came within {seconds:.0f} s (environment: ZFJAX_JOIN_SECONDS)")
+            raise TimeoutError(
+                f"not all came within {seconds:.0f} s (environment: ZFJAX_JOIN_SECONDS)"
+            )
         if waited > say_at and worker.is_alive():
             say_at += _SAY_EVERY
             print(f"zfjax: {_waiting_words(waited, seconds)}", file=sys.stderr, flush=True)
@@ -136,15 +142,19 @@ def _unresolved(address: str) -> str:
     except ZfjaxError:
         return ""
     except (OSError, UnicodeError):
-        return f"the name {host} of process 0 does not resolve to an address on this machine ({socket.gethostname()})"
+        return (
+            f"the name {host} of process 0 does not resolve to an address on this machine"
+            f" ({socket.gethostname()})"
+        )
     return ""
 
 
 def leave(status: int, fault: Exception | None = None, seconds: float = LEAVING_SECONDS) -> None:
-    """Ends this process at once with ``status`` when it is one of many. It has failed, and the others may wait for it
-    in a sum it will never join, while at a Python program's end JAX waits minutes for them. Those that failed together
-    part in order within ``seconds``. After a ``fault`` of a device there is nothing to wait for, but in process 0,
-    whose end would cut short what the others say. A process alone returns."""
+    """Ends this process at once with ``status`` when it is one of many. It has failed, and the
+    others may wait for it in a sum it will never join, while at a Python program's end JAX waits
+    minutes for them. Those that failed together part in order within ``seconds``. After a ``fault``
+    of a device there is nothing to wait for, but in process 0, whose end would cut short what the
+    others say. A process alone returns."""
     if not jax.distributed.is_initialized():
         return
     if fault is None or jax.process_index() == 0:

@@ -1,4 +1,5 @@
-"""The evolution so far, drawn between the epochs of a training: RUN/evolution-live and RUN/report-live."""
+"""The evolution so far, drawn between the epochs of a training: RUN/evolution-live and
+RUN/report-live."""
 
 from __future__ import annotations
 
@@ -39,7 +40,10 @@ def live_evolution(workdir: Path, every: int, images: int) -> AfterEpoch:
 
 def _drawn(run: Any, step: int) -> bool:
     """Whether the live page shows ``step``."""
-    record, page = run.evolution_folder("live") / "meta.json", run.folder / "report-live" / "index.html"
+    record, page = (
+        run.evolution_folder("live") / "meta.json",
+        run.folder / "report-live" / "index.html",
+    )
     try:
         meta = read_json(record)
         whole = bool(meta["complete"]) and page.stat().st_mtime_ns >= record.stat().st_mtime_ns

@@ -1,10 +1,21 @@
-"""What a network is called when its layers are no longer those of its name, and each layer in words. No JAX."""
+"""What a network is called when its layers are no longer those of its name, and each layer in
+words. No JAX."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from zfjax.architecture import ALEXNET, LAYER_KINDS, ZFNET, ZFNET_WIDE, Architecture, Conv, Dense, Layer, Norm
+from zfjax.architecture import (
+    ALEXNET,
+    LAYER_KINDS,
+    ZFNET,
+    ZFNET_WIDE,
+    Architecture,
+    Conv,
+    Dense,
+    Layer,
+    Norm,
+)
 from zfjax.config import PRESETS, Config
 
 MOST_CHANGES = 6
@@ -12,20 +23,21 @@ MOST_CHANGES = 6
 
 
 def network_name(config: Config) -> str:
-    """The model's name, with what differs from the network known by it: "zfnet with conv1.kernel 11, conv1.stride 4",
-    "zfnet without conv3, conv4".
+    """The model's name, with what differs from the network known by it: "zfnet with conv1.kernel
+    11, conv1.stride 4", "zfnet without conv3, conv4".
 
-    The number of classes and the size of the input follow the data and are no change. Of several networks known by one
-    name (the presets imagenet and imagenet-modern are both "zfnet") the nearest counts, the run's own preset first. A
-    name that is not known stands for itself.
-    """
+    The number of classes and the size of the input follow the data and are no change. Of several
+    networks known by one name (the presets imagenet and imagenet-modern are both "zfnet") the
+    nearest counts, the run's own preset first. A name that is not known stands for itself."""
     model = config.model
     preset = PRESETS.get(config.preset)
     known = [ZFNET, ZFNET_WIDE, ALEXNET, *(other.model for other in PRESETS.values())]
     bases = [base for base in ([preset.model] if preset else []) + known if base.name == model.name]
     if not bases:
         return model.name
-    changed, gone = min((changes(model, base) for base in bases), key=lambda found: sum(map(len, found)))
+    changed, gone = min(
+        (changes(model, base) for base in bases), key=lambda found: sum(map(len, found))
+    )
     words = _listed("with", changed), _listed("without", gone)
     return " ".join([model.name, " and ".join(part for part in words if part)]).strip()
 
@@ -36,7 +48,8 @@ def _listed(word: str, changed: list[str]) -> str:
 
 
 def changes(model: Architecture, base: Architecture) -> tuple[list[str], list[str]]:
-    """(what ``model`` has otherwise than ``base``, layers of ``base`` that it lacks), in the order of the layers."""
+    """(what ``model`` has otherwise than ``base``, layers of ``base`` that it lacks), in the order
+    of the layers."""
     own, theirs = ({layer.name: layer for layer in one.layers} for one in (model, base))
     changed = []
     for name, layer in own.items():
@@ -57,7 +70,7 @@ def changes(model: Architecture, base: Architecture) -> tuple[list[str], list[st
 
 
 def kind_of(layer: Layer) -> str:
-    """"conv", "pool", "norm" or "dense"."""
+    """ "conv", "pool", "norm" or "dense"."""
     return next(name for name, kind in LAYER_KINDS.items() if type(layer) is kind)
 
 
@@ -66,11 +79,18 @@ def layer_words(layer: Layer) -> str:
     if isinstance(layer, Dense):
         return "fully connected" + (f", dropout {layer.dropout:g}" if layer.dropout else "")
     if isinstance(layer, Norm):
-        return (f"contrast normalisation over {layer.size} maps, k {layer.k:g}, alpha {layer.alpha:g}, "
-                f"beta {layer.beta:g}")  # fmt: skip
+        return (
+            f"contrast normalisation over {layer.size} maps, k {layer.k:g}, alpha {layer.alpha:g}, "
+            f"beta {layer.beta:g}"
+        )
     extent = layer.kernel if isinstance(layer, Conv) else layer.window
-    what = f"{extent} × {extent} {'convolution' if isinstance(layer, Conv) else 'max-pooling'}, stride {layer.stride}"
-    return what + (f", padding {' and '.join(map(str, layer.padding))}" if any(layer.padding) else "")
+    what = (
+        f"{extent} × {extent} {'convolution' if isinstance(layer, Conv) else 'max-pooling'}, stride"
+        f" {layer.stride}"
+    )
+    return what + (
+        f", padding {' and '.join(map(str, layer.padding))}" if any(layer.padding) else ""
+    )
 
 
 def _value(value: float | tuple[int, int]) -> str:

@@ -1,9 +1,9 @@
-"""The network: a Flax module that holds the parameters, and the pure forward pass that everything else uses.
+"""The network: a Flax module that holds the parameters, and the pure forward pass that everything
+else uses.
 
-After training a network is a tree ``{layer: {"kernel", "bias"}}`` and a function of it: ``feature_maps`` runs the
-convolutional part and returns every map by name. Given a window's origins it runs on receptive-field crops instead,
-with numbers equal to the whole image's.
-"""
+After training a network is a tree ``{layer: {"kernel", "bias"}}`` and a function of it:
+``feature_maps`` runs the convolutional part and returns every map by name. Given a window's origins
+it runs on receptive-field crops instead, with numbers equal to the whole image's."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ FIRST_LAYER_SCALE = 0.2
 class ConvNet(nn.Module):
     """Flax module of an Architecture. ``init`` draws kernels by ``recipe``; biases start at 0.
 
-    "faithful": N(0, 0.01) (paper, section 3). "modern": He, std sqrt(2 / inputs), and sqrt(1 / inputs) for the scores;
-    the first layer a fifth of it: inputs of unit scale move its filters slowly, and at full He scale the noise they
-    begin with still covers what they have learnt after a short run.
-    """
+    "faithful": N(0, 0.01) (paper, section 3). "modern": He, std sqrt(2 / inputs), and sqrt(1 /
+    inputs) for the scores; the first layer a fifth of it: inputs of unit scale move its filters
+    slowly, and at full He scale the noise they begin with still covers what they have learnt after
+    a short run."""
 
     architecture: Architecture
     recipe: str = "modern"
 
     @nn.compact
     def __call__(self, images: jax.Array, **options: Any) -> jax.Array:
-        """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; options as in ``class_scores``."""
+        """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; options as in
+        ``class_scores``."""
         parameters = {}
         for name, shape in kernel_shapes(self.architecture).items():
             last = name == self.architecture.layers[-1].name
@@ -52,13 +53,18 @@ class ConvNet(nn.Module):
 
 
 def _initial(key: jax.Array, shape: tuple[int, ...], std: float) -> dict[str, jax.Array]:
-    return {"kernel": std * jax.random.normal(key, shape, jnp.float32), "bias": jnp.zeros(shape[-1], jnp.float32)}
+    return {
+        "kernel": std * jax.random.normal(key, shape, jnp.float32),
+        "bias": jnp.zeros(shape[-1], jnp.float32),
+    }
 
 
 def _standard_deviation(recipe: str, shape: tuple[int, ...], first: bool, last: bool) -> float:
     if recipe == "faithful":
         return 0.01
-    return float(np.sqrt((1 if last else 2) / np.prod(shape[:-1]))) * (FIRST_LAYER_SCALE if first else 1)
+    return float(np.sqrt((1 if last else 2) / np.prod(shape[:-1]))) * (
+        FIRST_LAYER_SCALE if first else 1
+    )
 
 
 def kernel_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
@@ -82,17 +88,23 @@ def initial_parameters(architecture: Architecture, recipe: str, seed: int) -> Pa
 
 
 def feature_maps(
-    architecture: Architecture, parameters: Parameters, images: jax.Array, *, until: str | None = None,
-    rule: Rule = GRADIENT, precision: lax.Precision | None = lax.Precision.HIGHEST,
+    architecture: Architecture,
+    parameters: Parameters,
+    images: jax.Array,
+    *,
+    until: str | None = None,
+    rule: Rule = GRADIENT,
+    precision: lax.Precision | None = lax.Precision.HIGHEST,
     window_origins: tuple[jax.Array, jax.Array] | None = None,
-) -> dict[str, jax.Array]:  # fmt: skip
-    """Every layer's output below the fully connected ones, up to ``until``: {name: [n, height, width, maps]}.
+) -> dict[str, jax.Array]:
+    """Every layer's output below the fully connected ones, up to ``until``: {name: [n, height,
+    width, maps]}.
 
-    ``images``: normalised [n, h, w, 3]. A convolution's output is taken after its ReLU. ``window_origins``: rows and
-    columns (int32 [n] each) of the input where receptive-field crops of the layer ``until`` begin; every layer then
-    runs unpadded, and cells that lie outside the true map are overwritten (0, or minus infinity before a pool), so the
-    one unit that is left has the value that the whole image gives it.
-    """
+    ``images``: normalised [n, h, w, 3]. A convolution's output is taken after its ReLU.
+    ``window_origins``: rows and columns (int32 [n] each) of the input where receptive-field crops
+    of the layer ``until`` begin; every layer then runs unpadded, and cells that lie outside the
+    true map are overwritten (0, or minus infinity before a pool), so the one unit that is left has
+    the value that the whole image gives it."""
     maps: dict[str, jax.Array] = {}
     x, size, origins = images, architecture.input_size, window_origins
     for fact in architecture.facts():
@@ -122,22 +134,36 @@ def feature_maps(
     return maps
 
 
-def inside_map(origins: tuple[jax.Array, jax.Array], shape: tuple[int, ...], size: tuple[int, int]) -> jax.Array:
+def inside_map(
+    origins: tuple[jax.Array, jax.Array], shape: tuple[int, ...], size: tuple[int, int]
+) -> jax.Array:
     """Booleans [n, height, width, 1]: cells of a crop that lie in the true map of ``size``."""
-    rows, columns = (origin[:, None] + jnp.arange(extent) for origin, extent in zip(origins, shape[1:3], strict=True))
-    inside = ((rows >= 0) & (rows < size[0]))[:, :, None] & ((columns >= 0) & (columns < size[1]))[:, None, :]
+    rows, columns = (
+        origin[:, None] + jnp.arange(extent)
+        for origin, extent in zip(origins, shape[1:3], strict=True)
+    )
+    inside = ((rows >= 0) & (rows < size[0]))[:, :, None] & ((columns >= 0) & (columns < size[1]))[
+        :, None, :
+    ]
     return inside[..., None]
 
 
 def class_scores(
-    architecture: Architecture, parameters: Parameters, images: jax.Array, *, dropout_key: jax.Array | None = None,
+    architecture: Architecture,
+    parameters: Parameters,
+    images: jax.Array,
+    *,
+    dropout_key: jax.Array | None = None,
     precision: lax.Precision | None = None,
-) -> jax.Array:  # fmt: skip
-    """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; dropout acts when a key is given."""
+) -> jax.Array:
+    """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; dropout acts when a key
+    is given."""
     convolutional = architecture.convolutional
     x = images
     if convolutional:
-        x = feature_maps(architecture, parameters, images, precision=precision)[convolutional[-1].name]
+        x = feature_maps(architecture, parameters, images, precision=precision)[
+            convolutional[-1].name
+        ]
     x = x.reshape(len(x), -1)
     dense = [layer for layer in architecture.layers if isinstance(layer, Dense)]
     for index, layer in enumerate(dense):
@@ -148,7 +174,9 @@ def class_scores(
             break
         x = ops.relu(x, GRADIENT)
         if layer.dropout and dropout_key is not None:
-            kept = jax.random.bernoulli(jax.random.fold_in(dropout_key, index), 1 - layer.dropout, x.shape)
+            kept = jax.random.bernoulli(
+                jax.random.fold_in(dropout_key, index), 1 - layer.dropout, x.shape
+            )
             x = jnp.where(kept, x / (1 - layer.dropout), 0)
     return x.astype(jnp.float32)
 
@@ -158,22 +186,28 @@ def convolutional_parameters(architecture: Architecture, parameters: Parameters)
     return {name: parameters[name] for name in architecture.conv_names}
 
 
-def parameters_from_torch(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> Parameters:
-    """Parameters from PyTorch's layout: {"conv1.weight": [maps, in, k, k], "conv1.bias": [maps], "fc6.weight": ...}.
+def parameters_from_torch(
+    architecture: Architecture, arrays: Mapping[str, np.ndarray]
+) -> Parameters:
+    """Parameters from PyTorch's layout: {"conv1.weight": [maps, in, k, k], "conv1.bias": [maps],
+    "fc6.weight": ...}.
 
-    The first fully connected layer reads maps in PyTorch's order (channel, row, column) and is permuted to ours.
-    Raises ZfjaxError naming a missing array or one of another shape.
-    """
+    The first fully connected layer reads maps in PyTorch's order (channel, row, column) and is
+    permuted to ours. Raises ZfjaxError naming a missing array or one of another shape."""
     shapes = kernel_shapes(architecture)
     last = architecture.convolutional[-1].name
     height, width, maps = architecture.fact(last).shape
-    first_dense = next((layer.name for layer in architecture.layers if isinstance(layer, Dense)), None)
+    first_dense = next(
+        (layer.name for layer in architecture.layers if isinstance(layer, Dense)), None
+    )
     parameters = {}
     for name, shape in shapes.items():
         try:
             weight, bias = np.asarray(arrays[f"{name}.weight"]), np.asarray(arrays[f"{name}.bias"])
         except KeyError as error:
-            raise ZfjaxError(f"The weights lack {error.args[0]!r}; there are {', '.join(sorted(arrays))}.") from None
+            raise ZfjaxError(
+                f"The weights lack {error.args[0]!r}; there are {', '.join(sorted(arrays))}."
+            ) from None
         if weight.ndim == 4:
             kernel = weight.transpose(2, 3, 1, 0)
         elif name == first_dense and weight.shape == shape[::-1]:
@@ -181,6 +215,11 @@ def parameters_from_torch(architecture: Architecture, arrays: Mapping[str, np.nd
         else:
             kernel = weight.T
         if kernel.shape != shape:
-            raise ZfjaxError(f"{name} has a kernel of shape {kernel.shape}; {architecture.name} needs {shape}.")
-        parameters[name] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
+            raise ZfjaxError(
+                f"{name} has a kernel of shape {kernel.shape}; {architecture.name} needs {shape}."
+            )
+        parameters[name] = {
+            "kernel": jnp.asarray(kernel, jnp.float32),
+            "bias": jnp.asarray(bias, jnp.float32),
+        }
     return parameters

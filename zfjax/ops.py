@@ -1,10 +1,10 @@
 """ReLU, max-pooling and contrast normalisation: one forward, and a backward rule for each.
 
-The deconvnet (paper, section 2.1) is the vector-Jacobian product of the forward pass with two rules changed: the ReLU
-going down rectifies the signal itself, and contrast normalisation passes it through. Max-pooling going down follows
-the stored switches; the convolution going down is its exact adjoint (convolution.py); biases play no part. A model
-written with these operations projects for free. The rule is a static argument, never a global.
-"""
+The deconvnet (paper, section 2.1) is the vector-Jacobian product of the forward pass with two rules
+changed: the ReLU going down rectifies the signal itself, and contrast normalisation passes it
+through. Max-pooling going down follows the stored switches; the convolution going down is its exact
+adjoint (convolution.py); biases play no part. A model written with these operations projects for
+free. The rule is a static argument, never a global."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from zfjax.files import ZfjaxError
 class Rule:
     """How the signal comes down.
 
-    ``relu``: "deconvnet" passes max(g, 0); "gradient" passes g where the forward value was positive; "guided" both.
-    ``norm``: "identity" passes g through contrast normalisation; "gradient" differentiates it.
-    """
+    ``relu``: "deconvnet" passes max(g, 0); "gradient" passes g where the forward value was
+    positive; "guided" both. ``norm``: "identity" passes g through contrast normalisation;
+    "gradient" differentiates it."""
 
     relu: Literal["deconvnet", "gradient", "guided"]
     norm: Literal["identity", "gradient"]
@@ -43,7 +43,8 @@ GRADIENT = RULES["gradient"]
 
 
 def rule_named(name: str) -> Rule:
-    """The rule of that name ("+norm": contrast normalisation is differentiated). Raises ZfjaxError for another."""
+    """The rule of that name ("+norm": contrast normalisation is differentiated). Raises ZfjaxError
+    for another."""
     if name not in RULES:
         raise ZfjaxError(f"There is no rule {name!r}; there are {', '.join(RULES)}.")
     return RULES[name]
@@ -72,10 +73,9 @@ relu.defvjp(_relu_forward, _relu_backward)
 def max_pool(x: jax.Array, window: int, stride: int, padding: tuple[int, int]) -> jax.Array:
     """Maximum over windows of x [n, h, w, c]; padded cells never win.
 
-    Going down, each window's signal returns to its switch, the place of its maximum; the first place wins a tie, and
-    overlapping windows add. Written as shifted slices: XLA's own gradient, select-and-scatter, is ten times slower on
-    CPU and has no deterministic form on GPU.
-    """
+    Going down, each window's signal returns to its switch, the place of its maximum; the first
+    place wins a tie, and overlapping windows add. Written as shifted slices: XLA's own gradient,
+    select-and-scatter, is ten times slower on CPU and has no deterministic form on GPU."""
     return _pool_with_switches(x, window, stride, padding)[0]
 
 
@@ -91,12 +91,21 @@ def _pool_with_switches(x, window, stride, padding):
     padded = jnp.pad(x, ((0, 0), padding, padding, (0, 0)), constant_values=-jnp.inf)
     best = switches = None
     for index, (dy, dx) in enumerate(offsets):
-        part = padded[:, dy : dy + stride * (rows - 1) + 1 : stride, dx : dx + stride * (columns - 1) + 1 : stride]
+        part = padded[
+            :,
+            dy : dy + stride * (rows - 1) + 1 : stride,
+            dx : dx + stride * (columns - 1) + 1 : stride,
+        ]
         if best is None:
             best, switches = part, jnp.zeros(part.shape, jnp.int8)
         else:
-            better = (part > best) | (part != part)  # a NaN wins, so that it cannot hide below a maximum
-            best, switches = jnp.where(better, part, best), jnp.where(better, jnp.int8(index), switches)
+            better = (part > best) | (
+                part != part
+            )  # a NaN wins, so that it cannot hide below a maximum
+            best, switches = (
+                jnp.where(better, part, best),
+                jnp.where(better, jnp.int8(index), switches),
+            )
     return best, switches
 
 
@@ -111,17 +120,24 @@ def _max_pool_backward(window, stride, padding, residual, g):
 
 
 def unpool(
-    g: jax.Array, switches: jax.Array, shape: tuple[int, ...], window: int, stride: int, padding: tuple[int, int]
+    g: jax.Array,
+    switches: jax.Array,
+    shape: tuple[int, ...],
+    window: int,
+    stride: int,
+    padding: tuple[int, int],
 ) -> jax.Array:
-    """Places g [n, rows, columns, c] at its switches in an array of ``shape`` [n, h, w, c]; overlaps add.
+    """Places g [n, rows, columns, c] at its switches in an array of ``shape`` [n, h, w, c];
+    overlaps add.
 
-    Cells are computed apart by their place within a stride and interleaved at the end, so that memory is read in order.
-    """
+    Cells are computed apart by their place within a stride and interleaved at the end, so that
+    memory is read in order."""
     height, width, rows, columns, _ = _window_slices(shape, window, stride, padding)
     blocks = -(-height // stride), -(-width // stride)
 
     def phase(row: int, column: int) -> jax.Array:
-        """Cells (row + i * stride, column + j * stride): what the windows that reach them send there."""
+        """Cells (row + i * stride, column + j * stride): what the windows that reach them send
+        there."""
         total = jnp.zeros((shape[0], *blocks, shape[3]), g.dtype)
         for dy in range(row, window, stride):
             for dx in range(column, window, stride):
@@ -133,8 +149,12 @@ def unpool(
                 total = total + jnp.pad(part, ((0, 0), *edges, (0, 0)))
         return total
 
-    phases = [jnp.stack([phase(row, column) for column in range(stride)], axis=3) for row in range(stride)]
-    total = jnp.stack(phases, axis=2).reshape(shape[0], blocks[0] * stride, blocks[1] * stride, shape[3])
+    phases = [
+        jnp.stack([phase(row, column) for column in range(stride)], axis=3) for row in range(stride)
+    ]
+    total = jnp.stack(phases, axis=2).reshape(
+        shape[0], blocks[0] * stride, blocks[1] * stride, shape[3]
+    )
     return total[:, padding[0] : padding[0] + shape[1], padding[0] : padding[0] + shape[2]]
 
 
@@ -142,16 +162,19 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
-def local_response_norm(x: jax.Array, size: int, k: float, alpha: float, beta: float, rule: Rule) -> jax.Array:
-    """x / (k + alpha * S)^beta over x [..., maps], S the sum of squares of ``size`` neighbouring maps (fewer at the
-    ends). ``alpha`` multiplies the sum (Krizhevsky 2012, section 3.3). Computed in float32, returned in x's dtype.
-    """
+def local_response_norm(
+    x: jax.Array, size: int, k: float, alpha: float, beta: float, rule: Rule
+) -> jax.Array:
+    """x / (k + alpha * S)^beta over x [..., maps], S the sum of squares of ``size`` neighbouring
+    maps (fewer at the ends). ``alpha`` multiplies the sum (Krizhevsky 2012, section 3.3). Computed
+    in float32, returned in x's dtype."""
     return _norm_forward(x, size, k, alpha, beta, rule)[0]
 
 
 def _neighbour_sum(x: jax.Array, size: int) -> jax.Array:
-    """Sum over ``size`` neighbouring maps, as a product with a banded matrix of ones: one matmul that XLA does not mix
-    with its neighbours (a reduce_window costs ten times as much on CPU; five shifted adds recompute the pool below)."""
+    """Sum over ``size`` neighbouring maps, as a product with a banded matrix of ones: one matmul
+    that XLA does not mix with its neighbours (a reduce_window costs ten times as much on CPU; five
+    shifted adds recompute the pool below)."""
     apart = np.subtract.outer(np.arange(x.shape[-1]), np.arange(x.shape[-1]))
     return jnp.dot(x, (abs(apart) <= size // 2).astype(np.float32), precision=lax.Precision.HIGHEST)
 
@@ -175,7 +198,9 @@ def _norm_backward(size, k, alpha, beta, rule, x, g):
     wide, signal = x.astype(jnp.float32), g.astype(jnp.float32)
     d = k + alpha * _neighbour_sum(wide * wide, size)
     scale = _inverse_power(d, beta)
-    down = signal * scale - 2 * alpha * beta * wide * _neighbour_sum(signal * wide * scale / d, size)
+    down = signal * scale - 2 * alpha * beta * wide * _neighbour_sum(
+        signal * wide * scale / d, size
+    )
     return (down.astype(g.dtype),)
 
 

@@ -15,15 +15,20 @@ _LINE_SECONDS = 10.0
 _WIDE = 96
 """Columns of a terminal from which on there is room for a bar beside the figures."""
 _MARKS = 25
-"""Reports that the time left is reckoned from: more than an epoch of training with its validation and saving."""
+"""Reports that the time left is reckoned from: more than an epoch of training with its validation
+and saving."""
 _SHOWN = {
-    "loss": "loss {:.3f}", "top1": "top-1 {:.1%}", "validation_top1": "validation {:.1%}",
-    "images_per_second": "{:.0f} img/s", "data_wait": "wait {:.0%}",
-}  # fmt: skip
+    "loss": "loss {:.3f}",
+    "top1": "top-1 {:.1%}",
+    "validation_top1": "validation {:.1%}",
+    "images_per_second": "{:.0f} img/s",
+    "data_wait": "wait {:.0%}",
+}
 
 
 class Reporter:
-    """Call it as ``reporter(stage, done, total, **figures)``; use it in a ``with`` block, so that bars end cleanly."""
+    """Call it as ``reporter(stage, done, total, **figures)``; use it in a ``with`` block, so that
+    bars end cleanly."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, markup=False, highlight=False)
@@ -32,11 +37,17 @@ class Reporter:
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             *([BarColumn(bar_width=12)] if self._console.width >= _WIDE else []),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[figures]}", markup=False,
-                       table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
-            # What a command prints goes above the bars where both are on the terminal, else where it is sent to.
-            console=self._console, expand=True, redirect_stdout=sys.stdout.isatty(),
-        )  # fmt: skip
+            TextColumn(
+                "{task.fields[figures]}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            # What a command prints goes above the bars where both are on the terminal, else where
+            # it is sent to.
+            console=self._console,
+            expand=True,
+            redirect_stdout=sys.stdout.isatty(),
+        )
         self._tasks: dict[str, TaskID] = {}
         self._figures: dict[str, dict[str, float]] = {}
         self._reached: dict[str, int] = {}
@@ -53,12 +64,15 @@ class Reporter:
             self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
-        """Moves the bar of ``stage``; off a terminal prints a line now and then, and at the end of the stage."""
+        """Moves the bar of ``stage``; off a terminal prints a line now and then, and at the end of
+        the stage."""
         held = self._figures.setdefault(stage, {})
         held.update({name: value for name, value in figures.items() if name in _SHOWN})
         words = "  ".join(_SHOWN[name].format(held[name]) for name in _SHOWN if name in held)
         if left := self._left(stage, done, total):
-            words = f"{left} left  {words}".rstrip()  # first: a narrow terminal cuts what comes last
+            words = (
+                f"{left} left  {words}".rstrip()
+            )  # first: a narrow terminal cuts what comes last
         if self._terminal:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage, total=total, figures="")
@@ -75,14 +89,19 @@ class Reporter:
             print(f"{stage} {done}/{total}  {words}".rstrip(), file=sys.stderr, flush=True)
 
     def _left(self, stage: str, done: int, total: int) -> str:
-        """How long the stage will take, by its last _MARKS reports; "" before two that are a second apart."""
+        """How long the stage will take, by its last _MARKS reports; "" before two that are a second
+        apart."""
         marks = self._marks.setdefault(stage, deque(maxlen=_MARKS))
         if marks and done < marks[-1][1]:  # begun anew
             marks.clear()
         if not marks or done > marks[-1][1]:
             marks.append((time.monotonic(), done))
         (began, first), (now, last) = marks[0], marks[-1]
-        return time_words((total - done) * (now - began) / (last - first)) if now - began > 1 and done < total else ""
+        return (
+            time_words((total - done) * (now - began) / (last - first))
+            if now - began > 1 and done < total
+            else ""
+        )
 
 
 def time_words(seconds: float) -> str:

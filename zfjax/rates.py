@@ -1,4 +1,5 @@
-"""Error rates of saved epochs, one after the other, in the words of ``zfjax evaluate``; epochs without are named."""
+"""Error rates of saved epochs, one after the other, in the words of ``zfjax evaluate``; epochs
+without are named."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ TITLES = f"{'epoch':>8}{'top-1 error':>14}{'top-5 error':>14}{'loss':>9}"
 
 @dataclass(frozen=True)
 class Rates:
-    """What one saved epoch gives: ``figures`` as ``evaluate`` returns them, or ``fault``, why there are none."""
+    """What one saved epoch gives: ``figures`` as ``evaluate`` returns them, or ``fault``, why there
+    are none."""
 
     epoch: float
     step: int
@@ -34,11 +36,11 @@ class Rates:
 def saved_rates(
     run: Run, steps: Sequence[int], measure: Callable[[Parameters], dict[str, float]]
 ) -> Iterator[Rates]:
-    """The rates of each of ``steps`` as it is done. ``measure``: parameters to ``evaluate``'s figures.
+    """The rates of each of ``steps`` as it is done. ``measure``: parameters to ``evaluate``'s
+    figures.
 
-    Parameters or scores that are not finite are a fault of their epoch, and the next follows. Raises ZfjaxError for a
-    damaged checkpoint, and as ``measure`` does.
-    """
+    Parameters or scores that are not finite are a fault of their epoch, and the next follows.
+    Raises ZfjaxError for a damaged checkpoint, and as ``measure`` does."""
     for step in steps:
         parameters = checkpoint.load(run.checkpoints / str(step))
         if name := _broken(parameters):
@@ -46,13 +48,20 @@ def saved_rates(
             continue
         figures = measure(parameters)
         sound = math.isfinite(figures["loss"])
-        yield Rates(run.epoch(step), step, figures if sound else None, None if sound else "scores that are not finite")
+        yield Rates(
+            run.epoch(step),
+            step,
+            figures if sound else None,
+            None if sound else "scores that are not finite",
+        )
 
 
 def _broken(parameters: Parameters) -> str | None:
     """The first array that holds a value that is not finite."""
     leaves = checkpoint.leaf_paths(parameters).items()
-    return next((name for name, values in leaves if not np.isfinite(np.asarray(values)).all()), None)
+    return next(
+        (name for name, values in leaves if not np.isfinite(np.asarray(values)).all()), None
+    )
 
 
 def left_out(figures: dict[str, float], count: int) -> str | None:
@@ -67,15 +76,22 @@ def left_out(figures: dict[str, float], count: int) -> str | None:
 
 
 def diverged(asked: Sequence[Rates]) -> ZfjaxError | None:
-    """Which of the epochs asked for have no rates, why, and how to ask for the others; None when all have."""
+    """Which of the epochs asked for have no rates, why, and how to ask for the others; None when
+    all have."""
     broken = [one for one in asked if one.fault]
     if not broken:
         return None
     which = "; ".join(f"epoch {one.epoch:g} (step {one.step}) has {one.fault}" for one in broken)
-    wanted = " ".join(f"{one.epoch:g}" if one.epoch.is_integer() else f"step:{one.step}"
-                      for one in asked if not one.fault)  # fmt: skip
+    wanted = " ".join(
+        f"{one.epoch:g}" if one.epoch.is_integer() else f"step:{one.step}"
+        for one in asked
+        if not one.fault
+    )
     several = len(broken) > 1
-    advice = (f"leave {'them' if several else 'it'} out with --at {wanted}" if wanted
-              else "ask for epochs before it with --at")  # fmt: skip
+    advice = (
+        f"leave {'them' if several else 'it'} out with --at {wanted}"
+        if wanted
+        else "ask for epochs before it with --at"
+    )
     have = "they have" if several else "it has"
     return ZfjaxError(f"{which[0].upper()}{which[1:]}, so {have} no error rate; {advice}.")

@@ -1,8 +1,9 @@
-"""The two recipes: how inputs are scaled, filters clipped, the learning rate moved. They are never mixed.
+"""The two recipes: how inputs are scaled, filters clipped, the learning rate moved. They are never
+mixed.
 
-"faithful" is the paper's (section 3): inputs of about -128..128 minus the mean image, N(0, 0.01) weights, each filter
-whose RMS exceeds 0.1 scaled back to it. "modern": inputs of about unit scale, He weights, warm-up and cosine.
-"""
+"faithful" is the paper's (section 3): inputs of about -128..128 minus the mean image, N(0, 0.01)
+weights, each filter whose RMS exceeds 0.1 scaled back to it. "modern": inputs of about unit scale,
+He weights, warm-up and cosine."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ PIXEL_STD = 58.0
 def normalise(config: Config, images: jax.Array, mean_image: jax.Array | None) -> jax.Array:
     """uint8 [n, h, w, 3] to the network's input, float32.
 
-    faithful: minus ``mean_image`` (float32 [h, w, 3] or [n, h, w, 3], 0..255), not divided. modern: unit scale.
-    """
+    faithful: minus ``mean_image`` (float32 [h, w, 3] or [n, h, w, 3], 0..255), not divided. modern:
+    unit scale."""
     pixels = images.astype(jnp.float32)
     if config.recipe == "faithful":
         return pixels - mean_image
@@ -37,7 +38,8 @@ def central_crop(images: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def evaluation_input(config: Config, views: jax.Array, mean_image: jax.Array | None) -> jax.Array:
-    """Views uint8 [n, view, view, 3] to the network's input: the central crop, normalised, never augmented.
+    """Views uint8 [n, view, view, 3] to the network's input: the central crop, normalised, never
+    augmented.
 
     ``mean_image``: float32 [view, view, 3], cropped alike; None in the modern recipe.
     """
@@ -47,17 +49,20 @@ def evaluation_input(config: Config, views: jax.Array, mean_image: jax.Array | N
 
 
 def crop_corners(room: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """(row, column) where the paper's five crops begin, in a view with ``room`` places for a crop along each axis: four
-    corners and the centre."""
+    """(row, column) where the paper's five crops begin, in a view with ``room`` places for a crop
+    along each axis: four corners and the centre."""
     bottom, right = room[0] - 1, room[1] - 1
     return (0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)
 
 
-def one_of_ten_views(config: Config, views: jax.Array, mean_image: jax.Array | None, index: jax.Array) -> jax.Array:
-    """Views uint8 [n, view, view, 3] to one of the paper's ten inputs each (section 4): float32 [n, height, width, 3].
+def one_of_ten_views(
+    config: Config, views: jax.Array, mean_image: jax.Array | None, index: jax.Array
+) -> jax.Array:
+    """Views uint8 [n, view, view, 3] to one of the paper's ten inputs each (section 4): float32 [n,
+    height, width, 3].
 
-    ``index`` 0 to 4: four corners and the centre; 5 to 9: their mirror images. The mean image is cropped alike.
-    """
+    ``index`` 0 to 4: four corners and the centre; 5 to 9: their mirror images. The mean image is
+    cropped alike."""
     height, width = config.model.input_size
     room = (config.data.view - height + 1, config.data.view - width + 1)
     row, column = jnp.array(crop_corners(room))[index % 5]
@@ -68,14 +73,19 @@ def one_of_ten_views(config: Config, views: jax.Array, mean_image: jax.Array | N
     return jnp.where(index < 5, crop, crop[..., ::-1, :])
 
 
-def training_input(config: Config, views: jax.Array, mean_image: jax.Array | None, key: jax.Array) -> jax.Array:
-    """Views uint8 [n, view, view, 3] to the network's input: random crop (the mean image with it) and mirroring.
+def training_input(
+    config: Config, views: jax.Array, mean_image: jax.Array | None, key: jax.Array
+) -> jax.Array:
+    """Views uint8 [n, view, view, 3] to the network's input: random crop (the mean image with it)
+    and mirroring.
 
     A pure function of (key, index in the batch), for any sharding of the batch.
     """
     height, width = config.model.input_size
     border = config.data.shift
-    pad = lambda x: jnp.pad(x, ((border, border), (border, border), (0, 0)), mode="reflect") if border else x
+    pad = lambda x: (
+        jnp.pad(x, ((border, border), (border, border), (0, 0)), mode="reflect") if border else x
+    )
     room = tuple(config.data.view + 2 * border - extent + 1 for extent in (height, width))
     row_key, column_key, flip_key = jax.random.split(key, 3)
     count = len(views)
@@ -95,8 +105,11 @@ def training_input(config: Config, views: jax.Array, mean_image: jax.Array | Non
     return jnp.where(flips[:, None, None, None], images[:, :, ::-1], images)
 
 
-def learning_rate(optimizer: Optimizer, step: jax.Array, steps_per_epoch: int, epochs: int) -> jax.Array:
-    """The scheduled rate at ``step`` (float32), before any plateau division: linear warm-up, then cosine to 0."""
+def learning_rate(
+    optimizer: Optimizer, step: jax.Array, steps_per_epoch: int, epochs: int
+) -> jax.Array:
+    """The scheduled rate at ``step`` (float32), before any plateau division: linear warm-up, then
+    cosine to 0."""
     warmup = optimizer.warmup_epochs * steps_per_epoch
     rate = jnp.float32(optimizer.learning_rate)
     if optimizer.schedule == "cosine":
@@ -109,29 +122,38 @@ def gradient_transform(optimizer: Optimizer) -> optax.GradientTransformation:
     """Weight decay on kernels, then momentum; the caller scales by the learning rate."""
     kernels = lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)
     return optax.chain(
-        optax.add_decayed_weights(optimizer.weight_decay, mask=kernels), optax.trace(decay=optimizer.momentum)
+        optax.add_decayed_weights(optimizer.weight_decay, mask=kernels),
+        optax.trace(decay=optimizer.momentum),
     )
 
 
-def clip_filters(parameters: Parameters, convolutions: tuple[str, ...]) -> tuple[Parameters, jax.Array]:
-    """Scales each convolution's filter with RMS over CLIP_RADIUS back to it (paper, section 3), its direction kept.
+def clip_filters(
+    parameters: Parameters, convolutions: tuple[str, ...]
+) -> tuple[Parameters, jax.Array]:
+    """Scales each convolution's filter with RMS over CLIP_RADIUS back to it (paper, section 3), its
+    direction kept.
 
-    Returns the parameters and the clipped share of all filters (float32, 0..1). RMS over a filter's k * k * in weights;
-    biases, fully connected layers and momentum are untouched.
-    """
+    Returns the parameters and the clipped share of all filters (float32, 0..1). RMS over a filter's
+    k * k * in weights; biases, fully connected layers and momentum are untouched."""
     clipped = dict(parameters)
     over = []
     for name in convolutions:
         kernel = parameters[name]["kernel"]
         rms = jnp.sqrt(jnp.mean(jnp.square(kernel), axis=(0, 1, 2)))
-        clipped[name] = {**parameters[name], "kernel": kernel * jnp.minimum(1.0, CLIP_RADIUS / jnp.maximum(rms, 1e-30))}
+        clipped[name] = {
+            **parameters[name],
+            "kernel": kernel * jnp.minimum(1.0, CLIP_RADIUS / jnp.maximum(rms, 1e-30)),
+        }
         over.append(rms > CLIP_RADIUS)
     return clipped, jnp.mean(jnp.concatenate(over).astype(jnp.float32))
 
 
-def plateau_update(scale: float, best: float, waited: int, error: float, patience: int) -> tuple[float, float, int]:
-    """(scale, best, waited) after an epoch's validation error: the rate is divided by 10 after ``patience`` epochs
-    without a better one (the paper anneals by hand "when the validation error plateaus")."""
+def plateau_update(
+    scale: float, best: float, waited: int, error: float, patience: int
+) -> tuple[float, float, int]:
+    """(scale, best, waited) after an epoch's validation error: the rate is divided by 10 after
+    ``patience`` epochs without a better one (the paper anneals by hand "when the validation error
+    plateaus")."""
     if error < best:
         return scale, error, 0
     if waited + 1 >= patience:

@@ -1,4 +1,5 @@
-"""What a training run writes while it runs: metrics, parameters, states, TensorBoard. In process 0 alone."""
+"""What a training run writes while it runs: metrics, parameters, states, TensorBoard. In process 0
+alone."""
 
 from __future__ import annotations
 
@@ -16,18 +17,23 @@ class Records:
     """What a run writes: metrics, parameters, states; in process 0 alone."""
 
     def __init__(self, run: Run, began: float | None = None):
-        """``began``: when training would have, had it gone on all the time, by ``time.monotonic``; None: now."""
+        """``began``: when training would have, had it gone on all the time, by ``time.monotonic``;
+        None: now."""
         self._run, self._writes = run, is_first()
         self._began = time.monotonic() if began is None else began
         self._parameters = checkpoint.Saver(run.checkpoints)
-        self._states = checkpoint.Saver(run.resume, keep_replaced=False)  # one saved on a signal, before validation
+        self._states = checkpoint.Saver(
+            run.resume, keep_replaced=False
+        )  # one saved on a signal, before validation
         self._board: Board | None = None
 
     def begin(self, step: int, validated: bool) -> None:
         """Drops lines after ``step``, and its validation's where that is still to come."""
         if self._writes:
             own = lambda line: validated or line["step"] < step or self._run.is_training_line(line)
-            cut_metrics(self._run.folder / "metrics.jsonl", lambda line: line["step"] <= step and own(line))
+            cut_metrics(
+                self._run.folder / "metrics.jsonl", lambda line: line["step"] <= step and own(line)
+            )
             if self._run.config.tensorboard:
                 self._board = Board(self._run.folder / "tensorboard", step)
 
@@ -35,7 +41,13 @@ class Records:
         """One line of metrics: TRAINING of batches, or EVALUATION of the validation split."""
         if self._writes:
             split = "train" if kind == TRAINING else self._run.config.data.validation_split
-            line = {"step": step, "epoch": self._run.epoch(step), "split": split, "kind": kind, **figures}
+            line = {
+                "step": step,
+                "epoch": self._run.epoch(step),
+                "split": split,
+                "kind": kind,
+                **figures,
+            }
             append_metrics(self._run.folder / "metrics.jsonl", line)
             if self._board is not None:
                 mixed = kind == EVALUATION and split == "train"
@@ -43,17 +55,20 @@ class Records:
 
     def save_parameters(self, step: int, state: TrainState) -> None:
         """Starts saving RUN/checkpoints/<step>."""
-        parameters = whole(state.parameters)  # a copy: what is saved in the background must not be donated meanwhile
+        parameters = whole(
+            state.parameters
+        )  # a copy: what is saved in the background must not be donated meanwhile
         if self._writes:
-            self._states.wait()  # parameters without any state before them would be those of a run that has lost it
+            # Parameters without any state before them would be those of a run that has lost it.
+            self._states.wait()
             self._parameters.save(step, parameters)
             if self._board is not None:
                 first = self._run.config.model.conv_names[0]
                 self._board.filters(step, first, parameters[first]["kernel"])
 
     def save_state(self, step: int, state: TrainState) -> None:
-        """Starts saving RUN/resume/<step>, once the parameters before it are on disk: no state may know of an epoch
-        whose parameters a crash has taken."""
+        """Starts saving RUN/resume/<step>, once the parameters before it are on disk: no state may
+        know of an epoch whose parameters a crash has taken."""
         held = checkpoint.flattened(whole(state))
         if self._writes:
             self._parameters.wait()

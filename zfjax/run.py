@@ -18,7 +18,15 @@ from typing import Any
 from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.evolution import Evolution, open_evolution
-from zfjax.files import ZfjaxError, check_path, exclusive_lock, explain_os_error, read_json, write_json, write_text
+from zfjax.files import (
+    ZfjaxError,
+    check_path,
+    exclusive_lock,
+    explain_os_error,
+    read_json,
+    write_json,
+    write_text,
+)
 from zfjax.starts import Start, start_from
 from zfjax.starts import current_commit as current_commit
 from zfjax.starts import current_versions as current_versions
@@ -82,9 +90,10 @@ class Run:
         return tuple(read_metrics(self.folder / "metrics.jsonl"))
 
     def is_training_line(self, line: dict[str, Any]) -> bool:
-        """Whether a line of metrics sums up training batches; else it is an evaluation of a whole split. Each line says
-        so as its "kind". One of before that was so told by its split, "train"; where validation has that name too, by
-        the speed and the rate that training lines alone have."""
+        """Whether a line of metrics sums up training batches; else it is an evaluation of a whole
+        split. Each line says so as its "kind". One of before that was so told by its split,
+        "train"; where validation has that name too, by the speed and the rate that training lines
+        alone have."""
         if "kind" in line:
             return line["kind"] == TRAINING
         ambiguous = self.config.data.validation_split == "train"
@@ -117,12 +126,16 @@ class Run:
         return open_evolution(self.evolution_folder(name))
 
     def steps_at(self, wanted: Iterable[str] | None) -> tuple[int, ...]:
-        """Saved steps for ``--at``: epochs ("0", "5"), "step:32", "last", "all"; None is all of them.
+        """Saved steps for ``--at``: epochs ("0", "5"), "step:32", "last", "all"; None is all of
+        them.
 
         Raises ZfjaxError when nothing is saved or a wanted one is not there.
         """
         if not self.steps:
-            raise ZfjaxError(f"{self.folder} has no checkpoints yet; run `zfjax train --workdir {self.folder}` first.")
+            raise ZfjaxError(
+                f"{self.folder} has no checkpoints yet; run `zfjax train --workdir {self.folder}`"
+                " first."
+            )
         chosen: set[int] = set()
         for item in ("all",) if wanted is None else wanted:
             if str(item) == "all":
@@ -130,15 +143,23 @@ class Run:
                 continue
             try:
                 step = (
-                    self.steps[-1] if str(item) == "last"
-                    else int(str(item)[5:]) if str(item).startswith("step:")
-                    else round(float(item) * self.steps_per_epoch)
-                )  # fmt: skip
+                    self.steps[-1]
+                    if str(item) == "last"
+                    else (
+                        int(str(item)[5:])
+                        if str(item).startswith("step:")
+                        else round(float(item) * self.steps_per_epoch)
+                    )
+                )
             except (ValueError, OverflowError):
-                raise ZfjaxError(f"--at {item!r} is not an epoch, 'step:N', 'last' or 'all'.") from None
+                raise ZfjaxError(
+                    f"--at {item!r} is not an epoch, 'step:N', 'last' or 'all'."
+                ) from None
             if step not in self.steps:
                 epochs = ", ".join(f"{self.epoch(saved):g}" for saved in self.steps)
-                raise ZfjaxError(f"--at {item}: no checkpoint was saved there; saved epochs are {epochs}.")
+                raise ZfjaxError(
+                    f"--at {item}: no checkpoint was saved there; saved epochs are {epochs}."
+                )
             chosen.add(step)
         if not chosen:
             raise ZfjaxError("--at names no epoch.")
@@ -149,7 +170,9 @@ def saved_steps(root: Path) -> tuple[int, ...]:
     """Steps with a complete folder below ``root``; temporary folders do not count."""
     if not root.is_dir():
         return ()
-    return tuple(sorted(int(path.name) for path in root.iterdir() if path.name.isdecimal() and path.is_dir()))
+    return tuple(
+        sorted(int(path.name) for path in root.iterdir() if path.name.isdecimal() and path.is_dir())
+    )
 
 
 def load_run(folder: Path | str) -> Run:
@@ -157,11 +180,17 @@ def load_run(folder: Path | str) -> Run:
     folder = check_folder(folder)
     path = folder / "config.json"
     if not path.exists():
-        raise ZfjaxError(f"{folder} is not a run: it has no config.json; train with `zfjax train --workdir {folder}`.")
+        raise ZfjaxError(
+            f"{folder} is not a run: it has no config.json; train with `zfjax train --workdir"
+            f" {folder}`."
+        )
     record = read_json(path)
     try:
         if record["format_version"] > FORMAT_VERSION:
-            raise ZfjaxError(f"{path} was written by a newer zfjax (format {record['format_version']}); update zfjax.")
+            raise ZfjaxError(
+                f"{path} was written by a newer zfjax (format {record['format_version']}); update"
+                " zfjax."
+            )
         return Run(
             folder=folder,
             config=configs.from_json(record),
@@ -171,9 +200,14 @@ def load_run(folder: Path | str) -> Run:
             created=str(record["created"]),
             versions=dict(record["versions"]),
             git_commit=record["git_commit"],
-            starts=tuple(start_from(start) for start in record["starts"]) if "starts" in record else
-            (Start(str(record["created"]), dict(record["versions"]), record["git_commit"]),),
-        )  # fmt: skip
+            starts=(
+                tuple(start_from(start) for start in record["starts"])
+                if "starts" in record
+                else (
+                    Start(str(record["created"]), dict(record["versions"]), record["git_commit"]),
+                )
+            ),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ZfjaxError(f"{path} is damaged: {error!r}; restore it from a copy.") from None
 
@@ -195,18 +229,21 @@ def save_run(run: Run) -> None:
 
 
 def check_folder(folder: Path | str) -> Path:
-    """``folder`` as a path. Raises ZfjaxError for a bucket (appends and renames have no answer there yet) and for a
-    name that a library below would misread."""
+    """``folder`` as a path. Raises ZfjaxError for a bucket (appends and renames have no answer
+    there yet) and for a name that a library below would misread."""
     return check_path(folder, "a run")
 
 
 def check_same(run: Run, wanted: Config) -> None:
-    """Raises ZfjaxError naming the fields in which ``wanted`` differs from what ``run`` was started with."""
+    """Raises ZfjaxError naming the fields in which ``wanted`` differs from what ``run`` was started
+    with."""
     before, now = configs.flatten(run.config), configs.flatten(wanted)
     differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     differing = [name for name in differing if name not in configs.RESUMABLE_FIELDS]
     if differing:
-        shown = "; ".join(f"{name} {before.get(name)!r} -> {now.get(name)!r}" for name in differing[:4])
+        shown = "; ".join(
+            f"{name} {before.get(name)!r} -> {now.get(name)!r}" for name in differing[:4]
+        )
         more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
         raise ZfjaxError(
             f"{run.folder} holds a run with other settings ({shown}{more}). "
@@ -223,7 +260,8 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Complete lines of a metrics file; [] when there is none. Raises ZfjaxError for a damaged line."""
+    """Complete lines of a metrics file; [] when there is none. Raises ZfjaxError for a damaged
+    line."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -237,7 +275,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def cut_metrics(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Drops the lines that a resumed run will write again, so that it leaves neither gap nor double line."""
+    """Drops the lines that a resumed run will write again, so that it leaves neither gap nor double
+    line."""
     if path.exists():
         kept = [record for record in read_metrics(path) if keep(record)]
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))

@@ -12,38 +12,53 @@ TRAINING_IMAGES = "the training images, in the evaluation view"
 OF_EVOLUTION = ("dead_share", "purity", "evolution")
 
 
-def update_summary(run: Run, evolution: Evolution | None = None, **seconds: float) -> dict[str, Any]:
-    """Writes what is known now into RUN/summary.json and returns it; earlier entries stay while they are true.
+def update_summary(
+    run: Run, evolution: Evolution | None = None, **seconds: float
+) -> dict[str, Any]:
+    """Writes what is known now into RUN/summary.json and returns it; earlier entries stay while
+    they are true.
 
-    top1, top5: 0..1 on the validation split (``split``; ``held_out``: whether it is not the training split) after the
-    last epoch, ``epoch``. chance: 1 / classes. dead_share: of all maps searched. purity: by layer, the mean share of
-    the commonest label among a map's strongest images. These two are of the last saved step and of all layers, as
-    "evolution" says (step, epoch, layers, split, images): an evolution that has a name, ends earlier or leaves layers
-    out changes nothing here (``covers``), and once training has gone on they are taken out. ``seconds``: "train" as
-    ``note_train_seconds`` keeps it; "search" (of all starts of its pass, a killed one up to its last saved state) and
-    "projection" of that evolution; "report" of the last one.
-    """
+    top1, top5: 0..1 on the validation split (``split``; ``held_out``: whether it is not the
+    training split) after the last epoch, ``epoch``. chance: 1 / classes. dead_share: of all maps
+    searched. purity: by layer, the mean share of the commonest label among a map's strongest
+    images. These two are of the last saved step and of all layers, as "evolution" says (step,
+    epoch, layers, split, images): an evolution that has a name, ends earlier or leaves layers out
+    changes nothing here (``covers``), and once training has gone on they are taken out.
+    ``seconds``: "train" as ``note_train_seconds`` keeps it; "search" (of all starts of its pass, a
+    killed one up to its last saved state) and "projection" of that evolution; "report" of the last
+    one."""
     found = read_summary(run)
     validation = run.validation_lines
     found["chance"] = 1 / len(run.class_names)
     before = found.get("epoch")
     if validation:
-        found.update({name: validation[-1][name] for name in ("top1", "top5")}, epoch=validation[-1]["epoch"])
+        found.update(
+            {name: validation[-1][name] for name in ("top1", "top5")}, epoch=validation[-1]["epoch"]
+        )
         found.update(split=run.config.data.validation_split, held_out=run.held_out)
     if not _still_true(run, found, before):
         for name in OF_EVOLUTION:
             found.pop(name, None)
-        found["seconds"] = {name: value for name, value in found.get("seconds", {}).items()
-                            if name not in ("search", "projection", "report")}  # fmt: skip
+        found["seconds"] = {
+            name: value
+            for name, value in found.get("seconds", {}).items()
+            if name not in ("search", "projection", "report")
+        }
     if evolution is not None and covers(run, evolution):
         meta = evolution.meta
         found["dead_share"], found["purity"] = dead_share(evolution), purity(evolution)
         found["evolution"] = {
-            "step": evolution.steps[-1], "epoch": evolution.epochs[-1], "layers": list(evolution.layers),
-            "split": meta["split"], "images": meta["images"] - meta.get("unreadable", 0),
-        }  # fmt: skip
+            "step": evolution.steps[-1],
+            "epoch": evolution.epochs[-1],
+            "layers": list(evolution.layers),
+            "split": meta["split"],
+            "images": meta["images"] - meta.get("unreadable", 0),
+        }
         seconds |= meta["seconds"]
-    found["seconds"] = {**found.get("seconds", {}), **{name: round(value, 1) for name, value in seconds.items()}}
+    found["seconds"] = {
+        **found.get("seconds", {}),
+        **{name: round(value, 1) for name, value in seconds.items()},
+    }
     write_json(run.folder / "summary.json", found)
     return found
 
@@ -55,16 +70,16 @@ def read_summary(run: Run) -> dict[str, Any]:
 
 
 def covers(run: Run, evolution: Evolution) -> bool:
-    """Whether an evolution speaks for the run as it is: the one without a name, up to the last saved step, and for all
-    layers."""
+    """Whether an evolution speaks for the run as it is: the one without a name, up to the last
+    saved step, and for all layers."""
     unnamed = evolution.meta.get("name") is None
     whole = set(evolution.layers) == set(run.config.model.conv_names)
     return unnamed and whole and evolution.steps[-1] == run.steps[-1]
 
 
 def _still_true(run: Run, found: dict[str, Any], before: float | None) -> bool:
-    """Whether what the summary says of an evolution is of the run's last step; ``before``: the epoch it was written
-    at, all that zfjax 0.1.0 kept."""
+    """Whether what the summary says of an evolution is of the run's last step; ``before``: the
+    epoch it was written at, all that zfjax 0.1.0 kept."""
     if "evolution" in found:
         return bool(run.steps) and found["evolution"]["step"] == run.steps[-1]
     return before == found.get("epoch")
@@ -88,8 +103,9 @@ def train_seconds(run: Run) -> float:
 
 
 def note_train_seconds(run: Run, total: float) -> None:
-    """Writes ``total`` as the seconds that all starts have trained: from ``train`` being called, so with opening the
-    data, compiling, validating, saving, drawing between epochs, and steps that were lost and done again.
+    """Writes ``total`` as the seconds that all starts have trained: from ``train`` being called, so
+    with opening the data, compiling, validating, saving, drawing between epochs, and steps that
+    were lost and done again.
 
     Noted with every state that is saved: a killed start counts up to its last one.
     """
@@ -103,12 +119,17 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     lines = []
     if "top1" in summary:
         where = "held-out images" if summary.get("held_out", True) else TRAINING_IMAGES
-        lines.append(f"top-1 {summary['top1']:.1%}, top-5 {summary['top5']:.1%} on {where} "
-                     f"(chance {summary['chance']:.1%})")  # fmt: skip
+        lines.append(
+            f"top-1 {summary['top1']:.1%}, top-5 {summary['top5']:.1%} on {where} "
+            f"(chance {summary['chance']:.1%})"
+        )
     if "purity" in summary:
         lines += _evolution_lines(summary["purity"], summary["dead_share"])
     if summary.get("seconds"):
-        lines.append("seconds: " + ", ".join(f"{name} {value:g}" for name, value in summary["seconds"].items()))
+        lines.append(
+            "seconds: "
+            + ", ".join(f"{name} {value:g}" for name, value in summary["seconds"].items())
+        )
     return lines
 
 
@@ -119,5 +140,7 @@ def evolution_lines(evolution: Evolution) -> list[str]:
 
 
 def _evolution_lines(purities: dict[str, float | None], dead: float) -> list[str]:
-    words = ", ".join(f"{layer} {'-' if value is None else f'{value:.2f}'}" for layer, value in purities.items())
+    words = ", ".join(
+        f"{layer} {'-' if value is None else f'{value:.2f}'}" for layer, value in purities.items()
+    )
     return [f"class purity of the strongest images: {words}", f"dead maps: {dead:.1%}"]

@@ -1,10 +1,9 @@
 """Training: one loop that can be read from top to bottom.
 
-Every random draw and the order of the images are pure functions of (seed, step), so a run that was killed goes on as
-if nothing had happened: the same parameters, bit for bit, on the same kind and number of devices (on CPU also of
-threads: XLA splits its sums among them, which may change the last bit). Many processes run this same loop; process 0
-alone writes.
-"""
+Every random draw and the order of the images are pure functions of (seed, step), so a run that was
+killed goes on as if nothing had happened: the same parameters, bit for bit, on the same kind and
+number of devices (on CPU also of threads: XLA splits its sums among them, which may change the last
+bit). Many processes run this same loop; process 0 alone writes."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ from zfjax.devices import (
     seen_by_all,
     sharding_of,
     together,
-)  # fmt: skip
+)
 from zfjax.evaluate import evaluate
 from zfjax.files import ZfjaxError, clear_unfinished, expanded_path, write_atomic
 from zfjax.interrupts import Interrupted, Notice, agreement, noted
@@ -59,7 +58,7 @@ from zfjax.run import (
     save_run,
     saved_steps,
     writing,
-)  # fmt: skip
+)
 from zfjax.starts import Start, asks_deterministic, current_commit, current_system, current_versions
 from zfjax.summary import train_seconds
 from zfjax.training_step import TrainState, initial_state, no_totals, train_step
@@ -75,34 +74,50 @@ STEPS_AHEAD = 2
 
 
 def open_data(config: Config, progress: Progress | None = None) -> Dataset:
-    """The run's data set; the embedded scenes are drawn when they are not there yet. Raises ZfjaxError, also where a
-    set of somebody's own is called scenes."""
+    """The run's data set; the embedded scenes are drawn when they are not there yet. Raises
+    ZfjaxError, also where a set of somebody's own is called scenes."""
     folder = config.data.dir or scenes_directory()
     if config.data.name == SCENES:
         check_no_set_called_scenes(Path(folder).expanduser())
-        drawing = None if progress is None else lambda done, total: progress("drawing scenes", done, total)
-        return open_dataset(*ensure_scenes(config.data.dir or None, progress=drawing), config.data.processes)
+        drawing = (
+            None
+            if progress is None
+            else lambda done, total: progress("drawing scenes", done, total)
+        )
+        return open_dataset(
+            *ensure_scenes(config.data.dir or None, progress=drawing), config.data.processes
+        )
     return open_dataset(config.data.name, folder, config.data.processes)
 
 
 def train(
-    config: Config, workdir: Path | str, *, progress: Progress | None = None, devices: int | None = None,
-    after_epoch: AfterEpoch | None = None, shard_parameters: bool = False,
-) -> Run:  # fmt: skip
-    """Trains to the end of ``config.epochs`` in ``workdir``, going on from the newest sound state there.
+    config: Config,
+    workdir: Path | str,
+    *,
+    progress: Progress | None = None,
+    devices: int | None = None,
+    after_epoch: AfterEpoch | None = None,
+    shard_parameters: bool = False,
+) -> Run:
+    """Trains to the end of ``config.epochs`` in ``workdir``, going on from the newest sound state
+    there.
 
-    Every process of a distributed run calls this; all must see ``workdir``, in which process 0 alone writes.
-    ``after_epoch(step, progress)`` is called by all when an epoch is on disk, under the workdir's lock, and again on
-    going on from there: it may have been killed. ``shard_parameters``: large parameters and their momentum are spread
-    over the devices, not copied to each. Raises ZfjaxError for another config in the workdir, a busy workdir, missing
-    data, a full disk, divergence; and Interrupted (exit status 128 + signal) after SIGINT or SIGTERM, when the state
-    has been saved.
-    """
+    Every process of a distributed run calls this; all must see ``workdir``, in which process 0
+    alone writes. ``after_epoch(step, progress)`` is called by all when an epoch is on disk, under
+    the workdir's lock, and again on going on from there: it may have been killed.
+    ``shard_parameters``: large parameters and their momentum are spread over the devices, not
+    copied to each. Raises ZfjaxError for another config in the workdir, a busy workdir, missing
+    data, a full disk, divergence; and Interrupted (exit status 128 + signal) after SIGINT or
+    SIGTERM, when the state has been saved."""
     began = time.monotonic()
-    progress = progress if progress is not None and is_first() else lambda *arguments, **figures: None
+    progress = (
+        progress if progress is not None and is_first() else lambda *arguments, **figures: None
+    )
     folder = check_folder(workdir)
     if config.data.dir:  # the run remembers it, and may be asked from another folder
-        config = replace(config, data=replace(config.data, dir=str(expanded_path(config.data.dir).absolute())))
+        config = replace(
+            config, data=replace(config.data, dir=str(expanded_path(config.data.dir).absolute()))
+        )
     mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
     keep_compiled(scenes_directory() / "compiled")
     with ExitStack() as held:
@@ -120,8 +135,19 @@ def train(
         first_alone(lambda: _note_start(folder, mesh))
         began -= first_alone(lambda: train_seconds(run)) or 0.0
         _make_mean_image(run, dataset, progress)
-        with noted() as interrupted:  # until here a signal ends it at once: there is nothing to save
-            _loop(run, dataset, mesh, Records(run, began), progress, interrupted, after_epoch, shard_parameters)
+        with (
+            noted() as interrupted
+        ):  # until here a signal ends it at once: there is nothing to save
+            _loop(
+                run,
+                dataset,
+                mesh,
+                Records(run, began),
+                progress,
+                interrupted,
+                after_epoch,
+                shard_parameters,
+            )
     return load_run(folder)
 
 
@@ -139,8 +165,9 @@ def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     for needed in (split, config.data.validation_split):
         if needed not in dataset.splits:
             raise ZfjaxError(
-                f"Data set {dataset.name} has no split {needed!r}; it has {', '.join(dataset.splits)}. Import it again "
-                "with --holdout 0.1, or choose with --data.train-split and --data.validation-split."
+                f"Data set {dataset.name} has no split {needed!r}; it has"
+                f" {', '.join(dataset.splits)}. Import it again with --holdout 0.1, or choose with"
+                " --data.train-split and --data.validation-split."
             )
         if not dataset.count(needed):
             raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
@@ -151,47 +178,74 @@ def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
         run = load_run(folder)
         check_same(run, config)
         if run.fingerprint["digest"] != fingerprint["digest"]:
-            raise ZfjaxError(f"{folder} was trained on another {split} split of {dataset.name}; use another --workdir.")
+            raise ZfjaxError(
+                f"{folder} was trained on another {split} split of {dataset.name}; use another"
+                " --workdir."
+            )
         return replace(run, config=replace(run.config, data=config.data))
     steps_per_epoch = dataset.count(split) // config.batch_size
     if not steps_per_epoch:
-        raise ZfjaxError(f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of {split!r}.")
+        raise ZfjaxError(
+            f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of"
+            f" {split!r}."
+        )
     run = Run(
-        folder=folder, config=config, steps_per_epoch=steps_per_epoch, class_names=dataset.class_names,
-        fingerprint=fingerprint, created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=current_versions(), git_commit=current_commit(),
-    )  # fmt: skip
+        folder=folder,
+        config=config,
+        steps_per_epoch=steps_per_epoch,
+        class_names=dataset.class_names,
+        fingerprint=fingerprint,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=current_versions(),
+        git_commit=current_commit(),
+    )
     save_run(run)
     return run
 
 
 def _note_start(folder: Path, mesh: Mesh) -> None:
-    """Adds this start to config.json: what is computed from here on is of these versions, on these devices."""
+    """Adds this start to config.json: what is computed from here on is of these versions, on these
+    devices."""
     stored = load_run(folder)  # its settings stay those of the first start
     device = mesh.devices.flat[0]
     start = Start(
-        when=datetime.now(UTC).isoformat(timespec="seconds"), versions=current_versions(), git_commit=current_commit(),
-        system=current_system(), platform=device.platform, device_kind=device.device_kind, devices=mesh.size,
-        processes=jax.process_count(), deterministic=asks_deterministic(os.environ.get("XLA_FLAGS", "")),
-    )  # fmt: skip
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=current_versions(),
+        git_commit=current_commit(),
+        system=current_system(),
+        platform=device.platform,
+        device_kind=device.device_kind,
+        devices=mesh.size,
+        processes=jax.process_count(),
+        deterministic=asks_deterministic(os.environ.get("XLA_FLAGS", "")),
+    )
     save_run(replace(stored, starts=(*stored.starts, start)))
 
 
 def _make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
-    """RUN/mean_image.npy, the per-pixel mean of the training views (paper, section 3), computed once, by all processes
-    together; nothing in the modern recipe."""
+    """RUN/mean_image.npy, the per-pixel mean of the training views (paper, section 3), computed
+    once, by all processes together; nothing in the modern recipe."""
     path, data = run.folder / "mean_image.npy", run.config.data
     if run.config.recipe != "faithful" or from_first(np.int32(path.exists())):
         return
-    sums, images = together(lambda: pixel_sums(
-        dataset, data.train_split, (data.view, data.view), progress=lambda *done: progress("mean image", *done),
-        on_error=data.on_error, threads=data.threads,
-        process_index=jax.process_index(), process_count=jax.process_count(),
-    ))  # fmt: skip
+    sums, images = together(
+        lambda: pixel_sums(
+            dataset,
+            data.train_split,
+            (data.view, data.view),
+            progress=lambda *done: progress("mean image", *done),
+            on_error=data.on_error,
+            threads=data.threads,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+    )
     count = int(added(images))
     if not count:
-        raise ZfjaxError(f"None of the {dataset.count(data.train_split):,} images of split {data.train_split!r} of "
-                         f"{dataset.name} can be read: prepare the data set again.")  # fmt: skip
+        raise ZfjaxError(
+            f"None of the {dataset.count(data.train_split):,} images of split {data.train_split!r}"
+            f" of {dataset.name} can be read: prepare the data set again."
+        )
     mean = (added(sums) / count).astype(np.float32)
     first_alone(lambda: write_atomic(path, lambda temporary: _save_array(temporary, mean)))
 
@@ -202,22 +256,28 @@ def _save_array(path: Path, array: np.ndarray) -> None:
 
 
 def load_mean_image(run: Run) -> np.ndarray | None:
-    """RUN/mean_image.npy, float32 [view, view, 3]; None in the modern recipe. Raises ZfjaxError when it is damaged."""
+    """RUN/mean_image.npy, float32 [view, view, 3]; None in the modern recipe. Raises ZfjaxError
+    when it is damaged."""
     if run.config.recipe != "faithful":
         return None
     path = run.folder / "mean_image.npy"
     try:
         mean = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ZfjaxError(f"{path} is missing or damaged ({error}); restore it from a copy, or train again.") from None
+        raise ZfjaxError(
+            f"{path} is missing or damaged ({error}); restore it from a copy, or train again."
+        ) from None
     if mean.shape != (run.config.data.view, run.config.data.view, 3):
-        raise ZfjaxError(f"{path} is of shape {mean.shape}, not the run's view; restore it from a copy.")
+        raise ZfjaxError(
+            f"{path} is of shape {mean.shape}, not the run's view; restore it from a copy."
+        )
     return mean
 
 
 def _resumed(run: Run) -> TrainState | None:
-    """The newest sound state, as NumPy arrays; a damaged one is set aside, named, and the one before is taken. None
-    for a run without one. Raises ZfjaxError where there should be one: it would begin anew, over what is saved."""
+    """The newest sound state, as NumPy arrays; a damaged one is set aside, named, and the one
+    before is taken. None for a run without one. Raises ZfjaxError where there should be one: it
+    would begin anew, over what is saved."""
     template = jax.eval_shape(lambda: initial_state(run.config))
     for step in reversed(saved_steps(run.resume)):
         path = run.resume / str(step)
@@ -225,13 +285,18 @@ def _resumed(run: Run) -> TrainState | None:
             stored = checkpoint.load(path)
         except checkpoint.DamagedCheckpoint as error:
             aside = checkpoint.set_aside(path)
-            print(f"{error} It was set aside as {aside.name}; looking for a state before it.", file=sys.stderr)
+            print(
+                f"{error} It was set aside as {aside.name}; looking for a state before it.",
+                file=sys.stderr,
+            )
         else:
             return checkpoint.restore_into(template, stored)
     if saved := max(run.steps, default=0):
-        raise ZfjaxError(f"{run.resume} holds no sound state to go on from, though parameters up to epoch "
-                         f"{run.epoch(saved):g} are saved: restore a state from a copy, or train anew in another "
-                         "--workdir.")  # fmt: skip
+        raise ZfjaxError(
+            f"{run.resume} holds no sound state to go on from, though parameters up to epoch"
+            f" {run.epoch(saved):g} are saved: restore a state from a copy, or train anew in"
+            " another --workdir."
+        )
     return None
 
 
@@ -244,8 +309,9 @@ def _done_at(mark: jax.Array) -> float:
 
 
 def idle_seconds(asked: float, got: float, last_step: Future[float] | None) -> float:
-    """Of the seconds between asking for a batch and getting it, those in which the devices had nothing to do.
-    ``last_step`` will give the time at which the last step was done; None: there was none."""
+    """Of the seconds between asking for a batch and getting it, those in which the devices had
+    nothing to do. ``last_step`` will give the time at which the last step was done; None: there was
+    none."""
     if last_step is None:
         return got - asked
     return got - max(asked, last_step.result()) if last_step.done() else 0.0
@@ -260,9 +326,15 @@ class _Stopped(BaseException):
 
 
 def _loop(
-    run: Run, dataset: Dataset, mesh: Mesh, records: Records, progress: Progress, interrupted: Notice,
-    after_epoch: AfterEpoch | None, shard_parameters: bool,
-) -> None:  # fmt: skip
+    run: Run,
+    dataset: Dataset,
+    mesh: Mesh,
+    records: Records,
+    progress: Progress,
+    interrupted: Notice,
+    after_epoch: AfterEpoch | None,
+    shard_parameters: bool,
+) -> None:
     config = run.config
     log_every = max(1, run.steps_per_epoch // LOGS_PER_EPOCH)
     snapshots = snapshot_steps(config.snapshots, run.steps_per_epoch)
@@ -274,7 +346,9 @@ def _loop(
     found = first_alone(lambda: _resumed(run))
     state = jax.tree.map(np.asarray, initial_state(config)) if found is None else found
     state = from_first(state)
-    state = jax.device_put(state, jax.tree.map(lambda leaf: sharding_of(mesh, leaf, shard_parameters), state))
+    state = jax.device_put(
+        state, jax.tree.map(lambda leaf: sharding_of(mesh, leaf, shard_parameters), state)
+    )
     step = int(state.step)
     validated = int(state.plateau["validated"]) > step // run.steps_per_epoch
     records.begin(step if step or validated else -1, validated)
@@ -289,7 +363,8 @@ def _loop(
         late = time.monotonic() - saved_at > 60 * config.save_minutes
         if jax.process_count() == 1:
             return late
-        # A state may be gathered from all processes: they must save at the same step, whatever their clocks say.
+        # A state may be gathered from all processes: they must save at the same step, whatever
+        # their clocks say.
         return step % run.steps_per_epoch % log_every == 0 and bool(from_first(np.int32(late)))
 
     def validating(done: int, total: int) -> None:
@@ -299,13 +374,17 @@ def _loop(
     def end_epoch(state: TrainState) -> TrainState:
         """Validates and saves: at the end of every epoch, and for the initial network."""
         split = config.data.validation_split
-        figures = evaluate(config, state.parameters, dataset, split, mesh, mean_image=mean, progress=validating)
+        figures = evaluate(
+            config, state.parameters, dataset, split, mesh, mean_image=mean, progress=validating
+        )
         if not math.isfinite(figures["loss"]):
             raise _diverged(step, run)
         records.log(step, EVALUATION, **figures)
         progress("training", step, run.last_step, validation_top1=figures["top1"])
         records.save_parameters(step, state)
-        state = replace(state, plateau=_after_epoch(state.plateau, 1 - figures["top1"], step, config, mesh))
+        state = replace(
+            state, plateau=_after_epoch(state.plateau, 1 - figures["top1"], step, config, mesh)
+        )
         records.save_state(step, state)
         return state
 
@@ -318,10 +397,17 @@ def _loop(
 
     share = config.batch_size // jax.process_count()
     batches = training_batches(
-        dataset, config.data.train_split, batch_size=share, seed=config.seed, start_step=step,
-        view_size=(config.data.view, config.data.view), threads=config.data.threads,
-        process_index=jax.process_index(), process_count=jax.process_count(), on_error=config.data.on_error,
-    )  # fmt: skip
+        dataset,
+        config.data.train_split,
+        batch_size=share,
+        seed=config.seed,
+        start_step=step,
+        view_size=(config.data.view, config.data.view),
+        threads=config.data.threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        on_error=config.data.on_error,
+    )
     with closing(batches), ThreadPoolExecutor(1, "steps") as watch:
         try:
             if step % run.steps_per_epoch == 0:
@@ -334,16 +420,23 @@ def _loop(
             while step < run.last_step:
                 asked = time.monotonic()
                 batch = next(batches)
-                waited += idle_seconds(asked, time.monotonic(), under_way[-1] if under_way else None)
+                waited += idle_seconds(
+                    asked, time.monotonic(), under_way[-1] if under_way else None
+                )
                 views, labels = place(mesh, (batch["image"], batch["label"]))
-                state = train_step(state, views, labels, mean, config=config, steps_per_epoch=run.steps_per_epoch)
+                state = train_step(
+                    state, views, labels, mean, config=config, steps_per_epoch=run.steps_per_epoch
+                )
                 step += 1
                 under_way.append(watch.submit(_done_at, _mark(state.step)))
-                if len(under_way) > STEPS_AHEAD:  # else every batch of the epoch might lie on the devices
+                if (
+                    len(under_way) > STEPS_AHEAD
+                ):  # else every batch of the epoch might lie on the devices
                     under_way.popleft().result()
                 epoch_ends = step % run.steps_per_epoch == 0
                 if epoch_ends or step % run.steps_per_epoch % log_every == 0:
-                    records.wait()  # done long since, or failed: then it is said here, not an epoch later
+                    # Done long since, or failed: then it is said here, not an epoch later.
+                    records.wait()
                     figures = _figures(state, step, run, logged_at, waited)
                     records.log(step, TRAINING, **figures)
                     progress("training", step, run.last_step, **figures)
@@ -371,22 +464,27 @@ def _loop(
 
 
 def snapshot_steps(count: int, steps_per_epoch: int) -> tuple[int, ...]:
-    """At most ``count`` steps within the first epoch, evenly spaced in logarithm: features change fastest then."""
+    """At most ``count`` steps within the first epoch, evenly spaced in logarithm: features change
+    fastest then."""
     if not count or steps_per_epoch < 2:
         return ()
     return tuple(sorted({round(step) for step in np.geomspace(1, steps_per_epoch - 1, count)}))
 
 
-def _figures(state: TrainState, step: int, run: Run, logged_at: float, waited: float) -> dict[str, float]:
+def _figures(
+    state: TrainState, step: int, run: Run, logged_at: float, waited: float
+) -> dict[str, float]:
     """A training line of metrics.jsonl. Raises ZfjaxError for a loss that is not finite."""
     totals = _check_sound(state, step, run)  # waits for the device: only then is the time known
     seconds = time.monotonic() - logged_at
     figures = {
         "loss": totals["loss"] / totals["steps"],
-        "top1": totals["top1"] / totals["images"], "top5": totals["top5"] / totals["images"],
-        "learning_rate": _rate(state, run), "images_per_second": totals["images"] / seconds,
+        "top1": totals["top1"] / totals["images"],
+        "top5": totals["top5"] / totals["images"],
+        "learning_rate": _rate(state, run),
+        "images_per_second": totals["images"] / seconds,
         "data_wait": waited / seconds,
-    }  # fmt: skip
+    }
     if run.config.recipe == "faithful":
         figures["clipped"] = totals["clipped"] / totals["steps"]
     return figures
@@ -394,7 +492,9 @@ def _figures(state: TrainState, step: int, run: Run, logged_at: float, waited: f
 
 def _rate(state: TrainState, run: Run) -> float:
     """The learning rate of the step just taken."""
-    scheduled = recipe.learning_rate(run.config.optimizer, state.step - 1, run.steps_per_epoch, run.config.epochs)
+    scheduled = recipe.learning_rate(
+        run.config.optimizer, state.step - 1, run.steps_per_epoch, run.config.epochs
+    )
     return float(scheduled * state.plateau["scale"])
 
 
@@ -408,8 +508,8 @@ def _check_sound(state: TrainState, step: int, run: Run) -> dict[str, float]:
 
 def _diverged(step: int, run: Run) -> ZfjaxError:
     return ZfjaxError(
-        f"The loss or its gradient is not finite near step {step} (epoch {run.epoch(step):.2f}); nothing was saved "
-        "from there on. Lower --optimizer.learning-rate, in another --workdir."
+        f"The loss or its gradient is not finite near step {step} (epoch {run.epoch(step):.2f});"
+        " nothing was saved from there on. Lower --optimizer.learning-rate, in another --workdir."
     )
 
 
@@ -422,7 +522,9 @@ def _after_epoch(
         held = scale, best, waited, float(np.float32(error))
         scale, best, waited = recipe.plateau_update(*held, config.optimizer.patience)
     values: dict[str, Any] = {
-        "scale": np.float32(scale), "best": np.float32(best), "waited": np.int32(waited),
+        "scale": np.float32(scale),
+        "best": np.float32(best),
+        "waited": np.int32(waited),
         "validated": np.int32(int(plateau["validated"]) + 1),
-    }  # fmt: skip
+    }
     return jax.device_put(values, replicated(mesh))

@@ -1,7 +1,7 @@
 """The training state and one jitted step on it.
 
-Every random draw is a pure function of (seed, step, index in the global batch), for any number of devices.
-"""
+Every random draw is a pure function of (seed, step, index in the global batch), for any number of
+devices."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class TrainState:
     parameters: Any
     momentum: Any
     plateau: dict[str, jax.Array]
-    """scale (float32) of the learning rate, best validation error so far, epochs waited since; and how many epochs
-    have been validated, the initial network counted."""
+    """scale (float32) of the learning rate, best validation error so far, epochs waited since; and
+    how many epochs have been validated, the initial network counted."""
     totals: dict[str, jax.Array]
-    """Sums since the last line of metrics.jsonl: in the state, so that a resumed run writes the same line."""
+    """Sums since the last line of metrics.jsonl: in the state, so that a resumed run writes the
+    same line."""
 
 
 def initial_state(config: Config) -> TrainState:
@@ -43,40 +44,65 @@ def initial_state(config: Config) -> TrainState:
         step=whole(),
         parameters=parameters,
         momentum=recipe.gradient_transform(config.optimizer).init(parameters),
-        plateau={"scale": jnp.ones(()), "best": jnp.full((), jnp.inf), "waited": whole(), "validated": whole()},
+        plateau={
+            "scale": jnp.ones(()),
+            "best": jnp.full((), jnp.inf),
+            "waited": whole(),
+            "validated": whole(),
+        },
         totals=no_totals(),
     )
 
 
 def no_totals() -> dict[str, jax.Array]:
     """``TrainState.totals`` after a line was written."""
-    return {name: jnp.zeros(()) for name in ("steps", "images", "loss", "top1", "top5", "clipped", "broken")}
+    return {
+        name: jnp.zeros(())
+        for name in ("steps", "images", "loss", "top1", "top5", "clipped", "broken")
+    }
 
 
 @functools.partial(jax.jit, static_argnames=("config", "steps_per_epoch"), donate_argnums=0)
 def train_step(
-    state: TrainState, views: jax.Array, labels: jax.Array, mean_image: jax.Array | None, *,
-    config: Config, steps_per_epoch: int,
-) -> TrainState:  # fmt: skip
-    """One step on views uint8 [n, view, view, 3] and labels int32 [n]; a step whose loss or gradient is not finite
-    leaves the parameters as they were and is counted as broken."""
+    state: TrainState,
+    views: jax.Array,
+    labels: jax.Array,
+    mean_image: jax.Array | None,
+    *,
+    config: Config,
+    steps_per_epoch: int,
+) -> TrainState:
+    """One step on views uint8 [n, view, view, 3] and labels int32 [n]; a step whose loss or
+    gradient is not finite leaves the parameters as they were and is counted as broken."""
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step))
     inputs = recipe.training_input(config, views, mean_image, keys[0]).astype(config.compute)
     (loss, hits), gradient = _gradient(config, state.parameters, inputs, labels, keys[1])
-    _, momentum = recipe.gradient_transform(config.optimizer).update(gradient, state.momentum, state.parameters)
+    _, momentum = recipe.gradient_transform(config.optimizer).update(
+        gradient, state.momentum, state.parameters
+    )
     sound = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
     keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
-    # Behind a barrier each array is updated in place; fused, XLA computes the momentum twice and copies all.
+    # Behind a barrier each array is updated in place; fused, XLA computes the momentum twice and
+    # copies all.
     momentum = jax.lax.optimization_barrier(keep(momentum, state.momentum))
-    rate = state.plateau["scale"] * recipe.learning_rate(config.optimizer, state.step, steps_per_epoch, config.epochs)
-    parameters = jax.tree.map(lambda value, update: value - rate * update, state.parameters, momentum[-1].trace)
+    rate = state.plateau["scale"] * recipe.learning_rate(
+        config.optimizer, state.step, steps_per_epoch, config.epochs
+    )
+    parameters = jax.tree.map(
+        lambda value, update: value - rate * update, state.parameters, momentum[-1].trace
+    )
     clipped = jnp.zeros(())
     if config.recipe == "faithful":
         parameters, clipped = recipe.clip_filters(parameters, config.model.conv_names)
     figures = {
-        "steps": 1.0, "images": float(len(labels)), "loss": loss, "top1": hits[0], "top5": hits[1],
-        "clipped": clipped, "broken": ~sound,
-    }  # fmt: skip
+        "steps": 1.0,
+        "images": float(len(labels)),
+        "loss": loss,
+        "top1": hits[0],
+        "top5": hits[1],
+        "clipped": clipped,
+        "broken": ~sound,
+    }
     return replace(
         state,
         step=state.step + 1,
@@ -87,29 +113,41 @@ def train_step(
 
 
 def _gradient(
-    config: Config, parameters: Parameters, inputs: jax.Array, labels: jax.Array, dropout_key: jax.Array
+    config: Config,
+    parameters: Parameters,
+    inputs: jax.Array,
+    labels: jax.Array,
+    dropout_key: jax.Array,
 ) -> tuple[tuple[jax.Array, jax.Array], Parameters]:
-    """((mean loss, hits [top-1, top-5]), gradient) of the batch, in ``optimizer.accumulate`` parts one after the
-    other: the same but for rounding, in less memory."""
+    """((mean loss, hits [top-1, top-5]), gradient) of the batch, in ``optimizer.accumulate`` parts
+    one after the other: the same but for rounding, in less memory."""
     precision = jax.lax.Precision.HIGHEST if config.precision == "highest" else None
     parts = config.optimizer.accumulate
 
     def loss_and_hits(parameters, inputs, labels, key):
-        scores = class_scores(config.model, parameters, inputs, dropout_key=key, precision=precision)
-        targets = optax.smooth_labels(jax.nn.one_hot(labels, config.model.classes), config.optimizer.label_smoothing)
+        scores = class_scores(
+            config.model, parameters, inputs, dropout_key=key, precision=precision
+        )
+        targets = optax.smooth_labels(
+            jax.nn.one_hot(labels, config.model.classes), config.optimizer.label_smoothing
+        )
         top1, top5 = correct(scores, labels)
-        return optax.softmax_cross_entropy(scores, targets).mean(), jnp.stack([top1.sum(), top5.sum()])
+        return optax.softmax_cross_entropy(scores, targets).mean(), jnp.stack(
+            [top1.sum(), top5.sum()]
+        )
 
     run = jax.value_and_grad(loss_and_hits, has_aux=True)
     if parts == 1:
         return run(parameters, inputs, labels, dropout_key)
+
     def add(total, part):
         index, inputs, labels = part
         found = run(parameters, inputs, labels, jax.random.fold_in(dropout_key, index))
         return jax.tree.map(jnp.add, total, found), None
 
     nothing = jax.tree.map(jnp.zeros_like, ((jnp.zeros(()), jnp.zeros(2)), parameters))
-    # XLA on CPU runs the gradients of convolutions within a loop twenty times as slowly as outside of one.
+    # XLA on CPU runs the gradients of convolutions within a loop twenty times as slowly as outside
+    # of one.
     unroll = parts if jax.default_backend() == "cpu" else 1
     given = jnp.arange(parts), in_parts(inputs, parts), in_parts(labels, parts)
     ((loss, hits), gradient), _ = jax.lax.scan(add, nothing, given, unroll=unroll)

@@ -1,8 +1,9 @@
-"""From the pass's statistics to the table: which units are drawn, and one row for each unit selected. No JAX.
+"""From the pass's statistics to the table: which units are drawn, and one row for each unit
+selected. No JAX.
 
-Selections: "top" (rank 0 is the strongest image), "fixed" (the last step's winner, at every step), "low" (the weakest
-positive images) and "quantile:q". Rows of units that are not drawn have no place: y, x and box are null.
-"""
+Selections: "top" (rank 0 is the strongest image), "fixed" (the last step's winner, at every step),
+"low" (the weakest positive images) and "quantile:q". Rows of units that are not drawn have no
+place: y, x and box are null."""
 
 from __future__ import annotations
 
@@ -43,8 +44,11 @@ class Columns:
             self.values.setdefault(name, []).append(value)
 
 
-def draw_maps(architecture: Architecture, layers: Sequence[str], count: int | None, seed: int) -> dict[str, list[int]]:
-    """A seeded uniform draw of ``count`` maps of each layer (None: all), ascending; dead ones as likely as others."""
+def draw_maps(
+    architecture: Architecture, layers: Sequence[str], count: int | None, seed: int
+) -> dict[str, list[int]]:
+    """A seeded uniform draw of ``count`` maps of each layer (None: all), ascending; dead ones as
+    likely as others."""
     drawn = {}
     for layer in layers:
         maps = architecture.conv(layer).maps
@@ -64,21 +68,28 @@ def layer_columns(architecture: Architecture, layers: Sequence[str]) -> dict[str
 
 
 def units_to_draw(
-    top_value: np.ndarray, top_id: np.ndarray, top_place: np.ndarray, maps: Sequence[int], step: int, width: int,
+    top_value: np.ndarray,
+    top_id: np.ndarray,
+    top_place: np.ndarray,
+    maps: Sequence[int],
+    step: int,
+    width: int,
     every_rank: bool = False,
-) -> list[Unit]:  # fmt: skip
-    """Units of one layer drawn at step index ``step``: rank 0; all ranks at the last step, or ``every_rank``.
+) -> list[Unit]:
+    """Units of one layer drawn at step index ``step``: rank 0; all ranks at the last step, or
+    ``every_rank``.
 
-    ``top_value``, ``top_id``, ``top_place``: [steps, k, maps of the layer], the layer's map ``width`` cells wide. Dead
-    maps have none.
-    """
+    ``top_value``, ``top_id``, ``top_place``: [steps, k, maps of the layer], the layer's map
+    ``width`` cells wide. Dead maps have none."""
     units = []
     for map_ in maps:
         for rank in range(top_value.shape[1] if every_rank or step == len(top_value) - 1 else 1):
             value = top_value[step, rank, map_]
             if value > 0:
                 y, x = divmod(int(top_place[step, rank, map_]), width)
-                units.append(Unit("top", map_, rank, int(top_id[step, rank, map_]), float(value), y, x))
+                units.append(
+                    Unit("top", map_, rank, int(top_id[step, rank, map_]), float(value), y, x)
+                )
     return units
 
 
@@ -90,7 +101,8 @@ def fixed_images(top_value: np.ndarray, top_id: np.ndarray, maps: Sequence[int])
 def selection_rows(
     selection: str, values: np.ndarray, ids: np.ndarray
 ) -> list[tuple[int, int, float, int]]:
-    """(map, rank, activation, image id) of all entries with a positive activation; arrays are [ranks, maps]."""
+    """(map, rank, activation, image id) of all entries with a positive activation; arrays are
+    [ranks, maps]."""
     maps, ranks = np.nonzero((np.isfinite(values) & (values > 0) & (ids >= 0)).T)
     return [
         (int(map_), int(rank), float(values[rank, map_]), int(ids[rank, map_]))
@@ -99,25 +111,27 @@ def selection_rows(
 
 
 def margin(values: np.ndarray) -> float | None:
-    """(a1 - a2) / a1 of one map's descending activations [k]; None without a second positive one."""
+    """(a1 - a2) / a1 of one map's descending activations [k]; None without a second positive
+    one."""
     if len(values) < 2 or not values[1] > 0:
         return None
     return float((values[0] - values[1]) / values[0])
 
 
 def jumped(top_value: np.ndarray, top_id: np.ndarray, step: int, map_: int) -> bool | None:
-    """Whether the strongest image differs from the step before; None at the first step or after a dead one."""
+    """Whether the strongest image differs from the step before; None at the first step or after a
+    dead one."""
     if step == 0 or not top_value[step - 1, 0, map_] > 0:
         return None
     return bool(top_id[step, 0, map_] != top_id[step - 1, 0, map_])
 
 
 def purity(top_value: np.ndarray, labels: np.ndarray) -> float | None:
-    """Share of the commonest label among a map's strongest images, averaged over live maps; None when all are dead.
+    """Share of the commonest label among a map's strongest images, averaged over live maps; None
+    when all are dead.
 
-    ``top_value``, ``labels``: [k, maps]. Images whose label is not known (negative) are left out, and so are maps that
-    have no others; None when no label is known.
-    """
+    ``top_value``, ``labels``: [k, maps]. Images whose label is not known (negative) are left out,
+    and so are maps that have no others; None when no label is known."""
     shares = []
     for map_ in range(top_value.shape[1]):
         known = labels[(top_value[:, map_] > 0) & (labels[:, map_] >= 0), map_]

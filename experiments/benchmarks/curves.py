@@ -1,7 +1,9 @@
-"""What an evolution costs as it grows: seconds of `zfjax.evolve` over epochs, images, maps and layers, one at a time.
+"""What an evolution costs as it grows: seconds of `zfjax.evolve` over epochs, images, maps and
+layers, one at a time.
 
-Each curve changes one number and leaves the others; the last column of the fit is the exponent of a power law through
-the two largest points, so 1.00 is linear. Programs are compiled beforehand by a first evolution of the same shapes.
+Each curve changes one number and leaves the others; the last column of the fit is the exponent of a
+power law through the two largest points, so 1.00 is linear. Programs are compiled beforehand by a
+first evolution of the same shapes.
 
 Command:   python experiments/benchmarks/curves.py [--tiny]
 """
@@ -20,16 +22,29 @@ from harness import machine
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 MIDDLE = {"epochs": 4, "images": 1000, "maps": 16, "layers": 5}
-CURVES = {"epochs": (1, 2, 4, 8), "images": (250, 500, 1000, 2000), "maps": (4, 8, 16, 32), "layers": (1, 2, 3, 4, 5)}
+CURVES = {
+    "epochs": (1, 2, 4, 8),
+    "images": (250, 500, 1000, 2000),
+    "maps": (4, 8, 16, 32),
+    "layers": (1, 2, 3, 4, 5),
+}
 
 
-def seconds(run: Path, epochs: int, images: int, maps: int, layers: int, name: str) -> tuple[float, dict[str, Any]]:
+def seconds(
+    run: Path, epochs: int, images: int, maps: int, layers: int, name: str
+) -> tuple[float, dict[str, Any]]:
     """Wall time of one evolution, and its parts."""
     import zfjax
 
     clock = time.perf_counter()
-    found = zfjax.evolve(run, at=[str(epoch) for epoch in range(epochs)], images=images, maps=maps,
-                         layers=LAYERS[:layers], name=name)  # fmt: skip
+    found = zfjax.evolve(
+        run,
+        at=[str(epoch) for epoch in range(epochs)],
+        images=images,
+        maps=maps,
+        layers=LAYERS[:layers],
+        name=name,
+    )
     return time.perf_counter() - clock, found.meta["seconds"]
 
 
@@ -55,13 +70,21 @@ def main() -> None:
                     number += 1
                     times.append(seconds(root / "run", **asked, name=f"n{number}"))
                 taken.append(times[1])
-            print(f"\n{what} (else {', '.join(f'{count} {name}' for name, count in middle.items() if name != what)})")
+            print(
+                f"\n{what} (else "
+                + ", ".join(f"{count} {name}" for name, count in middle.items() if name != what)
+                + ")"
+            )
             for value, (whole, parts) in zip(values, taken, strict=True):
-                print(f"  {value:>5} {what:<7}{whole:>7.2f} s   search {parts['search']:.1f} s, projection "
-                      f"{parts['projection']:.1f} s")  # fmt: skip
+                print(
+                    f"  {value:>5} {what:<7}{whole:>7.2f} s   search {parts['search']:.1f} s,"
+                    f" projection {parts['projection']:.1f} s"
+                )
             (few, less), (many, more) = zip(values[-2:], (taken[-2][0], taken[-1][0]), strict=True)
             exponent = math.log(more / less) / math.log(many / few)
-            print(f"ratio: {exponent:.2f}x  exponent over {what}, from {few} to {many}: 1 is linear")
+            print(
+                f"ratio: {exponent:.2f}x  exponent over {what}, from {few} to {many}: 1 is linear"
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Decoding rate behind `zfjax info --images-per-second`: JPEG bytes to a 224-pixel evaluation view, per core-second.
+"""Decoding rate behind `zfjax info --images-per-second`: JPEG bytes to a 224-pixel evaluation view,
+per core-second.
 
-With a number of pixels it stores them first as `zfjax data import` of ILSVRC2012 does: that shorter side, quality 90.
+With a number of pixels it stores them first as `zfjax data import` of ILSVRC2012 does: that shorter
+side, quality 90.
 
 Command:   .venv/bin/python experiments/benchmarks/decode.py FOLDER_OR_TAR_OF_JPEGS [256]
 """
@@ -16,7 +18,11 @@ from zfjax.data.importing import stored_form
 
 def main(source: Path, stored: int | None = None) -> None:
     if source.is_dir():
-        images = [path.read_bytes() for path in sorted(source.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg")]
+        images = [
+            path.read_bytes()
+            for path in sorted(source.rglob("*"))
+            if path.suffix.lower() in (".jpg", ".jpeg")
+        ]
     else:
         with tarfile.open(source) as archive:
             images = [archive.extractfile(member).read() for member in archive if member.isfile()]

@@ -1,9 +1,11 @@
-"""The whole question: many checkpoints, many images, top 9 of many maps of five layers, from files to pictures.
+"""The whole question: many checkpoints, many images, top 9 of many maps of five layers, from files
+to pictures.
 
-zfjax answers with one call of `zfjax.evolve` on a run's folder (checkpoints read and checked, images decoded once,
-every recorded activation reproduced, tiles and table written). The peers repeat search, decoding and projection for
-each checkpoint, so they are timed on one and multiplied: zennit-crp's search with captum batched on the cut model, and
-a search and a deconvnet written by hand in PyTorch with one forward pass an image. Peak memory is each process's own.
+zfjax answers with one call of `zfjax.evolve` on a run's folder (checkpoints read and checked,
+images decoded once, every recorded activation reproduced, tiles and table written). The peers
+repeat search, decoding and projection for each checkpoint, so they are timed on one and multiplied:
+zennit-crp's search with captum batched on the cut model, and a search and a deconvnet written by
+hand in PyTorch with one forward pass an image. Peak memory is each process's own.
 
 Command:   python experiments/benchmarks/evolution.py [--size 64] [--tiny]
 """
@@ -33,7 +35,8 @@ Winners = dict[str, dict[int, list[int]]]
 
 
 def make_run(folder: Path, size: int, checkpoints: int, images: int) -> None:
-    """A run's folder with seeded checkpoints, and a data set of JPEGs with a shorter side of ``size`` * 8 / 7."""
+    """A run's folder with seeded checkpoints, and a data set of JPEGs with a shorter side of
+    ``size`` * 8 / 7."""
     import jax
 
     from zfjax import checkpoint
@@ -51,12 +54,22 @@ def make_run(folder: Path, size: int, checkpoints: int, images: int) -> None:
     import_images(folder / "tree", "pictures", folder / "data")
     stack = networks.stack(size, True)
     whole = dataclasses.replace(stack, layers=(*stack.layers, Dense("fc8", 10)))
-    config = Config(model=whole, data=Data(name="pictures", dir=str(folder / "data"), view=size), epochs=checkpoints)
+    config = Config(
+        model=whole,
+        data=Data(name="pictures", dir=str(folder / "data"), view=size),
+        epochs=checkpoints,
+    )
     dataset = open_dataset("pictures", folder / "data")
     run = Run(
-        folder=folder / "run", config=config, steps_per_epoch=1, class_names=dataset.class_names,
-        fingerprint=dataset.fingerprint("train"), created="", versions=current_versions(), git_commit=None,
-    )  # fmt: skip
+        folder=folder / "run",
+        config=config,
+        steps_per_epoch=1,
+        class_names=dataset.class_names,
+        fingerprint=dataset.fingerprint("train"),
+        created="",
+        versions=current_versions(),
+        git_commit=None,
+    )
     save_run(run)
     saver = checkpoint.Saver(run.checkpoints)
     head = initial_parameters(whole, "modern", 0)["fc8"]
@@ -73,34 +86,48 @@ def zfjax_evolution(folder: Path, maps: int) -> Callable[[], dict]:
     rounds = iter(range(1000))
 
     def work() -> dict:
-        evolution = zfjax.evolve(folder / "run", maps=maps, every_rank=True, name=f"round{next(rounds)}")
+        evolution = zfjax.evolve(
+            folder / "run", maps=maps, every_rank=True, name=f"round{next(rounds)}"
+        )
         rows = evolution.rows(step=0, selection="top")
         winners: Winners = {}
         for row in sorted(rows, key=lambda row: row["rank"]):
             winners.setdefault(row["layer"], {}).setdefault(row["map"], []).append(row["image_id"])
         return {
-            "winners": winners, "drawn": evolution.meta["checked"]["drawn"], "maps": evolution.meta["maps"],
+            "winners": winners,
+            "drawn": evolution.meta["checked"]["drawn"],
+            "maps": evolution.meta["maps"],
             "seconds": evolution.meta["seconds"],
-        }  # fmt: skip
+        }
 
     return work
 
 
-def _units(found: dict[str, tuple], places: dict[str, np.ndarray], maps: dict[str, list[int]], width: dict) -> dict:
+def _units(
+    found: dict[str, tuple], places: dict[str, np.ndarray], maps: dict[str, list[int]], width: dict
+) -> dict:
     """Units of the chosen maps' winners by layer."""
     units = {}
     for layer, (values, ids) in found.items():
-        chosen = [(rank, map_) for map_ in maps[layer] for rank in range(9) if values[rank, map_] > 0]
+        chosen = [
+            (rank, map_) for map_ in maps[layer] for rank in range(9) if values[rank, map_] > 0
+        ]
         ranks, columns = (np.array(part, np.int32) for part in zip(*chosen, strict=True))
         ys, xs = np.divmod(places[layer][ranks, columns], width[layer])
-        units[layer] = Units(columns, ys, xs, ids[ranks, columns].astype(int), values[ranks, columns])
+        units[layer] = Units(
+            columns, ys, xs, ids[ranks, columns].astype(int), values[ranks, columns]
+        )
     return units
 
 
 def crp_and_captum(
-    architecture: Architecture, arrays: dict, jpegs: list[bytes], maps: dict[str, list[int]], threads: int,
+    architecture: Architecture,
+    arrays: dict,
+    jpegs: list[bytes],
+    maps: dict[str, list[int]],
+    threads: int,
     channels_last: bool,
-) -> Callable[[], dict]:  # fmt: skip
+) -> Callable[[], dict]:
     """One checkpoint: zennit-crp's search, then captum on the model cut at each layer."""
     from zfjax.data.images import view
 
@@ -112,22 +139,38 @@ def crp_and_captum(
         found = search()
         searched = time.perf_counter() - clock
         best = {layer: (values, ids) for layer, (values, ids, _) in found.items()}
-        units = _units(best, {layer: places for layer, (_, _, places) in found.items()}, maps, width)
+        units = _units(
+            best, {layer: places for layer, (_, _, places) in found.items()}, maps, width
+        )
         drawn = 0
         pictures = np.stack([view(jpeg, architecture.input_size) for jpeg in jpegs])
         for layer, some in units.items():
-            drawn += len(peers.captum_cut(architecture, arrays, pictures, layer, some, threads, channels_last)())
-        winners = {layer: {m: ids[:9, m].tolist() for m in maps[layer]} for layer, (_, ids) in best.items()}
-        return {"winners": winners, "drawn": drawn,
-                "seconds": {"search": searched, "projection": time.perf_counter() - clock - searched}}  # fmt: skip
+            drawn += len(
+                peers.captum_cut(
+                    architecture, arrays, pictures, layer, some, threads, channels_last
+                )()
+            )
+        winners = {
+            layer: {m: ids[:9, m].tolist() for m in maps[layer]} for layer, (_, ids) in best.items()
+        }
+        return {
+            "winners": winners,
+            "drawn": drawn,
+            "seconds": {"search": searched, "projection": time.perf_counter() - clock - searched},
+        }
 
     return work
 
 
 def all_by_hand(
-    architecture: Architecture, arrays: dict, jpegs: list[bytes], maps: dict[str, list[int]], threads: int
+    architecture: Architecture,
+    arrays: dict,
+    jpegs: list[bytes],
+    maps: dict[str, list[int]],
+    threads: int,
 ) -> Callable[[], dict]:
-    """One checkpoint: a running top-k, then, 16 images at a time, one forward pass and their units' ways down."""
+    """One checkpoint: a running top-k, then, 16 images at a time, one forward pass and their units'
+    ways down."""
     from zfjax.data.images import view
 
     torch = peers._torch(threads)
@@ -141,50 +184,80 @@ def all_by_hand(
         found = peers.torch_search(architecture, arrays, pictures, 9, threads, True)()
         searched = time.perf_counter() - clock
         best = {layer: (values, ids) for layer, (values, ids, _) in found.items()}
-        units = _units(best, {layer: places for layer, (_, _, places) in found.items()}, maps, width)
+        units = _units(
+            best, {layer: places for layer, (_, _, places) in found.items()}, maps, width
+        )
         drawn = 0
         for start in range(0, len(jpegs), 16):
             values, record = network.up(peers._tensor(torch, pictures[start : start + 16], True))
             for layer, some in units.items():
                 inside = np.flatnonzero((some.rows >= start) & (some.rows < start + 16))
-                part = Units(*(getattr(some, name)[inside] for name in ("maps", "ys", "xs", "rows", "recorded")))
+                part = Units(
+                    *(
+                        getattr(some, name)[inside]
+                        for name in ("maps", "ys", "xs", "rows", "recorded")
+                    )
+                )
                 part = dataclasses.replace(part, rows=part.rows - start)
                 for first in range(0, len(inside), 16):
-                    drawn += len(network.down(layer, values, record, part, slice(first, first + 16)).numpy())
-        winners = {layer: {m: ids[:9, m].tolist() for m in maps[layer]} for layer, (_, ids) in best.items()}
-        return {"winners": winners, "drawn": drawn,
-                "seconds": {"search": searched, "projection": time.perf_counter() - clock - searched}}  # fmt: skip
+                    drawn += len(
+                        network.down(layer, values, record, part, slice(first, first + 16)).numpy()
+                    )
+        winners = {
+            layer: {m: ids[:9, m].tolist() for m in maps[layer]} for layer, (_, ids) in best.items()
+        }
+        return {
+            "winners": winners,
+            "drawn": drawn,
+            "seconds": {"search": searched, "projection": time.perf_counter() - clock - searched},
+        }
 
     return work
 
 
-def floor_seconds(architecture: Architecture, checkpoints: int, images: int, drawn: dict[str, int], floor) -> float:
-    """Seconds that a matmul at full speed needs for the convolutions of the search and of all projections."""
+def floor_seconds(
+    architecture: Architecture, checkpoints: int, images: int, drawn: dict[str, int], floor
+) -> float:
+    """Seconds that a matmul at full speed needs for the convolutions of the search and of all
+    projections."""
     from projection import work_of
 
-    search = 2 * sum(fact.multiply_adds for fact in architecture.facts()) / 1e9 * images * checkpoints
+    search = (
+        2 * sum(fact.multiply_adds for fact in architecture.facts()) / 1e9 * images * checkpoints
+    )
     projection = sum(work_of(architecture, layer) * count for layer, count in drawn.items())
     return (search + projection) / floor
 
 
 def agreement(ours: Winners, theirs: Winners) -> str:
-    """By layer, the share of their winners that are ours, and of maps whose strongest image is the same."""
+    """By layer, the share of their winners that are ours, and of maps whose strongest image is the
+    same."""
     words = []
     for layer, maps in theirs.items():
-        shared = [len(set(ids) & set(ours[layer][map_])) / 9 for map_, ids in maps.items() if map_ in ours[layer]]
-        first = [ids[0] == ours[layer][map_][0] for map_, ids in maps.items() if map_ in ours[layer]]
+        shared = [
+            len(set(ids) & set(ours[layer][map_])) / 9
+            for map_, ids in maps.items()
+            if map_ in ours[layer]
+        ]
+        first = [
+            ids[0] == ours[layer][map_][0] for map_, ids in maps.items() if map_ in ours[layer]
+        ]
         words.append(f"{layer} {np.mean(shared):.0%} ({np.mean(first):.0%} of the strongest)")
     return ", ".join(words)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, choices=(64, 224), default=224, help="pixels of the input")
+    parser.add_argument(
+        "--size", type=int, choices=(64, 224), default=224, help="pixels of the input"
+    )
     parser.add_argument("--checkpoints", type=int, default=8)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--maps", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--tiny", action="store_true", help="64 pixels, 2 checkpoints, 64 images, 4 maps")
+    parser.add_argument(
+        "--tiny", action="store_true", help="64 pixels, 2 checkpoints, 64 images, 4 maps"
+    )
     options = parser.parse_args()
     if options.tiny:
         options.size, options.checkpoints, options.images, options.maps = 64, 2, 64, 4
@@ -192,20 +265,36 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        maker = Contender("maker", _maker, folder=root, size=options.size, checkpoints=options.checkpoints,
-                          images=options.images)  # fmt: skip
+        maker = Contender(
+            "maker",
+            _maker,
+            folder=root,
+            size=options.size,
+            checkpoints=options.checkpoints,
+            images=options.images,
+        )
         jpegs = maker.output
         maker.close()
         floor = Contender("matmul and copy", matmul_and_copy)
         ours = Contender("zfjax.evolve", zfjax_evolution, folder=root, maps=options.maps)
         architecture = networks.stack(options.size, True)
-        peer = {"architecture": architecture, "arrays": networks.weights(architecture, 0), "jpegs": jpegs,
-                "maps": ours.output["maps"], "threads": threads}  # fmt: skip
+        peer = {
+            "architecture": architecture,
+            "arrays": networks.weights(architecture, 0),
+            "jpegs": jpegs,
+            "maps": ours.output["maps"],
+            "threads": threads,
+        }
         rows = [(ours, 1)]
         if installed(*peers.HAVE_CRP, *peers.HAVE_CAPTUM):
             for last in (False, True):
                 name = "zennit-crp + captum" + (", channels last" if last else "")
-                rows.append((Contender(name, crp_and_captum, **peer, channels_last=last), options.checkpoints))
+                rows.append(
+                    (
+                        Contender(name, crp_and_captum, **peer, channels_last=last),
+                        options.checkpoints,
+                    )
+                )
         else:
             print("skipped: zennit-crp and captum are not installed (see README.md)")
         if installed(*peers.HAVE_TORCH):
@@ -238,26 +327,44 @@ def _maker(folder: Path, size: int, checkpoints: int, images: int) -> Callable[[
     return work
 
 
-def report(options: argparse.Namespace, architecture: Architecture, rows: list, matmul: float) -> None:
+def report(
+    options: argparse.Namespace, architecture: Architecture, rows: list, matmul: float
+) -> None:
     """The table, the ratios and where the winners differ."""
     ours = rows[0][0]
-    print(f"\n{options.checkpoints} checkpoints x {options.images} images of {options.size} pixels, "
-          f"{options.maps} maps of {len(architecture.conv_names)} layers, top 9")  # fmt: skip
+    print(
+        f"\n{options.checkpoints} checkpoints x {options.images} images of {options.size} pixels, "
+        f"{options.maps} maps of {len(architecture.conv_names)} layers, top 9"
+    )
     for contender, times in rows:
-        parts = {name: round(times * seconds, 1) for name, seconds in contender.output["seconds"].items()}
-        print(f"  {contender.name:<36}{times * contender.median:>9.1f} s   {times * contender.output['drawn']:>7,} "
-              f"pictures   peak memory {contender.peak_mib():>6,.0f} MiB   {parts}")  # fmt: skip
-    drawn = dict.fromkeys(architecture.conv_names, ours.output["drawn"] / len(architecture.conv_names))
+        parts = {
+            name: round(times * seconds, 1) for name, seconds in contender.output["seconds"].items()
+        }
+        print(
+            f"  {contender.name:<36}{times * contender.median:>9.1f} s  "
+            f" {times * contender.output['drawn']:>7,} pictures   peak memory"
+            f" {contender.peak_mib():>6,.0f} MiB   {parts}"
+        )
+    drawn = dict.fromkeys(
+        architecture.conv_names, ours.output["drawn"] / len(architecture.conv_names)
+    )
     least = floor_seconds(architecture, options.checkpoints, options.images, drawn, matmul)
-    print(f"  the convolutions alone at a matmul's {matmul:.0f} GFLOP/s: {least:.1f} s "
-          f"({least / ours.median:.0%} of what zfjax takes)")  # fmt: skip
+    print(
+        f"  the convolutions alone at a matmul's {matmul:.0f} GFLOP/s: {least:.1f} s "
+        f"({least / ours.median:.0%} of what zfjax takes)"
+    )
     for contender, times in rows[1:]:
-        print(f"  winners of {contender.name} that are ours: "
-              f"{agreement(ours.output['winners'], contender.output['winners'])}")  # fmt: skip
+        print(
+            f"  winners of {contender.name} that are ours: "
+            f"{agreement(ours.output['winners'], contender.output['winners'])}"
+        )
         print_ratio(ours, contender, f"zfjax.evolve against {contender.name}", times)
     if len(rows) == 1:
         search = ours.output["seconds"]["search"]
-        print(f"ratio: {least / search:.2f}x  the convolutions at a matmul's speed against zfjax's search")
+        print(
+            f"ratio: {least / search:.2f}x  the convolutions at a matmul's speed against zfjax's"
+            " search"
+        )
 
 
 if __name__ == "__main__":

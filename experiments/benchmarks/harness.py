@@ -1,10 +1,11 @@
-"""What the benchmarks share: contenders in processes of their own, run in turn, and ratios of the same round.
+"""What the benchmarks share: contenders in processes of their own, run in turn, and ratios of the
+same round.
 
-A contender is a builder: a module-level function that sets everything up and returns a callable; one call of it is one
-round's work, and what it returns is the contender's output. Each lives in a process of its own, so that thread pools
-and memory do not mix; while one runs the others wait. Rounds are interleaved (A B C A B C ...) and the figure quoted is
-the median over rounds of the ratio within a round, because a shared machine changes its speed from minute to minute.
-"""
+A contender is a builder: a module-level function that sets everything up and returns a callable;
+one call of it is one round's work, and what it returns is the contender's output. Each lives in a
+process of its own, so that thread pools and memory do not mix; while one runs the others wait.
+Rounds are interleaved (A B C A B C ...) and the figure quoted is the median over rounds of the
+ratio within a round, because a shared machine changes its speed from minute to minute."""
 
 from __future__ import annotations
 
@@ -39,15 +40,18 @@ def machine() -> str:
         except PackageNotFoundError:
             found.append(f"{name} not installed")
     cores = len(os.sched_getaffinity(0))
-    return (f"{platform.machine()}, {cores} cores, as many threads for each contender, "
-            f"load {os.getloadavg()[0]:.2f}; {', '.join(found)}")  # fmt: skip
+    return (
+        f"{platform.machine()}, {cores} cores, as many threads for each contender, "
+        f"load {os.getloadavg()[0]:.2f}; {', '.join(found)}"
+    )
 
 
 ROUND_SECONDS = 0.1
 
 
 class Contender:
-    """A builder in a process of its own. Its round calls short work again and again, for about ROUND_SECONDS."""
+    """A builder in a process of its own. Its round calls short work again and again, for about
+    ROUND_SECONDS."""
 
     def __init__(self, name: str, builder: Callable[..., Callable[[], Any]], **options: Any):
         self.name = name
@@ -95,7 +99,9 @@ class Contender:
         try:
             kind, answer = self._pipe.recv()
         except EOFError:
-            raise SystemExit(f"{self.name}: its process died (exit {self._process.exitcode}).") from None
+            raise SystemExit(
+                f"{self.name}: its process died (exit {self._process.exitcode})."
+            ) from None
         if kind == "error":
             raise SystemExit(f"{self.name} failed:\n{answer}")
         return answer
@@ -115,7 +121,9 @@ def _serve(pipe: Any, builder: Callable[..., Callable[[], Any]], options: dict[s
             answer: Any = None
             if question == "build":
                 work = builder(**options)
-            elif question == "repeats":  # a round of less than ROUND_SECONDS would measure the waking up of threads
+            elif (
+                question == "repeats"
+            ):  # a round of less than ROUND_SECONDS would measure the waking up of threads
                 clock = time.perf_counter()
                 work()
                 repeats = max(1, min(500, round(ROUND_SECONDS / (time.perf_counter() - clock))))
@@ -142,7 +150,8 @@ def interleave(contenders: Sequence[Contender], rounds: int) -> None:
 
 
 def ratio(ours: Contender, theirs: Contender, times: float = 1.0) -> tuple[float, float, float]:
-    """(median, least, greatest) over rounds of theirs / ours; ``times``: work of theirs for one round of ours."""
+    """(median, least, greatest) over rounds of theirs / ours; ``times``: work of theirs for one
+    round of ours."""
     found = [times * other / own for own, other in zip(ours.seconds, theirs.seconds, strict=True)]
     return statistics.median(found), min(found), max(found)
 
@@ -154,7 +163,8 @@ def print_ratio(ours: Contender, theirs: Contender, what: str, times: float = 1.
 
 
 def matmul_and_copy() -> Callable[[], tuple[float, float]]:
-    """Builder of the machine's floor: (GFLOP/s of a float32 matmul, GB/s read and written by a copy), best of 5."""
+    """Builder of the machine's floor: (GFLOP/s of a float32 matmul, GB/s read and written by a
+    copy), best of 5."""
     import jax
     import jax.numpy as jnp
 

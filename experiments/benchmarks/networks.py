@@ -1,4 +1,5 @@
-"""One network for every contender: seeded weights in PyTorch's layout, pictures, units to project."""
+"""One network for every contender: seeded weights in PyTorch's layout, pictures, units to
+project."""
 
 from __future__ import annotations
 
@@ -11,29 +12,46 @@ from zfjax.architecture import ZFNET, Architecture, Conv, Norm, Pool, small_zfne
 
 
 def stack(size: int, norm: bool) -> Architecture:
-    """ZFNet's convolutional part: the paper's at 224 pixels, the half-width variant at 64; with or without LRN."""
-    whole = ZFNET if size == 224 else small_zfnet(
-        "zfnet-64-half", input_size=(64, 64), width=0.5, conv2_stride=2, head=512, classes=200, norm_alpha=1e-4
-    )  # fmt: skip
+    """ZFNet's convolutional part: the paper's at 224 pixels, the half-width variant at 64; with or
+    without LRN."""
+    whole = (
+        ZFNET
+        if size == 224
+        else small_zfnet(
+            "zfnet-64-half",
+            input_size=(64, 64),
+            width=0.5,
+            conv2_stride=2,
+            head=512,
+            classes=200,
+            norm_alpha=1e-4,
+        )
+    )
     layers = tuple(layer for layer in whole.convolutional if norm or not isinstance(layer, Norm))
     return dataclasses.replace(whole, name=f"{whole.name}-stack", layers=layers)
 
 
 def weights(architecture: Architecture, seed: int) -> dict[str, np.ndarray]:
-    """He weights and small biases: {"conv1.weight": [maps, in, k, k], "conv1.bias": [maps], ...}."""
+    """He weights and small biases: {"conv1.weight": [maps, in, k, k], "conv1.bias": [maps],
+    ...}."""
     generator, inputs, arrays = np.random.default_rng(seed), 3, {}
     for layer in architecture.layers:
         if isinstance(layer, Conv):
             shape = (layer.maps, inputs, layer.kernel, layer.kernel)
             scale = np.sqrt(2 / np.prod(shape[1:]))
-            arrays[f"{layer.name}.weight"] = (scale * generator.standard_normal(shape)).astype(np.float32)
-            arrays[f"{layer.name}.bias"] = (0.01 * generator.standard_normal(layer.maps)).astype(np.float32)
+            arrays[f"{layer.name}.weight"] = (scale * generator.standard_normal(shape)).astype(
+                np.float32
+            )
+            arrays[f"{layer.name}.bias"] = (0.01 * generator.standard_normal(layer.maps)).astype(
+                np.float32
+            )
             inputs = layer.maps
     return arrays
 
 
 def pictures(count: int, size: int, seed: int = 0) -> np.ndarray:
-    """Smooth random colour pictures, uint8 [count, size, size, 3]: noise at four scales, as photographs have."""
+    """Smooth random colour pictures, uint8 [count, size, size, 3]: noise at four scales, as
+    photographs have."""
     generator = np.random.default_rng(seed)
     total = np.zeros((count, size, size, 3), np.float32)
     for cells in (4, 8, 16, 32):
@@ -45,7 +63,9 @@ def pictures(count: int, size: int, seed: int = 0) -> np.ndarray:
 
 def normalised(images: np.ndarray) -> np.ndarray:
     """float32 of about unit scale, as zfjax's modern recipe has it."""
-    return (images.astype(np.float32) - np.array((123.7, 116.3, 103.5), np.float32)) / np.float32(58)
+    return (images.astype(np.float32) - np.array((123.7, 116.3, 103.5), np.float32)) / np.float32(
+        58
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +79,9 @@ class Units:
     recorded: np.ndarray
 
 
-def strongest_units(architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, count: int) -> Units:
+def strongest_units(
+    architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, count: int
+) -> Units:
     """``count`` units, each where its map is strongest on its image; images are used in turn."""
     import jax.numpy as jnp
 
@@ -68,13 +90,16 @@ def strongest_units(architecture: Architecture, arrays: dict, images: np.ndarray
 
     parameters = parameters_from_torch(architecture, arrays)
     values, places = (
-        np.asarray(part) for part in strongest.image_maxima(
+        np.asarray(part)
+        for part in strongest.image_maxima(
             parameters, jnp.asarray(normalised(images)), architecture=architecture, layers=(layer,)
         )
-    )  # fmt: skip
+    )
     rows = np.arange(count) % len(images)
     alive = [np.flatnonzero(one > 0) for one in values]
-    maps = np.array([alive[row][(7 * index) % len(alive[row])] for index, row in enumerate(rows)], np.int32)
+    maps = np.array(
+        [alive[row][(7 * index) % len(alive[row])] for index, row in enumerate(rows)], np.int32
+    )
     ys, xs = np.divmod(places[rows, maps], architecture.fact(layer).shape[1])
     return Units(maps, ys.astype(np.int32), xs.astype(np.int32), rows, values[rows, maps])
 
@@ -91,14 +116,20 @@ def torch_layers(architecture: Architecture, arrays: dict[str, np.ndarray]) -> d
             before, after = layer.padding
             if before != after:
                 modules[f"{layer.name}_pad"] = nn.ZeroPad2d((before, after, before, after))
-            conv = nn.Conv2d(inputs, layer.maps, layer.kernel, layer.stride, before if before == after else 0)
+            conv = nn.Conv2d(
+                inputs, layer.maps, layer.kernel, layer.stride, before if before == after else 0
+            )
             with torch.no_grad():
                 conv.weight.copy_(torch.from_numpy(arrays[f"{layer.name}.weight"]))
                 conv.bias.copy_(torch.from_numpy(arrays[f"{layer.name}.bias"]))
             modules[layer.name], modules[f"{layer.name}_relu"] = conv, nn.ReLU()
             inputs = layer.maps
         elif isinstance(layer, Pool):  # one padded cell at the end is what ceil_mode adds
-            modules[layer.name] = nn.MaxPool2d(layer.window, layer.stride, ceil_mode=layer.padding == (0, 1))
+            modules[layer.name] = nn.MaxPool2d(
+                layer.window, layer.stride, ceil_mode=layer.padding == (0, 1)
+            )
         elif isinstance(layer, Norm):
-            modules[layer.name] = nn.LocalResponseNorm(layer.size, layer.size * layer.alpha, layer.beta, layer.k)
+            modules[layer.name] = nn.LocalResponseNorm(
+                layer.size, layer.size * layer.alpha, layer.beta, layer.k
+            )
     return modules

@@ -1,8 +1,8 @@
 """What people use today, as an expert would write it: builders for the benchmarks' contenders.
 
-captum 0.9 (NeuronDeconvolution), zennit-crp 0.6 (FeatureVisualization), and a deconvnet and a search written by hand in
-PyTorch, with one forward pass for each unique image. None of them is needed to use or to test zfjax.
-"""
+captum 0.9 (NeuronDeconvolution), zennit-crp 0.6 (FeatureVisualization), and a deconvnet and a
+search written by hand in PyTorch, with one forward pass for each unique image. None of them is
+needed to use or to test zfjax."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def _tensor(torch: Any, images: np.ndarray, channels_last: bool) -> Any:
     return tensor.contiguous(memory_format=_format(torch, channels_last))
 
 
-def _module(torch: Any, architecture: Architecture, arrays: dict, until: str, channels_last: bool) -> tuple[Any, Any]:
+def _module(
+    torch: Any, architecture: Architecture, arrays: dict, until: str, channels_last: bool
+) -> tuple[Any, Any]:
     """(the model cut at ``until``'s ReLU, that ReLU)."""
     from collections import OrderedDict
 
@@ -54,7 +56,12 @@ def _module(torch: Any, architecture: Architecture, arrays: dict, until: str, ch
 
 
 def captum_naive(
-    architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, units: Units, threads: int
+    architecture: Architecture,
+    arrays: dict,
+    images: np.ndarray,
+    layer: str,
+    units: Units,
+    threads: int,
 ) -> Callable[[], np.ndarray]:
     """One call a unit on the whole stack, as captum's documentation shows it."""
     torch = _torch(threads)
@@ -68,17 +75,27 @@ def captum_naive(
         found = []
         for map_, y, x, row in zip(units.maps, units.ys, units.xs, units.rows, strict=True):
             selected = (int(map_), int(y), int(x))
-            found.append(deconvolution.attribute(inputs[row : row + 1].clone(), selected)[0].detach().numpy())
+            found.append(
+                deconvolution.attribute(inputs[row : row + 1].clone(), selected)[0].detach().numpy()
+            )
         return np.stack(found).transpose(0, 2, 3, 1)
 
     return work
 
 
 def captum_cut(
-    architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, units: Units, threads: int,
-    channels_last: bool, batch_size: int = 16, device: str = "cpu",
-) -> Callable[[], np.ndarray]:  # fmt: skip
-    """Batched over units with a selector of its own, on the model cut at the layer: captum at its best."""
+    architecture: Architecture,
+    arrays: dict,
+    images: np.ndarray,
+    layer: str,
+    units: Units,
+    threads: int,
+    channels_last: bool,
+    batch_size: int = 16,
+    device: str = "cpu",
+) -> Callable[[], np.ndarray]:
+    """Batched over units with a selector of its own, on the model cut at the layer: captum at its
+    best."""
     torch = _torch(threads)
     from captum.attr import NeuronDeconvolution
 
@@ -90,7 +107,10 @@ def captum_cut(
         found = []
         for start in range(0, len(units.maps), batch_size):
             some = slice(start, start + batch_size)
-            maps, ys, xs = (torch.from_numpy(part[some]).long().to(device) for part in (units.maps, units.ys, units.xs))
+            maps, ys, xs = (
+                torch.from_numpy(part[some]).long().to(device)
+                for part in (units.maps, units.ys, units.xs)
+            )
             order = torch.arange(len(maps), device=device)
             select = lambda out: out[order, maps, ys, xs]  # noqa: B023 (used at once)
             rows = torch.from_numpy(units.rows[some]).to(device)
@@ -102,9 +122,12 @@ def captum_cut(
 
 
 class HandWritten:
-    """A deconvnet in plain PyTorch: one forward pass an image, then each unit's way down over whole maps."""
+    """A deconvnet in plain PyTorch: one forward pass an image, then each unit's way down over whole
+    maps."""
 
-    def __init__(self, torch: Any, architecture: Architecture, arrays: dict, until: str, channels_last: bool):
+    def __init__(
+        self, torch: Any, architecture: Architecture, arrays: dict, until: str, channels_last: bool
+    ):
         self.torch, self.architecture, self.until = torch, architecture, until
         self.layout = _format(torch, channels_last)
         self.layers = torch_layers(architecture, arrays)
@@ -112,7 +135,8 @@ class HandWritten:
             module.to(memory_format=self.layout)
 
     def up(self, inputs: Any) -> tuple[dict[str, Any], list]:
-        """Every convolution's map up to ``until``, and what the way down needs: pool indices and sizes."""
+        """Every convolution's map up to ``until``, and what the way down needs: pool indices and
+        sizes."""
         functional, record, values, x = self.torch.nn.functional, [], {}, inputs
         for layer in self.architecture.layers:
             size = x.shape[2:]
@@ -124,7 +148,9 @@ class HandWritten:
                 values[layer.name] = x
             elif isinstance(layer, Pool):
                 ceil = layer.padding == (0, 1)
-                x, indices = functional.max_pool2d(x, layer.window, layer.stride, ceil_mode=ceil, return_indices=True)
+                x, indices = functional.max_pool2d(
+                    x, layer.window, layer.stride, ceil_mode=ceil, return_indices=True
+                )
                 record.append((layer, size, indices))
             else:
                 x = self.layers[layer.name](x)
@@ -132,10 +158,14 @@ class HandWritten:
                 break
         return values, record
 
-    def down(self, name: str, maps_of: dict[str, Any], record: list, units: Units, some: slice) -> Any:
+    def down(
+        self, name: str, maps_of: dict[str, Any], record: list, units: Units, some: slice
+    ) -> Any:
         """Pixels [units, 3, h, w] of units[some] of the layer ``name``."""
         torch, functional, values = self.torch, self.torch.nn.functional, maps_of[name]
-        record = record[: 1 + next(place for place, (layer, _, _) in enumerate(record) if layer.name == name)]
+        record = record[
+            : 1 + next(place for place, (layer, _, _) in enumerate(record) if layer.name == name)
+        ]
         maps, ys, xs, rows = (
             torch.from_numpy(np.ascontiguousarray(part[some])).long()
             for part in (units.maps, units.ys, units.xs, units.rows)
@@ -146,7 +176,9 @@ class HandWritten:
         for layer, (height, width), indices in reversed(record):
             if isinstance(layer, Pool):
                 flat = torch.zeros(len(maps), signal.shape[1], height * width)
-                flat.scatter_add_(2, indices[rows].flatten(2), signal.flatten(2))  # overlapping windows add
+                flat.scatter_add_(
+                    2, indices[rows].flatten(2), signal.flatten(2)
+                )  # overlapping windows add
                 signal = flat.unflatten(2, (height, width)).contiguous(memory_format=self.layout)
                 continue
             (before, after), weight = layer.padding, self.layers[layer.name].weight
@@ -155,24 +187,40 @@ class HandWritten:
                 extent - ((out - 1) * layer.stride + layer.kernel)
                 for extent, out in zip(padded, signal.shape[2:], strict=True)
             ]
-            signal = functional.conv_transpose2d(functional.relu(signal), weight, None, layer.stride, 0, extra)
+            signal = functional.conv_transpose2d(
+                functional.relu(signal), weight, None, layer.stride, 0, extra
+            )
             signal = signal[:, :, before : before + height, before : before + width]
         return signal
 
 
 def by_hand(
-    architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, units: Units, threads: int,
-    channels_last: bool, batch_size: int = 16, only_down: bool = False,
-) -> Callable[[], np.ndarray]:  # fmt: skip
+    architecture: Architecture,
+    arrays: dict,
+    images: np.ndarray,
+    layer: str,
+    units: Units,
+    threads: int,
+    channels_last: bool,
+    batch_size: int = 16,
+    only_down: bool = False,
+) -> Callable[[], np.ndarray]:
     """HandWritten on all units; ``only_down``: the forward passes are done beforehand."""
     torch = _torch(threads)
     network = HandWritten(torch, architecture, arrays, layer, channels_last)
     inputs = _tensor(torch, images, channels_last)
 
     def up() -> tuple[dict[str, Any], list]:
-        parts = [network.up(inputs[start : start + batch_size]) for start in range(0, len(inputs), batch_size)]
+        parts = [
+            network.up(inputs[start : start + batch_size])
+            for start in range(0, len(inputs), batch_size)
+        ]
         record = [
-            (spec, size, None if indices is None else torch.cat([part[1][place][2] for part in parts]))
+            (
+                spec,
+                size,
+                None if indices is None else torch.cat([part[1][place][2] for part in parts]),
+            )
             for place, (spec, size, indices) in enumerate(parts[0][1])
         ]
         return {layer: torch.cat([part[0][layer] for part in parts])}, record
@@ -194,9 +242,14 @@ def by_hand(
 
 
 def torch_forward(
-    architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, threads: int, channels_last: bool,
+    architecture: Architecture,
+    arrays: dict,
+    images: np.ndarray,
+    layer: str,
+    threads: int,
+    channels_last: bool,
     batch_size: int = 16,
-) -> Callable[[], None]:  # fmt: skip
+) -> Callable[[], None]:
     """The bare forward pass to ``layer`` in PyTorch."""
     torch = _torch(threads)
     model, _ = _module(torch, architecture, arrays, layer, channels_last)
@@ -211,10 +264,16 @@ def torch_forward(
 
 
 def torch_search(
-    architecture: Architecture, arrays: dict, images: np.ndarray, k: int, threads: int, channels_last: bool,
+    architecture: Architecture,
+    arrays: dict,
+    images: np.ndarray,
+    k: int,
+    threads: int,
+    channels_last: bool,
     batch_size: int = 16,
-) -> Callable[[], dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:  # fmt: skip
-    """A forward pass with a running top-k a map, written by hand: {layer: (values [k, maps], image ids, places)}."""
+) -> Callable[[], dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+    """A forward pass with a running top-k a map, written by hand: {layer: (values [k, maps], image
+    ids, places)}."""
     torch = _torch(threads)
     modules = torch_layers(architecture, arrays)
     for module in modules.values():
@@ -245,23 +304,34 @@ def torch_search(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
         yield
 
 
 def _import_crp() -> Any:
-    """zennit and crp import torchvision for a blur and a few canonizers that a search does not use."""
+    """zennit and crp import torchvision for a blur and a few canonizers that a search does not
+    use."""
     import importlib.util
 
     if importlib.util.find_spec("torchvision") is None:
+
         class Unused:
             """Stands for torchvision's residual blocks."""
 
         for name, members in {
-            "torchvision": {}, "torchvision.models": {}, "torchvision.transforms": {},
-            "torchvision.models.resnet": {"Bottleneck": Unused, "BasicBlock": type("BasicBlock", (), {})},
+            "torchvision": {},
+            "torchvision.models": {},
+            "torchvision.transforms": {},
+            "torchvision.models.resnet": {
+                "Bottleneck": Unused,
+                "BasicBlock": type("BasicBlock", (), {}),
+            },
             "torchvision.transforms.functional": {"gaussian_blur": None},
-        }.items():  # fmt: skip
+        }.items():
             module = types.ModuleType(name)
             vars(module).update(members)
             sys.modules[name] = module
@@ -275,10 +345,11 @@ def _import_crp() -> Any:
 def crp_search(
     architecture: Architecture, arrays: dict, images: Any, threads: int, batch_size: int = 16
 ) -> Callable[[], dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-    """zennit-crp's search with the paper's target, the strongest single activation: {layer: (values, ids, places)}.
+    """zennit-crp's search with the paper's target, the strongest single activation: {layer:
+    (values, ids, places)}.
 
-    ``images``: uint8 [n, h, w, 3], or a list of JPEG bytes, decoded anew by every call as its data set would.
-    """
+    ``images``: uint8 [n, h, w, 3], or a list of JPEG bytes, decoded anew by every call as its data
+    set would."""
     torch = _torch(threads)
     crp = _import_crp()
     decoded = isinstance(images, np.ndarray)
@@ -301,7 +372,9 @@ def crp_search(
             pixels = view(images[index], architecture.input_size)
             return _tensor(torch, pixels[None], False)[0], 0
 
-    layer_map = {f"0.{name}_relu": crp.concepts.ChannelConcept() for name in architecture.conv_names}
+    layer_map = {
+        f"0.{name}_relu": crp.concepts.ChannelConcept() for name in architecture.conv_names
+    }
 
     def work() -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -312,10 +385,10 @@ def crp_search(
             search.run(None, 0, len(images), batch_size)
             found = {}
             for name in architecture.conv_names:
-                ids, values, places = crp.helper.load_maximization(search.ActMax.PATH, f"0.{name}_relu")
+                ids, values, places = crp.helper.load_maximization(
+                    search.ActMax.PATH, f"0.{name}_relu"
+                )
                 found[name] = np.asarray(values), np.asarray(ids), np.asarray(places)
         return found
 
     return work
-
-

@@ -1,8 +1,10 @@
-"""Projection of single units, against captum, a deconvnet written by hand in PyTorch, and the bare forward pass.
+"""Projection of single units, against captum, a deconvnet written by hand in PyTorch, and the bare
+forward pass.
 
-Same weights, images and units for all; outputs compared first (without LRN, where all must agree; with LRN captum
-differentiates the normalisation and the paper does not), then timed in interleaved rounds. zfjax is timed with its
-check that the recorded activation is reproduced. Compilation is shown apart.
+Same weights, images and units for all; outputs compared first (without LRN, where all must agree;
+with LRN captum differentiates the normalisation and the paper does not), then timed in interleaved
+rounds. zfjax is timed with its check that the recorded activation is reproduced. Compilation is
+shown apart.
 
 Command:   python experiments/benchmarks/projection.py [--size 64] [--tiny]
 """
@@ -61,8 +63,12 @@ def zfjax_down(
     for start in range(0, len(units.maps), size):
         batch = np.minimum(np.arange(start, start + size), len(units.maps) - 1)
         places = [part[batch] for part in (units.maps, units.ys, units.xs)]
-        cut = deconvnet.cut_inputs(architecture, inputs, layer, *places[1:], method=method, rows=units.rows[batch])
-        ready.append((deconvnet._up(parameters, cut, *places, rule=RULES["deconvnet"], **static), places))
+        cut = deconvnet.cut_inputs(
+            architecture, inputs, layer, *places[1:], method=method, rows=units.rows[batch]
+        )
+        ready.append(
+            (deconvnet._up(parameters, cut, *places, rule=RULES["deconvnet"], **static), places)
+        )
 
     def work() -> None:
         jax.block_until_ready([deconvnet._down(*up, *places, **static) for up, places in ready])
@@ -70,7 +76,9 @@ def zfjax_down(
     return work
 
 
-def zfjax_forward(architecture: Architecture, arrays: dict, images: np.ndarray, layer: str) -> Callable[[], None]:
+def zfjax_forward(
+    architecture: Architecture, arrays: dict, images: np.ndarray, layer: str
+) -> Callable[[], None]:
     """The bare forward pass to ``layer``, in pieces that stay in cache."""
     import jax
     import jax.numpy as jnp
@@ -80,9 +88,13 @@ def zfjax_forward(architecture: Architecture, arrays: dict, images: np.ndarray, 
 
     parameters = parameters_from_torch(architecture, arrays)
     inputs = jnp.asarray(normalised(images))
-    run = jax.jit(lambda parameters, inputs: strongest._in_pieces(
-        lambda some: feature_maps(architecture, parameters, some, until=layer)[layer],
-        inputs, strongest.images_at_once(architecture)))  # fmt: skip
+    run = jax.jit(
+        lambda parameters, inputs: strongest._in_pieces(
+            lambda some: feature_maps(architecture, parameters, some, until=layer)[layer],
+            inputs,
+            strongest.images_at_once(architecture),
+        )
+    )
 
     def work() -> None:
         jax.block_until_ready(run(parameters, inputs))
@@ -90,7 +102,9 @@ def zfjax_forward(architecture: Architecture, arrays: dict, images: np.ndarray, 
     return work
 
 
-def tiles_of(architecture: Architecture, layer: str, units: Units, pictures: np.ndarray) -> np.ndarray:
+def tiles_of(
+    architecture: Architecture, layer: str, units: Units, pictures: np.ndarray
+) -> np.ndarray:
     """Each unit's tile out of whole-image projections [units, h, w, 3]."""
     height, width = architecture.tile_size(layer)
     padded = np.pad(pictures, ((0, 0), (height, height), (width, width), (0, 0)))
@@ -115,12 +129,19 @@ def compare_outputs(size: int, layers: tuple[str, ...], count: int, threads: int
             units = networks.strongest_units(architecture, arrays, images, layer, count)
             common = (architecture, arrays, images, layer, units)
             ours = zfjax_project(*common)()
-            words = [f"{'with' if norm else 'without'} LRN, {layer}: largest relative difference to"]
+            words = [
+                f"{'with' if norm else 'without'} LRN, {layer}: largest relative difference to"
+            ]
             if installed(*peers.HAVE_TORCH):
-                hand = tiles_of(architecture, layer, units, peers.by_hand(*common, threads, False)())
+                hand = tiles_of(
+                    architecture, layer, units, peers.by_hand(*common, threads, False)()
+                )
                 words.append(f"the hand-written deconvnet {difference(ours, hand):.1e}")
             if installed(*peers.HAVE_CAPTUM):
-                theirs = peers.captum_cut(*common, threads, False)() * units.recorded[:, None, None, None]
+                theirs = (
+                    peers.captum_cut(*common, threads, False)()
+                    * units.recorded[:, None, None, None]
+                )
                 theirs = tiles_of(architecture, layer, units, theirs)
                 words.append(f"captum times the activation {difference(ours, theirs):.1e}")
                 if norm:
@@ -130,7 +151,8 @@ def compare_outputs(size: int, layers: tuple[str, ...], count: int, threads: int
 
 
 def work_of(architecture: Architecture, layer: str) -> float:
-    """GFLOP of one unit's projection as zfjax does it: up and down through the convolutions of its window."""
+    """GFLOP of one unit's projection as zfjax does it: up and down through the convolutions of its
+    window."""
     from zfjax.architecture import Conv
     from zfjax.deconvnet import cheaper_method, window_cells
 
@@ -149,11 +171,15 @@ def work_of(architecture: Architecture, layer: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, choices=(64, 224), default=224, help="pixels of the input")
+    parser.add_argument(
+        "--size", type=int, choices=(64, 224), default=224, help="pixels of the input"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--units", type=int, default=64)
     parser.add_argument("--no-norm", action="store_true", help="time the network without LRN")
-    parser.add_argument("--tiny", action="store_true", help="64 pixels, few units and rounds: under a minute")
+    parser.add_argument(
+        "--tiny", action="store_true", help="64 pixels, few units and rounds: under a minute"
+    )
     options = parser.parse_args()
     if options.tiny:
         options.size, options.rounds, options.units = 64, 2, 8
@@ -163,7 +189,10 @@ def main() -> None:
     layers = ("conv5", "conv1") if options.tiny else architecture.conv_names[::-1]
     compare_outputs(options.size, layers, 8, threads)
     floor = Contender("matmul and copy", matmul_and_copy)
-    arrays, images = networks.weights(architecture, 1), networks.pictures(options.units // 2, options.size)
+    arrays, images = (
+        networks.weights(architecture, 1),
+        networks.pictures(options.units // 2, options.size),
+    )
     for layer in layers:
         units = networks.strongest_units(architecture, arrays, images, layer, options.units)
         time_layer(architecture, arrays, images, layer, units, threads, options.rounds, floor)
@@ -171,13 +200,26 @@ def main() -> None:
 
 
 def time_layer(
-    architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, units: Units, threads: int,
-    rounds: int, floor: Contender,
-) -> None:  # fmt: skip
+    architecture: Architecture,
+    arrays: dict,
+    images: np.ndarray,
+    layer: str,
+    units: Units,
+    threads: int,
+    rounds: int,
+    floor: Contender,
+) -> None:
     """Times all contenders on one layer and prints its table and ratios."""
-    common: dict[str, Any] = {"architecture": architecture, "arrays": arrays, "images": images, "layer": layer}
+    common: dict[str, Any] = {
+        "architecture": architecture,
+        "arrays": arrays,
+        "images": images,
+        "layer": layer,
+    }
     count = len(units.maps)
-    few = Units(*(part[:4] for part in (units.maps, units.ys, units.xs, units.rows, units.recorded)))
+    few = Units(
+        *(part[:4] for part in (units.maps, units.ys, units.xs, units.rows, units.recorded))
+    )
     ours = Contender("zfjax", zfjax_project, **common, units=units)
     alone = Contender("zfjax, way down alone", zfjax_down, **common, units=units)
     forward = Contender("zfjax, bare forward pass (an image)", zfjax_forward, **common)
@@ -186,32 +228,79 @@ def time_layer(
     by_hand: list[tuple[Contender, int]] = []
     if installed(*peers.HAVE_CAPTUM):
         theirs = [
-            (Contender("captum, naively", peers.captum_naive, **common, units=few, threads=threads), len(few.maps)),
-            (Contender("captum, batched, cut", peers.captum_cut, **common, **peer, channels_last=False), count),
-            (Contender("captum, batched, cut, channels last", peers.captum_cut, **common, **peer, channels_last=True),
-             count),
-        ]  # fmt: skip
+            (
+                Contender(
+                    "captum, naively", peers.captum_naive, **common, units=few, threads=threads
+                ),
+                len(few.maps),
+            ),
+            (
+                Contender(
+                    "captum, batched, cut", peers.captum_cut, **common, **peer, channels_last=False
+                ),
+                count,
+            ),
+            (
+                Contender(
+                    "captum, batched, cut, channels last",
+                    peers.captum_cut,
+                    **common,
+                    **peer,
+                    channels_last=True,
+                ),
+                count,
+            ),
+        ]
     else:
         print("skipped: captum is not installed (pip install -e '.[bench]')")
     if installed(*peers.HAVE_TORCH):
         by_hand = [
-            (Contender("PyTorch by hand", peers.by_hand, **common, **peer, channels_last=False), count),
-            (Contender("PyTorch by hand, channels last", peers.by_hand, **common, **peer, channels_last=True), count),
-            (Contender("PyTorch by hand, way down alone", peers.by_hand, **common, **peer, channels_last=False,
-                       only_down=True), count),
-        ]  # fmt: skip
+            (
+                Contender("PyTorch by hand", peers.by_hand, **common, **peer, channels_last=False),
+                count,
+            ),
+            (
+                Contender(
+                    "PyTorch by hand, channels last",
+                    peers.by_hand,
+                    **common,
+                    **peer,
+                    channels_last=True,
+                ),
+                count,
+            ),
+            (
+                Contender(
+                    "PyTorch by hand, way down alone",
+                    peers.by_hand,
+                    **common,
+                    **peer,
+                    channels_last=False,
+                    only_down=True,
+                ),
+                count,
+            ),
+        ]
     else:
         print("skipped: PyTorch is not installed (pip install -e '.[bench]')")
     rows = [(ours, count), (alone, count), (forward, len(images)), *theirs, *by_hand]
     interleave([floor, *(contender for contender, _ in rows)], rounds)
-    print(f"\n{layer}, {architecture.input_size[0]} pixels, {count} units in {len(images)} images, {rounds} rounds")
+    print(
+        f"\n{layer}, {architecture.input_size[0]} pixels, {count} units in {len(images)} images,"
+        f" {rounds} rounds"
+    )
     for contender, work in rows:
         compile_ = max(0.0, contender.first_seconds - contender.median)
-        print(f"  {contender.name:<38}{1e3 * contender.median / work:>9.3f} ms   (first call {compile_:.1f} s more)")
+        print(
+            f"  {contender.name:<38}{1e3 * contender.median / work:>9.3f} ms   (first call"
+            f" {compile_:.1f} s more)"
+        )
     gflop, (matmul, _) = work_of(architecture, layer), floor.output
     reached = gflop * count / ours.median
-    print(f"  {gflop:.3f} GFLOP a unit: {reached:.0f} of the {matmul:.0f} GFLOP/s that a matmul reaches here "
-          f"({reached / matmul:.0%})")  # fmt: skip
+    print(
+        f"  {gflop:.3f} GFLOP a unit: {reached:.0f} of the {matmul:.0f} GFLOP/s that a matmul"
+        f" reaches here ({reached / matmul:.0%})"
+    )
     if not theirs:
         what = f"{layer}: the bare forward pass of an image against zfjax's projection of a unit"
         print_ratio(ours, forward, what, count / len(images))
@@ -219,7 +308,9 @@ def time_layer(
         best, _ = min(theirs[1:], key=lambda row: row[0].median)
         for contender, work in theirs:
             mark = ", captum's best form" if contender is best else ""
-            print_ratio(ours, contender, f"{layer}: zfjax against {contender.name}{mark}", count / work)
+            print_ratio(
+                ours, contender, f"{layer}: zfjax against {contender.name}{mark}", count / work
+            )
     for contender, _ in by_hand[:2]:
         print_ratio(ours, contender, f"{layer}: zfjax against {contender.name}")
     if by_hand:

@@ -1,8 +1,9 @@
 """One training step against PyTorch: the same network and recipe, batches already in memory.
 
-zfjax's jitted step crops, mirrors and normalises uint8 views, runs forward and backward and updates; PyTorch does the
-same with channels-last tensors, its own optimizer and as many threads. Losses of the first step on the same weights are
-compared before anything is timed. On a GPU, PyTorch is compiled and both run in bfloat16.
+zfjax's jitted step crops, mirrors and normalises uint8 views, runs forward and backward and
+updates; PyTorch does the same with channels-last tensors, its own optimizer and as many threads.
+Losses of the first step on the same weights are compared before anything is timed. On a GPU,
+PyTorch is compiled and both run in bfloat16.
 
 Command:   python experiments/benchmarks/train_step.py [--size 64] [--batch 64] [--tiny]
 """
@@ -33,7 +34,9 @@ def config_for(size: int, batch: int, compute: str) -> configs.Config:
 
 def drawn(size: int, view: int, batch: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Views uint8 and labels int32."""
-    return networks.pictures(batch, view), np.random.default_rng(0).integers(0, classes, batch).astype(np.int32)
+    return networks.pictures(batch, view), np.random.default_rng(0).integers(
+        0, classes, batch
+    ).astype(np.int32)
 
 
 def zfjax_step(size: int, batch: int, compute: str, steps: int) -> Callable[[], float]:
@@ -43,7 +46,9 @@ def zfjax_step(size: int, batch: int, compute: str, steps: int) -> Callable[[], 
     from zfjax.training_step import initial_state, train_step
 
     config = config_for(size, batch, compute)
-    views, labels = (jax.device_put(part) for part in drawn(size, config.data.view, batch, config.model.classes))
+    views, labels = (
+        jax.device_put(part) for part in drawn(size, config.data.view, batch, config.model.classes)
+    )
     held = [initial_state(config)]
 
     def work() -> float:
@@ -54,15 +59,21 @@ def zfjax_step(size: int, batch: int, compute: str, steps: int) -> Callable[[], 
     return work
 
 
-def torch_step(size: int, batch: int, compute: str, steps: int, threads: int) -> Callable[[], float]:
+def torch_step(
+    size: int, batch: int, compute: str, steps: int, threads: int
+) -> Callable[[], float]:
     """The same by PyTorch."""
     torch = peers._torch(threads)
     from torch import nn
 
     config = config_for(size, batch, compute)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    arrays = networks.weights(dataclasses.replace(config.model, layers=config.model.convolutional), 0)
-    stack = networks.torch_layers(dataclasses.replace(config.model, layers=config.model.convolutional), arrays)
+    arrays = networks.weights(
+        dataclasses.replace(config.model, layers=config.model.convolutional), 0
+    )
+    stack = networks.torch_layers(
+        dataclasses.replace(config.model, layers=config.model.convolutional), arrays
+    )
     modules: list[Any] = [*stack.values(), nn.Flatten()]
     last = config.model.convolutional[-1].name
     inputs = int(np.prod(config.model.fact(last).shape))
@@ -73,8 +84,12 @@ def torch_step(size: int, batch: int, compute: str, steps: int, threads: int) ->
         if layer is not dense[-1]:
             modules += [nn.ReLU(), nn.Dropout(layer.dropout)]
     model = nn.Sequential(*modules).to(device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=config.optimizer.momentum,
-                                weight_decay=config.optimizer.weight_decay)  # fmt: skip
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=1e-3,
+        momentum=config.optimizer.momentum,
+        weight_decay=config.optimizer.weight_decay,
+    )
     loss_of = nn.CrossEntropyLoss(label_smoothing=config.optimizer.label_smoothing)
     views, labels = drawn(size, config.data.view, batch, config.model.classes)
     views, labels = torch.from_numpy(views).to(device), torch.from_numpy(labels).long().to(device)
@@ -89,11 +104,16 @@ def torch_step(size: int, batch: int, compute: str, steps: int, threads: int) ->
             if border:
                 pixels = nn.functional.pad(pixels, (border,) * 4, mode="reflect")
             places = torch.randint(0, room, (len(views), 2)).tolist()
-            crops = torch.stack([
-                one[:, y : y + size, x : x + size] for one, (y, x) in zip(pixels, places, strict=True)
-            ])  # fmt: skip
+            crops = torch.stack(
+                [
+                    one[:, y : y + size, x : x + size]
+                    for one, (y, x) in zip(pixels, places, strict=True)
+                ]
+            )
             flips = (torch.rand(len(views), device=device) < 0.5)[:, None, None, None]
-            crops = torch.where(flips, crops.flip(3), crops).contiguous(memory_format=torch.channels_last)
+            crops = torch.where(flips, crops.flip(3), crops).contiguous(
+                memory_format=torch.channels_last
+            )
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device, torch.bfloat16, enabled=compute == "bfloat16"):
                 loss = loss_of(run(crops), labels)
@@ -106,8 +126,17 @@ def torch_step(size: int, batch: int, compute: str, steps: int, threads: int) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, choices=(64, 224), nargs="+", default=[64, 224], help="pixels of the input")
-    parser.add_argument("--batch", type=int, default=None, help="images (default: 64 at 64 pixels, 32 at 224)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=(64, 224),
+        nargs="+",
+        default=[64, 224],
+        help="pixels of the input",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=None, help="images (default: 64 at 64 pixels, 32 at 224)"
+    )
     parser.add_argument("--compute", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--steps", type=int, default=4, help="steps a round")
     parser.add_argument("--rounds", type=int, default=5)
@@ -130,16 +159,25 @@ def main() -> None:
         config = config_for(size, batch, options.compute)
         work = 6 * sum(fact.multiply_adds for fact in config.model.facts()) / 1e9
         matmul = floor.again()[0]
-        print(f"\n{config.model.name}, {size} pixels, batch {batch}, {options.compute}, {options.rounds} rounds")
+        print(
+            f"\n{config.model.name}, {size} pixels, batch {batch}, {options.compute},"
+            f" {options.rounds} rounds"
+        )
         for one in rows:
             rate = batch * options.steps / one.median
-            print(f"  {one.name:<24}{rate:>8.1f} images a second, {rate * work:.0f} GFLOP/s "
-                  f"({rate * work / matmul:.0%} of a float32 matmul's {matmul:.0f})   first call "
-                  f"{one.first_seconds - one.median:.1f} s more, peak memory {one.peak_mib():,.0f} MiB")  # fmt: skip
+            print(
+                f"  {one.name:<24}{rate:>8.1f} images a second, {rate * work:.0f} GFLOP/s"
+                f" ({rate * work / matmul:.0%} of a float32 matmul's {matmul:.0f})   first call"
+                f" {one.first_seconds - one.median:.1f} s more, peak memory"
+                f" {one.peak_mib():,.0f} MiB"
+            )
         if len(rows) > 1:
             print_ratio(rows[0], rows[1], f"{size} pixels: zfjax's step against PyTorch's")
         else:
-            print(f"ratio: {batch * options.steps / rows[0].median * work / matmul:.2f}x  of a matmul's speed")
+            print(
+                f"ratio: {batch * options.steps / rows[0].median * work / matmul:.2f}x  of a"
+                " matmul's speed"
+            )
         for one in rows:
             one.close()
     floor.close()

@@ -1,9 +1,9 @@
-"""Which file of a source belongs to which split and class: from relative paths alone, whatever their order. Pure.
+"""Which file of a source belongs to which split and class: from relative paths alone, whatever
+their order. Pure.
 
-Folders are compared in Unicode's NFC form, so that a name typed on a Mac and the same name typed elsewhere are one
-class; files keep the names that they have. What is not certain is asked about, in one sentence that names the folders
-and the flag that answers it.
-"""
+Folders are compared in Unicode's NFC form, so that a name typed on a Mac and the same name typed
+elsewhere are one class; files keep the names that they have. What is not certain is asked about, in
+one sentence that names the folders and the flag that answers it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Folder = tuple[str, ...]
 class Layout:
     """Which file belongs where: ``items`` are (path in the source, file name, split, class folder).
 
-    ``classes`` are the class folders' names in NFC form, sorted; ``class_tables`` and ``nested`` are paths; ``skipped``
-    names what is left out by reason; ``notes`` are sentences about the whole.
-    """
+    ``classes`` are the class folders' names in NFC form, sorted; ``class_tables`` and ``nested``
+    are paths; ``skipped`` names what is left out by reason; ``notes`` are sentences about the
+    whole."""
 
     items: tuple[tuple[str, str, str, str], ...]
     classes: tuple[str, ...]
@@ -43,24 +43,28 @@ def arrange(
 ) -> Layout:
     """Finds splits and classes in relative paths.
 
-    Single folders on top are looked through. A folder that holds folders and is called like a split (split_names.py)
-    is one; without any, everything is ``train``. The class is the first folder below, however deep the file; a folder
-    between a split and its classes that only repeats the split or is called like "images" is looked through. Items
-    come sorted by a hash of the file name, which is the path below the looked-through folders.
+    Single folders on top are looked through. A folder that holds folders and is called like a split
+    (split_names.py) is one; without any, everything is ``train``. The class is the first folder
+    below, however deep the file; a folder between a split and its classes that only repeats the
+    split or is called like "images" is looked through. Items come sorted by a hash of the file
+    name, which is the path below the looked-through folders.
 
-    ``splits``: {folder: split} says which folders are splits, {} that all are classes, None that their names decide. A
-    folder is a path in the source, or below the folders that are looked through.
+    ``splits``: {folder: split} says which folders are splits, {} that all are classes, None that
+    their names decide. A folder is a path in the source, or below the folders that are looked
+    through.
 
-    Raises ZfjaxError, and says how to answer with --splits, for folders that may be splits or classes, two folders
-    that mean one split, splits of which none is for training, and a folder in ``splits`` that is not there.
-    """
+    Raises ZfjaxError, and says how to answer with --splits, for folders that may be splits or
+    classes, two folders that mean one split, splits of which none is for training, and a folder in
+    ``splits`` that is not there."""
     paths = [(path, _nfc(path)) for path in sorted(files)]
     below = [parts for _, parts in paths]
     if splits:
         root, roles = _as_said(below, splits)
     else:
         root, roles = _by_their_names(below, guess=splits is None)
-    tables = tuple(path for path, parts in paths if parts[-1] == CLASS_TABLE and len(parts) <= len(root) + 1)
+    tables = tuple(
+        path for path, parts in paths if parts[-1] == CLASS_TABLE and len(parts) <= len(root) + 1
+    )
     depths = sorted({len(role) for role in roles}, reverse=True)
     skipped: dict[str, list[str]] = {}
     placed, nested, spellings = [], [], defaultdict(set)
@@ -86,8 +90,10 @@ def arrange(
         if len(parts) > len(role) + 2:
             nested.append(path)
     placed, classes = _with_training_classes(placed, skipped)
-    if placed and not any(split == "train" for _, _, split, _ in placed) or (
-        not placed and any(len(role) > len(root) for role in roles)
+    if (
+        placed
+        and not any(split == "train" for _, _, split, _ in placed)
+        or (not placed and any(len(role) > len(root) for role in roles))
     ):
         raise _no_training(roles)
     empty = _empty_classes(folders, roles, class_folders)
@@ -104,7 +110,8 @@ def _nfc(path: str) -> Folder:
 
 @dataclass
 class _Head:
-    """What a folder holds: files of its own, and by folder below (files directly there, files deeper)."""
+    """What a folder holds: files of its own, and by folder below (files directly there, files
+    deeper)."""
 
     files: int = 0
     below: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
@@ -138,7 +145,8 @@ def _split_folders_below(head: _Head) -> dict[str, str]:
 
 
 def _by_their_names(paths: Sequence[Folder], guess: bool) -> tuple[Folder, dict[Folder, str]]:
-    """(the folder above splits or classes, {split folder: split}); without split folders the root itself is train."""
+    """(the folder above splits or classes, {split folder: split}); without split folders the root
+    itself is train."""
     depth, heads = 0, _heads(paths, 0)
     while len(heads) == 1:
         [(name, head)] = heads.items()
@@ -150,36 +158,73 @@ def _by_their_names(paths: Sequence[Folder], guess: bool) -> tuple[Folder, dict[
     splits = _splits_among(heads, paths, root) if guess else {}
     if not splits:
         return root, {root: "train"}
-    return root, {_looked_through((*root, name), split, heads[name], paths): split for name, split in splits.items()}
+    return root, {
+        _looked_through((*root, name), split, heads[name], paths): split
+        for name, split in splits.items()
+    }
 
 
-def _splits_among(heads: Mapping[str, _Head], paths: Sequence[Folder], root: Folder) -> dict[str, str]:
-    """{folder: split} of folders beside each other; {} where they are classes. Raises ZfjaxError where it asks."""
+def _splits_among(
+    heads: Mapping[str, _Head], paths: Sequence[Folder], root: Folder
+) -> dict[str, str]:
+    """{folder: split} of folders beside each other; {} where they are classes. Raises ZfjaxError
+    where it asks."""
     deep = {name: head for name, head in heads.items() if head.holds_folders}
-    beside = sum(head.files for name, head in heads.items() if name not in deep and not read_name(name).splits)
-    splits, asked = read_names(deep, all_there_is=beside < sum(head.inside for head in deep.values()))
+    beside = sum(
+        head.files
+        for name, head in heads.items()
+        if name not in deep and not read_name(name).splits
+    )
+    splits, asked = read_names(
+        deep, all_there_is=beside < sum(head.inside for head in deep.values())
+    )
     if asked:
-        raise _question(f"These folders may be splits or classes: {', '.join(asked)}", asked, splits)
+        raise _question(
+            f"These folders may be splits or classes: {', '.join(asked)}", asked, splits
+        )
     _check_no_splits_below(paths, root, deep, splits)
     if splits:
-        left_out = [name for name in heads.keys() - deep.keys()
-                    if read_name(name).like_a_split and not read_name(name).known]  # fmt: skip
+        left_out = [
+            name
+            for name in heads.keys() - deep.keys()
+            if read_name(name).like_a_split and not read_name(name).known
+        ]
         if left_out:
-            raise _question(f"{_few(left_out)} may be splits but hold no class folders, and would be left out", [],
-                            splits)  # fmt: skip
+            raise _question(
+                f"{_few(left_out)} may be splits but hold no class folders, and would be left out",
+                [],
+                splits,
+            )
         if beside > sum(heads[name].inside for name in splits):
-            raise _question(f"Most files lie outside {', '.join(splits)}, in {_few(heads.keys() - splits)}", [], splits)
+            raise _question(
+                f"Most files lie outside {', '.join(splits)}, in {_few(heads.keys() - splits)}",
+                [],
+                splits,
+            )
         return splits
     readings = {name: read_name(name) for name in heads}
     named = {split for reading in readings.values() if (split := reading.known)}
-    if len(named) > 1 or (heads and all(reading.known or reading.like_a_split for reading in readings.values())):
-        like = sorted(name for name, reading in readings.items() if reading.known or reading.like_a_split)
-        raise _refusal(f"{', '.join(like)} are called like splits but hold images, not class folders: a split needs a "
-                       "folder for each class (train/CLASS/IMAGE); where they are classes, say --splits none.")
-    same = set.intersection(*(set(head.below) for head in deep.values())) if len(deep) > 1 else set()
+    if len(named) > 1 or (
+        heads and all(reading.known or reading.like_a_split for reading in readings.values())
+    ):
+        like = sorted(
+            name for name, reading in readings.items() if reading.known or reading.like_a_split
+        )
+        raise _refusal(
+            f"{', '.join(like)} are called like splits but hold images, not class folders: a split"
+            " needs a folder for each class (train/CLASS/IMAGE); where they are classes, say"
+            " --splits none."
+        )
+    same = (
+        set.intersection(*(set(head.below) for head in deep.values())) if len(deep) > 1 else set()
+    )
     if len({name for name in same if not says_nothing(name)}) > 1 and 2 * len(deep) > len(heads):
-        raise _question(f"{_few(deep)} hold folders of the same names ({_few(same)}) and may be splits or classes",
-                        sorted(deep), {})  # fmt: skip
+        raise _question(
+            f"{_few(deep)} hold folders of the same names ({_few(same)}) and may be splits or"
+            " classes",
+            sorted(deep),
+            {},
+        )
     return {}
 
 
@@ -187,22 +232,33 @@ def _check_no_splits_below(
     paths: Sequence[Folder], root: Folder, deep: Mapping[str, _Head], splits: Mapping[str, str]
 ) -> None:
     """Raises ZfjaxError for split folders that lie lower than classes or splits do."""
-    lower = {f"{name}/{below}": split for name in splits if len(inner := _split_folders_below(deep[name])) > 1
-             for below, split in inner.items()}  # fmt: skip
+    lower = {
+        f"{name}/{below}": split
+        for name in splits
+        if len(inner := _split_folders_below(deep[name])) > 1
+        for below, split in inner.items()
+    }
     if not splits:
-        holders = {parts[:depth] for parts in paths for depth in range(len(root) + 2, len(parts) - 1)}
-        lower = {"/".join(folder): split for folder in sorted(holders) if (split := split_of(folder[-1]))}
+        holders = {
+            parts[:depth] for parts in paths for depth in range(len(root) + 2, len(parts) - 1)
+        }
+        lower = {
+            "/".join(folder): split for folder in sorted(holders) if (split := split_of(folder[-1]))
+        }
     if lower:
         raise _question(f"The split folders {_few(lower)} do not lie on top", [], lower)
     below = {name for head in deep.values() for name in head.below}
     named = {split for name in below if (split := split_of(name))}
     if not splits and (len(named) > 1 or (below and all(map(split_of, below)))):
-        raise _refusal(f"The class folders {_few(deep)} hold split folders ({_few(below)}); arrange them as "
-                       "train/CLASS/IMAGE, or say --splits none to have all images in one split.")  # fmt: skip
+        raise _refusal(
+            f"The class folders {_few(deep)} hold split folders ({_few(below)}); arrange them as "
+            "train/CLASS/IMAGE, or say --splits none to have all images in one split."
+        )
 
 
 def _looked_through(folder: Folder, split: str, head: _Head, paths: Sequence[Folder]) -> Folder:
-    """``folder``, or the one in it that all its class folders lie in (seg_train/seg_train, train/images)."""
+    """``folder``, or the one in it that all its class folders lie in (seg_train/seg_train,
+    train/images)."""
     while len(head.below) == 1:
         [(name, (_, deeper))] = head.below.items()
         if not deeper or not (name == folder[-1] or says_nothing(name) or split_of(name) == split):
@@ -213,7 +269,9 @@ def _looked_through(folder: Folder, split: str, head: _Head, paths: Sequence[Fol
     return folder
 
 
-def _as_said(paths: Sequence[Folder], splits: Mapping[str, str]) -> tuple[Folder, dict[Folder, str]]:
+def _as_said(
+    paths: Sequence[Folder], splits: Mapping[str, str]
+) -> tuple[Folder, dict[Folder, str]]:
     """As ``_by_their_names``, for split folders that the user names."""
     tops: list[Folder] = [()]
     while len(heads := _heads(paths, len(tops[-1]))) == 1:
@@ -224,18 +282,28 @@ def _as_said(paths: Sequence[Folder], splits: Mapping[str, str]) -> tuple[Folder
         folder = next((top + _nfc(name) for top in tops if top + _nfc(name) in there), None)
         if folder is None:
             names = sorted(parts[0] for parts in there if len(parts) == 1) or ["none"]
-            raise _refusal(f"--splits: there is no folder {name!r} with files in the source; on top it holds "
-                           f"{_few(names, 10)}.")  # fmt: skip
+            raise _refusal(
+                f"--splits: there is no folder {name!r} with files in the source; on top it holds "
+                f"{_few(names, 10)}."
+            )
         roles[folder] = split
     if "train" not in roles.values():
         raise _no_training(roles)
     for folder in roles:
-        above = next((other for other in roles if other != folder and other == folder[: len(other)]), None)
+        above = next(
+            (other for other in roles if other != folder and other == folder[: len(other)]), None
+        )
         if above:
-            raise _refusal(f"--splits: the folder {'/'.join(folder)} lies in {'/'.join(above)}; give folders that "
-                           "lie beside each other.")  # fmt: skip
+            raise _refusal(
+                f"--splits: the folder {'/'.join(folder)} lies in {'/'.join(above)}; give folders"
+                " that lie beside each other."
+            )
     parents = [folder[:-1] for folder in roles]
-    shared = next(n for n in range(min(map(len, parents)), -1, -1) if len({parent[:n] for parent in parents}) == 1)
+    shared = next(
+        n
+        for n in range(min(map(len, parents)), -1, -1)
+        if len({parent[:n] for parent in parents}) == 1
+    )
     above_classes = {}
     for folder, split in roles.items():
         inner = [parts for parts in paths if parts[: len(folder)] == folder]
@@ -247,29 +315,42 @@ def _as_said(paths: Sequence[Folder], splits: Mapping[str, str]) -> tuple[Folder
 def _with_training_classes(
     placed: list[tuple[str, str, str, str]], skipped: dict[str, list[str]]
 ) -> tuple[list[tuple[str, str, str, str]], tuple[str, ...]]:
-    """Drops what has a class that train does not know, such as a test folder without labels; classes come sorted."""
-    classes = {folder for _, _, split, folder in placed if split == "train"} or {folder for *_, folder in placed}
+    """Drops what has a class that train does not know, such as a test folder without labels;
+    classes come sorted."""
+    classes = {folder for _, _, split, folder in placed if split == "train"} or {
+        folder for *_, folder in placed
+    }
     for path, _, _, folder in placed:
         if folder not in classes:
             skipped.setdefault("class absent from train", []).append(path)
     return [item for item in placed if item[3] in classes], tuple(sorted(classes))
 
 
-def _empty_classes(folders: Iterable[str], roles: Mapping[Folder, str], full: set[Folder]) -> list[str]:
-    return sorted(folder for folder in folders if (parts := _nfc(folder))[:-1] in roles and parts not in full)
+def _empty_classes(
+    folders: Iterable[str], roles: Mapping[Folder, str], full: set[Folder]
+) -> list[str]:
+    return sorted(
+        folder for folder in folders if (parts := _nfc(folder))[:-1] in roles and parts not in full
+    )
 
 
 def _outside_note(outside: Mapping[str, int]) -> list[str]:
     if not outside:
         return []
     counts = [f"{folder} ({count:,})" for folder, count in sorted(outside.items())]
-    return [f"attention: {sum(outside.values()):,} files are left out, which lie outside the split folders' classes, "
-            f"in {_few(counts, 10)}"]  # fmt: skip
+    return [
+        f"attention: {sum(outside.values()):,} files are left out, which lie outside the split"
+        f" folders' classes, in {_few(counts, 10)}"
+    ]
 
 
 def _spelling_notes(classes: Iterable[str], spellings: Mapping[str, set[str]]) -> list[str]:
-    return [f"the class {name} has {len(spellings[name])} folders, whose names differ in their Unicode form alone"
-            for name in classes if len(spellings[name]) > 1]  # fmt: skip
+    return [
+        f"the class {name} has {len(spellings[name])} folders, whose names differ in their Unicode"
+        " form alone"
+        for name in classes
+        if len(spellings[name]) > 1
+    ]
 
 
 def _question(what: str, folders: Sequence[str], read: Mapping[str, str]) -> ZfjaxError:
@@ -277,14 +358,19 @@ def _question(what: str, folders: Sequence[str], read: Mapping[str, str]) -> Zfj
 
 
 def _refusal(sentence: str) -> ZfjaxError:
-    """An error in which letters that a terminal would obey are escaped: names of folders are anyone's."""
-    return ZfjaxError("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in sentence))
+    """An error in which letters that a terminal would obey are escaped: names of folders are
+    anyone's."""
+    return ZfjaxError(
+        "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in sentence)
+    )
 
 
 def _no_training(roles: Mapping[Folder, str]) -> ZfjaxError:
     there = ", ".join(f"{'/'.join(folder)} ({split})" for folder, split in sorted(roles.items()))
-    return _refusal(f"There are no class folders for training in {there}: say which folder holds them, as in "
-                    "--splits train=FOLDER, or --splits none where all folders are classes.")  # fmt: skip
+    return _refusal(
+        f"There are no class folders for training in {there}: say which folder holds them, as in "
+        "--splits train=FOLDER, or --splits none where all folders are classes."
+    )
 
 
 def _few(names: Iterable[str], shown: int = 4) -> str:

@@ -193,8 +193,10 @@ class Account:
             return ()
         width, height, name = self.largest
         return (
-            f"the largest image left out for its pixels has {width:,} x {height:,} ({name}); "
-            f"--max-pixels {width * height} takes it",
+            (
+                f"the largest image left out for its pixels has {width:,} x {height:,} ({name}); "
+                f"--max-pixels {width * height} takes it"
+            ),
         )
 
     def _see_size(self, width: int, height: int, name: str) -> None:

@@ -1,9 +1,9 @@
-"""Prepared TFDS data sets: opened, checked, fingerprinted, and read at random. The only file that touches tfds readers.
+"""Prepared TFDS data sets: opened, checked, fingerprinted, and read at random. The only file that
+touches tfds readers.
 
-A data set is a folder DATA_DIR/NAME/[CONFIG/]VERSION of ArrayRecord shards with TFDS metadata, made by zfjax or by
-``tfds build --file_format=array_record``. TensorFlow is never needed. tfds takes half a second to import, so it is
-imported where it is used.
-"""
+A data set is a folder DATA_DIR/NAME/[CONFIG/]VERSION of ArrayRecord shards with TFDS metadata, made
+by zfjax or by ``tfds build --file_format=array_record``. TensorFlow is never needed. tfds takes
+half a second to import, so it is imported where it is used."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ LABELS_CHECKED = 64
 
 @dataclass(frozen=True)
 class Example:
-    """One image in its evaluation view, with its label: NO_LABEL where the data set does not know it.
+    """One image in its evaluation view, with its label: NO_LABEL where the data set does not know
+    it.
 
-    ``image`` is uint8 (h, w, 3). ``parts`` are (name, (y0, x0, y1, x1)) in pixels of the view, clipped to it, for data
-    sets that know the parts of their objects, else (). ``file_name`` is "" where the data set keeps none.
-    """
+    ``image`` is uint8 (h, w, 3). ``parts`` are (name, (y0, x0, y1, x1)) in pixels of the view,
+    clipped to it, for data sets that know the parts of their objects, else (). ``file_name`` is ""
+    where the data set keeps none."""
 
     image: np.ndarray
     label: int
@@ -62,14 +63,15 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A prepared TFDS data set for image classification; made by ``open_dataset``, which has checked its shards.
+    """A prepared TFDS data set for image classification; made by ``open_dataset``, which has
+    checked its shards.
 
-    ``splits`` maps a split's name to its number of images. ``class_names`` are for people (label i is
-    ``class_names[i]``): the readable names given at import, else the TFDS label names. ``image_id`` everywhere is the
-    index in the split. Reading is safe from many threads. ``processes``: how many read beside this one, 0: none;
-    ``pools`` is where workers.py keeps them. ``named``: what was said already of images that cannot be read.
-    ``max_pixels``: the most that an image may have, as at the import.
-    """
+    ``splits`` maps a split's name to its number of images. ``class_names`` are for people (label i
+    is ``class_names[i]``): the readable names given at import, else the TFDS label names.
+    ``image_id`` everywhere is the index in the split. Reading is safe from many threads.
+    ``processes``: how many read beside this one, 0: none; ``pools`` is where workers.py keeps them.
+    ``named``: what was said already of images that cannot be read. ``max_pixels``: the most that an
+    image may have, as at the import."""
 
     name: str
     version: str
@@ -87,7 +89,9 @@ class Dataset:
     def count(self, split: str) -> int:
         """The number of images in ``split``; raises ZfjaxError for a split that is not there."""
         if split not in self.splits:
-            raise ZfjaxError(f"Data set {self.name} has no split '{split}'; it has: {', '.join(self.splits)}.")
+            raise ZfjaxError(
+                f"Data set {self.name} has no split '{split}'; it has: {', '.join(self.splits)}."
+            )
         return self.splits[split]
 
     def shards(self, split: str) -> list[Path]:
@@ -100,11 +104,12 @@ class Dataset:
         return sum(shard.stat().st_size for shard in self.shards(split))
 
     def fingerprint(self, split: str) -> dict[str, Any]:
-        """Name, version, split, count and digest: what tells whether a table was made from these very images.
+        """Name, version, split, count and digest: what tells whether a table was made from these
+        very images.
 
-        The digest is a sha256 over the shards in order: each one's size and content; in splits above 256 MiB, instead
-        of the whole content, its first and last 64 KiB (the last hold the index, which has the length of every
-        record). The data set's name is no part of the digest.
+        The digest is a sha256 over the shards in order: each one's size and content; in splits
+        above 256 MiB, instead of the whole content, its first and last 64 KiB (the last hold the
+        index, which has the length of every record). The data set's name is no part of the digest.
         """
         digest = hashlib.sha256()
         whole = self.bytes(split) <= _WHOLE_DIGEST_BYTES
@@ -119,18 +124,30 @@ class Dataset:
                     digest.update(handle.read(_DIGEST_BLOCK))
                     handle.seek(size - _DIGEST_BLOCK)
                     digest.update(handle.read(_DIGEST_BLOCK))
-        return {"name": self.name, "version": self.version, "split": split, "count": self.count(split),
-                "digest": digest.hexdigest()}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "split": split,
+            "count": self.count(split),
+            "digest": digest.hexdigest(),
+        }
 
     def read(
-        self, split: str, image_ids: Sequence[int], view_size: tuple[int, int], *, with_parts: bool = True
+        self,
+        split: str,
+        image_ids: Sequence[int],
+        view_size: tuple[int, int],
+        *,
+        with_parts: bool = True,
     ) -> list[Example]:
-        """The examples with these ids, in this order, in the evaluation view of ``view_size`` = (height, width).
+        """The examples with these ids, in this order, in the evaluation view of ``view_size`` =
+        (height, width).
 
-        ``with_parts=False`` saves the time to place the part boxes in the view. Raises ZfjaxError for an id outside
-        the split, and for a record or an image that cannot be read.
-        """
-        return [self._example(split, int(image_id), view_size, with_parts) for image_id in image_ids]
+        ``with_parts=False`` saves the time to place the part boxes in the view. Raises ZfjaxError
+        for an id outside the split, and for a record or an image that cannot be read."""
+        return [
+            self._example(split, int(image_id), view_size, with_parts) for image_id in image_ids
+        ]
 
     def describe(self, split: str, image_ids: Sequence[int]) -> list[tuple[int, str]]:
         """(label, file name) of each image, without decoding its pixels. Raises as ``read``."""
@@ -145,23 +162,31 @@ class Dataset:
                 import tensorflow_datasets as tfds
 
                 # Image bytes stay encoded: only zfjax.data.images may hand them to Pillow.
-                decoders = {name: tfds.decode.SkipDecoding() for name, feature in self._builder.info.features.items()
-                            if isinstance(feature, tfds.features.Image)}
+                decoders = {
+                    name: tfds.decode.SkipDecoding()
+                    for name, feature in self._builder.info.features.items()
+                    if isinstance(feature, tfds.features.Image)
+                }
                 allow_open_files(sum(len(self.shards(name)) for name in self.splits))
                 source = self._builder.as_data_source(split, decoders=decoders)
                 if len(source) != count:
-                    raise ZfjaxError(f"Split '{split}' of {self.name} holds {len(source)} images, its metadata says "
-                                     f"{count}; prepare the data set again.")
+                    raise ZfjaxError(
+                        f"Split '{split}' of {self.name} holds {len(source)} images, its metadata"
+                        f" says {count}; prepare the data set again."
+                    )
                 self._sources[split] = source
             return self._sources[split]
 
     def _record(self, split: str, image_id: int) -> Record:
-        """The undecoded example. Read by its three fields alone: TFDS's own decoding takes four times as long, holding
-        Python's lock, which is what bounds the threads of one process."""
+        """The undecoded example. Read by its three fields alone: TFDS's own decoding takes four
+        times as long, holding Python's lock, which is what bounds the threads of one process."""
+
         def fields(source: Any) -> Record:
             from tensorflow_datasets.proto import tf_example_pb2
 
-            features = tf_example_pb2.Example.FromString(source.data_source[image_id]).features.feature
+            features = tf_example_pb2.Example.FromString(
+                source.data_source[image_id]
+            ).features.feature
             name = features["file_name"].bytes_list.value if "file_name" in features else ()
             return Record(
                 image=features["image"].bytes_list.value[0],
@@ -172,23 +197,36 @@ class Dataset:
         return self._sound(split, image_id, fields)
 
     def _sound(self, split: str, image_id: int, read: Callable[[Any], Any]) -> Any:
-        """``read(source)``. Raises ZfjaxError naming the image for an id outside the split and for a fault of the disk,
-        UnreadableImage for a damaged record."""
+        """``read(source)``. Raises ZfjaxError naming the image for an id outside the split and for
+        a fault of the disk, UnreadableImage for a damaged record."""
         if not 0 <= image_id < self.count(split):
-            raise ZfjaxError(f"Split '{split}' of {self.name} has no image {image_id}: ids go from 0 to "
-                             f"{self.count(split) - 1}.")
+            raise ZfjaxError(
+                f"Split '{split}' of {self.name} has no image {image_id}: ids go from 0 to "
+                f"{self.count(split) - 1}."
+            )
         try:
             return read(self._source(split))
         except ZfjaxError:
             raise
-        except Exception as error:  # array_record raises RuntimeError, a damaged message DecodeError, IndexError, ...
-            what = f"Image {image_id} of split '{split}' of {self.name} cannot be read from {self.directory}"
-            if isinstance(error, OSError) or re.search(r"\w+\(\) failed", str(error)):  # array_record's words
-                raise ZfjaxError(f"{what}: {_first_line(error)}; is the disk or the network drive sound?") from error
-            raise UnreadableImage(f"{what}: the file is damaged ({_first_line(error)}); prepare the data set "
-                                  "again.") from error  # fmt: skip
+        except Exception as error:
+            # array_record raises RuntimeError, a damaged message DecodeError, IndexError, ...
+            what = (
+                f"Image {image_id} of split '{split}' of {self.name} cannot be read from"
+                f" {self.directory}"
+            )
+            if isinstance(error, OSError) or re.search(
+                r"\w+\(\) failed", str(error)
+            ):  # array_record's words
+                raise ZfjaxError(
+                    f"{what}: {_first_line(error)}; is the disk or the network drive sound?"
+                ) from error
+            raise UnreadableImage(
+                f"{what}: the file is damaged ({_first_line(error)}); prepare the data set again."
+            ) from error
 
-    def _example(self, split: str, image_id: int, view_size: tuple[int, int], with_parts: bool) -> Example:
+    def _example(
+        self, split: str, image_id: int, view_size: tuple[int, int], with_parts: bool
+    ) -> Example:
         record = self._record(split, image_id)
         try:
             image = view(record.image, view_size, self.max_pixels)
@@ -200,49 +238,64 @@ class Dataset:
         except ImageError as error:
             limit = f"; the limit is 'max_pixels' in {self.directory / 'metadata.json'}"
             raise UnreadableImage(
-                f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) cannot be decoded: {error}"
-                f"{limit if isinstance(error, TooManyPixels) else ''}."
+                f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) cannot be"
+                f" decoded: {error}{limit if isinstance(error, TooManyPixels) else ''}."
             ) from error
         if record.label != NO_LABEL and not 0 <= record.label < len(self.class_names):
-            raise UnreadableImage(f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) has label "
-                                  f"{record.label}; there are {len(self.class_names)} classes.")
+            raise UnreadableImage(
+                f"Image {image_id} of split '{split}' of {self.name} ({record.file_name}) has label"
+                f" {record.label}; there are {len(self.class_names)} classes."
+            )
         return Example(image, record.label, record.file_name, image_id, parts)
 
 
 def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset:
-    """Opens DATA_DIR/NAME/[CONFIG/]VERSION, newest version; NAME may be "name", "name/config" or "name/1.0.0".
+    """Opens DATA_DIR/NAME/[CONFIG/]VERSION, newest version; NAME may be "name", "name/config" or
+    "name/1.0.0".
 
     The set must have been prepared as ArrayRecord (``zfjax data import``, or ``tfds build
-    --file_format=array_record``) and hold the features image and label. ``processes``: how many shall read it beside
-    this one, when it comes to batches. Every shard's index is read and its count
-    compared. Raises ZfjaxError for what is missing, damaged, or of another kind.
-    """
+    --file_format=array_record``) and hold the features image and label. ``processes``: how many
+    shall read it beside this one, when it comes to batches. Every shard's index is read and its
+    count compared. Raises ZfjaxError for what is missing, damaged, or of another kind."""
     directory = newest_version(name, Path(data_dir).expanduser())
     import tensorflow_datasets as tfds
 
     builder = _builder_from(directory, name)
     features = builder.info.features
-    if not (isinstance(features, tfds.features.FeaturesDict)
-            and isinstance(dict(features.items()).get("image"), tfds.features.Image)
-            and isinstance(dict(features.items()).get("label"), tfds.features.ClassLabel)):
-        raise ZfjaxError(f"Data set {name} in {directory} is not one for image classification: zfjax needs the "
-                         "features 'image' and 'label'.")
+    if not (
+        isinstance(features, tfds.features.FeaturesDict)
+        and isinstance(dict(features.items()).get("image"), tfds.features.Image)
+        and isinstance(dict(features.items()).get("label"), tfds.features.ClassLabel)
+    ):
+        raise ZfjaxError(
+            f"Data set {name} in {directory} is not one for image classification: zfjax needs the "
+            "features 'image' and 'label'."
+        )
     splits = {split: int(info.num_examples) for split, info in builder.info.splits.items()}
-    dataset = Dataset(name=builder.name + (f"/{builder.info.config_name}" if builder.info.config_name else ""),
-                      version=str(builder.info.version), directory=directory, splits=splits,
-                      class_names=_class_names(builder, features["label"]), _builder=builder, processes=processes,
-                      max_pixels=_max_pixels(builder))
+    dataset = Dataset(
+        name=builder.name + (f"/{builder.info.config_name}" if builder.info.config_name else ""),
+        version=str(builder.info.version),
+        directory=directory,
+        splits=splits,
+        class_names=_class_names(builder, features["label"]),
+        _builder=builder,
+        processes=processes,
+        max_pixels=_max_pixels(builder),
+    )
     if not sum(splits.values()):
         raise ZfjaxError(f"Data set {name} in {directory} is empty: it holds no image.")
     for split, info in builder.info.splits.items():
         for shard, expected in zip(dataset.shards(split), info.shard_lengths, strict=True):
             check_shard(shard, int(expected))
-        check_labels(features["label"].names, _some_labels(dataset, split), f"split '{split}' of {directory}")
+        check_labels(
+            features["label"].names, _some_labels(dataset, split), f"split '{split}' of {directory}"
+        )
     return dataset
 
 
 def _some_labels(dataset: Dataset, split: str) -> Iterator[tuple[int, str]]:
-    """(label, file name) of images all over the split; damaged ones and those without a label left out."""
+    """(label, file name) of images all over the split; damaged ones and those without a label left
+    out."""
     count = dataset.count(split)
     for image_id in np.linspace(0, count - 1, min(count, LABELS_CHECKED)).astype(int):
         with contextlib.suppress(UnreadableImage):
@@ -251,12 +304,13 @@ def _some_labels(dataset: Dataset, split: str) -> Iterator[tuple[int, str]]:
                 yield label, file_name
 
 
-def list_datasets(data_dir: Path | str, on_error: Callable[[ZfjaxError], None] | None = None) -> list[Dataset]:
+def list_datasets(
+    data_dir: Path | str, on_error: Callable[[ZfjaxError], None] | None = None
+) -> list[Dataset]:
     """Opens every data set under ``data_dir``, sorted by name; [] where there is none.
 
-    One that cannot be opened is handed to ``on_error`` as the ZfjaxError that says why, and left out; without
-    ``on_error`` the error is raised.
-    """
+    One that cannot be opened is handed to ``on_error`` as the ZfjaxError that says why, and left
+    out; without ``on_error`` the error is raised."""
     datasets = []
     for name in dataset_names(data_dir):
         try:
@@ -276,22 +330,31 @@ def _builder_from(directory: Path, name: str) -> Any:
     info = read_json(metadata)
     file_format = info.get("fileFormat", "tfrecord") if isinstance(info, dict) else None
     if isinstance(info, dict) and file_format != "array_record":
-        raise ZfjaxError(f"Data set {name} in {directory} is stored as {file_format}; zfjax reads ArrayRecord: prepare "
-                         "it again with 'tfds build --file_format=array_record'.")
+        raise ZfjaxError(
+            f"Data set {name} in {directory} is stored as {file_format}; zfjax reads ArrayRecord:"
+            " prepare it again with 'tfds build --file_format=array_record'."
+        )
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder_from_directory(directory)
         builder.info.metadata.load_metadata_if_needed()
-    except Exception as error:  # json, protobuf, key and value errors, according to the file that is damaged
-        raise ZfjaxError(f"The metadata of data set {name} in {directory} is damaged ({_first_line(error)}); prepare "
-                         "the data set again.") from error
+    except (
+        Exception
+    ) as error:  # json, protobuf, key and value errors, according to the file that is damaged
+        raise ZfjaxError(
+            f"The metadata of data set {name} in {directory} is damaged ({_first_line(error)});"
+            " prepare the data set again."
+        ) from error
     return builder
 
 
 def _class_names(builder: Any, label_feature: Any) -> tuple[str, ...]:
-    """Readable names from metadata.json where the importer left them; TFDS's label names otherwise."""
-    labels = tuple(str(label_feature.int2str(index)) for index in range(label_feature.num_classes or 0))
+    """Readable names from metadata.json where the importer left them; TFDS's label names
+    otherwise."""
+    labels = tuple(
+        str(label_feature.int2str(index)) for index in range(label_feature.num_classes or 0)
+    )
     readable = dict(builder.info.metadata or {}).get("class_names")
     if isinstance(readable, list) and len(readable) == len(labels):
         return tuple(str(name) for name in readable)
@@ -305,7 +368,8 @@ def _max_pixels(builder: Any) -> int:
 
 
 def check_shard(shard: Path, expected: int) -> None:
-    """Reads the index of one shard, which sits at its end: a cut file fails here, not an hour into a run."""
+    """Reads the index of one shard, which sits at its end: a cut file fails here, not an hour into
+    a run."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     mend = "prepare the data set again"
@@ -316,16 +380,21 @@ def check_shard(shard: Path, expected: int) -> None:
         healthy, records = reader.ok(), reader.num_records()
         reader.close()
     except RuntimeError as error:
-        raise ZfjaxError(f"The data file {shard} is damaged ({_first_line(error)}); {mend}.") from error
+        raise ZfjaxError(
+            f"The data file {shard} is damaged ({_first_line(error)}); {mend}."
+        ) from error
     if not healthy or records != expected:
-        raise ZfjaxError(f"The data file {shard} is damaged or cut short ({records} of {expected} records); {mend}.")
+        raise ZfjaxError(
+            f"The data file {shard} is damaged or cut short ({records} of {expected} records);"
+            f" {mend}."
+        )
 
 
 def _parts_in_view(
     parts: Any, size: tuple[int, int], view_size: tuple[int, int]
-) -> tuple[tuple[str, Box], ...]:  # fmt: skip
-    """Part boxes from fractions of the stored image, of ``size`` = (width, height), to pixels of its view; parts
-    outside the view are left out."""
+) -> tuple[tuple[str, Box], ...]:
+    """Part boxes from fractions of the stored image, of ``size`` = (width, height), to pixels of
+    its view; parts outside the view are left out."""
     if not isinstance(parts, dict) or not {"name", "box"} <= parts.keys():
         return ()
     width, height = size
@@ -335,9 +404,16 @@ def _parts_in_view(
     rows = ((edges[:, 0::2] * height - top) * scale_y).clip(0, view_size[0])
     columns = ((edges[:, 1::2] * width - left) * scale_x).clip(0, view_size[1])
     found = []
-    for name, (y0, y1), (x0, x1) in zip(parts["name"], rows.tolist(), columns.tolist(), strict=True):
+    for name, (y0, y1), (x0, x1) in zip(
+        parts["name"], rows.tolist(), columns.tolist(), strict=True
+    ):
         if y1 > y0 and x1 > x0:
-            found.append((name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name), (y0, x0, y1, x1)))
+            found.append(
+                (
+                    name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name),
+                    (y0, x0, y1, x1),
+                )
+            )
     return tuple(found)
 
 

@@ -11,13 +11,16 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def dataset_names(data_dir: Path | str) -> list[str]:
-    """The names under ``data_dir`` that ``open_dataset`` could open ("name", or "name/config"), sorted."""
+    """The names under ``data_dir`` that ``open_dataset`` could open ("name", or "name/config"),
+    sorted."""
     root = Path(data_dir).expanduser()
     names = []
     for folder in _folders(root):
         if _versions(folder):
             names.append(folder.name)
-        names.extend(f"{folder.name}/{config.name}" for config in _folders(folder) if _versions(config))
+        names.extend(
+            f"{folder.name}/{config.name}" for config in _folders(folder) if _versions(config)
+        )
     return names
 
 
@@ -26,7 +29,9 @@ def _folders(root: Path) -> list[Path]:
     if not root.is_dir():
         return []
     try:
-        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(
+            path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
     except OSError as error:
         raise explain_os_error(error, "list") from error
 
@@ -38,9 +43,13 @@ def _versions(folder: Path) -> list[Path]:
 
 
 def newest_version(name: str, root: Path) -> Path:
-    """The folder that holds the newest version of ``name``. Raises ZfjaxError where there is none."""
+    """The folder that holds the newest version of ``name``. Raises ZfjaxError where there is
+    none."""
     if not name or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-        raise ZfjaxError(f"'{name}' is not the name of a data set; use the name given to 'zfjax data import --name'.")
+        raise ZfjaxError(
+            f"'{name}' is not the name of a data set; use the name given to 'zfjax data import"
+            " --name'."
+        )
     folder = root / name
     if _VERSION.fullmatch(folder.name) and folder.is_dir():
         return folder
@@ -50,9 +59,17 @@ def newest_version(name: str, root: Path) -> Path:
     if len(configs) == 1:
         return _versions(folder / configs[0])[-1]
     if configs:
-        raise ZfjaxError(f"Data set {name} comes in several kinds; choose one: "
-                         f"{', '.join(f'{name}/{config}' for config in configs)}.")
+        raise ZfjaxError(
+            f"Data set {name} comes in several kinds; choose one: "
+            f"{', '.join(f'{name}/{config}' for config in configs)}."
+        )
     there = dataset_names(root)
-    holds = f"it holds: {', '.join(there)}" if there else "it holds no data set (see 'zfjax data import --help')"
-    raise ZfjaxError(f"There is no data set '{name}' in {root}; {holds}. If TFDS knows it by this name, `zfjax data "
-                     f"fetch {name}` prepares it.")  # fmt: skip
+    holds = (
+        f"it holds: {', '.join(there)}"
+        if there
+        else "it holds no data set (see 'zfjax data import --help')"
+    )
+    raise ZfjaxError(
+        f"There is no data set '{name}' in {root}; {holds}. If TFDS knows it by this name, `zfjax"
+        f" data fetch {name}` prepares it."
+    )

@@ -1,13 +1,15 @@
-"""``zfjax data import`` of the ILSVRC2012 tars: nothing is unpacked to disk, many processes, resumable.
+"""``zfjax data import`` of the ILSVRC2012 tars: nothing is unpacked to disk, many processes,
+resumable.
 
-The train tar is a tar of class tars. Their headers are listed once; then every process makes whole shards, reading its
-images where they lie in the tar. A finished shard stays when the import is killed, and the same command goes on from
-there. Records are sorted by a hash of their file name, as in any import, for any number of processes.
+The train tar is a tar of class tars. Their headers are listed once; then every process makes whole
+shards, reading its images where they lie in the tar. A finished shard stays when the import is
+killed, and the same command goes on from there. Records are sorted by a hash of their file name, as
+in any import, for any number of processes.
 
-A label follows from a file's name alone (imagenet_labels.py); the position in the tar says nothing. EXIF orientation
-is ignored, as in everyone's numbers on this set. Each shard's images lie all over the tar, so that a shard is a fair
-sample: keep the tars on an SSD or a network store, not on a spinning disk.
-"""
+A label follows from a file's name alone (imagenet_labels.py); the position in the tar says nothing.
+EXIF orientation is ignored, as in everyone's numbers on this set. Each shard's images lie all over
+the tar, so that a shard is a fair sample: keep the tars on an SSD or a network store, not on a
+spinning disk."""
 
 from __future__ import annotations
 
@@ -45,14 +47,22 @@ from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.images import MAX_PIXELS, byte_limit
 from zfjax.data.set_names import check_name
 from zfjax.data.sources import TarInside, read_place, tar_places
-from zfjax.files import ZfjaxError, atomic_path, exclusive_lock, explain_os_error, read_json, write_json
+from zfjax.files import (
+    ZfjaxError,
+    atomic_path,
+    exclusive_lock,
+    explain_os_error,
+    read_json,
+    write_json,
+)
 
 TARS = {"train": "ILSVRC2012_img_train.tar", "validation": "ILSVRC2012_img_val.tar"}
 EXPECTED = {"train": 1_281_167, "validation": 50_000}
 VALIDATION_IMAGES = 50
 """Of each class."""
 READABLE_NAMES = "LOC_synset_mapping.txt"
-"""Optional, beside the tars: a line "wnid name, other name" a class, as the set's Kaggle edition brings it."""
+"""Optional, beside the tars: a line "wnid name, other name" a class, as the set's Kaggle edition
+brings it."""
 SHARD_IMAGES = {True: 4096, False: 2560}
 """Images a shard, resized or not: about 320 or 500 shards, each a file that a reader keeps open."""
 
@@ -71,7 +81,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Shard:
-    """One unit of work: which images make shard ``index`` of ``count``, in the order of the records."""
+    """One unit of work: which images make shard ``index`` of ``count``, in the order of the
+    records."""
 
     split: str
     index: int
@@ -83,26 +94,37 @@ class Shard:
 
 
 def is_imagenet(source: Path) -> bool:
-    """Whether ``source`` is a folder with one of the ILSVRC2012 tars. Raises ZfjaxError for such a tar itself."""
+    """Whether ``source`` is a folder with one of the ILSVRC2012 tars. Raises ZfjaxError for such a
+    tar itself."""
     if source.name in TARS.values() and source.is_file():
-        raise ZfjaxError(f"{source} is one of ILSVRC2012's two tars; give the folder that holds both.")
+        raise ZfjaxError(
+            f"{source} is one of ILSVRC2012's two tars; give the folder that holds both."
+        )
     return source.is_dir() and any((source / tar).is_file() for tar in TARS.values())
 
 
 def import_imagenet(
-    source: Path | str, name: str, data_dir: Path | str, *, size: int | None = 256, quality: int = 90,
-    max_pixels: int = MAX_PIXELS, workers: int | None = None, shard_images: int | None = None,
+    source: Path | str,
+    name: str,
+    data_dir: Path | str,
+    *,
+    size: int | None = 256,
+    quality: int = 90,
+    max_pixels: int = MAX_PIXELS,
+    workers: int | None = None,
+    shard_images: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> ImportSummary:  # fmt: skip
-    """Writes DATA_DIR/NAME/1.0.0 from SOURCE/ILSVRC2012_img_train.tar and SOURCE/ILSVRC2012_img_val.tar.
+) -> ImportSummary:
+    """Writes DATA_DIR/NAME/1.0.0 from SOURCE/ILSVRC2012_img_train.tar and
+    SOURCE/ILSVRC2012_img_val.tar.
 
-    ``size``: pixels of the shorter side, to which larger images are resized once (None: as they are); ``quality`` of
-    those stored anew (JPEG, with halved colour up to 90). Both are kept in the data set's metadata. ``workers``:
-    processes, default one a core. ``progress(stage, done, total)`` counts first class tars, then images.
+    ``size``: pixels of the shorter side, to which larger images are resized once (None: as they
+    are); ``quality`` of those stored anew (JPEG, with halved colour up to 90). Both are kept in the
+    data set's metadata. ``workers``: processes, default one a core. ``progress(stage, done,
+    total)`` counts first class tars, then images.
 
-    Raises ZfjaxError for a missing or damaged tar, a full disk, a worker that dies, an import that was begun with other
-    settings; finished shards stay, and the same call goes on from there.
-    """
+    Raises ZfjaxError for a missing or damaged tar, a full disk, a worker that dies, an import that
+    was begun with other settings; finished shards stay, and the same call goes on from there."""
     check_name(name)
     check_numbers(size, quality, max_pixels)
     if workers is not None and workers < 1:
@@ -110,14 +132,23 @@ def import_imagenet(
     source, root = Path(source).expanduser(), Path(data_dir).expanduser()
     for tar in TARS.values():
         if not (source / tar).is_file():
-            raise ZfjaxError(f"There is no {tar} in {source}; both tars are needed: {', '.join(TARS.values())}.")
+            raise ZfjaxError(
+                f"There is no {tar} in {source}; both tars are needed: {', '.join(TARS.values())}."
+            )
     stats = {split: (source / tar).stat() for split, tar in TARS.items()}
     settings = Settings(
-        size, quality, max_pixels, shard_images or SHARD_IMAGES[size is not None],
+        size,
+        quality,
+        max_pixels,
+        shard_images or SHARD_IMAGES[size is not None],
         {split: [stat.st_size, stat.st_mtime_ns] for split, stat in stats.items()},
-    )  # fmt: skip
-    with exclusive_lock(root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."):
-        for leaf in (root / name / writing.VERSION).glob("*.part"):  # of a process that was killed at the very end
+    )
+    with exclusive_lock(
+        root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."
+    ):
+        for leaf in (root / name / writing.VERSION).glob(
+            "*.part"
+        ):  # of a process that was killed at the very end
             leaf.unlink()
         check_absent(root, name)
         wnids = class_wnids()
@@ -134,14 +165,22 @@ def import_imagenet(
             lengths[shard.split] = [*held, found["images"]], total + found["bytes"]
         try:
             writing.write_metadata(
-                folder, name, writing.image_features(wnids), lengths, names,
-                "ILSVRC2012, imported by zfjax.", stored_size=size or "original", stored_quality=quality,
+                folder,
+                name,
+                writing.image_features(wnids),
+                lengths,
+                names,
+                "ILSVRC2012, imported by zfjax.",
+                stored_size=size or "original",
+                stored_quality=quality,
                 max_pixels=max_pixels,
-            )  # fmt: skip
+            )
             folder.parent.rename(root / name)
         except OSError as error:
             raise explain_os_error(error, f"write {name} in {root}:") from error
-        for leaf in (root / name / writing.VERSION).glob("*.part"):  # last: until here a killed import can go on
+        for leaf in (root / name / writing.VERSION).glob(
+            "*.part"
+        ):  # last: until here a killed import can go on
             leaf.unlink()
     return summary
 
@@ -152,18 +191,24 @@ def _cores() -> int:
 
 
 def _begun(folder: Path, settings: Settings) -> Path:
-    """The folder of an import under way: a killed one's, or a new one. Raises ZfjaxError where its settings differ."""
+    """The folder of an import under way: a killed one's, or a new one. Raises ZfjaxError where its
+    settings differ."""
     record, wanted = folder / "settings.part", json.loads(json.dumps(asdict(settings)))
     try:
         if record.is_file():
             before = read_json(record)
             before = before if isinstance(before, dict) else {}
-            other = [f"{key.replace('tars', 'the tars')} {before.get(key)} -> {now}" for key, now in wanted.items()
-                     if before.get(key) != now]  # fmt: skip
+            other = [
+                f"{key.replace('tars', 'the tars')} {before.get(key)} -> {now}"
+                for key, now in wanted.items()
+                if before.get(key) != now
+            ]
             if other:
-                raise ZfjaxError(f"{folder.parent} holds an unfinished import with other settings "
-                                 f"({'; '.join(other)}): import with the same to go on, or delete that folder to begin "
-                                 "anew.")  # fmt: skip
+                raise ZfjaxError(
+                    f"{folder.parent} holds an unfinished import with other settings"
+                    f" ({'; '.join(other)}): import with the same to go on, or delete that folder"
+                    " to begin anew."
+                )
         else:
             shutil.rmtree(folder.parent, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -176,11 +221,14 @@ def _begun(folder: Path, settings: Settings) -> Path:
 
 
 def _plan(
-    source: Path, settings: Settings, folder: Path, pool: ProcessPoolExecutor,
+    source: Path,
+    settings: Settings,
+    folder: Path,
+    pool: ProcessPoolExecutor,
     progress: Callable[[str, int, int], None] | None,
-) -> tuple[list[Shard], dict[str, list[str]]]:  # fmt: skip
-    """All shards, and what is left out by reason. The list of the tars is kept beside the shards: making it reads 1.3
-    million headers, which takes long where the tars are far away."""
+) -> tuple[list[Shard], dict[str, list[str]]]:
+    """All shards, and what is left out by reason. The list of the tars is kept beside the shards:
+    making it reads 1.3 million headers, which takes long where the tars are far away."""
     index = folder / "index.part"
     if not index.is_file():
         skipped: dict[str, list[str]] = {}
@@ -188,7 +236,9 @@ def _plan(
         entries = {"train": train, "validation": _list_validation(source, skipped)}
         write_json(index, {"entries": entries, "skipped": skipped})
     kept = read_json(index)
-    shards = [one for split in TARS for one in _shards(split, kept["entries"][split], settings, source)]
+    shards = [
+        one for split in TARS for one in _shards(split, kept["entries"][split], settings, source)
+    ]
     return shards, kept["skipped"]
 
 
@@ -197,9 +247,11 @@ Entry = tuple[str, int, int, int]
 
 
 def _list_train(
-    source: Path, pool: ProcessPoolExecutor, skipped: dict[str, list[str]],
+    source: Path,
+    pool: ProcessPoolExecutor,
+    skipped: dict[str, list[str]],
     progress: Callable[[str, int, int], None] | None,
-) -> list[Entry]:  # fmt: skip
+) -> list[Entry]:
     labels = {wnid: label for label, wnid in enumerate(class_wnids())}
     train, listed, entries = source / TARS["train"], [], []
     with open(train, "rb") as handle:
@@ -208,7 +260,9 @@ def _list_train(
     for inside, (offset, size) in tars.items():
         wnid = Path(inside).name.removesuffix(".tar")
         if wnid in labels and inside.endswith(".tar"):
-            listed.append((labels[wnid], pool.submit(_list_class, train, inside, wnid, offset, size)))
+            listed.append(
+                (labels[wnid], pool.submit(_list_class, train, inside, wnid, offset, size))
+            )
         else:
             skipped.setdefault("not a class tar of ILSVRC2012", []).append(inside)
     for done, (label, future) in enumerate(listed, 1):
@@ -247,7 +301,9 @@ def _shards(split: str, entries: list[Entry], settings: Settings, source: Path) 
     names = [entry[0] for entry in entries]
     if len(set(names)) < len(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
-        raise ZfjaxError(f"{source / TARS[split]} holds {twice} more than once; copy or download it again.")
+        raise ZfjaxError(
+            f"{source / TARS[split]} holds {twice} more than once; copy or download it again."
+        )
     numbers = np.array([entry[1:] for entry in entries], np.int64)
     count = -(-len(entries) // settings.shard_images)
     for index, some in enumerate(np.array_split(np.arange(len(entries)), count)):
@@ -255,8 +311,11 @@ def _shards(split: str, entries: list[Entry], settings: Settings, source: Path) 
         yield Shard(split, index, count, tuple(names[rows]), *numbers[rows].T)
 
 
-def _list_class(path: Path, inside: str, wnid: str, offset: int, size: int) -> tuple[list[tuple[str, Any]], dict]:
-    """(file name, (offset in the whole tar, size)) of one class tar's own images, and what is left out."""
+def _list_class(
+    path: Path, inside: str, wnid: str, offset: int, size: int
+) -> tuple[list[tuple[str, Any]], dict]:
+    """(file name, (offset in the whole tar, size)) of one class tar's own images, and what is left
+    out."""
     with open(path, "rb") as handle:
         places, _, skipped = tar_places(path / inside, TarInside(handle, offset, size))
     found = []
@@ -265,13 +324,21 @@ def _list_class(path: Path, inside: str, wnid: str, offset: int, size: int) -> t
             found.append((Path(name).name, (offset + start, length)))
         else:
             skipped.setdefault("in the tar of another class, by its name", []).append(name)
-    return found, {reason: [f"{inside}/{name}" for name in names] for reason, names in skipped.items()}
+    return found, {
+        reason: [f"{inside}/{name}" for name in names] for reason, names in skipped.items()
+    }
 
 
 def _make(
-    shards: list[Shard], source: Path, folder: Path, name: str, settings: Settings, pool: ProcessPoolExecutor,
-    counter: Any, progress: Callable[[str, int, int], None] | None,
-) -> list[tuple[Shard, dict[str, Any]]]:  # fmt: skip
+    shards: list[Shard],
+    source: Path,
+    folder: Path,
+    name: str,
+    settings: Settings,
+    pool: ProcessPoolExecutor,
+    counter: Any,
+    progress: Callable[[str, int, int], None] | None,
+) -> list[tuple[Shard, dict[str, Any]]]:
     """Every shard with its account, those that are there already taken as they are."""
     total = sum(len(shard.names) for shard in shards)
     done, running = {}, {}
@@ -281,7 +348,9 @@ def _make(
             done[number] = read_json(account)
         else:
             path = folder / writing.shard_name(name, shard.split, shard.index, shard.count)
-            running[pool.submit(_make_shard, source / TARS[shard.split], shard, path, account, settings)] = number
+            running[
+                pool.submit(_make_shard, source / TARS[shard.split], shard, path, account, settings)
+            ] = number
     before = sum(len(shards[number].names) for number in done)
     while running:
         finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -292,13 +361,21 @@ def _make(
     return [(shard, done[number]) for number, shard in enumerate(shards)]
 
 
-def _make_shard(tar: Path, shard: Shard, path: Path, account: Path, settings: Settings) -> dict[str, Any]:
-    """Writes one shard and its account. Images are read in the order of the tar, written in that of the plan."""
+def _make_shard(
+    tar: Path, shard: Shard, path: Path, account: Path, settings: Settings
+) -> dict[str, Any]:
+    """Writes one shard and its account. Images are read in the order of the tar, written in that of
+    the plan."""
     wnids = class_wnids()
     features = writing.image_features(wnids)
     records: list[bytes | None] = [None] * len(shard.names)
-    form = functools.partial(stored_form, size=settings.size, quality=settings.quality,
-                             max_pixels=settings.max_pixels, upright=False)  # fmt: skip
+    form = functools.partial(
+        stored_form,
+        size=settings.size,
+        quality=settings.quality,
+        max_pixels=settings.max_pixels,
+        upright=False,
+    )
     files, limit = Account(), byte_limit(settings.max_pixels)
     with open(tar, "rb") as handle:
         for row in np.argsort(shard.offsets):
@@ -313,13 +390,21 @@ def _make_shard(tar: Path, shard: Shard, path: Path, account: Path, settings: Se
                     _finished.value += 1
     kept = [one for one in records if one is not None]
     if not kept:
-        raise ZfjaxError(f"No image of shard {shard.index} of the {shard.split} split of {tar} can be read.")
+        raise ZfjaxError(
+            f"No image of shard {shard.index} of the {shard.split} split of {tar} can be read."
+        )
     with atomic_path(path) as temporary:
         writing.write_shard(temporary, kept)
         check_shard(temporary, len(kept))
-    labels = [int(label) for label, one in zip(shard.labels, records, strict=True) if one is not None]
-    found = {"images": len(kept), "bytes": sum(map(len, kept)), **asdict(files),
-             "labels": {str(label): times for label, times in Counter(labels).items()}}  # fmt: skip
+    labels = [
+        int(label) for label, one in zip(shard.labels, records, strict=True) if one is not None
+    ]
+    found = {
+        "images": len(kept),
+        "bytes": sum(map(len, kept)),
+        **asdict(files),
+        "labels": {str(label): times for label, times in Counter(labels).items()},
+    }
     write_json(account, found)
     return found
 
@@ -328,8 +413,8 @@ _finished: Any = None
 
 
 def _start_worker(counter: Any) -> None:
-    """A worker leaves signals, which a whole group may get, to its parent, and ends when that is gone, however it went.
-    """
+    """A worker leaves signals, which a whole group may get, to its parent, and ends when that is
+    gone, however it went."""
     global _finished
     _finished = counter
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -345,17 +430,24 @@ def _start_worker(counter: Any) -> None:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
-    """Processes that are stopped at once when the block fails, and the number of images that they have finished."""
+    """Processes that are stopped at once when the block fails, and the number of images that they
+    have finished."""
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(counter,))
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(counter,)
+    )
     try:
         yield pool, counter
         pool.shutdown()
     except BaseException:
-        # One that a signal has met half-way into the pool is in no list of the pool's; Python would wait for its end.
-        for process in {*multiprocessing.active_children(), *(pool._processes or {}).values()} - before:
+        # One that a signal has met half-way into the pool is in no list of the pool's; Python would
+        # wait for its end.
+        for process in {
+            *multiprocessing.active_children(),
+            *(pool._processes or {}).values(),
+        } - before:
             process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
@@ -365,14 +457,16 @@ def _result(future: Future) -> Any:
     try:
         return future.result()
     except BrokenProcessPool:
-        raise ZfjaxError("A worker process of the import died (was memory short?); the same command goes on from the "
-                         "finished shards, --workers sets how many run at once.") from None  # fmt: skip
+        raise ZfjaxError(
+            "A worker process of the import died (was memory short?); the same command goes on from"
+            " the finished shards, --workers sets how many run at once."
+        ) from None
 
 
 def _readable(source: Path, wnids: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """The classes' first readable names, where a list of them lies beside the tars, else their wnids; and notes. Where
-    two classes share it (crane the bird, crane the machine), a further name or the wnid is added. Raises ZfjaxError for
-    a list that cannot be read or names no class."""
+    """The classes' first readable names, where a list of them lies beside the tars, else their
+    wnids; and notes. Where two classes share it (crane the bird, crane the machine), a further name
+    or the wnid is added. Raises ZfjaxError for a list that cannot be read or names no class."""
     path, words, notes = source / READABLE_NAMES, {}, []
     if path.is_file():
         try:
@@ -383,13 +477,18 @@ def _readable(source: Path, wnids: tuple[str, ...]) -> tuple[list[str], list[str
             wnid, *names = line.split(maxsplit=1) or [""]
             words[wnid] = [name.strip() for name in "".join(names).split(",") if name.strip()]
         known = {wnid: words[wnid][0] for wnid in wnids if words.get(wnid)}
-        check_naming(path, [wnid for wnid in words if wnid], known, wnids, "wnid SPACE name, other name")
+        check_naming(
+            path, [wnid for wnid in words if wnid], known, wnids, "wnid SPACE name, other name"
+        )
         notes = partial_note(READABLE_NAMES, known, wnids)
     named = [words.get(wnid) or [wnid] for wnid in wnids]
     times = Counter(names[0] for names in named)
     further = [names[0] if times[names[0]] == 1 else ", ".join(names[:2]) for names in named]
     times = Counter(further)
-    told = [name if times[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(further, wnids, strict=True)]
+    told = [
+        name if times[name] == 1 else f"{name} ({wnid})"
+        for name, wnid in zip(further, wnids, strict=True)
+    ]
     return told, notes
 
 
@@ -405,9 +504,11 @@ def _summary(
         files.add(found)
     found = {split: sum(classes.values()) for split, classes in counts.items()}
     notes = files.notes() + tuple(
-        f"attention: ILSVRC2012 has {EXPECTED[split]:,} images for {split}, not {count:,}; is {TARS[split]} whole?"
-        for split, count in found.items() if count != EXPECTED[split]
-    )  # fmt: skip
+        f"attention: ILSVRC2012 has {EXPECTED[split]:,} images for {split}, not {count:,}; is"
+        f" {TARS[split]} whole?"
+        for split, count in found.items()
+        if count != EXPECTED[split]
+    )
     empty = [wnid for wnid, times in counts["train"].items() if not times]
     uneven = [wnid for wnid, times in counts["validation"].items() if times != VALIDATION_IMAGES]
     lacking = f"have not the {VALIDATION_IMAGES} validation images that each should"
@@ -415,5 +516,12 @@ def _summary(
         if classes:
             some = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
             notes += (f"attention: {len(classes)} of {len(wnids):,} classes {what} ({some})",)
-    return ImportSummary(name, root / name / writing.VERSION, counts, merged(files.converted), merged(files.skipped),
-                         files.resized, notes)  # fmt: skip
+    return ImportSummary(
+        name,
+        root / name / writing.VERSION,
+        counts,
+        merged(files.converted),
+        merged(files.skipped),
+        files.resized,
+        notes,
+    )

@@ -1,8 +1,8 @@
 """The labels of ILSVRC2012: which class a file name says, and whether a data set agrees.
 
-The lists come with the TFDS package. A validation image's class is looked up by the number in its name (one wnid a
-line, image 1 first; the devkit numbers classes in another order); a training image's name begins with its wnid.
-"""
+The lists come with the TFDS package. A validation image's class is looked up by the number in its
+name (one wnid a line, image 1 first; the devkit numbers classes in another order); a training
+image's name begins with its wnid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def class_wnids() -> tuple[str, ...]:
 
 
 def validation_label(file_name: str) -> int | None:
-    """The label of ILSVRC2012_val_<number>.JPEG; None for another name or a number that the set does not have."""
+    """The label of ILSVRC2012_val_<number>.JPEG; None for another name or a number that the set
+    does not have."""
     match = _VALIDATION_NAME.fullmatch(file_name)
     truth = _packaged("validation_labels.txt")
     if match is None or not 1 <= int(match[1]) <= len(truth):
@@ -39,34 +40,41 @@ def _places() -> dict[str, int]:
 
 @functools.cache
 def _packaged(name: str) -> tuple[str, ...]:
-    """The lines of a list that comes with the TFDS package (its imagenet2012 builder itself needs TensorFlow)."""
+    """The lines of a list that comes with the TFDS package (its imagenet2012 builder itself needs
+    TensorFlow)."""
     spec = importlib.util.find_spec("tensorflow_datasets")
     path = Path(spec.origin).parent / "datasets" / "imagenet2012" / name
     if not path.is_file():
-        raise ZfjaxError(f"The installed tensorflow-datasets lacks {name}; install a version that brings it.")
+        raise ZfjaxError(
+            f"The installed tensorflow-datasets lacks {name}; install a version that brings it."
+        )
     return tuple(path.read_text().split())
 
 
 def named_label(file_name: str) -> int | None:
-    """The label that the name of a training or validation image says; None for another kind of name."""
+    """The label that the name of a training or validation image says; None for another kind of
+    name."""
     if match := _TRAINING_NAME.fullmatch(file_name):
         return _places().get(match[1])
     return validation_label(file_name)
 
 
-def check_labels(class_names: Iterable[str], described: Iterable[tuple[int, str]], where: str) -> None:
-    """Raises ZfjaxError when images of a set with ILSVRC2012's classes have other labels than their names say.
+def check_labels(
+    class_names: Iterable[str], described: Iterable[tuple[int, str]], where: str
+) -> None:
+    """Raises ZfjaxError when images of a set with ILSVRC2012's classes have other labels than their
+    names say.
 
-    TFDS's own builder shifts every validation label, in silence, when its tar has an entry for the folder itself.
-    ``described``: (label, file name).
-    """
+    TFDS's own builder shifts every validation label, in silence, when its tar has an entry for the
+    folder itself. ``described``: (label, file name)."""
     if tuple(class_names) != class_wnids():
         return
     for label, file_name in described:
         expected = named_label(Path(file_name).name)
         if expected is not None and label != expected:
             raise ZfjaxError(
-                f"The labels of {where} are wrong: {file_name} is of class {class_wnids()[expected]}, not "
-                f"{class_wnids()[label] if 0 <= label < 1000 else label}. Prepare the set again, with `zfjax data "
-                "import` from the tars."
+                f"The labels of {where} are wrong: {file_name} is of class"
+                f" {class_wnids()[expected]}, not"
+                f" {class_wnids()[label] if 0 <= label < 1000 else label}. Prepare the set again,"
+                " with `zfjax data import` from the tars."
             )

@@ -1,9 +1,10 @@
-"""``zfjax data import``: a tree of class folders, or a tar of one, becomes a TFDS data set in ArrayRecord.
+"""``zfjax data import``: a tree of class folders, or a tar of one, becomes a TFDS data set in
+ArrayRecord.
 
-What decides the result is names and bytes alone, never the order of a folder or a tar: records are sorted by a hash of
-their file name, so that any stretch of image ids is a fair sample of the classes, and a tree and its tar give the same
-digest. One image is in memory at a time. An odd file never stops an import: it is converted or skipped, and named.
-"""
+What decides the result is names and bytes alone, never the order of a folder or a tar: records are
+sorted by a hash of their file name, so that any stretch of image ids is a fair sample of the
+classes, and a tree and its tar give the same digest. One image is in memory at a time. An odd file
+never stops an import: it is converted or skipped, and named."""
 
 from __future__ import annotations
 
@@ -49,32 +50,39 @@ def import_images(
 ) -> ImportSummary:
     """Writes DATA_DIR/NAME/1.0.0 from SOURCE and says what it did.
 
-    ``holdout`` is the share of the images that become the split ``validation`` where SOURCE has none, chosen by a hash
-    of their bytes (holding_out.py). ``splits`` says which folders are splits: {folder: "train", "validation" or
-    "test"}, {} where all are classes, None where their names say it (arranging.py). ``size`` makes the shorter side of
-    larger images that many pixels, once (None: as they are). Clean RGB or grayscale JPEGs of the right size keep their
-    bytes; all else is stored as JPEG of ``quality``. An image whose header announces more than ``max_pixels`` is
-    skipped undecoded. ``progress(done, total)`` counts files, with a holdout twice: hashed, then converted.
+    ``holdout`` is the share of the images that become the split ``validation`` where SOURCE has
+    none, chosen by a hash of their bytes (holding_out.py). ``splits`` says which folders are
+    splits: {folder: "train", "validation" or "test"}, {} where all are classes, None where their
+    names say it (arranging.py). ``size`` makes the shorter side of larger images that many pixels,
+    once (None: as they are). Clean RGB or grayscale JPEGs of the right size keep their bytes; all
+    else is stored as JPEG of ``quality``. An image whose header announces more than ``max_pixels``
+    is skipped undecoded. ``progress(done, total)`` counts files, with a holdout twice: hashed, then
+    converted.
 
-    Raises ZfjaxError, and leaves nothing behind, when the name is unfit or taken, SOURCE is absent, damaged, holds
-    no image for training or folders that may be splits or classes, a table of class names cannot be used, or the disk
-    is full.
-    """
+    Raises ZfjaxError, and leaves nothing behind, when the name is unfit or taken, SOURCE is absent,
+    damaged, holds no image for training or folders that may be splits or classes, a table of class
+    names cannot be used, or the disk is full."""
     check_name(name)
     if not 0 <= holdout < 1:
-        raise ZfjaxError(f"The holdout is a share of the images, at least 0 and below 1, not {holdout}.")
+        raise ZfjaxError(
+            f"The holdout is a share of the images, at least 0 and below 1, not {holdout}."
+        )
     check_numbers(size, quality, max_pixels)
     tell = progress or (lambda done, total: None)
     source, root = Path(source).expanduser(), Path(data_dir).expanduser()
     if not source.exists():
         raise ZfjaxError(f"There is no {source}; give a folder of class folders, or a tar of one.")
-    with exclusive_lock(root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."):
+    with exclusive_lock(
+        root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."
+    ):
         check_absent(root, name)
         with writing.new_folder(root, name) as folder, open_source(source, folder) as opened:
             layout = arrange(opened.files, opened.folders, splits)
             if not layout.items:
-                raise ZfjaxError(f"{source} holds no class folders with images; expected CLASS/IMAGE or "
-                                 "train/CLASS/IMAGE.")
+                raise ZfjaxError(
+                    f"{source} holds no class folders with images; expected CLASS/IMAGE or "
+                    "train/CLASS/IMAGE."
+                )
             readable, notes = tabled_names(layout.class_tables, opened.read, layout.classes)
             form = functools.partial(stored_form, size=size, quality=quality, max_pixels=max_pixels)
             if holdout:
@@ -82,38 +90,66 @@ def import_images(
                 layout = _held_out(layout, holdout, read, form, tell)
             total = len(layout.items)
             before = total if holdout else 0
-            converter = Converter(opened.read, form, max_pixels=max_pixels, total=total,
-                                  progress=lambda done, total: tell(before + done, before + total))
+            converter = Converter(
+                opened.read,
+                form,
+                max_pixels=max_pixels,
+                total=total,
+                progress=lambda done, total: tell(before + done, before + total),
+            )
             account = converter.account
             written = writing.write_dataset(
-                folder, name, {split: converter.examples(split, _files_of(layout, split)) for split in SPLITS},
-                readable, labels=layout.classes, description="Imported by zfjax from class folders.",
+                folder,
+                name,
+                {split: converter.examples(split, _files_of(layout, split)) for split in SPLITS},
+                readable,
+                labels=layout.classes,
+                description="Imported by zfjax from class folders.",
                 max_pixels=max_pixels,
-            )  # fmt: skip
+            )
             if not written:
-                reasons = ", ".join(f"{len(names)} {reason}" for reason, names in sorted(account.skipped.items()))
+                reasons = ", ".join(
+                    f"{len(names)} {reason}" for reason, names in sorted(account.skipped.items())
+                )
                 raise ZfjaxError(f"{source} holds no readable image ({reasons}).")
             if holdout:
                 _check_both(written, holdout)
             if "train" not in written:
-                raise ZfjaxError(f"{source} holds no readable image for training, only for {', '.join(written)}.")
-    counts = {split: {readable[label]: converter.counts[split, label] for label in range(len(readable))}
-              for split in written}
+                raise ZfjaxError(
+                    f"{source} holds no readable image for training, only for {', '.join(written)}."
+                )
+    counts = {
+        split: {readable[label]: converter.counts[split, label] for label in range(len(readable))}
+        for split in written
+    }
     reasons = merged(opened.skipped, layout.skipped, account.skipped)
-    unseen = [folder for label, folder in enumerate(layout.classes)
-              if not any(converter.counts[split, label] for split in written)]
+    unseen = [
+        folder
+        for label, folder in enumerate(layout.classes)
+        if not any(converter.counts[split, label] for split in written)
+    ]
     if unseen:
         reasons["class without a readable image (its label stays)"] = tuple(unseen)
-    converted = merged({"nested folder, taken into its class": list(layout.nested)} if layout.nested else {},
-                       account.converted)
+    converted = merged(
+        {"nested folder, taken into its class": list(layout.nested)} if layout.nested else {},
+        account.converted,
+    )
     notes = [*layout.notes, *notes, *account.notes()]
     if holdout:
         notes += _without_validation(counts)
     if "validation" not in written:
-        notes.append("there is no validation split, which training needs: to have one, delete "
-                     f"{root / name} and import with --holdout 0.1")
+        notes.append(
+            "there is no validation split, which training needs: to have one, delete "
+            f"{root / name} and import with --holdout 0.1"
+        )
     return ImportSummary(
-        name, root / name / writing.VERSION, counts, converted, reasons, account.resized, tuple(notes)
+        name,
+        root / name / writing.VERSION,
+        counts,
+        converted,
+        reasons,
+        account.resized,
+        tuple(notes),
     )
 
 
@@ -122,23 +158,39 @@ def _without_validation(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     present = [name for name, count in counts["train"].items() if count]
     lacking = [name for name in present if not counts["validation"][name]]
     few = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")
-    return [f"attention: {len(lacking)} of {len(present)} classes have no image in validation ({few}); they have few "
-            "images, all kept for training"] if lacking else []  # fmt: skip
+    return (
+        [
+            f"attention: {len(lacking)} of {len(present)} classes have no image in validation"
+            f" ({few}); they have few images, all kept for training"
+        ]
+        if lacking
+        else []
+    )
 
 
 def _files_of(layout: Layout, split: str) -> Iterator[tuple[str, str, int]]:
     """(path in the source, file name, label) of one split's files, in order."""
     labels = {folder: label for label, folder in enumerate(layout.classes)}
-    return ((path, file_name, labels[folder]) for path, file_name, of, folder in layout.items if of == split)
+    return (
+        (path, file_name, labels[folder])
+        for path, file_name, of, folder in layout.items
+        if of == split
+    )
 
 
 def _held_out(
-    layout: Layout, holdout: float, read: Callable[[str], bytes], convert: Callable[[bytes], Any],
+    layout: Layout,
+    holdout: float,
+    read: Callable[[str], bytes],
+    convert: Callable[[bytes], Any],
     progress: Callable[[int, int], None],
-) -> Layout:  # fmt: skip
-    """``layout`` with a validation split. Raises ZfjaxError where there is one, or nothing can be held out."""
+) -> Layout:
+    """``layout`` with a validation split. Raises ZfjaxError where there is one, or nothing can be
+    held out."""
     if any(split == "validation" for _, _, split, _ in layout.items):
-        raise ZfjaxError("The source has a validation split of its own; import it without a holdout.")
+        raise ZfjaxError(
+            "The source has a validation split of its own; import it without a holdout."
+        )
 
     def is_image(data: bytes) -> bool:
         try:
@@ -155,5 +207,7 @@ def _held_out(
 
 def _check_both(splits: Collection[str], holdout: float) -> None:
     if not {"train", "validation"} <= set(splits):
-        raise ZfjaxError(f"A holdout of {holdout} leaves a split without images (of each class, at least one stays for "
-                         "training); choose another share.")  # fmt: skip
+        raise ZfjaxError(
+            f"A holdout of {holdout} leaves a split without images (of each class, at least one"
+            " stays for training); choose another share."
+        )

@@ -1,13 +1,13 @@
 """Batches out of a prepared data set: the one wrapper of grain.
 
-Nothing about the iteration is ever saved. The order of the images is a pure function of (seed, step), so a run resumes
-by asking for ``start_step``, and N processes together see exactly the batches that one process would see: process p
-holds rows [p * batch_size, (p + 1) * batch_size) of every global batch.
+Nothing about the iteration is ever saved. The order of the images is a pure function of (seed,
+step), so a run resumes by asking for ``start_step``, and N processes together see exactly the
+batches that one process would see: process p holds rows [p * batch_size, (p + 1) * batch_size) of
+every global batch.
 
-Pixels are decoded in threads (Pillow releases Python's lock), which start at once; the little that is left to Python
-bounds all threads of a process together, so that a data set can have processes to read with (workers.py). grain takes
-half a second to import, so it is imported where it is used.
-"""
+Pixels are decoded in threads (Pillow releases Python's lock), which start at once; the little that
+is left to Python bounds all threads of a process together, so that a data set can have processes to
+read with (workers.py). grain takes half a second to import, so it is imported where it is used."""
 
 from __future__ import annotations
 
@@ -33,14 +33,26 @@ from zfjax.data.labels import without_label
 from zfjax.data.workers import PIECE, pool_of
 from zfjax.files import ZfjaxError
 
-__all__ = ["Batch", "Dataset", "Example", "dataset_names", "evaluation_batches", "list_datasets", "open_dataset",
-           "pixel_sums", "training_batches", "training_order", "view"]
+__all__ = [
+    "Batch",
+    "Dataset",
+    "Example",
+    "dataset_names",
+    "evaluation_batches",
+    "list_datasets",
+    "open_dataset",
+    "pixel_sums",
+    "training_batches",
+    "training_order",
+    "view",
+]
 
 Batch = dict[str, np.ndarray]
 
 
 def training_order(count: int, seed: int, positions: range) -> np.ndarray:
-    """The image ids at these positions of the endless training stream of a split of ``count`` images: int64.
+    """The image ids at these positions of the endless training stream of a split of ``count``
+    images: int64.
 
     Positions [e * count, (e + 1) * count) are epoch e: every image once, in an order of its own.
     """
@@ -61,16 +73,17 @@ def training_batches(
     threads: int = 2,
     on_error: str = "fail",
 ) -> Iterator[Batch]:
-    """Endless batches from step ``start_step``: image uint8 (b, h, w, 3), label int32 (b,), image_id int64 (b,).
+    """Endless batches from step ``start_step``: image uint8 (b, h, w, 3), label int32 (b,),
+    image_id int64 (b,).
 
-    ``batch_size`` is this process's share b; the global batch of step s is positions [s * b * process_count, (s + 1) *
-    b * process_count) of ``training_order``, whatever the number of threads and processes. A batch may straddle two
-    epochs. The result is a generator: ``close()`` it (or drop it) and its threads end. ``threads=0`` decodes in the
-    caller's thread. Arguments are checked at once; a record or an image that cannot be read raises ZfjaxError, naming
-    split, id and file, when its batch is asked for; with ``on_error`` "skip" it is named once on standard error, and
-    the next readable image of the split takes its place. An image without a label (-1) counts as one that cannot be
-    read.
-    """
+    ``batch_size`` is this process's share b; the global batch of step s is positions [s * b *
+    process_count, (s + 1) * b * process_count) of ``training_order``, whatever the number of
+    threads and processes. A batch may straddle two epochs. The result is a generator: ``close()``
+    it (or drop it) and its threads end. ``threads=0`` decodes in the caller's thread. Arguments are
+    checked at once; a record or an image that cannot be read raises ZfjaxError, naming split, id
+    and file, when its batch is asked for; with ``on_error`` "skip" it is named once on standard
+    error, and the next readable image of the split takes its place. An image without a label (-1)
+    counts as one that cannot be read."""
     count = _checked(dataset, split, batch_size, view_size, process_index, process_count, threads)
     if start_step < 0:
         raise ZfjaxError(f"Training starts at step 0 or later, not at {start_step}.")
@@ -80,7 +93,9 @@ def training_batches(
         first = (step * process_count + process_index) * batch_size
         return [order[first + row] for row in rows]
 
-    instead = None if on_error == "fail" else functools.partial(_readable, dataset, split, view_size)
+    instead = (
+        None if on_error == "fail" else functools.partial(_readable, dataset, split, view_size)
+    )
     read = functools.partial(_read, dataset, split, view_size, instead, labelled=True)
     steps = range(start_step, sys.maxsize // batch_size)
     return _prefetched(wanted, read, steps, batch_size, view_size, dataset.processes or threads)
@@ -99,14 +114,14 @@ def evaluation_batches(
     process_count: int = 1,
     on_error: str = "fail",
 ) -> Iterator[Batch]:
-    """Images ``start`` to ``start + limit`` (to the end without a limit) in the order of their ids, each exactly once.
+    """Images ``start`` to ``start + limit`` (to the end without a limit) in the order of their ids,
+    each exactly once.
 
-    Yields image uint8 (b, h, w, 3), label int32 (b,), image_id int64 (b,), weight float32 (b,). ``batch_size`` is this
-    process's share b. All processes get equally many batches; rows beyond the last image have weight 0, image_id -1,
-    label 0 and black pixels; so have those that cannot be read where ``on_error`` is "skip". An image whose label is
-    not known has label -1 and weight 1. Closing, threads and
-    errors as in ``training_batches``.
-    """
+    Yields image uint8 (b, h, w, 3), label int32 (b,), image_id int64 (b,), weight float32 (b,).
+    ``batch_size`` is this process's share b. All processes get equally many batches; rows beyond
+    the last image have weight 0, image_id -1, label 0 and black pixels; so have those that cannot
+    be read where ``on_error`` is "skip". An image whose label is not known has label -1 and weight
+    1. Closing, threads and errors as in ``training_batches``."""
     count = _checked(dataset, split, batch_size, view_size, process_index, process_count, threads)
     if start < 0 or (limit is not None and limit < 0):
         raise ZfjaxError("The first image and the number of images cannot be negative.")
@@ -118,29 +133,46 @@ def evaluation_batches(
         return range(first + rows.start, min(first + rows.stop, end))
 
     nothing = Example(np.zeros((*view_size, 3), np.uint8), label=0, file_name="", image_id=-1)
-    read = functools.partial(_read, dataset, split, view_size, None if on_error == "fail" else lambda image_id: nothing)
-    batches = _prefetched(wanted, read, range(steps), batch_size, view_size, dataset.processes or threads)
+    read = functools.partial(
+        _read, dataset, split, view_size, None if on_error == "fail" else lambda image_id: nothing
+    )
+    batches = _prefetched(
+        wanted, read, range(steps), batch_size, view_size, dataset.processes or threads
+    )
     return ({**batch, "weight": np.float32(batch["image_id"] >= 0)} for batch in batches)
 
 
 def pixel_sums(
-    dataset: Dataset, split: str, view_size: tuple[int, int], *,
-    progress: Callable[[int, int], None] | None = None, on_error: str = "fail", threads: int = 2,
-    process_index: int = 0, process_count: int = 1,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """This process's share of the split's evaluation views added up, pixel by pixel: int64 (h, w, 3), and how many
-    they are, int64. All shares together give the mean image; integers, so that the order does not matter.
+    dataset: Dataset,
+    split: str,
+    view_size: tuple[int, int],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    on_error: str = "fail",
+    threads: int = 2,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """This process's share of the split's evaluation views added up, pixel by pixel: int64 (h, w,
+    3), and how many they are, int64. All shares together give the mean image; integers, so that the
+    order does not matter.
 
-    ``progress(done, total)`` counts images. Raises ZfjaxError for an empty split, and as ``evaluation_batches``.
-    """
+    ``progress(done, total)`` counts images. Raises ZfjaxError for an empty split, and as
+    ``evaluation_batches``."""
     total = np.zeros((*view_size, 3), np.int64)
     done, count = 0, dataset.count(split)
     if not count:
         raise ZfjaxError(f"Split '{split}' of {dataset.name} is empty: it has no mean image.")
     for batch in evaluation_batches(
-        dataset, split, batch_size=min(64, count), view_size=view_size, on_error=on_error, threads=threads,
-        process_index=process_index, process_count=process_count,
-    ):  # fmt: skip
+        dataset,
+        split,
+        batch_size=min(64, count),
+        view_size=view_size,
+        on_error=on_error,
+        threads=threads,
+        process_index=process_index,
+        process_count=process_count,
+    ):
         total += batch["image"].sum(axis=0, dtype=np.int64)  # padding is black and adds nothing
         done += int(batch["weight"].sum())
         if progress is not None:
@@ -162,12 +194,17 @@ def _stream(count: int, seed: int) -> Any:
 
 
 def _read(
-    dataset: Dataset, split: str, view_size: tuple[int, int], instead: Callable[[int], Example] | None,
-    image_ids: Sequence[int], batch: Batch, labelled: bool = False,
-) -> None:  # fmt: skip
-    """Fills the first rows of ``batch`` in this thread or, where the data set has some, in one of its processes.
-    ``instead`` gives what stands for an image that cannot be read; None: it fails. ``labelled``: one without a label
-    counts as such."""
+    dataset: Dataset,
+    split: str,
+    view_size: tuple[int, int],
+    instead: Callable[[int], Example] | None,
+    image_ids: Sequence[int],
+    batch: Batch,
+    labelled: bool = False,
+) -> None:
+    """Fills the first rows of ``batch`` in this thread or, where the data set has some, in one of
+    its processes. ``instead`` gives what stands for an image that cannot be read; None: it fails.
+    ``labelled``: one without a label counts as such."""
     image_ids = list(image_ids)
     images, labels = batch["image"][: len(image_ids)], batch["label"][: len(image_ids)]
     batch["image_id"][: len(image_ids)] = image_ids
@@ -189,7 +226,11 @@ def _read(
             raise UnreadableImage(why)
         _name(dataset, why)
         example = instead(image_ids[row])
-        images[row], labels[row], batch["image_id"][row] = example.image, example.label, example.image_id
+        images[row], labels[row], batch["image_id"][row] = (
+            example.image,
+            example.label,
+            example.image_id,
+        )
 
 
 def _name(dataset: Dataset, why: str) -> None:
@@ -199,32 +240,45 @@ def _name(dataset: Dataset, why: str) -> None:
 
 
 def _readable(dataset: Dataset, split: str, view_size: tuple[int, int], image_id: int) -> Example:
-    """The first image after this one that can be read and has a label: a function of the image and the data set
-    alone."""
+    """The first image after this one that can be read and has a label: a function of the image and
+    the data set alone."""
     count = dataset.count(split)
     for further in range(1, min(count, 100)):
         try:
-            [example] = dataset.read(split, [(image_id + further) % count], view_size, with_parts=False)
+            [example] = dataset.read(
+                split, [(image_id + further) % count], view_size, with_parts=False
+            )
             if example.label != NO_LABEL:
                 return example
-        except UnreadableImage as error:  # not a fault of the disk, which would leave out image after image
+        except (
+            UnreadableImage
+        ) as error:  # not a fault of the disk, which would leave out image after image
             _name(dataset, str(error))
-    many = (f"A hundred images of split '{split}' of {dataset.name} from number {image_id} on cannot be read "
-            "or have no label")
-    none = f"None of the {count} images of split '{split}' of {dataset.name} can be read and has a label"
+    many = (
+        f"A hundred images of split '{split}' of {dataset.name} from number {image_id} on cannot be"
+        " read or have no label"
+    )
+    none = (
+        f"None of the {count} images of split '{split}' of {dataset.name} can be read and has a"
+        " label"
+    )
     raise ZfjaxError(f"{none if count <= 100 else many}; prepare the data set again.")
 
 
 def _prefetched(
-    wanted: Callable[[int, range], Sequence[int]], read: Callable[[Sequence[int], Batch], None], steps: range,
-    batch_size: int, view_size: tuple[int, int], threads: int,
-) -> Iterator[Batch]:  # fmt: skip
-    """The images ``wanted`` in these rows of every step, in order, two batches ahead; the threads end when the
-    generator is closed.
+    wanted: Callable[[int, range], Sequence[int]],
+    read: Callable[[Sequence[int], Batch], None],
+    steps: range,
+    batch_size: int,
+    view_size: tuple[int, int],
+    threads: int,
+) -> Iterator[Batch]:
+    """The images ``wanted`` in these rows of every step, in order, two batches ahead; the threads
+    end when the generator is closed.
 
-    A thread reads PIECE images at a time into their rows of the batch, so that all threads work on the next batch and
-    nothing is copied afterwards. Rows without an image have image_id -1, label 0 and black pixels.
-    """
+    A thread reads PIECE images at a time into their rows of the batch, so that all threads work on
+    the next batch and nothing is copied afterwards. Rows without an image have image_id -1, label 0
+    and black pixels."""
     import grain
 
     pieces = -(-batch_size // PIECE)
@@ -237,8 +291,13 @@ def _prefetched(
             if step not in begun:
                 begun[step] = _nothing(batch_size, view_size)
             batch = begun[step]
-        rows = range(piece * PIECE, min((piece + 1) * PIECE, batch_size))  # no more: a look-up takes its 8 us
-        read(wanted(step, rows), {name: array[rows.start : rows.stop] for name, array in batch.items()})
+        rows = range(
+            piece * PIECE, min((piece + 1) * PIECE, batch_size)
+        )  # no more: a look-up takes its 8 us
+        read(
+            wanted(step, rows),
+            {name: array[rows.start : rows.stop] for name, array in batch.items()},
+        )
         return step
 
     # grain's default buffers 500 elements: gigabytes.

@@ -1,9 +1,10 @@
-"""The embedded data set: 64-pixel colour scenes, drawn once on the user's machine, with a box around every part.
+"""The embedded data set: 64-pixel colour scenes, drawn once on the user's machine, with a box
+around every part.
 
-A scene is a pure function of (seed, split, index). Background, distractors, pose, scale and colours come from one
-random stream that never learns the class, the object's own details from another; so nothing but its shape tells what
-an object is. Scenes are drawn four times larger and averaged down: a part changes no pixel outside its box.
-"""
+A scene is a pure function of (seed, split, index). Background, distractors, pose, scale and colours
+come from one random stream that never learns the class, the object's own details from another; so
+nothing but its shape tells what an object is. Scenes are drawn four times larger and averaged down:
+a part changes no pixel outside its box."""
 
 from __future__ import annotations
 
@@ -19,13 +20,22 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from zfjax.data import scene_objects, writing
-from zfjax.data.scene_objects import OBJECTS, Colour, Colours, DrawnPart, Fill, ellipse, polygon, stroke
+from zfjax.data.scene_objects import (
+    OBJECTS,
+    Colour,
+    Colours,
+    DrawnPart,
+    Fill,
+    ellipse,
+    polygon,
+    stroke,
+)
 from zfjax.files import exclusive_lock
 
 CLASSES = tuple(sorted(OBJECTS))
 VERSION = 1
-"""Of what is drawn and how it is stored: it names the set, so that a change of the code alone redraws nothing. Raise it
-with any change of a scene's pixels, parts or records."""
+"""Of what is drawn and how it is stored: it names the set, so that a change of the code alone
+redraws nothing. Raise it with any change of a scene's pixels, parts or records."""
 SEED = 2013
 SIZE = 64
 
@@ -33,15 +43,31 @@ _SPLITS = ("train", "validation")
 _FINER = 4  # drawn this many times larger
 _UNMIRRORED = ("sign", "clock")
 _PALETTE: tuple[Colour, ...] = (
-    (228, 87, 46), (242, 165, 65), (247, 201, 72), (155, 197, 61), (62, 142, 90), (42, 157, 143), (79, 163, 217),
-    (47, 93, 168), (123, 94, 167), (155, 61, 115), (238, 143, 168), (139, 90, 60), (217, 179, 130), (83, 104, 126),
-    (168, 218, 220), (178, 58, 72), (240, 232, 216), (58, 60, 84),
+    (228, 87, 46),
+    (242, 165, 65),
+    (247, 201, 72),
+    (155, 197, 61),
+    (62, 142, 90),
+    (42, 157, 143),
+    (79, 163, 217),
+    (47, 93, 168),
+    (123, 94, 167),
+    (155, 61, 115),
+    (238, 143, 168),
+    (139, 90, 60),
+    (217, 179, 130),
+    (83, 104, 126),
+    (168, 218, 220),
+    (178, 58, 72),
+    (240, 232, 216),
+    (58, 60, 84),
 )
 
 
 @dataclass(frozen=True)
 class Part:
-    """A visible part and its box (ymin, xmin, ymax, xmax): pixels of the scene, half open, clipped to it."""
+    """A visible part and its box (ymin, xmin, ymax, xmax): pixels of the scene, half open, clipped
+    to it."""
 
     name: str
     box: tuple[int, int, int, int]
@@ -49,31 +75,39 @@ class Part:
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene: image uint8 (size, size, 3), label an index into CLASSES, and the parts of its object."""
+    """One scene: image uint8 (size, size, 3), label an index into CLASSES, and the parts of its
+    object."""
 
     image: np.ndarray
     label: int
     parts: tuple[Part, ...]
 
 
-def draw_scene(seed: int, split: str, index: int, size: int = SIZE, *, without_part: int | None = None) -> Scene:
+def draw_scene(
+    seed: int, split: str, index: int, size: int = SIZE, *, without_part: int | None = None
+) -> Scene:
     """Draws scene ``index`` of ``split`` ("train" or "validation"); its label is ``index % 10``.
 
-    ``without_part`` leaves out one part of ``parts`` (its box stays): where the pictures differ, the part was seen.
-    """
+    ``without_part`` leaves out one part of ``parts`` (its box stays): where the pictures differ,
+    the part was seen."""
     label = index % len(CLASSES)
     surroundings = np.random.default_rng((seed, _SPLITS.index(split), index, 0))
     details = np.random.default_rng((seed, _SPLITS.index(split), index, 1))
     background, colours = _background(surroundings, size)
-    picture = Image.fromarray(background).resize((size * _FINER, size * _FINER), Image.Resampling.BILINEAR)
+    picture = Image.fromarray(background).resize(
+        (size * _FINER, size * _FINER), Image.Resampling.BILINEAR
+    )
     brush = ImageDraw.Draw(picture)
     for fill in _distractors(surroundings):
         _paint(picture, brush, fill, np.eye(2) * picture.width, np.zeros(2))
     for fill, matrix, offset in _stray_parts(surroundings, picture.width):
         _paint(picture, brush, fill, matrix, offset)
     matrix, offset = _pose(surroundings, picture.width, mirrored=CLASSES[label] not in _UNMIRRORED)
-    drawn = [(part, box) for part in OBJECTS[CLASSES[label]](details, colours)
-             if (box := _box(part, matrix, offset, size)) is not None]
+    drawn = [
+        (part, box)
+        for part in OBJECTS[CLASSES[label]](details, colours)
+        if (box := _box(part, matrix, offset, size)) is not None
+    ]
     for number, (part, _) in enumerate(drawn):
         for fill in part.fills if number != without_part else ():
             _paint(picture, brush, fill, matrix, offset)
@@ -85,7 +119,8 @@ def draw_scene(seed: int, split: str, index: int, size: int = SIZE, *, without_p
 
 
 def scenes_directory() -> Path:
-    """Where zfjax keeps data of its own: $ZFJAX_DATA, else $XDG_CACHE_HOME/zfjax, else ~/.cache/zfjax."""
+    """Where zfjax keeps data of its own: $ZFJAX_DATA, else $XDG_CACHE_HOME/zfjax, else
+    ~/.cache/zfjax."""
     if chosen := os.environ.get("ZFJAX_DATA"):
         return Path(chosen).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
@@ -101,10 +136,9 @@ def ensure_scenes(
 ) -> tuple[str, Path]:
     """Draws the scenes unless they are there, and returns (name, data_dir) for ``open_dataset``.
 
-    The name holds a digest of VERSION and of the sizes. One process draws, others wait for it; a drawing
-    that is killed leaves nothing that could be read. ``progress(done, total)`` counts scenes. Raises ZfjaxError when
-    the folder cannot be written.
-    """
+    The name holds a digest of VERSION and of the sizes. One process draws, others wait for it; a
+    drawing that is killed leaves nothing that could be read. ``progress(done, total)`` counts
+    scenes. Raises ZfjaxError when the folder cannot be written."""
     root = scenes_directory() if data_dir is None else Path(data_dir).expanduser()
     name = f"scenes_{_digest(train, validation)}"
     with exclusive_lock(root / f".{name}.lock", refusal=None):
@@ -119,9 +153,19 @@ def ensure_scenes(
 
             with writing.new_folder(root, name) as folder:
                 writing.write_dataset(
-                    folder, name, {"train": examples("train", train), "validation": examples("validation", validation)},
-                    CLASSES, encoding="png", with_parts=True,
-                    description="Scenes drawn by zfjax: objects made of parts, with a box around every part.",
+                    folder,
+                    name,
+                    {
+                        "train": examples("train", train),
+                        "validation": examples("validation", validation),
+                    },
+                    CLASSES,
+                    encoding="png",
+                    with_parts=True,
+                    description=(
+                        "Scenes drawn by zfjax: objects made of parts, with a box around every"
+                        " part."
+                    ),
                 )
     return name, root
 
@@ -147,9 +191,15 @@ def _mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 def _background(generator: np.random.Generator, size: int) -> tuple[np.ndarray, Colours]:
-    """A textured background, uint8 (size, size, 3), and colours for an object that stands out against it."""
-    base, other = (np.array(_PALETTE[index], float) for index in generator.choice(len(_PALETTE), 2, replace=False))
-    towards = np.array(scene_objects.PAPER if generator.random() < 0.65 else scene_objects.INK, float)
+    """A textured background, uint8 (size, size, 3), and colours for an object that stands out
+    against it."""
+    base, other = (
+        np.array(_PALETTE[index], float)
+        for index in generator.choice(len(_PALETTE), 2, replace=False)
+    )
+    towards = np.array(
+        scene_objects.PAPER if generator.random() < 0.65 else scene_objects.INK, float
+    )
     base += (towards - base) * generator.uniform(0.1, 0.6)
     other = base + (other - base) * generator.uniform(0.25, 0.65)
     y, x = np.mgrid[0:size, 0:size] / size
@@ -161,14 +211,18 @@ def _background(generator: np.random.Generator, size: int) -> tuple[np.ndarray, 
     if kind == 0:  # a gradient
         share = (along - along.min()) / np.ptp(along)
     elif kind == 1:  # sky above, ground below
-        share = (y > generator.uniform(0.55, 0.8) + 0.03 * np.sin(x * generator.uniform(4, 16))) * 0.9 + 0.1 * y
+        share = (
+            y > generator.uniform(0.55, 0.8) + 0.03 * np.sin(x * generator.uniform(4, 16))
+        ) * 0.9 + 0.1 * y
     elif kind == 2:  # clouds: smooth noise
         coarse = Image.fromarray(generator.random((7, 7)).astype(np.float32))
         share = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC)).clip(0, 1)
     elif kind == 3:  # stripes
         share = 0.5 + 0.5 * np.tanh(crisp * np.sin(2 * np.pi * along / spacing) / 3)
     elif kind == 4:  # checks
-        share = 0.5 + 0.5 * np.tanh(crisp * np.sin(2 * np.pi * along / spacing) * np.sin(2 * np.pi * across / spacing))
+        share = 0.5 + 0.5 * np.tanh(
+            crisp * np.sin(2 * np.pi * along / spacing) * np.sin(2 * np.pi * across / spacing)
+        )
     else:  # blobs
         centres, radii = generator.uniform(0, 1, (9, 2)), generator.uniform(0.05, 0.18, 9)
         distance = np.hypot(x[..., None] - centres[:, 0], y[..., None] - centres[:, 1])
@@ -177,16 +231,25 @@ def _background(generator: np.random.Generator, size: int) -> tuple[np.ndarray, 
     mean = texture.mean(axis=(0, 1))
     far = [colour for colour in _PALETTE if np.abs(np.array(colour) - mean).sum() > 120]
     chosen = [far[index] for index in generator.permutation(len(far))[:3]]
-    main, second, third = (_mix(colour, tuple(generator.integers(0, 256, 3)), 0.1) for colour in chosen)
+    main, second, third = (
+        _mix(colour, tuple(generator.integers(0, 256, 3)), 0.1) for colour in chosen
+    )
     return texture.round().clip(0, 255).astype(np.uint8), Colours(main, second, third)
 
 
 def _distractors(generator: np.random.Generator) -> list[Fill]:
-    """One to six small shapes that mean nothing, in fractions of the scene: a disc alone is no wheel, two no face."""
+    """One to six small shapes that mean nothing, in fractions of the scene: a disc alone is no
+    wheel, two no face."""
     fills = []
     for _ in range(generator.integers(1, 7)):
-        (x, y), radius, turn = generator.uniform(0, 1, 2), generator.uniform(0.03, 0.1), generator.uniform(0, np.pi)
-        outer, inner = (_PALETTE[index] for index in generator.choice(len(_PALETTE), 2, replace=False))
+        (x, y), radius, turn = (
+            generator.uniform(0, 1, 2),
+            generator.uniform(0.03, 0.1),
+            generator.uniform(0, np.pi),
+        )
+        outer, inner = (
+            _PALETTE[index] for index in generator.choice(len(_PALETTE), 2, replace=False)
+        )
         corners = int(generator.integers(1, 6))
         if corners == 1:
             along = 2 * radius * np.array([np.cos(turn), np.sin(turn)])
@@ -195,18 +258,25 @@ def _distractors(generator: np.random.Generator) -> list[Fill]:
             points = ellipse(x, y, radius, radius)
         else:
             angles = turn + np.arange(corners) * 2 * np.pi / corners
-            points = polygon(*zip(x + radius * np.cos(angles), y + radius * np.sin(angles), strict=True))
+            points = polygon(
+                *zip(x + radius * np.cos(angles), y + radius * np.sin(angles), strict=True)
+            )
         fills.append(Fill(points, outer))
         if generator.random() < 0.4:
             fills.append(Fill((points - (x, y)) * 0.5 + (x, y), inner))
     return fills
 
 
-def _stray_parts(generator: np.random.Generator, width: int) -> list[tuple[Fill, np.ndarray, np.ndarray]]:
-    """Up to four parts torn from objects of any class, small: seeing an eye or a wheel does not settle the class."""
+def _stray_parts(
+    generator: np.random.Generator, width: int
+) -> list[tuple[Fill, np.ndarray, np.ndarray]]:
+    """Up to four parts torn from objects of any class, small: seeing an eye or a wheel does not
+    settle the class."""
     strays = []
     for _ in range(generator.integers(0, 5)):
-        colours = Colours(*(_PALETTE[index] for index in generator.choice(len(_PALETTE), 3, replace=False)))
+        colours = Colours(
+            *(_PALETTE[index] for index in generator.choice(len(_PALETTE), 3, replace=False))
+        )
         parts = OBJECTS[CLASSES[generator.integers(len(CLASSES))]](generator, colours)
         chosen = parts[generator.integers(len(parts))]
         turn, scale = generator.uniform(-0.6, 0.6), generator.uniform(0.25, 0.42) * width
@@ -217,7 +287,9 @@ def _stray_parts(generator: np.random.Generator, width: int) -> list[tuple[Fill,
     return strays
 
 
-def _pose(generator: np.random.Generator, width: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+def _pose(
+    generator: np.random.Generator, width: int, mirrored: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """From an object's coordinates to pixels of the large picture: points @ matrix + offset."""
     scale, turn = generator.uniform(0.55, 1.0), np.deg2rad(generator.uniform(-20, 20))
     flip, (shift_x, shift_y) = generator.random() < 0.5, generator.uniform(-1, 1, 2)
@@ -229,7 +301,11 @@ def _pose(generator: np.random.Generator, width: int, mirrored: bool) -> tuple[n
 
 
 def _paint(
-    picture: Image.Image, brush: ImageDraw.ImageDraw, fill: Fill, matrix: np.ndarray, offset: np.ndarray
+    picture: Image.Image,
+    brush: ImageDraw.ImageDraw,
+    fill: Fill,
+    matrix: np.ndarray,
+    offset: np.ndarray,
 ) -> None:
     points = fill.points @ matrix + offset
     if fill.pattern is None:
@@ -242,7 +318,9 @@ def _paint(
     mask = Image.new("L", (x1 - x0, y1 - y0), 0)
     ImageDraw.Draw(mask).polygon((points - (x0, y0)).ravel().tolist(), fill=255)
     rows, columns = np.mgrid[y0:y1, x0:x1]
-    local = (np.stack([columns, rows], axis=-1) - offset) @ np.linalg.inv(matrix)  # the pattern moves with the object
+    local = (np.stack([columns, rows], axis=-1) - offset) @ np.linalg.inv(
+        matrix
+    )  # the pattern moves with the object
     angle, spacing = fill.pattern.angle, fill.pattern.spacing
     along = (local[..., 0] * np.cos(angle) + local[..., 1] * np.sin(angle)) / spacing
     across = (local[..., 1] * np.cos(angle) - local[..., 0] * np.sin(angle)) / spacing
@@ -256,10 +334,13 @@ def _paint(
     picture.paste(fill.colour, (int(x0), int(y0)), visible)
 
 
-def _box(part: DrawnPart, matrix: np.ndarray, offset: np.ndarray, size: int) -> tuple[int, int, int, int] | None:
+def _box(
+    part: DrawnPart, matrix: np.ndarray, offset: np.ndarray, size: int
+) -> tuple[int, int, int, int] | None:
     """The part's box in pixels of the scene, or None when nothing of it is inside."""
     points = np.concatenate([fill.points for fill in part.fills]) @ matrix + offset
-    # Pillow fills every pixel that an edge touches: one pixel of the large picture more on each side.
+    # Pillow fills every pixel that an edge touches: one pixel of the large picture more on each
+    # side.
     x0, y0 = np.floor((points.min(axis=0) - 1) / _FINER).clip(0, size).astype(int)
     x1, y1 = np.ceil((points.max(axis=0) + 2) / _FINER).clip(0, size).astype(int)
     return (int(y0), int(x0), int(y1), int(x1)) if y1 > y0 and x1 > x0 else None

@@ -1,9 +1,9 @@
-"""What an import reads: a folder tree or a tar of one, as relative paths and a way to read each file's bytes.
+"""What an import reads: a folder tree or a tar of one, as relative paths and a way to read each
+file's bytes.
 
-Both are hostile. A tar is never extracted: its headers are listed once, then members are read by their position. Only
-regular files count; links, devices, absolute paths and ".." are skipped and named. Tars put together with `cat`, plain
-or compressed, are read to the last.
-"""
+Both are hostile. A tar is never extracted: its headers are listed once, then members are read by
+their position. Only regular files count; links, devices, absolute paths and ".." are skipped and
+named. Tars put together with `cat`, plain or compressed, are read to the last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _OPENERS = {
     b"BZh": lambda packed: _Streams(packed, bz2.BZ2Decompressor),
     b"\xfd7zXZ\x00": lambda packed: _Streams(packed, lzma.LZMADecompressor),
 }
-"""By the first bytes; each takes the opened file and reads all compressed streams that follow each other in it."""
+"""By the first bytes; each takes the opened file and reads all compressed streams that follow each
+other in it."""
 _BLOCK = 1 << 20
 _SYSTEM_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
 
@@ -40,9 +41,9 @@ _SYSTEM_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
 class Source:
     """The files of a tree or tar.
 
-    ``files`` are relative POSIX paths, ``folders`` those of all folders known, ``skipped`` names what was left out by
-    reason. ``read(path, limit)`` returns a file's bytes; it raises ImageError when there are more than ``limit``.
-    """
+    ``files`` are relative POSIX paths, ``folders`` those of all folders known, ``skipped`` names
+    what was left out by reason. ``read(path, limit)`` returns a file's bytes; it raises ImageError
+    when there are more than ``limit``."""
 
     files: tuple[str, ...]
     folders: tuple[str, ...]
@@ -52,10 +53,11 @@ class Source:
 
 @contextlib.contextmanager
 def open_source(path: Path, scratch: Path) -> Iterator[Source]:
-    """Opens a folder, a tar, or a tar compressed with gzip, bzip2 or xz (unpacked to an unnamed file in ``scratch``).
+    """Opens a folder, a tar, or a tar compressed with gzip, bzip2 or xz (unpacked to an unnamed
+    file in ``scratch``).
 
-    Raises ZfjaxError when there is nothing at ``path``, it is neither, or the tar is damaged or cut short.
-    """
+    Raises ZfjaxError when there is nothing at ``path``, it is neither, or the tar is damaged or cut
+    short."""
     if path.is_dir():
         yield _tree(path)
     elif path.is_file():
@@ -99,7 +101,9 @@ def _tree(root: Path) -> Source:
             path = "/".join(below)
             reason = _classify(below, absolute=False)
             try:
-                status = entry.stat()  # follows links: people build subsets out of links to files and folders
+                status = (
+                    entry.stat()
+                )  # follows links: people build subsets out of links to files and folders
             except OSError:
                 reason = reason or "broken link"
             if reason is None and stat.S_ISDIR(status.st_mode):
@@ -138,8 +142,13 @@ def _plain_tar(path: Path, scratch: Path) -> Iterator[BinaryIO]:
         with open(path, "rb") as packed:
             head = packed.read(6)
             if head.startswith(b"\x28\xb5\x2f\xfd"):
-                raise ZfjaxError(f"{path} is compressed with zstd, which zfjax cannot read: unpack it first (zstd -d).")
-            opener = next((opener for magic, opener in _OPENERS.items() if head.startswith(magic)), None)
+                raise ZfjaxError(
+                    f"{path} is compressed with zstd, which zfjax cannot read: unpack it first"
+                    " (zstd -d)."
+                )
+            opener = next(
+                (opener for magic, opener in _OPENERS.items() if head.startswith(magic)), None
+            )
             if opener is None:
                 packed.seek(0)
                 yield packed
@@ -161,10 +170,11 @@ def _plain_tar(path: Path, scratch: Path) -> Iterator[BinaryIO]:
 
 
 class _Streams(io.RawIOBase):
-    """What one or more compressed streams hold, one after the other, zeros between and after them left out.
+    """What one or more compressed streams hold, one after the other, zeros between and after them
+    left out.
 
-    bz2.open and lzma.open take whatever follows the first stream and is not another sound one for its end.
-    """
+    bz2.open and lzma.open take whatever follows the first stream and is not another sound one for
+    its end."""
 
     def __init__(self, packed: BinaryIO, new: Callable[[], Any]):
         self._packed, self._new, self._stream, self._rest = packed, new, new(), b""
@@ -174,7 +184,8 @@ class _Streams(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """At most ``size`` bytes (fewer are no end), b"" at the end. Raises EOFError where the last stream is cut."""
+        """At most ``size`` bytes (fewer are no end), b"" at the end. Raises EOFError where the last
+        stream is cut."""
         while not self._stream.eof or self._begin_next():
             data = b""
             if self._stream.needs_input:
@@ -212,10 +223,11 @@ def _tar(path: Path, handle: BinaryIO) -> Source:
 def tar_places(
     path: Path, handle: BinaryIO
 ) -> tuple[dict[str, tuple[int, int]], tuple[str, ...], dict[str, list[str]]]:
-    """({file: (byte at which it begins in ``handle``, its size)}, folders, what is skipped by reason) of a tar.
+    """({file: (byte at which it begins in ``handle``, its size)}, folders, what is skipped by
+    reason) of a tar.
 
-    ``handle``: the tar without compression; ``path`` is what an error names. Raises ZfjaxError when it is damaged.
-    """
+    ``handle``: the tar without compression; ``path`` is what an error names. Raises ZfjaxError when
+    it is damaged."""
     places: dict[str, tuple[int, int]] = {}
     folders: dict[str, None] = {}
     skipped: dict[str, list[str]] = {}
@@ -240,8 +252,11 @@ def tar_places(
     return places, tuple(folders), skipped
 
 
-def read_place(path: Path, handle: BinaryIO, inside: str, offset: int, size: int, limit: int) -> bytes:
-    """The bytes of the file ``inside`` of a tar. Raises ImageError over ``limit`` bytes, ZfjaxError where it is cut."""
+def read_place(
+    path: Path, handle: BinaryIO, inside: str, offset: int, size: int, limit: int
+) -> bytes:
+    """The bytes of the file ``inside`` of a tar. Raises ImageError over ``limit`` bytes, ZfjaxError
+    where it is cut."""
     try:
         handle.seek(offset)
         data = handle.read(min(size, limit + 1))
@@ -253,7 +268,8 @@ def read_place(path: Path, handle: BinaryIO, inside: str, offset: int, size: int
 
 
 class TarInside(io.RawIOBase):
-    """A tar that is a file of a larger tar, ``size`` bytes from byte ``offset`` of ``handle``, to read in place."""
+    """A tar that is a file of a larger tar, ``size`` bytes from byte ``offset`` of ``handle``, to
+    read in place."""
 
     def __init__(self, handle: BinaryIO, offset: int, size: int):
         self._handle, self._offset, self._size, self._at = handle, offset, size, 0
@@ -268,7 +284,9 @@ class TarInside(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """As of any file."""
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        self._at = max(
+            0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        )
         return self._at
 
     def read(self, size: int = -1) -> bytes:
@@ -283,9 +301,8 @@ class TarInside(io.RawIOBase):
 def _members(path: Path, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """The members' headers, one at a time; memory does not grow with the tar.
 
-    What follows the end of an archive is read as the next one, as `tar -i` does (`cat a.tar b.tar`); zeros are padding,
-    and anything else is damage.
-    """
+    What follows the end of an archive is read as the next one, as `tar -i` does (`cat a.tar
+    b.tar`); zeros are padding, and anything else is damage."""
     try:
         start: int | None = 0
         while start is not None:
@@ -306,7 +323,8 @@ def _members(path: Path, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:
 
 
 def _after_zeros(handle: BinaryIO, offset: int) -> int | None:
-    """Where the first block that is not all zeros begins, from ``offset`` on; None where there is none."""
+    """Where the first block that is not all zeros begins, from ``offset`` on; None where there is
+    none."""
     handle.seek(offset)
     while data := handle.read(_BLOCK):
         if left := data.lstrip(b"\0"):

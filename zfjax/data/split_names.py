@@ -1,14 +1,17 @@
-"""Which split a folder's name means: train, validation or test, in the spellings that people use. Pure.
+"""Which split a folder's name means: train, validation or test, in the spellings that people use.
+Pure.
 
-A name is cut into words: at capitals, digits and all that is neither letter nor digit; case does not count. Years and
-words for what is in any split (set, images, data ...) say nothing. What is left decides:
+A name is cut into words: at capitals, digits and all that is neither letter nor digit; case does
+not count. Years and words for what is in any split (set, images, data ...) say nothing. What is
+left decides:
 
-- one split's word alone (``train``, ``Training``, ``train_set``, ``trainset``, ``dev``, ``val2017``) is known;
-- a split's word with anything else (``seg_train``, ``imagenet64_val``, ``train_64x64``) is known where folders beside
-  it have the same rest and other splits (``seg_test``);
-- a split's word with numbers, letters or words like "small", and words like "fold" and "unlabeled", are asked about,
-  and so is any other name with a split's word in it where all folders have one, or a split is known.
-"""
+- one split's word alone (``train``, ``Training``, ``train_set``, ``trainset``, ``dev``,
+``val2017``) is known;
+- a split's word with anything else (``seg_train``, ``imagenet64_val``, ``train_64x64``) is known
+  where folders beside it have the same rest and other splits (``seg_test``);
+- a split's word with numbers, letters or words like "small", and words like "fold" and "unlabeled",
+  are asked about, and so is any other name with a split's word in it where all folders have one, or
+  a split is known."""
 
 from __future__ import annotations
 
@@ -25,30 +28,36 @@ SPLITS = ("train", "validation", "test")
 
 _SPELLINGS = {
     "train": "train training trn",
-    "validation": "validation validate validating val valid vld dev devel development eval evaluate evaluation "
-    "holdout heldout",
+    "validation": (
+        "validation validate validating val valid vld dev devel development eval evaluate"
+        " evaluation holdout heldout"
+    ),
     "test": "test testing tst",
 }
 _WORDS = {word: split for split, words in _SPELLINGS.items() for word in words.split()}
 _SAY_NOTHING = frozenset(
-    "set sets data dataset datasets image images img imgs photo photos picture pictures pic pics sample samples "
-    "example examples file files folder folders dir directory jpg jpeg jpegs png the of".split()
+    "set sets data dataset datasets image images img imgs photo photos picture pictures pic pics"
+    " sample samples example examples file files folder folders dir directory jpg jpeg jpegs png"
+    " the of".split()
 )
 _COMPOUNDS = {word + more: split for word, split in _WORDS.items() for more in _SAY_NOTHING}
 _SHORT = frozenset("tr te ts va vl".split())
 _ASKED = frozenset(
-    "fold folds kfold split splits subset subsets partition partitions part parts extra unlabeled unlabelled labeled "
-    "labelled unsupervised supervised trainval valtrain traintest testval valtest minival".split()
+    "fold folds kfold split splits subset subsets partition partitions part parts extra unlabeled"
+    " unlabelled labeled labelled unsupervised supervised trainval valtrain traintest testval"
+    " valtest minival".split()
 )
 _QUALIFIERS = frozenset(
-    "full small mini tiny large big clean noisy raw original aug augmented new old final public private first second "
-    "third one two three other all only standard hard easy seen unseen more ii iii iv vi".split()
+    "full small mini tiny large big clean noisy raw original aug augmented new old final public"
+    " private first second third one two three other all only standard hard easy seen unseen more"
+    " ii iii iv vi".split()
 )
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a folder's name says: the splits that its words name, the words that are left, whether it might be one."""
+    """What a folder's name says: the splits that its words name, the words that are left, whether
+    it might be one."""
 
     splits: frozenset[str]
     rest: tuple[str, ...]
@@ -63,7 +72,10 @@ class Reading:
     def like_a_split(self) -> bool:
         """Whether it hardly means anything but a split, known or not."""
         return bool(self.splits or _ASKED.intersection(self.rest)) and all(
-            word in _ASKED or word in _QUALIFIERS or word.isdecimal() or (len(word) == 1 and word.isascii())
+            word in _ASKED
+            or word in _QUALIFIERS
+            or word.isdecimal()
+            or (len(word) == 1 and word.isascii())
             for word in self.rest
         )
 
@@ -74,10 +86,16 @@ def read_name(folder: str) -> Reading:
     words = re.findall(r"[^\W\d_]+|\d+", apart.casefold())
     words = [word for word in words if not re.fullmatch(r"(19|20)\d\d", word)]
     whole = "".join(words)
-    if split := _WORDS.get(whole) or _COMPOUNDS.get(whole):  # held_out, dev-el; TRAINset is cut by none
+    if split := _WORDS.get(whole) or _COMPOUNDS.get(
+        whole
+    ):  # held_out, dev-el; TRAINset is cut by none
         return Reading(frozenset({split}), (), False)
     splits = frozenset(filter(None, (_WORDS.get(word) or _COMPOUNDS.get(word) for word in words)))
-    rest = [word for word in words if word not in _WORDS and word not in _COMPOUNDS and word not in _SAY_NOTHING]
+    rest = [
+        word
+        for word in words
+        if word not in _WORDS and word not in _COMPOUNDS and word not in _SAY_NOTHING
+    ]
     if splits:
         rest = [word for word in rest if word not in ("split", "splits")]
     return Reading(splits, tuple(rest), whole in _SHORT)
@@ -94,11 +112,14 @@ def says_nothing(folder: str) -> bool:
     return not reading.splits and not reading.rest
 
 
-def read_names(folders: Collection[str], all_there_is: bool = True) -> tuple[dict[str, str], list[str]]:
-    """({folder: its split}, those to ask about) of folders that lie beside each other; the others are no splits.
+def read_names(
+    folders: Collection[str], all_there_is: bool = True
+) -> tuple[dict[str, str], list[str]]:
+    """({folder: its split}, those to ask about) of folders that lie beside each other; the others
+    are no splits.
 
-    Two folders that mean the same split are asked about. ``all_there_is``: nothing else of weight lies beside them.
-    """
+    Two folders that mean the same split are asked about. ``all_there_is``: nothing else of weight
+    lies beside them."""
     readings = {folder: read_name(folder) for folder in sorted(folders)}
     known = {folder: reading.known for folder, reading in readings.items() if reading.known}
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -110,8 +131,11 @@ def read_names(folders: Collection[str], all_there_is: bool = True) -> tuple[dic
             known |= {folder: next(iter(readings[folder].splits)) for folder in group}
     perhaps = {folder for folder, reading in readings.items() if reading.splits or reading.short}
     in_context = bool(known) or (all_there_is and len(perhaps) == len(readings))
-    asked = {folder for folder, reading in readings.items()
-             if folder not in known and (reading.like_a_split or (in_context and folder in perhaps))}
+    asked = {
+        folder
+        for folder, reading in readings.items()
+        if folder not in known and (reading.like_a_split or (in_context and folder in perhaps))
+    }
     for split in SPLITS:
         same = [folder for folder, its_split in known.items() if its_split == split]
         asked |= set(same) if len(same) > 1 else set()
@@ -119,7 +143,8 @@ def read_names(folders: Collection[str], all_there_is: bool = True) -> tuple[dic
 
 
 def parse_splits(words: Sequence[str]) -> dict[str, str]:
-    """{folder: split} from ``train=Training validation=Dev``, or {} from ``none``. Raises ZfjaxError for other words.
+    """{folder: split} from ``train=Training validation=Dev``, or {} from ``none``. Raises
+    ZfjaxError for other words.
 
     A split may be given more than one folder, a folder only one split; one of them must be train.
     """
@@ -131,10 +156,15 @@ def parse_splits(words: Sequence[str]) -> dict[str, str]:
         folder = folder.strip("/").removeprefix("./")
         split = split_of(name)
         if not (equals and folder and split):
-            raise ZfjaxError(f"--splits {word!r}: expected train=FOLDER, validation=FOLDER or test=FOLDER, or 'none' "
-                             "where the folders are classes.")  # fmt: skip
+            raise ZfjaxError(
+                f"--splits {word!r}: expected train=FOLDER, validation=FOLDER or test=FOLDER, or"
+                " 'none' where the folders are classes."
+            )
         if splits.setdefault(folder, split) != split:
-            raise ZfjaxError(f"--splits gives the folder {folder!r} to {splits[folder]} and to {split}: to one only.")
+            raise ZfjaxError(
+                f"--splits gives the folder {folder!r} to {splits[folder]} and to {split}: to one"
+                " only."
+            )
     return splits
 
 
@@ -151,4 +181,7 @@ def how_to_say(folders: Sequence[str], read: Mapping[str, str] | None = None) ->
             free.remove(split)
     pairs = sorted(answer.items(), key=lambda pair: (SPLITS.index(pair[1]), pair[0]))
     words = " ".join(shlex.quote(f"{split}={folder}") for folder, split in pairs[:4])
-    return f"say which is which, as in --splits {words}, or --splits none where all folders are classes"
+    return (
+        f"say which is which, as in --splits {words}, or --splits none where all folders are"
+        " classes"
+    )

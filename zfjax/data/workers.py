@@ -1,9 +1,9 @@
-"""Processes that read and decode images for this one: threads share Python's lock, which bounds them all together.
+"""Processes that read and decode images for this one: threads share Python's lock, which bounds
+them all together.
 
-A worker has an anonymous piece of memory, into which it writes pixels, and two pipes: requests come in, answers go out.
-Nothing has a name, so nothing can be left behind: the memory goes with its last user, and a worker whose pipe closes
-ends, also when this process was killed.
-"""
+A worker has an anonymous piece of memory, into which it writes pixels, and two pipes: requests come
+in, answers go out. Nothing has a name, so nothing can be left behind: the memory goes with its last
+user, and a worker whose pipe closes ends, also when this process was killed."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
 
 @dataclass(frozen=True)
 class Answer:
-    """A piece of images: uint8 (n, h, w, 3), to be copied before the worker is asked again; label int32 (n,); and for
-    each that cannot be read its row and why."""
+    """A piece of images: uint8 (n, h, w, 3), to be copied before the worker is asked again; label
+    int32 (n,); and for each that cannot be read its row and why."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -47,27 +47,33 @@ class Answer:
 
 
 class Worker:
-    """One process that reads from DIRECTORY's NAME. Raises ZfjaxError when it ends before its time."""
+    """One process that reads from DIRECTORY's NAME. Raises ZfjaxError when it ends before its
+    time."""
 
     def __init__(self, name: str, data_dir: Path, view_size: tuple[int, int]):
         self._shape = (PIECE, *view_size, 3)
         descriptor, size = _anonymous_file(), int(np.prod(self._shape))
         os.truncate(descriptor, size)
         self._memory = np.frombuffer(mmap.mmap(descriptor, size), np.uint8).reshape(self._shape)
-        # Signals that a whole group gets are its parent's; the mask is inherited, from the first moment on.
+        # Signals that a whole group gets are its parent's; the mask is inherited, from the first
+        # moment on.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {_SERVE}"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[descriptor], env={**os.environ, **_ONE_THREAD},
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[descriptor],
+                env={**os.environ, **_ONE_THREAD},
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(descriptor)
         self._send((name, data_dir, view_size, descriptor))
 
     def read(self, split: str, image_ids: Sequence[int]) -> Answer:
-        """At most PIECE images. Raises ZfjaxError for what is no fault of one image alone, and when it has died."""
+        """At most PIECE images. Raises ZfjaxError for what is no fault of one image alone, and when
+        it has died."""
         self._send((split, list(image_ids)))
         try:
             fault, labels, unreadable = pickle.load(self._process.stdout)
@@ -102,9 +108,15 @@ class Worker:
             status = self._process.wait(5)
         except subprocess.TimeoutExpired:
             status = None
-        how = f"by signal {signal.Signals(-status).name}" if status is not None and status < 0 else f"status {status}"
-        return ZfjaxError(f"A process that decodes images has died ({how}; was memory short?): the same command goes "
-                          "on from the last saved state, --data.processes says how many there are.")  # fmt: skip
+        how = (
+            f"by signal {signal.Signals(-status).name}"
+            if status is not None and status < 0
+            else f"status {status}"
+        )
+        return ZfjaxError(
+            f"A process that decodes images has died ({how}; was memory short?): the same command"
+            " goes on from the last saved state, --data.processes says how many there are."
+        )
 
 
 class Pool:
@@ -117,8 +129,11 @@ class Pool:
         for worker in self._workers:
             self._free.put(worker)
 
-    def read(self, split: str, image_ids: Sequence[int], images: np.ndarray, labels: np.ndarray) -> dict[int, str]:
-        """Fills ``images`` uint8 (n, h, w, 3) and ``labels`` int32 (n,); gives why a row cannot be read."""
+    def read(
+        self, split: str, image_ids: Sequence[int], images: np.ndarray, labels: np.ndarray
+    ) -> dict[int, str]:
+        """Fills ``images`` uint8 (n, h, w, 3) and ``labels`` int32 (n,); gives why a row cannot be
+        read."""
         worker = self._free.get()
         try:
             answer = worker.read(split, image_ids)
@@ -138,10 +153,13 @@ _POOLS = threading.Lock()
 
 
 def pool_of(dataset: Dataset, view_size: tuple[int, int]) -> Pool:
-    """The data set's processes for views of this size, begun when first asked for; they end with it."""
+    """The data set's processes for views of this size, begun when first asked for; they end with
+    it."""
     with _POOLS:
         if view_size not in dataset.pools:
-            pool = Pool(dataset.processes, dataset.directory.name, dataset.directory.parent, view_size)
+            pool = Pool(
+                dataset.processes, dataset.directory.name, dataset.directory.parent, view_size
+            )
             weakref.finalize(dataset, pool.close)
             dataset.pools[view_size] = pool
         return dataset.pools[view_size]

@@ -1,4 +1,5 @@
-"""Writes a TFDS data set in ArrayRecord without TensorFlow: what the drawn scenes and the importer have in common."""
+"""Writes a TFDS data set in ArrayRecord without TensorFlow: what the drawn scenes and the importer
+have in common."""
 
 from __future__ import annotations
 
@@ -21,10 +22,11 @@ _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 @contextlib.contextmanager
 def new_folder(data_dir: Path, name: str) -> Iterator[Path]:
-    """Yields an empty hidden folder that becomes DATA_DIR/NAME when the block ends well, and vanishes when it fails.
+    """Yields an empty hidden folder that becomes DATA_DIR/NAME when the block ends well, and
+    vanishes when it fails.
 
-    The caller holds the lock of ``name``, so what a killed process left under such a name is nobody's: it is removed.
-    """
+    The caller holds the lock of ``name``, so what a killed process left under such a name is
+    nobody's: it is removed."""
     for stale in data_dir.glob(f".{name}.*.tmp"):
         shutil.rmtree(stale, ignore_errors=True)
     with atomic_path(data_dir / name) as temporary:
@@ -45,20 +47,23 @@ def write_dataset(
     shard_bytes: int = SHARD_BYTES,
     **metadata: Any,
 ) -> dict[str, int]:
-    """Streams examples into FOLDER/1.0.0 and returns the number written to each split; splits left empty are dropped.
+    """Streams examples into FOLDER/1.0.0 and returns the number written to each split; splits left
+    empty are dropped.
 
-    An example is a mapping of ``image`` (encoded bytes), ``label`` (int), ``file_name`` (str) and, with ``with_parts``,
-    ``parts``: (name, (y0, x0, y1, x1)) with edges as fractions of the image. Record order is the order given. The TFDS
-    label names are ``labels`` (default: ``class_names``) made fit for TFDS's file of one name a line; ``class_names``
-    themselves are kept unchanged in metadata.json, and beside them ``metadata``, JSON values.
-    """
+    An example is a mapping of ``image`` (encoded bytes), ``label`` (int), ``file_name`` (str) and,
+    with ``with_parts``, ``parts``: (name, (y0, x0, y1, x1)) with edges as fractions of the image.
+    Record order is the order given. The TFDS label names are ``labels`` (default: ``class_names``)
+    made fit for TFDS's file of one name a line; ``class_names`` themselves are kept unchanged in
+    metadata.json, and beside them ``metadata``, JSON values."""
     features = image_features(class_names if labels is None else labels, encoding, with_parts)
     directory = folder / VERSION
     directory.mkdir()
     shards = {}
     for split, examples in splits.items():
         records = (record(features, example) for example in examples)
-        lengths, size = _write_shards(directory, f"{name}-{split}.array_record", records, shard_bytes)
+        lengths, size = _write_shards(
+            directory, f"{name}-{split}.array_record", records, shard_bytes
+        )
         if lengths:
             shards[split] = lengths, size
     if shards:
@@ -83,39 +88,60 @@ def image_features(labels: Sequence[str], encoding: str = "jpeg", with_parts: bo
 
 
 def record(features: Any, example: Mapping[str, Any]) -> bytes:
-    """An example, as ``write_dataset`` takes it, in the bytes that are stored: the same in every process.
+    """An example, as ``write_dataset`` takes it, in the bytes that are stored: the same in every
+    process.
 
-    TFDS serialises the features in the order of a map that differs from process to process, hence the second time.
-    """
+    TFDS serialises the features in the order of a map that differs from process to process, hence
+    the second time."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.proto import tf_example_pb2
 
-    encoded = {"image": io.BytesIO(example["image"]), "label": example["label"], "file_name": example["file_name"]}
+    encoded = {
+        "image": io.BytesIO(example["image"]),
+        "label": example["label"],
+        "file_name": example["file_name"],
+    }
     if "parts" in example:
-        encoded["parts"] = [{"name": part, "box": tfds.features.BBox(*box)} for part, box in example["parts"]]
-    message = tf_example_pb2.Example.FromString(features.serialize_example(features.encode_example(encoded)))
+        encoded["parts"] = [
+            {"name": part, "box": tfds.features.BBox(*box)} for part, box in example["parts"]
+        ]
+    message = tf_example_pb2.Example.FromString(
+        features.serialize_example(features.encode_example(encoded))
+    )
     return message.SerializeToString(deterministic=True)
 
 
 def write_metadata(
-    directory: Path, name: str, features: Any, shards: Mapping[str, tuple[Sequence[int], int]],
-    class_names: Sequence[str], description: str, **metadata: Any,
-) -> None:  # fmt: skip
-    """Makes DIRECTORY's shards a TFDS data set. ``shards``: {split: (records of each shard, bytes of all records)};
-    ``metadata``: JSON values kept beside the class names."""
+    directory: Path,
+    name: str,
+    features: Any,
+    shards: Mapping[str, tuple[Sequence[int], int]],
+    class_names: Sequence[str],
+    description: str,
+    **metadata: Any,
+) -> None:
+    """Makes DIRECTORY's shards a TFDS data set. ``shards``: {split: (records of each shard, bytes
+    of all records)}; ``metadata``: JSON values kept beside the class names."""
     import tensorflow_datasets as tfds
 
     template = tfds.core.ShardedFileTemplate(
         data_dir=directory, template=_TEMPLATE, dataset_name=name, filetype_suffix="array_record"
     )
     infos = [
-        tfds.core.SplitInfo(name=split, shard_lengths=list(lengths), num_bytes=size, filename_template=template)
+        tfds.core.SplitInfo(
+            name=split, shard_lengths=list(lengths), num_bytes=size, filename_template=template
+        )
         for split, (lengths, size) in shards.items()
     ]
     tfds.folder_dataset.write_metadata(
-        data_dir=directory, features=features, split_infos=infos, version=VERSION, check_data=False,
-        description=description, metadata=tfds.core.MetadataDict(class_names=list(class_names), **metadata),
-    )  # fmt: skip
+        data_dir=directory,
+        features=features,
+        split_infos=infos,
+        version=VERSION,
+        check_data=False,
+        description=description,
+        metadata=tfds.core.MetadataDict(class_names=list(class_names), **metadata),
+    )
 
 
 def shard_name(name: str, split: str, index: int, count: int) -> str:
@@ -124,7 +150,8 @@ def shard_name(name: str, split: str, index: int, count: int) -> str:
 
 
 def write_shard(path: Path, records: Iterable[bytes]) -> None:
-    """Writes one shard. Raises OSError for a full disk and its like, which ArrayRecord calls RuntimeError."""
+    """Writes one shard. Raises OSError for a full disk and its like, which ArrayRecord calls
+    RuntimeError."""
     with _as_os_errors(path):
         writer = _open_writer(path)
         try:
@@ -135,7 +162,8 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
 
 
 def _open_writer(path: Path) -> Any:
-    """A writer of records; ``group_size:1`` makes random access read one record, not a group of them."""
+    """A writer of records; ``group_size:1`` makes random access read one record, not a group of
+    them."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     return ArrayRecordWriter(str(path), "group_size:1")
@@ -153,8 +181,11 @@ def _as_os_errors(path: Path) -> Iterator[None]:
         raise OSError(code, os.strerror(code), str(path)) from None
 
 
-def _write_shards(directory: Path, stem: str, records: Iterable[bytes], shard_bytes: int) -> tuple[list[int], int]:
-    """Writes records to shards of about ``shard_bytes``; returns their lengths and the bytes of all records."""
+def _write_shards(
+    directory: Path, stem: str, records: Iterable[bytes], shard_bytes: int
+) -> tuple[list[int], int]:
+    """Writes records to shards of about ``shard_bytes``; returns their lengths and the bytes of all
+    records."""
     lengths: list[int] = []
     total = in_shard = 0
     writer = None
@@ -176,15 +207,23 @@ def _write_shards(directory: Path, stem: str, records: Iterable[bytes], shard_by
                 writer.close()
     name, split = stem.removesuffix(".array_record").rsplit("-", 1)
     for index in range(len(lengths)):  # only now is the number of shards known
-        (directory / f"{stem}.{index}").rename(directory / shard_name(name, split, index, len(lengths)))
+        (directory / f"{stem}.{index}").rename(
+            directory / shard_name(name, split, index, len(lengths))
+        )
     return lengths, total
 
 
 def _line_names(names: Sequence[str]) -> list[str]:
-    """Distinct, printable, stripped names: TFDS keeps one a line and drops blank lines and outer spaces."""
+    """Distinct, printable, stripped names: TFDS keeps one a line and drops blank lines and outer
+    spaces."""
     lines: list[str] = []
     for name in names:
-        line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name).strip() or "unnamed"
+        line = (
+            "".join(
+                letter if letter.isprintable() else repr(letter)[1:-1] for letter in name
+            ).strip()
+            or "unnamed"
+        )
         same = 1
         while (distinct := line if same == 1 else f"{line} ({same})") in lines:
             same += 1

@@ -1,8 +1,8 @@
 """A board to lay pictures and words on, pixel for pixel, saved as PNG and PDF. No JAX.
 
-Static figures are 3.5 inches wide (one column of a paper) at 400 dots an inch, so one and the same file reads in print
-and fills a slide. Pictures are placed on a pixel raster, never resampled by the drawing library; words stay vectors.
-"""
+Static figures are 3.5 inches wide (one column of a paper) at 400 dots an inch, so one and the same
+file reads in print and fills a slide. Pictures are placed on a pixel raster, never resampled by the
+drawing library; words stay vectors."""
 
 from __future__ import annotations
 
@@ -37,17 +37,35 @@ LINE = 48
 
 @contextmanager
 def quiet_style() -> Iterator[None]:
-    """Matplotlib's defaults with our typography: no TeX, no math in texts, no warning about a letter without glyph."""
+    """Matplotlib's defaults with our typography: no TeX, no math in texts, no warning about a
+    letter without glyph."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing from font", category=UserWarning
+        )
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({
-            "text.parse_math": False, "text.usetex": False, "font.family": list(_families()), "font.size": TEXT_SIZE,
-            "text.color": INK, "axes.edgecolor": QUIET, "axes.labelcolor": INK, "axes.linewidth": 0.5,
-            "xtick.color": QUIET, "ytick.color": QUIET, "xtick.major.width": 0.5, "ytick.major.width": 0.5,
-            "xtick.major.size": 2, "ytick.major.size": 2, "axes.spines.top": False, "axes.spines.right": False,
-            "pdf.fonttype": 42, "axes.unicode_minus": True,
-        })  # fmt: skip
+        matplotlib.rcParams.update(
+            {
+                "text.parse_math": False,
+                "text.usetex": False,
+                "font.family": list(_families()),
+                "font.size": TEXT_SIZE,
+                "text.color": INK,
+                "axes.edgecolor": QUIET,
+                "axes.labelcolor": INK,
+                "axes.linewidth": 0.5,
+                "xtick.color": QUIET,
+                "ytick.color": QUIET,
+                "xtick.major.width": 0.5,
+                "ytick.major.width": 0.5,
+                "xtick.major.size": 2,
+                "ytick.major.size": 2,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "pdf.fonttype": 42,
+                "axes.unicode_minus": True,
+            }
+        )
         yield
 
 
@@ -81,7 +99,8 @@ def wrap(text: str, width: float, size: float = TEXT_SIZE) -> list[str]:
 
 
 class _Raster(Artist):
-    """Pixels that fill the figure, handed to the renderer as they are: ``imshow`` would copy them in float32."""
+    """Pixels that fill the figure, handed to the renderer as they are: ``imshow`` would copy them
+    in float32."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         super().__init__()
@@ -97,10 +116,11 @@ class _Raster(Artist):
 
 @dataclass
 class Board:
-    """White paper; positions and sizes are (y, x) from the upper left in pixels at 400 dots an inch.
+    """White paper; positions and sizes are (y, x) from the upper left in pixels at 400 dots an
+    inch.
 
-    With ``fine`` of 2 the raster has twice as many pixels each way: for tiles larger than they are shown at 400.
-    """
+    With ``fine`` of 2 the raster has twice as many pixels each way: for tiles larger than they are
+    shown at 400."""
 
     height: int
     fine: int = 1
@@ -114,14 +134,20 @@ class Board:
         self.pixels = np.full((self.height * self.fine, self.width * self.fine, 3), 255, np.uint8)
 
     def tile(self, picture: np.ndarray, y: int, x: int, edge: int) -> None:
-        """Lays a tile (uint8 [h, w, 3]) as large as it fits into a square of ``edge``, in its middle."""
+        """Lays a tile (uint8 [h, w, 3]) as large as it fits into a square of ``edge``, in its
+        middle."""
         shown = enlarge(picture, edge * self.fine)
         top, left = ((edge * self.fine - extent) // 2 for extent in shown.shape[:2])
         self._lay(shown, y * self.fine + top, x * self.fine + left)
 
     def place(self, picture: np.ndarray, y: int, x: int) -> None:
-        """Lays ``picture`` (uint8 [h, w, 3], or RGBA with alpha 0 or 255) with its upper left corner at (y, x)."""
-        self._lay(picture.repeat(self.fine, axis=0).repeat(self.fine, axis=1), y * self.fine, x * self.fine)
+        """Lays ``picture`` (uint8 [h, w, 3], or RGBA with alpha 0 or 255) with its upper left
+        corner at (y, x)."""
+        self._lay(
+            picture.repeat(self.fine, axis=0).repeat(self.fine, axis=1),
+            y * self.fine,
+            x * self.fine,
+        )
 
     def _lay(self, picture: np.ndarray, y: int, x: int) -> None:
         height, width = picture.shape[:2]
@@ -130,7 +156,8 @@ class Board:
         np.copyto(place, picture[..., :3], where=opaque)
 
     def write(self, text: str, y: float, x: float, **style: Any) -> None:
-        """Writes ``text`` with its first line's top at ``y``; ``style`` as for matplotlib's text."""
+        """Writes ``text`` with its first line's top at ``y``; ``style`` as for matplotlib's
+        text."""
         self.texts.append({"x": x, "y": y, "s": text, "va": "top", **style})
 
     def dot(self, y: float, x: float) -> None:
@@ -140,11 +167,21 @@ class Board:
     def dead(self, y: float, x: float, height: float, width: float, word: str = "dead") -> None:
         """An empty frame that says why it is empty."""
         self.frames.append((y, x, height, width))
-        self.write(word, y + height / 2, x + width / 2, va="center", ha="center", color=QUIET, size=TEXT_SIZE - 1.7)
+        self.write(
+            word,
+            y + height / 2,
+            x + width / 2,
+            va="center",
+            ha="center",
+            color=QUIET,
+            size=TEXT_SIZE - 1.7,
+        )
 
     def caption(self, text: str, y: float, left: int, right: int) -> None:
         """A paragraph between two margins (pixels from the left and from the right)."""
-        self.write("\n".join(wrap(text, self.width - left - right)), y, left, color=INK, linespacing=1.35)
+        self.write(
+            "\n".join(wrap(text, self.width - left - right)), y, left, color=INK, linespacing=1.35
+        )
 
     def scale_bar(self, y: int, x: int, word: str) -> None:
         """The grey ramp from -s over zero to +s, with what s is."""
@@ -162,7 +199,15 @@ class Board:
             figure.add_artist(_Raster(self.pixels))
             for y, x, height, width in self.frames:
                 axes.add_patch(
-                    Rectangle((x + 1, y + 1), width - 2, height - 2, fill=False, ec=FAINT, lw=0.5, ls=(0, (3, 2)))
+                    Rectangle(
+                        (x + 1, y + 1),
+                        width - 2,
+                        height - 2,
+                        fill=False,
+                        ec=FAINT,
+                        lw=0.5,
+                        ls=(0, (3, 2)),
+                    )
                 )
             if self.dots:
                 y, x = zip(*self.dots, strict=True)
@@ -178,7 +223,10 @@ def save(figure: Figure, stem: str, dpi: int = DPI) -> dict[str, bytes]:
     """``figure`` as PNG and PDF without dates or program names."""
     FigureCanvasAgg(figure)
     files = {}
-    dateless = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
+    dateless = {
+        "png": {"Software": None},
+        "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    }
     for kind, metadata in dateless.items():
         handle = io.BytesIO()
         figure.savefig(handle, format=kind, dpi=dpi, metadata=metadata)

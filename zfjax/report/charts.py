@@ -1,4 +1,5 @@
-"""Line charts as plain geometry: what the page's template draws as inline SVG, in the page's own colours. No JAX."""
+"""Line charts as plain geometry: what the page's template draws as inline SVG, in the page's own
+colours. No JAX."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ TRACK_WIDTH, TRACK_HEIGHT = 1000, 100
 
 @dataclass(frozen=True)
 class EpochAxis:
-    """Epochs to 0..1: linear, or logarithmic where saved epochs would otherwise lie on top of each other."""
+    """Epochs to 0..1: linear, or logarithmic where saved epochs would otherwise lie on top of each
+    other."""
 
     first: float
     last: float
@@ -32,12 +34,17 @@ class EpochAxis:
             return 0.5
         if self.unit is None:
             return (epoch - self.first) / (self.last - self.first)
-        return math.log1p((epoch - self.first) / self.unit) / math.log1p((self.last - self.first) / self.unit)
+        return math.log1p((epoch - self.first) / self.unit) / math.log1p(
+            (self.last - self.first) / self.unit
+        )
 
     def ticks(self, epochs: Sequence[float]) -> list[tuple[float, str]]:
         """(place, name) of up to nine epochs far enough apart to be labelled."""
         if self.unit is None:
-            whole = [value for value in MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(self.first, self.last)]
+            whole = [
+                value
+                for value in MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(self.first, self.last)
+            ]
             wanted = [value for value in whole if self.first <= value <= self.last]
         else:
             wanted = list(epochs)
@@ -63,7 +70,8 @@ def path(points: Points) -> str:
 
 
 def interpolate(points: Points, at: float) -> float | None:
-    """The value at ``at`` on the line through ``points`` (ascending), flat beyond its ends; None for no points."""
+    """The value at ``at`` on the line through ``points`` (ascending), flat beyond its ends; None
+    for no points."""
     if not points:
         return None
     if at <= points[0][0]:
@@ -76,7 +84,8 @@ def interpolate(points: Points, at: float) -> float | None:
 
 @dataclass(frozen=True)
 class Track:
-    """The slider: accuracy over the epochs as a track for the handle. Lengths are in ``TRACK_WIDTH`` x HEIGHT units."""
+    """The slider: accuracy over the epochs as a track for the handle. Lengths are in
+    ``TRACK_WIDTH`` x HEIGHT units."""
 
     line: str
     train: str
@@ -96,12 +105,20 @@ def track(epochs: Sequence[float], validation: Points, train: Points) -> Track:
     shown = inside(validation)
     highest = max((y for _, y in (*shown, *inside(train))), default=None)
     top = lambda value: 0.94 - 0.86 * value / highest if value is not None and highest else 0.5
-    spread = lambda points: [(TRACK_WIDTH * axis.place(x), TRACK_HEIGHT * top(y)) for x, y in points]
+    spread = lambda points: [
+        (TRACK_WIDTH * axis.place(x), TRACK_HEIGHT * top(y)) for x, y in points
+    ]
     stops = tuple((axis.place(epoch), top(interpolate(shown, epoch))) for epoch in epochs)
     line = spread(shown) or [(0.0, TRACK_HEIGHT / 2), (float(TRACK_WIDTH), TRACK_HEIGHT / 2)]
     area = path([(line[0][0], TRACK_HEIGHT), *line, (line[-1][0], TRACK_HEIGHT)]) + "Z"
     return Track(
-        path(line), path(spread(inside(train))), area, stops, tuple(axis.ticks(epochs)), highest, axis.unit is not None
+        path(line),
+        path(spread(inside(train))),
+        area,
+        stops,
+        tuple(axis.ticks(epochs)),
+        highest,
+        axis.unit is not None,
     )
 
 
@@ -124,27 +141,37 @@ class Chart:
     y_ticks: tuple[tuple[float, str], ...]
 
 
-def chart(title: str, series: Sequence[tuple[str, str, Points]], highest: float | None = None) -> Chart:
+def chart(
+    title: str, series: Sequence[tuple[str, str, Points]], highest: float | None = None
+) -> Chart:
     """A chart of (name, look, points) from zero up to ``highest`` or the largest value."""
     known = [point for _, _, points in series for point in points]
     last = max((x for x, _ in known), default=1.0)
     axis = EpochAxis(0.0, last, None)
     wanted = highest or max((y for _, y in known), default=1.0) or 1.0
-    ticks = [value for value in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, wanted) if value >= 0]
+    ticks = [
+        value
+        for value in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, wanted)
+        if value >= 0
+    ]
     limit = highest or max(ticks[-1], wanted)
     across = lambda x: LEFT + (RIGHT - LEFT) * axis.place(x)
     down = lambda y: BOTTOM - (BOTTOM - TOP) * y / limit
     return Chart(
         title,
         tuple(
-            Line(name, look, path([(across(x), down(y)) for x, y in points])) for name, look, points in series if points
+            Line(name, look, path([(across(x), down(y)) for x, y in points]))
+            for name, look, points in series
+            if points
         ),
         tuple((LEFT + (RIGHT - LEFT) * place, name) for place, name in axis.ticks(())),
         tuple((down(value), number(value)) for value in ticks if value <= limit),
     )
 
 
-def sparkline(places: Sequence[float], shares: Sequence[float | None]) -> list[tuple[float, float] | None]:
+def sparkline(
+    places: Sequence[float], shares: Sequence[float | None]
+) -> list[tuple[float, float] | None]:
     """(x, y) on a field of 160 x 36 by step for shares 0..1; None where the share is."""
     return [
         None if share is None else (round(4 + 152 * place, 2), round(32 - 28 * share, 2))

@@ -1,8 +1,8 @@
-"""The paper's pictures of features, as PNG and PDF: Fig. 4, Fig. 2 and the first layer's filters. No JAX.
+"""The paper's pictures of features, as PNG and PDF: Fig. 4, Fig. 2 and the first layer's filters.
+No JAX.
 
-Every function returns the files by name; nothing is written here. Projections are shown around mid-grey, each with its
-own scale (``tiles.colour_scale``); a dead map is an empty frame.
-"""
+Every function returns the files by name; nothing is written here. Projections are shown around
+mid-grey, each with its own scale (``tiles.colour_scale``); a dead map is an empty frame."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ MARGIN = 24
 SMALL, TINY = TEXT_SIZE - 1.2, TEXT_SIZE - 1.8
 
 
-def figure4(evolution: Evolution, layers: Sequence[LayerPictures], network: str, photos: bool) -> dict[str, bytes]:
-    """Evolution of features through training (paper, Fig. 4): a block a layer, a row a map, a column an epoch.
+def figure4(
+    evolution: Evolution, layers: Sequence[LayerPictures], network: str, photos: bool
+) -> dict[str, bytes]:
+    """Evolution of features through training (paper, Fig. 4): a block a layer, a row a map, a
+    column an epoch.
 
-    At most eight epochs, first and last among them, about evenly in log like the paper's; at most six maps a layer,
-    several side by side for one or two epochs.
-    """
+    At most eight epochs, first and last among them, about evenly in log like the paper's; at most
+    six maps a layer, several side by side for one or two epochs."""
     columns = choose(layers[0].epochs, FIGURE4_COLUMNS)
     groups = max(1, min(3, FIGURE4_COLUMNS // (2 * len(columns))))
     chosen = [spread(layer.maps, FIGURE4_MAPS) for layer in layers]
@@ -47,13 +49,29 @@ def figure4(evolution: Evolution, layers: Sequence[LayerPictures], network: str,
     for first in firsts:
         for index, column in enumerate(columns):
             start = first + index * (cell + gap)
-            board.write(epoch_name(layers[0].epochs[column]), 20, start + cell / 2, ha="center", weight="bold")
+            board.write(
+                epoch_name(layers[0].epochs[column]),
+                20,
+                start + cell / 2,
+                ha="center",
+                weight="bold",
+            )
     y = header
     for layer, maps, height in zip(layers, chosen, block_heights, strict=True):
-        _layer_label(board, y, layer, [shot for map_ in maps for shot in map_.top if shot is not None])
+        _layer_label(
+            board, y, layer, [shot for map_ in maps for shot in map_.top if shot is not None]
+        )
         for index, map_ in enumerate(maps):
             top, first = y + index // groups * (edge + 6), firsts[index % groups]
-            board.write(f"{map_.map}", top + edge / 2, first - 22, va="center", ha="right", color=QUIET, size=TINY)
+            board.write(
+                f"{map_.map}",
+                top + edge / 2,
+                first - 22,
+                va="center",
+                ha="right",
+                color=QUIET,
+                size=TINY,
+            )
             before = None
             for place, column in enumerate(columns):
                 shot = map_.top[column]
@@ -65,8 +83,11 @@ def figure4(evolution: Evolution, layers: Sequence[LayerPictures], network: str,
     return board.files("figure4")
 
 
-def figure2(evolution: Evolution, layer: LayerPictures, network: str, photos: bool) -> dict[str, bytes]:
-    """The strongest images of each map at the last epoch (paper, Fig. 2): projections beside patches."""
+def figure2(
+    evolution: Evolution, layer: LayerPictures, network: str, photos: bool
+) -> dict[str, bytes]:
+    """The strongest images of each map at the last epoch (paper, Fig. 2): projections beside
+    patches."""
     across = 3 if photos else 4
     side = max(1, int(np.ceil(evolution.meta["top"] ** 0.5)))
     gap = 40
@@ -82,13 +103,17 @@ def figure2(evolution: Evolution, layer: LayerPictures, network: str, photos: bo
     left = MARGIN + (across - free) * (width + gap) if beside else MARGIN
     bottom = LINE + 40 + (rows - beside) * block + 8
     lines = len(wrap(words, WIDTH - left - MARGIN))
-    board = Board(max(LINE + 40 + rows * block, bottom + 84 + lines * LINE + MARGIN), _fine([layer]))
+    board = Board(
+        max(LINE + 40 + rows * block, bottom + 84 + lines * LINE + MARGIN), _fine([layer])
+    )
     epoch = epoch_name(evolution.epochs[-1])
     board.write(layer.layer, 16, MARGIN, weight="bold", size=TEXT_SIZE + 1.3)
     scales = [shot.scale for map_ in layer.maps for shot in map_.best]
     spans = f" · s {number(min(scales), 2)}–{number(max(scales), 2)}" if scales else ""
     facts = f"epoch {epoch} · {_field(layer)} · {searched(evolution)}{spans}"
-    board.write(facts, 22, MARGIN + text_width(layer.layer, TEXT_SIZE + 1.3, "bold") + 26, color=QUIET)
+    board.write(
+        facts, 22, MARGIN + text_width(layer.layer, TEXT_SIZE + 1.3, "bold") + 26, color=QUIET
+    )
     for index, map_ in enumerate(layer.maps):
         top, start = LINE + 40 + index // across * block, MARGIN + index % across * (width + gap)
         title = f"map {map_.map}"
@@ -97,7 +122,9 @@ def figure2(evolution: Evolution, layer: LayerPictures, network: str, photos: bo
             board.dead(top + 32, start, side * step - 2, width)
             continue
         beside_title = text_width(title, SMALL, "bold") + 18
-        board.write(_common(map_, width - beside_title), top, start + beside_title, size=SMALL, color=QUIET)
+        board.write(
+            _common(map_, width - beside_title), top, start + beside_title, size=SMALL, color=QUIET
+        )
         for rank, shot in enumerate(map_.best):
             y, x = top + 32 + rank // side * step, start + rank % side * step
             projection, patch = map_.pair(shot)
@@ -110,11 +137,14 @@ def figure2(evolution: Evolution, layer: LayerPictures, network: str, photos: bo
 
 
 def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict[str, bytes]:
-    """The filters of the network's first layer over the epochs, all of one epoch on one symmetric scale."""
+    """The filters of the network's first layer over the epochs, all of one epoch on one symmetric
+    scale."""
     kernels = evolution.filters
     steps = [step for step in evolution.steps if step in kernels]
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
-    steps = [steps[index] for index in choose(tuple(epochs[step] for step in steps), FILTER_COLUMNS)]
+    steps = [
+        steps[index] for index in choose(tuple(epochs[step] for step in steps), FILTER_COLUMNS)
+    ]
     gap = 36
     across = (WIDTH - 2 * MARGIN - gap * (len(steps) - 1)) // len(steps)
     grids = [filter_grid(kernels[step]) for step in steps]
@@ -122,10 +152,13 @@ def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict
     height = grids[0][0].shape[0] * times
     shape = kernels[steps[0]].shape
     words = (
-        f"The {shape[3]} filters of {first_layer} of {network}, {shape[0]} × {shape[1]} pixels each, from the "
-        f"first saved epoch to the last: zero is mid-grey, and all filters of one epoch share the scale s under it."
+        f"The {shape[3]} filters of {first_layer} of {network}, {shape[0]} × {shape[1]} pixels"
+        " each, from the first saved epoch to the last: zero is mid-grey, and all filters of one"
+        " epoch share the scale s under it."
     )
-    board = Board(LINE + 36 + height + 2 * LINE + len(wrap(words, WIDTH - 2 * MARGIN)) * LINE + MARGIN)
+    board = Board(
+        LINE + 36 + height + 2 * LINE + len(wrap(words, WIDTH - 2 * MARGIN)) * LINE + MARGIN
+    )
     for index, (step, (grid, scale)) in enumerate(zip(steps, grids, strict=True)):
         x = MARGIN + index * (across + gap)
         board.write(f"epoch {epoch_name(epochs[step])}", 16, x, weight="bold")
@@ -136,7 +169,14 @@ def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict
 
 
 def _cell(
-    board: Board, map_: MapPictures, shot: Shot | None, before: Shot | None, y: int, x: int, edge: int, width: int
+    board: Board,
+    map_: MapPictures,
+    shot: Shot | None,
+    before: Shot | None,
+    y: int,
+    x: int,
+    edge: int,
+    width: int,
 ) -> None:
     if shot is None:
         board.dead(y, x, edge, width)
@@ -154,8 +194,14 @@ def _layer_label(board: Board, y: int, layer: LayerPictures, shots: list[Shot]) 
     board.write(_field(layer), y + LINE, MARGIN, color=QUIET, size=TINY)
     if shots:
         scales = [shot.scale for shot in shots]
-        board.write(f"s {number(min(scales), 2)}\nto {number(max(scales), 2)}", y + LINE + 34, MARGIN, color=QUIET,
-                    size=TINY, linespacing=1.2)  # fmt: skip
+        board.write(
+            f"s {number(min(scales), 2)}\nto {number(max(scales), 2)}",
+            y + LINE + 34,
+            MARGIN,
+            color=QUIET,
+            size=TINY,
+            linespacing=1.2,
+        )
 
 
 def _fine(layers: Sequence[LayerPictures]) -> int:
@@ -167,8 +213,8 @@ def _field(layer: LayerPictures) -> str:
 
 
 def _common(map_: MapPictures, width: float) -> str:
-    """The commonest class of a map's strongest images and its count among those whose label is known, in at most
-    ``width`` pixels."""
+    """The commonest class of a map's strongest images and its count among those whose label is
+    known, in at most ``width`` pixels."""
     known = [label for label in map_.labels[-1] if label is not None]
     if not known:
         return "no label" if text_width("no label", SMALL) <= width else ""
@@ -178,18 +224,23 @@ def _common(map_: MapPictures, width: float) -> str:
 
 
 def _figure4_caption(evolution: Evolution, network: str, photos: bool) -> str:
-    beside = " (left) beside the image patch it came from (right)" if photos else " (image patches are left out)"
+    beside = (
+        " (left) beside the image patch it came from (right)"
+        if photos
+        else " (image patches are left out)"
+    )
     return (
-        f"Evolution of features of {network}: for feature maps drawn at random, the {plain(evolution.meta['rule'])} "
-        f"projection of the strongest activation among {searched(evolution)} under the weights of each epoch{beside}; "
-        "zero is mid-grey, and a dot marks a strongest image that is not that of the column before."
+        f"Evolution of features of {network}: for feature maps drawn at random, the"
+        f" {plain(evolution.meta['rule'])} projection of the strongest activation among"
+        f" {searched(evolution)} under the weights of each epoch{beside}; zero is mid-grey, and a"
+        " dot marks a strongest image that is not that of the column before."
     )
 
 
 def _figure2_caption(evolution: Evolution, layer: LayerPictures, network: str, photos: bool) -> str:
     beside = " beside the patches they came from" if photos else " (image patches are left out)"
     return (
-        f"What excites {layer.layer} of {network} most: for feature maps drawn at random, the "
-        f"{plain(evolution.meta['rule'])} projections of their {evolution.meta['top']} strongest images of the "
-        f"{plain(evolution.meta['split'], 24)} split{beside}; zero is mid-grey."
+        f"What excites {layer.layer} of {network} most: for feature maps drawn at random, the"
+        f" {plain(evolution.meta['rule'])} projections of their {evolution.meta['top']} strongest"
+        f" images of the {plain(evolution.meta['split'], 24)} split{beside}; zero is mid-grey."
     )

@@ -1,8 +1,8 @@
 """RUN/report: every figure, and one page that opens anywhere, from saved files only. No JAX.
 
-The page is a single file: pictures are WebP sheets in data: URIs, the script is small and its own, and a content
-security policy allows nothing else. It names no host, user or absolute path. All texts from data are escaped.
-"""
+The page is a single file: pictures are WebP sheets in data: URIs, the script is small and its own,
+and a content security policy allows nothing else. It names no host, user or absolute path. All
+texts from data are escaped."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ PRINTED_COLUMNS = 16
 Progress = Callable[[str], Any]
 
 
-def write_report(run: Run, *, name: str | None = None, photos: bool = True, progress: Progress | None = None) -> Path:
+def write_report(
+    run: Run, *, name: str | None = None, photos: bool = True, progress: Progress | None = None
+) -> Path:
     """Writes the figures and the page of an evolution; returns the page's path.
 
-    RUN/report/index.html, or RUN/report-NAME/index.html for ``name``. ``photos=False`` leaves out every pixel of the
-    data set's images. ``progress`` is called with a few words at each stage. All is drawn before the first file is
-    written, and files of an earlier report that this one does not have are removed. Raises ZfjaxError when the
-    evolution is absent, unfinished or damaged.
-    """
+    RUN/report/index.html, or RUN/report-NAME/index.html for ``name``. ``photos=False`` leaves out
+    every pixel of the data set's images. ``progress`` is called with a few words at each stage. All
+    is drawn before the first file is written, and files of an earlier report that this one does not
+    have are removed. Raises ZfjaxError when the evolution is absent, unfinished or damaged."""
     tell = progress or (lambda stage: None)
     evolution = run.evolution(name)
     folder = run.report if name is None else run.folder / f"report-{name}"
@@ -71,33 +72,52 @@ def write_report(run: Run, *, name: str | None = None, photos: bool = True, prog
     for stale in (*folder.glob("figure*.png"), *folder.glob("figure*.pdf")):
         if stale.name not in files:
             stale.unlink()
-    write_atomic(folder / "index.html", lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    write_atomic(
+        folder / "index.html", lambda temporary: temporary.write_text(page, encoding="utf-8")
+    )
     return folder / "index.html"
 
 
 def _shown(evolution: Evolution) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
     """Steps and maps that a page of about 15 MB can hold: all of them in most runs."""
     drawn = {layer: words.spread(evolution.maps(layer), MOST_MAPS) for layer in evolution.layers}
-    pixels = sum(len(maps) * np.prod(evolution.meta["tile_size"][layer]) for layer, maps in drawn.items())
+    pixels = sum(
+        len(maps) * np.prod(evolution.meta["tile_size"][layer]) for layer, maps in drawn.items()
+    )
     pictures = PICTURES_A_STEP * (evolution.meta["top"] if evolution.every_rank else 1)
     most = max(8, int(BUDGET / (pictures * LEAST_BYTES_A_PIXEL * max(pixels, 1))))
     return tuple(evolution.steps[index] for index in words.choose(evolution.epochs, most)), drawn
 
 
 def _sheets(layers: list[LayerPictures]) -> tuple[list[list[Sheet | None]], list[int | None]]:
-    """A sheet for each map and the quality of each layer (None: without loss), the best that the budget allows.
+    """A sheet for each map and the quality of each layer (None: without loss), the best that the
+    budget allows.
 
-    Layers of small tiles come first, without loss; the others share what is left by their number of pixels.
-    """
-    exact = {layer.layer: _encode(layer, None) for layer in layers if max(layer.tile_size) < LOSSLESS_BELOW}
-    spent = sum(sheet.byte_count for sheets in exact.values() for sheet in sheets if sheet is not None)
-    pixels = {layer.layer: sum(map_.stack.size for map_ in layer.maps) for layer in layers if layer.layer not in exact}
+    Layers of small tiles come first, without loss; the others share what is left by their number of
+    pixels."""
+    exact = {
+        layer.layer: _encode(layer, None)
+        for layer in layers
+        if max(layer.tile_size) < LOSSLESS_BELOW
+    }
+    spent = sum(
+        sheet.byte_count for sheets in exact.values() for sheet in sheets if sheet is not None
+    )
+    pixels = {
+        layer.layer: sum(map_.stack.size for map_ in layer.maps)
+        for layer in layers
+        if layer.layer not in exact
+    }
     sheets, qualities = [], []
     for layer in layers:
         quality = None
         if layer.layer not in exact:
-            share = max(BUDGET - spent, BUDGET / 3) * pixels[layer.layer] / max(1, sum(pixels.values()))
-            quality = next((each for each in QUALITIES if _estimate(layer, each) <= share), QUALITIES[-1])
+            share = (
+                max(BUDGET - spent, BUDGET / 3) * pixels[layer.layer] / max(1, sum(pixels.values()))
+            )
+            quality = next(
+                (each for each in QUALITIES if _estimate(layer, each) <= share), QUALITIES[-1]
+            )
         sheets.append(exact.get(layer.layer) or _encode(layer, quality))
         qualities.append(quality)
     return sheets, qualities
@@ -111,13 +131,22 @@ def _estimate(layer: LayerPictures, quality: int) -> float:
     """Bytes of a layer's sheets, from every fourth map."""
     some = [map_.stack for map_ in layer.maps if len(map_.stack)][::4]
     pixels = sum(map_.stack.size for map_ in layer.maps)
-    return pixels * sum(make_sheet(stack, quality).byte_count for stack in some) / max(1, sum(map(np.size, some)))
+    return (
+        pixels
+        * sum(make_sheet(stack, quality).byte_count for stack in some)
+        / max(1, sum(map(np.size, some)))
+    )
 
 
 def _page(
-    run: Run, evolution: Evolution, layers: list[LayerPictures], steps: tuple[int, ...], photos: bool, name: str | None,
+    run: Run,
+    evolution: Evolution,
+    layers: list[LayerPictures],
+    steps: tuple[int, ...],
+    photos: bool,
+    name: str | None,
     files: dict[str, bytes],
-) -> str:  # fmt: skip
+) -> str:
     meta = evolution.meta
     sheets, qualities = _sheets(layers)
     labels, file_names = Names(), Names()
@@ -131,12 +160,22 @@ def _page(
             if sheet is not None:
                 rules.append(sheet_rule(count, sheet))
                 count += 1
-        layer_values.append({"name": layer.layer, "maps": maps, **sections.layer_values(evolution, layer.layer, steps)})
+        layer_values.append(
+            {
+                "name": layer.layer,
+                "maps": maps,
+                **sections.layer_values(evolution, layer.layer, steps),
+            }
+        )
     filters = sections.filter_values(evolution, steps, count)
     rules.append(filters.pop("rules"))
     rules.append(sections.example_rule(evolution, photos))
     when = step_values(evolution, steps)
-    accuracies = [(line["epoch"], line["top1"]) for line in run.validation_lines if line.get("top1") is not None]
+    accuracies = [
+        (line["epoch"], line["top1"])
+        for line in run.validation_lines
+        if line.get("top1") is not None
+    ]
     trained = [(line["epoch"], line["top1"]) for line in run.training_lines if line.get("top1")]
     slider = track(when["epochs"], accuracies, trained)
     data = {
@@ -157,7 +196,11 @@ def _page(
     script, style = ((here / file).read_text(encoding="utf-8") for file in ("page.js", "page.css"))
     sheet_style = "".join(rules)
     environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        loader=FileSystemLoader(here),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
     environment.filters.update(number=words.number, percent=words.percent)
     return environment.get_template("page.html.j2").render(
@@ -173,7 +216,9 @@ def _page(
         searched=words.searched(evolution),
         rule=words.plain(meta["rule"]),
         rule_words=words.rule_words(meta["rule"]),
-        layers=[sections.layer_view(evolution, *pair) for pair in zip(layers, layer_values, strict=True)],
+        layers=[
+            sections.layer_view(evolution, *pair) for pair in zip(layers, layer_values, strict=True)
+        ],
         photos=photos,
         has_example=photos and (evolution.folder / "example.jpg").exists(),
         input_size=meta["input_size"],
@@ -182,7 +227,9 @@ def _page(
         charts=sections.charts(run, evolution),
         table=layer_table(evolution),
         architecture=architecture_table(run.config.model),
-        facts=provenance(run, evolution, name, steps, dict(zip(evolution.layers, qualities, strict=True)), photos),
+        facts=provenance(
+            run, evolution, name, steps, dict(zip(evolution.layers, qualities, strict=True)), photos
+        ),
         checked=meta["checked"],
         top=meta["top"],
         files=sorted(files),
@@ -196,8 +243,8 @@ def _policy(script: str, *styles: str) -> str:
     digest = lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     allowed = lambda *texts: " ".join(f"'sha256-{digest(text)}'" for text in texts)
     return (
-        f"default-src 'none'; img-src data:; script-src {allowed(script)}; style-src {allowed(*styles)}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; script-src {allowed(script)}; style-src"
+        f" {allowed(*styles)}; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -207,8 +254,16 @@ def _headline(run: Run, evolution: Evolution) -> list[str]:
         words.dataset(run),
         f"{run.fingerprint.get('count', evolution.meta['images']):,} training images",
         f"{words.epoch_name(evolution.epochs[-1])} epochs",
-        *([] if accuracy is None else [f"{words.percent(accuracy)} top-1 ({words.validation_split(run)})"]),
-        *([] if evolution.meta["rule"] == "deconvnet" else [f"{words.plain(evolution.meta['rule'])} projections"]),
+        *(
+            []
+            if accuracy is None
+            else [f"{words.percent(accuracy)} top-1 ({words.validation_split(run)})"]
+        ),
+        *(
+            []
+            if evolution.meta["rule"] == "deconvnet"
+            else [f"{words.plain(evolution.meta['rule'])} projections"]
+        ),
         words.date(run.created),
     ]
 

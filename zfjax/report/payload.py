@@ -1,8 +1,8 @@
-"""What the page's script knows: the table's numbers and where each picture lies, as plain JSON values. No JAX.
+"""What the page's script knows: the table's numbers and where each picture lies, as plain JSON
+values. No JAX.
 
-Texts that repeat (class and file names) are listed once and referred to by number. Numbers are the table's own, at
-float32's shortest exact decimals.
-"""
+Texts that repeat (class and file names) are listed once and referred to by number. Numbers are the
+table's own, at float32's shortest exact decimals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Names:
 
     def place(self, text: str | None, length: int) -> int | None:
         """The number of ``text``, made plain; None for None."""
-        return None if text is None else self.places.setdefault(plain(text, length), len(self.places))
+        return (
+            None if text is None else self.places.setdefault(plain(text, length), len(self.places))
+        )
 
 
 def single(value: float | None) -> float | None:
@@ -57,7 +59,9 @@ def frame(shot: Shot | None, labels: Names, files: Names) -> dict[str, Any] | No
     }
 
 
-def map_values(map_: MapPictures, sheet: Sheet | None, number: int, labels: Names, files: Names) -> dict[str, Any]:
+def map_values(
+    map_: MapPictures, sheet: Sheet | None, number: int, labels: Names, files: Names
+) -> dict[str, Any]:
     """One map for the page; ``number`` is that of its sheet."""
     place = None
     if sheet is not None:
@@ -70,7 +74,9 @@ def map_values(map_: MapPictures, sheet: Sheet | None, number: int, labels: Name
         "top": [frame(shot, labels, files) for shot in map_.top],
         "fixed": [frame(shot, labels, files) for shot in map_.fixed],
         "best": [frame(shot, labels, files) for shot in map_.best],
-        "ranks": map_.ranks and [[frame(shot, labels, files) for shot in shots] for shots in map_.ranks],
+        "ranks": (
+            map_.ranks and [[frame(shot, labels, files) for shot in shots] for shots in map_.ranks]
+        ),
         "labels": [[labels.place(name, 60) for name in names] for names in map_.labels],
     }
 
@@ -79,14 +85,19 @@ def sheet_rule(number: int, sheet: Sheet) -> str:
     """The CSS rule that gives ``.sN`` its picture; positions are set by the script."""
     across = 100 * sheet.columns * sheet.cell[1] / sheet.tile[1]
     down = 100 * sheet.rows * sheet.cell[0] / sheet.tile[0]
-    return f".s{number}{{background-image:url({sheet.uri});background-size:{across:.4f}% {down:.4f}%}}"
+    return (
+        f".s{number}{{background-image:url({sheet.uri});background-size:{across:.4f}% {down:.4f}%}}"
+    )
 
 
 def size_rules(layers: Sequence[LayerPictures]) -> str:
-    """CSS: how large each layer's tiles are shown: small ones a whole number of times, all in their proportions."""
+    """CSS: how large each layer's tiles are shown: small ones a whole number of times, all in their
+    proportions."""
     rules = []
     for index, layer in enumerate(layers):
-        wide, narrow, strip = (_shown(layer.tile_size, edge) for edge in (WIDE_EDGE, NARROW_EDGE, STRIP_EDGE))
+        wide, narrow, strip = (
+            _shown(layer.tile_size, edge) for edge in (WIDE_EDGE, NARROW_EDGE, STRIP_EDGE)
+        )
         rules.append(
             f".L{index}{{--w:{wide[1]}px;--h:{wide[0]}px;--sw:{strip[1]}px;--sh:{strip[0]}px;"
             f"--pw:{_print(strip[1])}px;--ph:{_print(strip[0])}px}}"
@@ -104,7 +115,10 @@ def step_values(evolution: Evolution, steps: tuple[int, ...]) -> dict[str, Any]:
         "steps": list(steps),
         "epochs": [epochs[step] for step in steps],
         "names": [epoch_name(epochs[step]) for step in steps],
-        "at": [f"{epochs[step]:g}" if float(epochs[step]).is_integer() else f"step:{step}" for step in steps],
+        "at": [
+            f"{epochs[step]:g}" if float(epochs[step]).is_integer() else f"step:{step}"
+            for step in steps
+        ],
     }
 
 

@@ -1,8 +1,9 @@
-"""One layer's drawn units, ready to show: rows of the table joined to their pictures as bytes. No JAX.
+"""One layer's drawn units, ready to show: rows of the table joined to their pictures as bytes. No
+JAX.
 
-A settled map draws the same picture again and again, so each map keeps every different picture once and its shots
-refer to them by number. One layer is read at a time: memory does not grow with the number of layers.
-"""
+A settled map draws the same picture again and again, so each map keeps every different picture once
+and its shots refer to them by number. One layer is read at a time: memory does not grow with the
+number of layers."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from zfjax.report.tiles import colour_scale, to_bytes
 
 @dataclass(frozen=True)
 class Shot:
-    """One drawn unit: its row of the table, its pictures (indices into the map's ``stack``), its colour scale."""
+    """One drawn unit: its row of the table, its pictures (indices into the map's ``stack``), its
+    colour scale."""
 
     row: dict[str, Any]
     projection: int
@@ -31,7 +33,8 @@ class Shot:
 
 @dataclass(frozen=True)
 class MapPictures:
-    """All that is shown of one feature map. ``top`` and ``fixed`` have one entry a step, None where no unit is."""
+    """All that is shown of one feature map. ``top`` and ``fixed`` have one entry a step, None where
+    no unit is."""
 
     map: int
     stack: np.ndarray
@@ -43,15 +46,20 @@ class MapPictures:
     ranks: tuple[tuple[Shot, ...], ...] | None
     """The strongest images at every step, where all were drawn; else None."""
     labels: tuple[tuple[str | None, ...], ...]
-    """Class names of the strongest images, by step, from rank 0; None where the label is not known."""
+    """Class names of the strongest images, by step, from rank 0; None where the label is not
+    known."""
 
     @property
     def shared_scale(self) -> float:
-        """The largest colour scale over all steps: with it, strengths can be compared between epochs."""
-        return max((shot.scale for shot in (*self.top, *self.fixed) if shot is not None), default=0.0)
+        """The largest colour scale over all steps: with it, strengths can be compared between
+        epochs."""
+        return max(
+            (shot.scale for shot in (*self.top, *self.fixed) if shot is not None), default=0.0
+        )
 
     def pair(self, shot: Shot) -> tuple[np.ndarray, np.ndarray | None]:
-        """Projection and patch of a shot, uint8 [height, width, 3]; the patch is None without photos."""
+        """Projection and patch of a shot, uint8 [height, width, 3]; the patch is None without
+        photos."""
         return self.stack[shot.projection], None if shot.patch is None else self.stack[shot.patch]
 
 
@@ -67,9 +75,14 @@ class LayerPictures:
 
 
 def read_layer(
-    evolution: Evolution, layer: str, steps: tuple[int, ...], drawn: tuple[int, ...], photos: bool = True
+    evolution: Evolution,
+    layer: str,
+    steps: tuple[int, ...],
+    drawn: tuple[int, ...],
+    photos: bool = True,
 ) -> LayerPictures:
-    """Rows and pictures of the maps ``drawn`` of one layer at ``steps`` (the last searched step among them).
+    """Rows and pictures of the maps ``drawn`` of one layer at ``steps`` (the last searched step
+    among them).
 
     Raises ZfjaxError when the table names a drawn unit that the tiles lack.
     """
@@ -80,7 +93,9 @@ def read_layer(
     for step in steps:
         tiles = evolution.tiles(layer, step)
         for map_ in drawn:
-            for selection, rank in _drawn_units(step == last or evolution.every_rank, evolution.meta["top"]):
+            for selection, rank in _drawn_units(
+                step == last or evolution.every_rank, evolution.meta["top"]
+            ):
                 row = rows.get((step, map_, selection, rank))
                 if row is not None:
                     tile = _tile(tiles, row, evolution)
@@ -88,7 +103,9 @@ def read_layer(
     tile_size = tuple(evolution.meta["tile_size"][layer])
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
     ranked = lambda step, map_: tuple(
-        shots[step, map_, "top", rank] for rank in range(evolution.meta["top"]) if (step, map_, "top", rank) in shots
+        shots[step, map_, "top", rank]
+        for rank in range(evolution.meta["top"])
+        if (step, map_, "top", rank) in shots
     )
     return LayerPictures(
         layer,
@@ -143,16 +160,20 @@ def _rows(
     units = units.filter(pc.is_in(units["selection"], pa.array(["top", "fixed"])))
     units = units.filter(pc.is_in(units["map"], pa.array(drawn, pa.int32())))
     units = units.filter(pc.is_in(units["step"], pa.array(steps, pa.int32())))
-    return {(row["step"], row["map"], row["selection"], row["rank"]): row for row in units.to_pylist()}
+    return {
+        (row["step"], row["map"], row["selection"], row["rank"]): row for row in units.to_pylist()
+    }
 
 
-def _tile(tiles: dict[tuple[str, int, int], Tile], row: dict[str, Any], evolution: Evolution) -> Tile:
+def _tile(
+    tiles: dict[tuple[str, int, int], Tile], row: dict[str, Any], evolution: Evolution
+) -> Tile:
     tile = tiles.get((row["selection"], row["map"], row["rank"]))
     if tile is None:
         path = evolution.folder / "tiles" / row["layer"] / f"{row['step']}.npz"
         raise ZfjaxError(
-            f"{path} lacks map {row['map']} ({row['selection']}, rank {row['rank']}) that units.parquet names; "
-            "delete that file and run `zfjax evolve` again."
+            f"{path} lacks map {row['map']} ({row['selection']}, rank {row['rank']}) that"
+            " units.parquet names; delete that file and run `zfjax evolve` again."
         )
     return tile
 

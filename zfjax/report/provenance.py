@@ -14,49 +14,103 @@ from zfjax.starts import changes_between
 
 
 def provenance(
-    run: Run, evolution: Evolution, name: str | None, steps: tuple[int, ...], qualities: dict[str, int | None],
+    run: Run,
+    evolution: Evolution,
+    name: str | None,
+    steps: tuple[int, ...],
+    qualities: dict[str, int | None],
     photos: bool,
 ) -> list[tuple[str, str]]:
-    """(what, value) pairs; paths are RUN and DATA. ``qualities`` are those of the page's WebP tiles by layer."""
+    """(what, value) pairs; paths are RUN and DATA. ``qualities`` are those of the page's WebP tiles
+    by layer."""
     meta, config = evolution.meta, run.config
     data = meta["fingerprint"]
     optimizer = config.optimizer
-    report = "zfjax report --workdir RUN" + (f" --name {name}" if name else "") + ("" if photos else " --no-photos")
-    drawn = ", ".join(f"{layer} {len(meta['maps'][layer])} of {meta['map_count'][layer]}" for layer in evolution.layers)
+    report = (
+        "zfjax report --workdir RUN"
+        + (f" --name {name}" if name else "")
+        + ("" if photos else " --no-photos")
+    )
+    drawn = ", ".join(
+        f"{layer} {len(meta['maps'][layer])} of {meta['map_count'][layer]}"
+        for layer in evolution.layers
+    )
     facts = [
-        ("Trained",
-         f"{date(run.created)}; {config.recipe} recipe, batch {config.batch_size}, {config.epochs} epochs of "
-         f"{run.steps_per_epoch:,} steps, {optimizer.schedule} schedule from {number(optimizer.learning_rate)}, "
-         f"seed {config.seed}, computed in {config.compute}"),
-        ("Searched",
-         f"{date(meta['created'])}; {meta['images']:,} images of the {plain(meta['split'])} split, each seen once for "
-         "all epochs, never augmented"
-         + (f"; {meta['unreadable']:,} of them cannot be read and were left out" if meta.get("unreadable") else "")),
-        ("Data",
-         f"{plain(data['name'])} {plain(data['version'])}, split {plain(data['split'])}, {data['count']:,} images, "
-         f"digest {plain(str(data['digest']), 16)}"),
+        (
+            "Trained",
+            (
+                f"{date(run.created)}; {config.recipe} recipe, batch {config.batch_size},"
+                f" {config.epochs} epochs of {run.steps_per_epoch:,} steps, {optimizer.schedule}"
+                f" schedule from {number(optimizer.learning_rate)}, seed {config.seed}, computed in"
+                f" {config.compute}"
+            ),
+        ),
+        (
+            "Searched",
+            f"{date(meta['created'])}; {meta['images']:,} images of the {plain(meta['split'])}"
+            " split, each seen once for all epochs, never augmented"
+            + (
+                f"; {meta['unreadable']:,} of them cannot be read and were left out"
+                if meta.get("unreadable")
+                else ""
+            ),
+        ),
+        (
+            "Data",
+            (
+                f"{plain(data['name'])} {plain(data['version'])}, split {plain(data['split'])},"
+                f" {data['count']:,} images, digest {plain(str(data['digest']), 16)}"
+            ),
+        ),
         ("Maps drawn", f"{drawn}: a seeded uniform draw (seed {meta['seed']}), dead ones included"),
         ("Rule", plain(meta["rule"])),
         ("Precision", f"{plain(meta['precision'])} in search and projection"),
-        ("Projected by", _grouped({layer: plain(meta["method"][layer]) for layer in evolution.layers})),
-        ("Network",
-         f"{network_words(run)}: {run.config.model.parameter_count:,} parameters; its layers are listed below"),
+        (
+            "Projected by",
+            _grouped({layer: plain(meta["method"][layer]) for layer in evolution.layers}),
+        ),
+        (
+            "Network",
+            (
+                f"{network_words(run)}: {run.config.model.parameter_count:,} parameters; its layers"
+                " are listed below"
+            ),
+        ),
         ("Computed on", _computed_on(run)),
-        ("Versions", ", ".join(f"{plain(package)} {plain(version)}" for package, version in run.versions.items())),
+        (
+            "Versions",
+            ", ".join(
+                f"{plain(package)} {plain(version)}" for package, version in run.versions.items()
+            ),
+        ),
         ("Git commit", plain(run.git_commit or "not a checkout of zfjax")),
         ("Starts", _starts(run)),
-        ("Time", ", ".join(f"{plain(part)} {number(seconds)} s" for part, seconds in meta["seconds"].items())),
-        ("On this page", f"{len(steps)} of {len(evolution.steps)} searched epochs; tiles "
-                         + _grouped({layer: "without loss" if quality is None else f"as WebP of quality {quality}"
-                                     for layer, quality in qualities.items()})),
+        (
+            "Time",
+            ", ".join(
+                f"{plain(part)} {number(seconds)} s" for part, seconds in meta["seconds"].items()
+            ),
+        ),
+        (
+            "On this page",
+            f"{len(steps)} of {len(evolution.steps)} searched epochs; tiles "
+            + _grouped(
+                {
+                    layer: "without loss" if quality is None else f"as WebP of quality {quality}"
+                    for layer, quality in qualities.items()
+                }
+            ),
+        ),
         ("Command", _placeholders(run, meta["command"])),
         ("This page", report),
-    ]  # fmt: skip
+    ]
     summary = run.folder / "summary.json"
     if summary.exists():
         found = read_json(summary)
         if isinstance(found.get("chance"), float):
-            facts.insert(1, ("Chance", f"a guess is right for {percent(found['chance'])} of the images"))
+            facts.insert(
+                1, ("Chance", f"a guess is right for {percent(found['chance'])} of the images")
+            )
     return [(what, value) for what, value in facts if value]
 
 
@@ -67,27 +121,38 @@ def _computed_on(run: Run) -> str:
         return ""
     processes = "one process" if start.processes == 1 else f"{start.processes} processes"
     exact = ", bit-exact sums asked for" if start.deterministic else ""
-    return plain(f"{start.device_words()} ({start.platform}), {processes}, {start.system}{exact}", 200)
+    return plain(
+        f"{start.device_words()} ({start.platform}), {processes}, {start.system}{exact}", 200
+    )
 
 
 def _starts(run: Run) -> str:
-    """How often the training was gone on with, and what had changed by then; "" for a run of one start."""
+    """How often the training was gone on with, and what had changed by then; "" for a run of one
+    start."""
     if len(run.starts) < 2:
         return ""
     changed = ", ".join(changes_between(run.starts))
-    told = f"between them changed: {changed}" if changed else "all of the same versions, on the same devices"
+    told = (
+        f"between them changed: {changed}"
+        if changed
+        else "all of the same versions, on the same devices"
+    )
     return plain(f"{len(run.starts)}, the last on {date(run.starts[-1].when)}; {told}", 600)
 
 
 def architecture_table(model: Architecture) -> list[dict[str, Any]]:
-    """Every layer of the network, in order: what it does, what comes out, what a unit sees, its parameters."""
+    """Every layer of the network, in order: what it does, what comes out, what a unit sees, its
+    parameters."""
     return [
         {
-            "layer": fact.layer.name, "what": layer_words(fact.layer), "shape": fact.shape,
-            "field": fact.window.size, "parameters": fact.parameters,
+            "layer": fact.layer.name,
+            "what": layer_words(fact.layer),
+            "shape": fact.shape,
+            "field": fact.window.size,
+            "parameters": fact.parameters,
         }
         for fact in model.facts()
-    ]  # fmt: skip
+    ]
 
 
 def layer_table(evolution: Evolution) -> list[dict[str, Any]]:
@@ -100,20 +165,24 @@ def layer_table(evolution: Evolution) -> list[dict[str, Any]]:
         dead = list(by_step(evolution, "dead_share", layer).values())
         purity = list(by_step(evolution, "purity", layer).values())
         size = evolution.meta["windows"][layer]["size"]
-        lines.append({
-            "layer": layer,
-            "field": f"{size} × {size}",
-            "maps": evolution.meta["map_count"][layer],
-            "half": "never" if half is None else number(half),
-            "dead": percent(dead[-1]),
-            "purity": percent(purity[-1]),
-            "first_purity": percent(next((share for share in purity if share is not None), None)),
-        })  # fmt: skip
+        lines.append(
+            {
+                "layer": layer,
+                "field": f"{size} × {size}",
+                "maps": evolution.meta["map_count"][layer],
+                "half": "never" if half is None else number(half),
+                "dead": percent(dead[-1]),
+                "purity": percent(purity[-1]),
+                "first_purity": percent(
+                    next((share for share in purity if share is not None), None)
+                ),
+            }
+        )
     return lines
 
 
 def _grouped(values: dict[str, str]) -> str:
-    """"Layers after their common value: window (conv1, conv2), image (conv3)."""
+    """ "Layers after their common value: window (conv1, conv2), image (conv3)."""
     groups: dict[str, list[str]] = {}
     for layer, value in values.items():
         groups.setdefault(value, []).append(layer)

@@ -1,4 +1,5 @@
-"""Parts of the page that are computed once: a layer's numbers, the filters, the example image, the charts. No JAX."""
+"""Parts of the page that are computed once: a layer's numbers, the filters, the example image, the
+charts. No JAX."""
 
 from __future__ import annotations
 
@@ -32,14 +33,19 @@ def layer_values(evolution: Evolution, layer: str, steps: tuple[int, ...]) -> di
     }
 
 
-def layer_view(evolution: Evolution, layer: LayerPictures, values: dict[str, Any]) -> dict[str, Any]:
-    """What the template writes at the left of a layer: its size, and what of the image its middle unit sees."""
+def layer_view(
+    evolution: Evolution, layer: LayerPictures, values: dict[str, Any]
+) -> dict[str, Any]:
+    """What the template writes at the left of a layer: its size, and what of the image its middle
+    unit sees."""
     height, width, maps = evolution.meta["shapes"][layer.layer]
     window = evolution.meta["windows"][layer.layer]
     corner = [window["start"] + extent // 2 * window["jump"] for extent in (height, width)]
     edges = evolution.meta["input_size"]
     y0, x0 = (max(1, start) for start in corner)
-    y1, x1 = (min(edge - 1, start + window["size"]) for edge, start in zip(edges, corner, strict=True))
+    y1, x1 = (
+        min(edge - 1, start + window["size"]) for edge, start in zip(edges, corner, strict=True)
+    )
     return {
         "name": layer.layer,
         "shape": (height, width, maps),
@@ -54,29 +60,35 @@ def layer_view(evolution: Evolution, layer: LayerPictures, values: dict[str, Any
 
 
 def filter_values(evolution: Evolution, steps: tuple[int, ...], number: int) -> dict[str, Any]:
-    """The first layer's filters at every step shown, in one sheet; ``number`` is that of its CSS rule."""
+    """The first layer's filters at every step shown, in one sheet; ``number`` is that of its CSS
+    rule."""
     kernels = evolution.filters
     known = [index for index, step in enumerate(steps) if step in kernels]
     grids = [filter_grid(kernels[steps[index]]) for index in known]
     sheet = make_sheet(np.stack([grid for grid, _ in grids]), None)
     height, width = sheet.tile
     times, strip = max(1, 176 // width), max(1, 110 // width)
-    rules = sheet_rule(number, sheet) + (
-        f".LF{{--w:{width * times}px;--h:{height * times}px;--sw:{width * strip}px;--sh:{height * strip}px;"
-        f"--pw:{width}px;--ph:{height}px}}.LF .tile{{image-rendering:pixelated}}"
+    rules = (
+        sheet_rule(number, sheet) + f".LF{{--w:{width * times}px;--h:{height * times}px;"
+        f"--sw:{width * strip}px;--sh:{height * strip}px;"
+        f"--pw:{width}px;--ph:{height}px}}.LF"
+        " .tile{image-rendering:pixelated}"
     )
     kernel = kernels[steps[known[-1]]]
     return {
         "rules": rules,
         "sheet": {"number": number, "columns": sheet.columns, "rows": sheet.rows, "ratio": [1, 1]},
         "frames": [known.index(index) if index in known else None for index in range(len(steps))],
-        "scales": [grids[known.index(index)][1] if index in known else None for index in range(len(steps))],
+        "scales": [
+            grids[known.index(index)][1] if index in known else None for index in range(len(steps))
+        ],
         "shape": kernel.shape,
     }
 
 
 def example_rule(evolution: Evolution, photos: bool) -> str:
-    """CSS: the example image that receptive fields are drawn on; only its proportions without photos.
+    """CSS: the example image that receptive fields are drawn on; only its proportions without
+    photos.
 
     Raises ZfjaxError when the file is damaged.
     """
@@ -90,7 +102,9 @@ def example_rule(evolution: Evolution, photos: bool) -> str:
             image.thumbnail((256, 256))
             data = webp(np.asarray(image.convert("RGB")), 85)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ZfjaxError(f"{source} is damaged ({error}); delete it and run `zfjax evolve` again.") from None
+        raise ZfjaxError(
+            f"{source} is damaged ({error}); delete it and run `zfjax evolve` again."
+        ) from None
     return rule + f".photo{{background-image:url({data_uri(data, 'webp')})}}"
 
 
@@ -99,7 +113,9 @@ def charts(run: Run, evolution: Evolution) -> list[Chart]:
     train, validation = run.training_lines, run.validation_lines
     split = validation_split(run)
 
-    def pick(lines: Sequence[dict[str, Any]], key: str, turn: Callable[[float], float] = float) -> Points:
+    def pick(
+        lines: Sequence[dict[str, Any]], key: str, turn: Callable[[float], float] = float
+    ) -> Points:
         return [(line["epoch"], turn(line[key])) for line in lines if line.get(key) is not None]
 
     wrong = lambda share: 100 * (1 - share)
@@ -110,17 +126,36 @@ def charts(run: Run, evolution: Evolution) -> list[Chart]:
 
     def lines(values: dict[str, dict[int, float | None]]) -> list[tuple[str, str, Points]]:
         return [
-            (layer, ramp(index), [(epochs[step], 100 * share) for step, share in known.items() if share is not None])
+            (
+                layer,
+                ramp(index),
+                [(epochs[step], 100 * share) for step, share in known.items() if share is not None],
+            )
             for index, (layer, known) in enumerate(values.items())
         ]
 
     return [
-        chart("Loss", [("train", "train", pick(train, "loss")), (split, "main", pick(validation, "loss"))]),
-        chart("Top-1 error, %", [("train", "train", pick(train, "top1", wrong)),
-                                 (split, "main", pick(validation, "top1", wrong))], 100.0),
-        chart("Top-5 error, %", [("train", "train", pick(train, "top5", wrong)),
-                                 (split, "main", pick(validation, "top5", wrong))], 100.0),
+        chart(
+            "Loss",
+            [("train", "train", pick(train, "loss")), (split, "main", pick(validation, "loss"))],
+        ),
+        chart(
+            "Top-1 error, %",
+            [
+                ("train", "train", pick(train, "top1", wrong)),
+                (split, "main", pick(validation, "top1", wrong)),
+            ],
+            100.0,
+        ),
+        chart(
+            "Top-5 error, %",
+            [
+                ("train", "train", pick(train, "top5", wrong)),
+                (split, "main", pick(validation, "top5", wrong)),
+            ],
+            100.0,
+        ),
         chart("Learning rate", [("", "ink", pick(train or validation, "learning_rate"))]),
         chart("Settled maps, %", lines(shares), 100.0),
         chart("Dead maps, %", lines(dead)),
-    ]  # fmt: skip
+    ]

@@ -1,9 +1,10 @@
-"""From signed projections to pixels: colour scale, upscaling, and many small pictures in one sheet. No JAX.
+"""From signed projections to pixels: colour scale, upscaling, and many small pictures in one sheet.
+No JAX.
 
-A projection is signed and has no natural range. It is shown around mid-grey, divided by a symmetric scale: by default
-each tile's own 99.5th percentile of magnitudes, which stands for the paper's "contrast is artificially enhanced"
-(Zeiler & Fergus 2013, Fig. 4). The scale is always reported beside the picture.
-"""
+A projection is signed and has no natural range. It is shown around mid-grey, divided by a symmetric
+scale: by default each tile's own 99.5th percentile of magnitudes, which stands for the paper's
+"contrast is artificially enhanced" (Zeiler & Fergus 2013, Fig. 4). The scale is always reported
+beside the picture."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ LOSSLESS_BELOW = 32
 def colour_scale(projection: np.ndarray) -> float:
     """The magnitude that becomes black or white: the 99.5th percentile of ``|projection|``.
 
-    The largest magnitude where that percentile is zero (a nearly empty tile); 0 for an all-zero tile.
-    """
+    The largest magnitude where that percentile is zero (a nearly empty tile); 0 for an all-zero
+    tile."""
     magnitudes = np.abs(projection)
     return float(np.percentile(magnitudes, PERCENTILE)) or float(magnitudes.max(initial=0.0))
 
@@ -39,10 +40,11 @@ def to_bytes(projection: np.ndarray, scale: float) -> np.ndarray:
 
 
 def enlarge(picture: np.ndarray, edge: int) -> np.ndarray:
-    """``picture`` (uint8 [height, width, 3]) with a longest edge of at most ``edge`` pixels, proportions kept.
+    """``picture`` (uint8 [height, width, 3]) with a longest edge of at most ``edge`` pixels,
+    proportions kept.
 
-    Small pictures are repeated a whole number of times, so their pixels stay sharp squares; others are resampled.
-    """
+    Small pictures are repeated a whole number of times, so their pixels stay sharp squares; others
+    are resampled."""
     height, width = picture.shape[:2]
     longest = max(height, width)
     if longest < LOSSLESS_BELOW and longest <= edge:
@@ -74,7 +76,8 @@ def filter_grid(kernel: np.ndarray) -> tuple[np.ndarray, float]:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Equal pictures in one image, row by row. ``cell`` (height, width) is a tile plus what keeps neighbours apart."""
+    """Equal pictures in one image, row by row. ``cell`` (height, width) is a tile plus what keeps
+    neighbours apart."""
 
     uri: str
     columns: int
@@ -87,9 +90,9 @@ class Sheet:
 def make_sheet(stack: np.ndarray, quality: int | None) -> Sheet:
     """Packs ``stack`` (uint8 [n, height, width, 3 or 4]) into one WebP as a data URI.
 
-    Tiles below 32 pixels, and all with quality None, are stored without loss; others with ``quality`` 1..100, each in
-    a cell of even size whose rim repeats the tile's border: neither chroma subsampling nor smoothing mixes neighbours.
-    """
+    Tiles below 32 pixels, and all with quality None, are stored without loss; others with
+    ``quality`` 1..100, each in a cell of even size whose rim repeats the tile's border: neither
+    chroma subsampling nor smoothing mixes neighbours."""
     count, height, width, channels = stack.shape
     lossless = quality is None or max(height, width) < LOSSLESS_BELOW
     rim = (0, 0) if lossless else (2 + height % 2, 2 + width % 2)
@@ -108,7 +111,11 @@ def make_sheet(stack: np.ndarray, quality: int | None) -> Sheet:
 def webp(picture: np.ndarray, quality: int | None) -> bytes:
     """``picture`` (uint8 [height, width, 3 or 4]) as WebP; quality None is without loss."""
     handle = io.BytesIO()
-    kept = {"lossless": True, "quality": 60} if quality is None else {"quality": quality, "use_sharp_yuv": True}
+    kept = (
+        {"lossless": True, "quality": 60}
+        if quality is None
+        else {"quality": quality, "use_sharp_yuv": True}
+    )
     Image.fromarray(picture).save(handle, "WEBP", method=4, **kept)
     return handle.getvalue()
 

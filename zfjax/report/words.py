@@ -12,10 +12,18 @@ from zfjax.run import Run
 from zfjax.summary import TRAINING_IMAGES
 
 RULES = {
-    "deconvnet": "Going down, a rectifier passes what is positive in the signal coming down (Zeiler & Fergus, 2013).",
-    "gradient": "Going down, a rectifier passes the signal wherever it was active on the way up: the true gradient.",
-    "guided": "Going down, a rectifier passes what is positive and where it was active on the way up "
-    "(guided backpropagation).",
+    "deconvnet": (
+        "Going down, a rectifier passes what is positive in the signal coming down (Zeiler &"
+        " Fergus, 2013)."
+    ),
+    "gradient": (
+        "Going down, a rectifier passes the signal wherever it was active on the way up: the true"
+        " gradient."
+    ),
+    "guided": (
+        "Going down, a rectifier passes what is positive and where it was active on the way up "
+        "(guided backpropagation)."
+    ),
 }
 PASSED_NORM = "Contrast normalisation is passed through as it is."
 DIFFERENTIATED_NORM = "Contrast normalisation is differentiated like any other layer."
@@ -26,11 +34,15 @@ def rule_words(rule: str) -> str:
     base = rule.removesuffix("+norm")
     if base not in RULES:
         return "The rule is not one that this version of zfjax knows."
-    return f"{RULES[base]} {DIFFERENTIATED_NORM if rule != base or base == 'gradient' else PASSED_NORM}"
+    return (
+        f"{RULES[base]}"
+        f" {DIFFERENTIATED_NORM if rule != base or base == 'gradient' else PASSED_NORM}"
+    )
 
 
 def plain(text: str, length: int = 40) -> str:
-    """``text`` on one line, printable, at most ``length`` characters; an empty one is said to be so."""
+    """``text`` on one line, printable, at most ``length`` characters; an empty one is said to be
+    so."""
     kept = "".join(letter if letter.isprintable() else " " for letter in str(text))
     kept = " ".join(kept.split())
     return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(no name)"
@@ -54,12 +66,12 @@ def percent(share: float | None) -> str:
 
 
 def epoch_name(epoch: float) -> str:
-    """"5", or "0.32" for a step within an epoch."""
+    """ "5", or "0.32" for a step within an epoch."""
     return f"{epoch:.2g}" if 0 < epoch < 1 else f"{round(epoch, 1):g}"
 
 
 def date(iso: str) -> str:
-    """"21 November 2025" of an ISO date; the text itself where it is none."""
+    """ "21 November 2025" of an ISO date; the text itself where it is none."""
     try:
         moment = datetime.fromisoformat(iso)
     except ValueError:
@@ -68,7 +80,8 @@ def date(iso: str) -> str:
 
 
 def choose(values: tuple[float, ...], count: int) -> tuple[int, ...]:
-    """Indices of at most ``count`` of the ascending ``values``: first and last, between them about evenly in log.
+    """Indices of at most ``count`` of the ascending ``values``: first and last, between them about
+    evenly in log.
 
     On epochs 0..64 and 8 columns this is close to the paper's 1, 2, 5, 10, 20, 30, 40, 64.
     """
@@ -91,14 +104,17 @@ def spread(items: tuple[Any, ...], count: int) -> tuple[Any, ...]:
 
 
 def validation_split(run: Run) -> str:
-    """The validation split, as the name of a curve: never to be taken for the curve of the training batches."""
+    """The validation split, as the name of a curve: never to be taken for the curve of the training
+    batches."""
     split = plain(run.config.data.validation_split, 24)
     return split if run.held_out and split != "train" else f"{split}, evaluation view"
 
 
 def validation_images(run: Run) -> str:
     """The images that accuracy is measured on, in a sentence: "validation images"."""
-    return f"{plain(run.config.data.validation_split, 24)} images" if run.held_out else TRAINING_IMAGES
+    return (
+        f"{plain(run.config.data.validation_split, 24)} images" if run.held_out else TRAINING_IMAGES
+    )
 
 
 def final_accuracy(run: Run) -> float | None:
@@ -119,7 +135,7 @@ def of_training(evolution: Evolution) -> bool:
 
 
 def searched(evolution: Evolution) -> str:
-    """"4,000 training images": those that were seen; images that cannot be read were left out."""
+    """ "4,000 training images": those that were seen; images that cannot be read were left out."""
     split = plain(evolution.meta["split"], 24)
     seen = evolution.meta["images"] - evolution.meta.get("unreadable", 0)
     return f"{seen:,} {'training' if of_training(evolution) else split} images"
