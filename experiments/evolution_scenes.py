@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from zfjax.cli import main as zfjax
+from zfjax.commands.cli import main as zfjax
 from zfjax.files import write_atomic
 
 WIDTH = 1600

@@ -43,7 +43,7 @@ EPOCHS = 6
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-from zfjax.cli import console
+from zfjax.commands.cli import console
 del sys.argv[1]
 console()
 """
@@ -109,8 +109,8 @@ def finished(run: Path, what: str) -> None:
 
 def same(reference: Path, run: Path, what: str) -> None:
     """Raises Failure unless both runs hold the same parameters and metrics."""
-    from zfjax import checkpoint
-    from zfjax.run import load_run
+    from zfjax.run import checkpoint
+    from zfjax.run.folder import load_run
 
     runs = [load_run(reference), load_run(run)]
     if runs[0].steps != runs[1].steps:

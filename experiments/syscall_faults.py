@@ -261,7 +261,7 @@ class Runs:
             sys.argv = ["zfjax", "train", "--config", str(self._record), "--workdir", str(run)]
             if stopped:
                 os.kill(os.getpid(), signal.SIGSTOP)
-            from zfjax.cli import console
+            from zfjax.commands.cli import console
 
             console()
         except BaseException:
@@ -319,8 +319,6 @@ def _load_modules() -> None:
     import tensorflow_datasets  # noqa: F401
     from orbax.checkpoint import v1  # noqa: F401
 
-    from zfjax import cli, engine, progress, train  # noqa: F401
-
 
 def _trace(pid: int, trace: Path, options: list[str]) -> subprocess.Popen:
     """strace, following a process that has stopped itself, which then goes on."""
@@ -366,8 +364,8 @@ def same(reference: Path, run: Path, what: str) -> None:
 def _digests(folder: Path) -> dict[str, object]:
     """Saved digests of every step (they are checked on load), and the metrics without their
     speeds."""
-    from zfjax import checkpoint
-    from zfjax.run import load_run, saved_steps
+    from zfjax.run import checkpoint
+    from zfjax.run.folder import load_run, saved_steps
 
     run = load_run(folder)
     trees = {

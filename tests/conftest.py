@@ -12,7 +12,7 @@ from tests.reported import Reported
 from tests.small import make_config, make_data
 from tests.synthetic_run import SMALL
 from zfjax.data.importing import import_images
-from zfjax.train import train
+from zfjax.training.loop import train
 
 jax.config.update("jax_num_cpu_devices", 8)
 flags.FLAGS.mark_as_parsed()

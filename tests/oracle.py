@@ -8,7 +8,7 @@ the padding cut off at the end."""
 
 import numpy as np
 
-from zfjax.architecture import Conv, Norm, Pool
+from zfjax.network.architecture import Conv, Norm, Pool
 
 
 def convolve(x, kernel, bias, stride, padding):

@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 from tests.data_helpers import jpeg, make_tree
-from zfjax.architecture import Architecture, Conv, Dense, Norm, Pool
 from zfjax.config import Config, Data, Optimizer
 from zfjax.data.importing import import_images
+from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
 
 ARCHITECTURE = Architecture(
     "tiny",

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from zfjax import config as configs
-from zfjax.evolution import UNITS_SCHEMA, Tile, write_tiles, write_units
 from zfjax.files import write_json
-from zfjax.run import Run, append_metrics, save_run
+from zfjax.run.evolution import UNITS_SCHEMA, Tile, write_tiles, write_units
+from zfjax.run.folder import Run, append_metrics, save_run
 
 CLASSES = ("disc", "stripes", "boat", "tree", "house", "sun", "road", "flower", "hill", "window")
 HOSTILE = (

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from zfjax import config as configs
-from zfjax.architecture import (
+from zfjax.files import ZfjaxError
+from zfjax.network.architecture import (
     ALEXNET,
     ZFNET,
     ZFNET_WIDE,
@@ -16,7 +17,6 @@ from zfjax.architecture import (
     output_size,
     small_zfnet,
 )
-from zfjax.files import ZfjaxError
 
 HEAD = (Dense("fc", 2),)
 

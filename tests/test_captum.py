@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tests.golden.make_captum import UNITS, captum_numbers, weights_and_image
-from zfjax import deconvnet, ops
-from zfjax.architecture import Architecture, Conv, Pool
-from zfjax.network import feature_maps, parameters_from_torch
+from zfjax.features import deconvnet
+from zfjax.network import ops
+from zfjax.network.architecture import Architecture, Conv, Pool
+from zfjax.network.model import feature_maps, parameters_from_torch
 
 ARCHITECTURE = Architecture(
     "captum",

@@ -7,7 +7,7 @@ import pytest
 
 from tests.data_helpers import jpeg, make_tree
 from tests.test_imagenet import make_tars
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.data import imagenet
 from zfjax.data.class_names import decode_table, distinct_names, tabled_names
 from zfjax.data.imagenet import import_imagenet

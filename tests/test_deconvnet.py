@@ -10,9 +10,10 @@ import pytest
 
 from tests import oracle
 from zfjax import config as configs
-from zfjax import deconvnet, ops
-from zfjax.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense, Norm, Pool
-from zfjax.network import feature_maps, kernel_shapes
+from zfjax.features import deconvnet
+from zfjax.network import ops
+from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense, Norm, Pool
+from zfjax.network.model import feature_maps, kernel_shapes
 
 # Norm before pool, then pool before norm; overlapping pools, odd paddings, strides that leave
 # pixels over, non-square.

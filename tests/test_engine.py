@@ -14,17 +14,20 @@ import pytest
 from PIL import Image
 
 from tests.small import CLASSES, make_config, make_data
-from zfjax import checkpoint, engine, recipe, strongest, units
 from zfjax import config as configs
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.data.pipeline import open_dataset
-from zfjax.engine import evolve, project
+from zfjax.features import evolving as engine
+from zfjax.features import strongest, units
+from zfjax.features.evolving import evolve, project
 from zfjax.files import ZfjaxError
-from zfjax.network import feature_maps
+from zfjax.network.model import feature_maps
 from zfjax.report.page import write_report
-from zfjax.run import load_run
-from zfjax.summary import update_summary
-from zfjax.train import train
+from zfjax.run import checkpoint
+from zfjax.run.folder import load_run
+from zfjax.run.summary import update_summary
+from zfjax.training import recipe
+from zfjax.training.loop import train
 
 
 @pytest.fixture(scope="module")

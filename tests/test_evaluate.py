@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from tests.small import make_config
-from zfjax import checkpoint, commands, recipe
-from zfjax.cli import main
+from zfjax.commands import everything as commands
+from zfjax.commands.cli import main
 from zfjax.data.pipeline import evaluation_batches, open_dataset, pixel_sums, training_batches
 from zfjax.devices import data_mesh, sharding_of
-from zfjax.evaluate import evaluate
 from zfjax.files import ZfjaxError, allow_open_files
-from zfjax.network import class_scores
-from zfjax.run import load_run
-from zfjax.train import train
+from zfjax.network.model import class_scores
+from zfjax.run import checkpoint
+from zfjax.run.folder import load_run
+from zfjax.training import recipe
+from zfjax.training.evaluation import evaluate
+from zfjax.training.loop import train
 
 
 def test_ten_views_average_probabilities(unbroken, data_dir, capsys):

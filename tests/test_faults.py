@@ -18,14 +18,15 @@ import pytest
 from tests.small import make_config, stop_at
 from tests.test_processes import finish, start, train_arguments
 from tests.test_train import assert_same_run
-from zfjax import checkpoint, cli
-from zfjax import train as training
+from zfjax.commands import cli
 from zfjax.files import ZfjaxError
-from zfjax.interrupts import Interrupted
 from zfjax.progress import Reporter, time_words
-from zfjax.run import load_run
-from zfjax.tensorboard import Board
-from zfjax.train import idle_seconds, train
+from zfjax.run import checkpoint
+from zfjax.run.folder import load_run
+from zfjax.training import loop as training
+from zfjax.training.interrupts import Interrupted
+from zfjax.training.loop import idle_seconds, train
+from zfjax.training.tensorboard import Board
 
 
 def cut_short(folder):
@@ -143,7 +144,7 @@ def test_a_signal_that_python_drops_comes_again():
 @pytest.mark.parametrize("gone", ["stdout", "stderr"])
 def test_one_of_many_leaves_though_nobody_reads_what_it_says(gone):
     code = (
-        "import sys, jax; from zfjax import cli, devices\n"
+        "import sys, jax; from zfjax import devices; from zfjax.commands import cli\n"
         "jax.distributed.is_initialized = lambda: True; jax.distributed.shutdown = lambda: None\n"
         "def run(options): print('x' * 9); raise cli.ZfjaxError('no')\n"
         "cli.commands.info = run; cli.main(['info']); print('still here', file=sys.stderr)"
@@ -217,7 +218,7 @@ def test_time_left_is_told_off_a_terminal(capsys, monkeypatch):
 APART = """
 import sys
 from zfjax import devices
-from zfjax.cli import main
+from zfjax.commands.cli import main
 devices.VISIBLE_SECONDS = 1.0
 index = sys.argv[-1]
 sys.exit(main([word.replace("OWN", "run" + index) for word in sys.argv[1:]]))
@@ -234,8 +235,8 @@ def test_processes_with_folders_of_their_own_are_refused(tmp_path, data_dir):
 WAITING = """
 import sys, time
 from pathlib import Path
-from zfjax import train
-from zfjax.cli import main
+from zfjax.training import loop as train
+from zfjax.commands.cli import main
 def wait(*arguments):
     Path(sys.argv[5], "waits" + sys.argv[-1]).touch()
     time.sleep(60)

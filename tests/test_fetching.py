@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tests.data_helpers import encoded, jpeg, picture
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.data import writing
 from zfjax.data.fetching import fetch
 from zfjax.data.pipeline import open_dataset

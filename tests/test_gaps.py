@@ -11,17 +11,19 @@ from PIL import Image
 from tests.data_helpers import altered
 from tests.reported import Page
 from tests.small import make_config
-from zfjax import checkpoint, drawing, recipe, strongest
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.data.pipeline import open_dataset, training_batches
 from zfjax.devices import data_mesh
-from zfjax.engine import evolve, project
-from zfjax.evaluate import evaluate
+from zfjax.features import drawing, strongest
+from zfjax.features.evolving import evolve, project
 from zfjax.files import ZfjaxError
-from zfjax.network import class_scores
+from zfjax.network.model import class_scores
 from zfjax.report.page import write_report
-from zfjax.run import load_run, save_run
-from zfjax.train import train
+from zfjax.run import checkpoint
+from zfjax.run.folder import load_run, save_run
+from zfjax.training import recipe
+from zfjax.training.evaluation import evaluate
+from zfjax.training.loop import train
 
 BROKEN = {"image": b"no picture at all"}
 COUNT = 36

@@ -27,7 +27,7 @@ from tests.data_helpers import (
     stop_when_there,
 )
 from tests.odd_files import png_header, short, with_exif
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.data import imagenet, writing
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.imagenet_labels import class_wnids, validation_label
@@ -233,7 +233,7 @@ import sys
 from zfjax.data import imagenet, writing
 imagenet.SHARD_IMAGES = {True: 4, False: 4}
 from tests.odd_files import png_header, short, with_exif
-from zfjax.cli import main
+from zfjax.commands.cli import main
 arguments = [sys.argv[1], "--name", "one", "--data-dir", sys.argv[2], "--workers", "2"]
 sys.exit(main(["data", "import", *arguments]))
 """
@@ -368,7 +368,7 @@ def test_bad_sources_end_in_a_sentence(tmp_path, harm, says):
 def test_a_file_size_limit_ends_in_a_sentence(tmp_path):
     source, out = make_tars(tmp_path / "in", images=6, odd=False), tmp_path / "out"
     code = (
-        "import sys, resource; from zfjax.cli import main; "
+        "import sys, resource; from zfjax.commands.cli import main; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)); "
         "sys.exit(main(['data', 'import', sys.argv[1], '--name', 'one', '--data-dir', sys.argv[2], "
         "'--workers', '1', '--size', 'original']))"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests import odd_files
 from tests.data_helpers import encoded, jpeg, make_tree, picture
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.data import dataset as dataset_room
 from zfjax.data import headers, writing
 from zfjax.data.dataset import UnreadableImage

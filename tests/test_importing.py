@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, make_tree, picture
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.data import headers, importing
 from zfjax.data.importing import arrange, import_images, stored_form
 from zfjax.data.pipeline import list_datasets, open_dataset

@@ -10,15 +10,15 @@ import pytest
 
 from tests.reported import Page
 from tests.small import make_config
-from zfjax import run as runs
-from zfjax.engine import evolve
-from zfjax.info import describe_run
-from zfjax.interrupts import Interrupted
+from zfjax.features.evolving import evolve
 from zfjax.report import words
 from zfjax.report.page import write_report
-from zfjax.run import load_run
-from zfjax.summary import summary_lines, update_summary
-from zfjax.train import train
+from zfjax.run import folder as runs
+from zfjax.run.folder import load_run
+from zfjax.run.info import describe_run
+from zfjax.run.summary import summary_lines, update_summary
+from zfjax.training.interrupts import Interrupted
+from zfjax.training.loop import train
 
 
 def config_of(data_dir, **data):
@@ -143,7 +143,7 @@ def test_a_resumed_run_writes_the_validation_that_is_still_to_come(tmp_path, dat
 
 
 def test_tensorboard_has_a_curve_for_each_kind(monkeypatch, on_train):
-    from zfjax import records
+    from zfjax.training import records
 
     drawn = []
     monkeypatch.setattr(records, "append_metrics", lambda path, line: None)

@@ -7,9 +7,9 @@ import pytest
 from jax import lax
 
 from tests import oracle
-from zfjax import convolution, ops
-from zfjax.architecture import ALEXNET, ZFNET, Architecture, Conv, Norm, Pool
 from zfjax.files import ZfjaxError
+from zfjax.network import convolution, ops
+from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Norm, Pool
 
 HIGHEST = lax.Precision.HIGHEST
 

@@ -15,8 +15,7 @@ import pytest
 
 from tests.small import make_config
 from tests.test_train import assert_same_run
-from zfjax import checkpoint
-from zfjax.engine import evolve
+from zfjax.features.evolving import evolve
 from zfjax.files import (
     ZfjaxError,
     atomic_path,
@@ -25,7 +24,8 @@ from zfjax.files import (
     explain_os_error,
     write_text,
 )
-from zfjax.train import train
+from zfjax.run import checkpoint
+from zfjax.training.loop import train
 
 ODD_NAMES = (
     "sweep [lr=0.02]",
@@ -190,7 +190,7 @@ def test_a_state_that_is_being_deleted_is_off_the_list_first(tmp_path, monkeypat
 
 STUCK = """
 import sys, threading
-from zfjax import cli
+from zfjax.commands import cli
 def run(options):
     threading.Thread(target=threading.Event().wait).start()  # as Orbax's, after a failed save
     raise cli.ZfjaxError("The disk is full.")
@@ -208,7 +208,7 @@ def test_a_command_that_has_failed_waits_for_no_thread():
 WAITING = """
 import sys
 from zfjax import joining
-from zfjax.cli import console
+from zfjax.commands.cli import console
 joining._SAY_AFTER = 0.2
 console()
 """

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.small import make_config
-from zfjax import checkpoint
 from zfjax import config as configs
-from zfjax.engine import evolve
-from zfjax.run import load_run
-from zfjax.train import train
+from zfjax.features.evolving import evolve
+from zfjax.run import checkpoint
+from zfjax.run.folder import load_run
+from zfjax.training.loop import train
 
 
 def start(count, *arguments, program=("-m", "zfjax")):
@@ -144,7 +144,7 @@ def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(
 SHARDED = """
 import sys
 from zfjax import devices
-from zfjax.cli import main
+from zfjax.commands.cli import main
 devices.SHARDED_FROM = 100
 sys.exit(main([*sys.argv[1:], "--shard-parameters", "--save-minutes", "0.00001"]))
 """
@@ -219,8 +219,8 @@ def test_a_search_that_was_stopped_goes_on_in_two_processes(tmp_path, unbroken, 
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("zfjax.engine._SAVE_SECONDS", 0.0)
-        patched.setattr("zfjax.strongest.search_batch", lambda architecture: 1)
+        patched.setattr("zfjax.features.evolving._SAVE_SECONDS", 0.0)
+        patched.setattr("zfjax.features.strongest.search_batch", lambda architecture: 1)
         evolve(folder, maps=3, top=4, progress=stop)
     finish(start(2, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
     tables = [

@@ -13,15 +13,15 @@ from tests.reported import Reported
 from tests.small import make_config, stop_at
 from tests.synthetic_run import SMALL, make_run
 from zfjax import config as configs
-from zfjax.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense
-from zfjax.info import describe_config
-from zfjax.interrupts import Interrupted
-from zfjax.naming import network_name
+from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense
+from zfjax.network.naming import network_name
 from zfjax.report.board import text_width
 from zfjax.report.provenance import architecture_table, provenance
-from zfjax.run import current_commit, load_run, save_run
-from zfjax.starts import Start, asks_deterministic, changes_between
-from zfjax.train import train
+from zfjax.run.folder import current_commit, load_run, save_run
+from zfjax.run.info import describe_config
+from zfjax.run.starts import Start, asks_deterministic, changes_between
+from zfjax.training.interrupts import Interrupted
+from zfjax.training.loop import train
 
 
 def git(folder, *words):

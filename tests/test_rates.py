@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from zfjax import checkpoint
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.data.pipeline import open_dataset
 from zfjax.devices import data_mesh
-from zfjax.engine import project
-from zfjax.evaluate import correct, evaluate
+from zfjax.features.evolving import project
 from zfjax.files import ZfjaxError
 from zfjax.progress import Reporter
-from zfjax.run import load_run
+from zfjax.run import checkpoint
+from zfjax.run.folder import load_run
+from zfjax.training.evaluation import correct, evaluate
 
 NAN, INF = np.nan, np.inf
 
@@ -104,7 +104,7 @@ def test_what_was_done_is_out_when_a_later_one_fails(unbroken, monkeypatch, faul
             raise fault
         return honest(path, *layers)
 
-    monkeypatch.setattr("zfjax.rates.checkpoint.load", load)
+    monkeypatch.setattr("zfjax.training.rates.checkpoint.load", load)
     assert main(["evaluate", "--workdir", str(unbroken), "--devices", "1"]) in (1, 130)
     assert {step: len(lines) for step, lines in flushed.items()} == {"0": 0, "4": 3, "8": 4}
     assert [line.split()[0] for line in flushed["8"][2:]] == ["0", "1"]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from zfjax import config as configs
-from zfjax import recipe, training_step
-from zfjax.architecture import Architecture, Conv, Dense, Norm
-from zfjax.network import class_scores
+from zfjax.network.architecture import Architecture, Conv, Dense, Norm
+from zfjax.network.model import class_scores
+from zfjax.training import recipe
+from zfjax.training import step as training_step
 
 MODEL = Architecture("small", (6, 8), (Conv("conv1", 2, 3), Dense("fc2", 2)))
 FAITHFUL = configs.Config(model=MODEL, recipe="faithful", data=configs.Data(view=11, shift=2))

@@ -7,14 +7,14 @@ import pytest
 
 from tests.data_helpers import jpeg, make_tree
 from zfjax import config as configs
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.data.dataset import open_dataset
 from zfjax.data.fetching import fetch
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.importing import import_images
 from zfjax.data.scenes import ensure_scenes
 from zfjax.files import ZfjaxError
-from zfjax.train import open_data
+from zfjax.training.loop import open_data
 
 TAKEN = ("scenes", "scenes_0123456789ab", "compiled", "downloads")
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zfjax import strongest
-from zfjax.architecture import Architecture, Conv, Dense, Norm, Pool
+from zfjax.features import strongest
 from zfjax.files import ZfjaxError
-from zfjax.network import feature_maps, kernel_shapes
+from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
+from zfjax.network.model import feature_maps, kernel_shapes
 
 NET = Architecture(
     "searched",

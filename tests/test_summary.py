@@ -7,14 +7,15 @@ import shutil
 import pytest
 
 from tests.small import make_config, stop_at
-from zfjax import engine, strongest
-from zfjax.cli import main
-from zfjax.engine import evolve
+from zfjax.commands.cli import main
+from zfjax.features import evolving as engine
+from zfjax.features import strongest
+from zfjax.features.evolving import evolve
 from zfjax.files import read_json, write_json
-from zfjax.interrupts import Interrupted
-from zfjax.run import load_run
-from zfjax.summary import summary_lines, update_summary
-from zfjax.train import train
+from zfjax.run.folder import load_run
+from zfjax.run.summary import summary_lines, update_summary
+from zfjax.training.interrupts import Interrupted
+from zfjax.training.loop import train
 
 
 @pytest.fixture(scope="module")

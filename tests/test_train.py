@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from tests.small import make_config, stop_at
-from zfjax import checkpoint
 from zfjax import config as configs
-from zfjax.cli import main
+from zfjax.commands.cli import main
 from zfjax.devices import keep_compiled
 from zfjax.files import ZfjaxError
-from zfjax.network import kernel_shapes
-from zfjax.run import load_run, writing
-from zfjax.train import Interrupted, snapshot_steps, train
-from zfjax.training_step import initial_state, train_step
+from zfjax.network.model import kernel_shapes
+from zfjax.run import checkpoint
+from zfjax.run.folder import load_run, writing
+from zfjax.training.loop import Interrupted, snapshot_steps, train
+from zfjax.training.step import initial_state, train_step
 
 
 def parameters(folder, step):
@@ -105,7 +105,8 @@ def test_a_signal_during_a_validation_stops_it_and_the_run_stays_the_same(
 
 SIGNALLED_TWICE = """
 import os, signal, sys, time
-from zfjax import cli, interrupts
+from zfjax.commands import cli
+from zfjax.training import interrupts
 with interrupts.noted() if sys.argv[1] == "train" else cli.stopping_gently():
     try:
         os.kill(os.getpid(), int(sys.argv[2]))

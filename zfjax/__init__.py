@@ -10,17 +10,17 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "Architecture": "zfjax.architecture",
-    "ZFNET": "zfjax.architecture",
-    "ALEXNET": "zfjax.architecture",
+    "Architecture": "zfjax.network.architecture",
+    "ZFNET": "zfjax.network.architecture",
+    "ALEXNET": "zfjax.network.architecture",
     "Config": "zfjax.config",
     "PRESETS": "zfjax.config",
-    "Evolution": "zfjax.evolution",
+    "Evolution": "zfjax.run.evolution",
     "ZfjaxError": "zfjax.files",
-    "Run": "zfjax.run",
-    "load_run": "zfjax.run",
-    "evolve": "zfjax.engine",
-    "project": "zfjax.engine",
+    "Run": "zfjax.run.folder",
+    "load_run": "zfjax.run.folder",
+    "evolve": "zfjax.features.evolving",
+    "project": "zfjax.features.evolving",
     "write_report": "zfjax.report.page",
 }
 

@@ -1,5 +1,5 @@
 """``python -m zfjax``."""
 
-from zfjax.cli import console
+from zfjax.commands.cli import console
 
 console()

@@ -14,8 +14,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zfjax.architecture import ALEXNET, LAYER_KINDS, ZFNET, Architecture, small_zfnet
 from zfjax.files import ZfjaxError
+from zfjax.network.architecture import ALEXNET, LAYER_KINDS, ZFNET, Architecture, small_zfnet
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from harness import Contender, installed, machine, matmul_and_copy, print_ratio
 from networks import Units
 from PIL import Image
 
-from zfjax.architecture import Architecture, Dense
+from zfjax.network.architecture import Architecture, Dense
 
 Winners = dict[str, dict[int, list[int]]]
 """{layer: {map: image ids, strongest first}}."""
@@ -39,12 +39,12 @@ def make_run(folder: Path, size: int, checkpoints: int, images: int) -> None:
     ``size`` * 8 / 7."""
     import jax
 
-    from zfjax import checkpoint
     from zfjax.config import Config, Data
     from zfjax.data.importing import import_images
     from zfjax.data.pipeline import open_dataset
-    from zfjax.network import initial_parameters, parameters_from_torch
-    from zfjax.run import Run, current_versions, save_run
+    from zfjax.network.model import initial_parameters, parameters_from_torch
+    from zfjax.run import checkpoint
+    from zfjax.run.folder import Run, current_versions, save_run
 
     pictures = networks.pictures(images, size * 8 // 7)
     for index, picture in enumerate(pictures):

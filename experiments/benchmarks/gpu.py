@@ -27,10 +27,10 @@ from harness import installed, machine
 from jax import lax
 from networks import normalised
 
-from zfjax import deconvnet, strongest
-from zfjax.architecture import Architecture
 from zfjax.devices import working_set
-from zfjax.network import feature_maps, parameters_from_torch
+from zfjax.features import deconvnet, strongest
+from zfjax.network.architecture import Architecture
+from zfjax.network.model import feature_maps, parameters_from_torch
 
 WIDTHS = (1, 2, 4, 8)
 PRECISIONS: dict[str, tuple[Any, Any]] = {

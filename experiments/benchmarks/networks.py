@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.architecture import ZFNET, Architecture, Conv, Norm, Pool, small_zfnet
+from zfjax.network.architecture import ZFNET, Architecture, Conv, Norm, Pool, small_zfnet
 
 
 def stack(size: int, norm: bool) -> Architecture:
@@ -85,8 +85,8 @@ def strongest_units(
     """``count`` units, each where its map is strongest on its image; images are used in turn."""
     import jax.numpy as jnp
 
-    from zfjax import strongest
-    from zfjax.network import parameters_from_torch
+    from zfjax.features import strongest
+    from zfjax.network.model import parameters_from_torch
 
     parameters = parameters_from_torch(architecture, arrays)
     values, places = (

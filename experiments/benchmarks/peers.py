@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from networks import Units, normalised, torch_layers
 
-from zfjax.architecture import Architecture, Conv, Pool
+from zfjax.network.architecture import Architecture, Conv, Pool
 
 HAVE_TORCH, HAVE_CAPTUM, HAVE_CRP = ("torch",), ("torch", "captum"), ("torch", "zennit", "crp")
 

@@ -22,15 +22,15 @@ import peers
 from harness import Contender, installed, interleave, machine, matmul_and_copy, print_ratio
 from networks import Units, normalised
 
-from zfjax.architecture import Architecture
+from zfjax.network.architecture import Architecture
 
 
 def zfjax_project(
     architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, units: Units
 ) -> Callable[[], np.ndarray]:
     """deconvnet.project and the comparison with what is on record."""
-    from zfjax import deconvnet
-    from zfjax.network import parameters_from_torch
+    from zfjax.features import deconvnet
+    from zfjax.network.model import parameters_from_torch
 
     parameters, inputs = parameters_from_torch(architecture, arrays), normalised(images)
 
@@ -51,9 +51,9 @@ def zfjax_down(
     """The way down alone: forward passes done beforehand."""
     import jax
 
-    from zfjax import deconvnet
-    from zfjax.network import parameters_from_torch
-    from zfjax.ops import RULES
+    from zfjax.features import deconvnet
+    from zfjax.network.model import parameters_from_torch
+    from zfjax.network.ops import RULES
 
     parameters, inputs = parameters_from_torch(architecture, arrays), normalised(images)
     method = deconvnet.cheaper_method(architecture, layer)
@@ -83,8 +83,8 @@ def zfjax_forward(
     import jax
     import jax.numpy as jnp
 
-    from zfjax import strongest
-    from zfjax.network import feature_maps, parameters_from_torch
+    from zfjax.features import strongest
+    from zfjax.network.model import feature_maps, parameters_from_torch
 
     parameters = parameters_from_torch(architecture, arrays)
     inputs = jnp.asarray(normalised(images))
@@ -153,8 +153,8 @@ def compare_outputs(size: int, layers: tuple[str, ...], count: int, threads: int
 def work_of(architecture: Architecture, layer: str) -> float:
     """GFLOP of one unit's projection as zfjax does it: up and down through the convolutions of its
     window."""
-    from zfjax.architecture import Conv
-    from zfjax.deconvnet import cheaper_method, window_cells
+    from zfjax.features.deconvnet import cheaper_method, window_cells
+    from zfjax.network.architecture import Conv
 
     total = 0
     for fact in architecture.facts():

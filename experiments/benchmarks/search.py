@@ -23,7 +23,7 @@ import peers
 from harness import Contender, installed, interleave, machine, matmul_and_copy, print_ratio
 from PIL import Image
 
-from zfjax.architecture import Architecture, Conv
+from zfjax.network.architecture import Architecture, Conv
 
 PICTURES = 256
 
@@ -43,7 +43,7 @@ def _checkpoints(architecture: Architecture, count: int) -> list:
     """On the host, as they come from a run's folder."""
     import jax
 
-    from zfjax.network import parameters_from_torch
+    from zfjax.network.model import parameters_from_torch
 
     made = [
         parameters_from_torch(architecture, networks.weights(architecture, seed))
@@ -56,7 +56,7 @@ def zfjax_search(size: int, checkpoints: int, images: int) -> Callable[[], dict]
     """strongest.search over all checkpoints: {"value": [steps, k, maps], "id": ...}."""
     import jax
 
-    from zfjax import strongest
+    from zfjax.features import strongest
 
     architecture = networks.stack(size, True)
     parameters, prepare = _checkpoints(architecture, checkpoints), jax.jit(_normalise)
@@ -77,7 +77,7 @@ def zfjax_search(size: int, checkpoints: int, images: int) -> Callable[[], dict]
 
 
 def _normalise(images):
-    from zfjax.recipe import CHANNEL_MEAN, PIXEL_STD
+    from zfjax.training.recipe import CHANNEL_MEAN, PIXEL_STD
 
     return (images.astype("float32") - np.asarray(CHANNEL_MEAN, np.float32)) / PIXEL_STD
 
@@ -87,8 +87,8 @@ def bare_forward(size: int, checkpoints: int, images: int) -> Callable[[], None]
     import jax
     import jax.numpy as jnp
 
-    from zfjax import strongest
-    from zfjax.network import feature_maps
+    from zfjax.features import strongest
+    from zfjax.network.model import feature_maps
 
     architecture = networks.stack(size, True)
     parameters, prepare = _checkpoints(architecture, checkpoints), jax.jit(_normalise)

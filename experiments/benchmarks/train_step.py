@@ -22,7 +22,7 @@ import peers
 from harness import Contender, installed, interleave, machine, matmul_and_copy, print_ratio
 
 from zfjax import config as configs
-from zfjax.architecture import Dense
+from zfjax.network.architecture import Dense
 
 
 def config_for(size: int, batch: int, compute: str) -> configs.Config:
@@ -43,7 +43,7 @@ def zfjax_step(size: int, batch: int, compute: str, steps: int) -> Callable[[], 
     """``steps`` steps; the loss of the last."""
     import jax
 
-    from zfjax.training_step import initial_state, train_step
+    from zfjax.training.step import initial_state, train_step
 
     config = config_for(size, batch, compute)
     views, labels = (

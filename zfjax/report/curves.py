@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from zfjax.evolution import Evolution
 from zfjax.report.board import ACCENT, FAINT, INK, TEXT_SIZE, quiet_style, save, wrap
 from zfjax.report.words import by_step, number, plain, validation_images
-from zfjax.run import Run
+from zfjax.run.evolution import Evolution
+from zfjax.run.folder import Run
 
 RAMP = ("#e8b39c", "#dc8a68", "#c4451c", "#8c2f12", "#3f150a")
 """One hue from light (low layers) to dark (high layers)."""

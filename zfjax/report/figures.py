@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zfjax.evolution import Evolution
 from zfjax.report.board import LINE, QUIET, TEXT_SIZE, WIDTH, Board, text_width, wrap
 from zfjax.report.pictures import LayerPictures, MapPictures, Shot
 from zfjax.report.tiles import filter_grid
 from zfjax.report.words import choose, epoch_name, number, plain, searched, spread
+from zfjax.run.evolution import Evolution
 
 FIGURE4_COLUMNS = 8
 FIGURE4_MAPS = 6

@@ -17,7 +17,6 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from zfjax.evolution import Evolution
 from zfjax.files import clear_unfinished, write_atomic
 from zfjax.report import curves, figures, sections, words
 from zfjax.report.charts import interpolate, track
@@ -25,7 +24,8 @@ from zfjax.report.payload import Names, map_values, sheet_rule, size_rules, step
 from zfjax.report.pictures import LayerPictures, read_layer
 from zfjax.report.provenance import architecture_table, layer_table, provenance
 from zfjax.report.tiles import LOSSLESS_BELOW, Sheet, data_uri, make_sheet, webp
-from zfjax.run import Run
+from zfjax.run.evolution import Evolution
+from zfjax.run.folder import Run
 
 BUDGET = 9_000_000
 """Bytes of all tiles on the page before base64: the page stays below about 15 MB."""

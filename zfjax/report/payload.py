@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.evolution import Evolution
 from zfjax.report.pictures import LayerPictures, MapPictures, Shot
 from zfjax.report.tiles import LOSSLESS_BELOW, Sheet
 from zfjax.report.words import epoch_name, plain
+from zfjax.run.evolution import Evolution
 
 WIDE_EDGE, NARROW_EDGE, STRIP_EDGE = 84, 80, 64
 """CSS pixels of a tile's longest edge: in the grid, in the grid on a phone, in a film strip."""

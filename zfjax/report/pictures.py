@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zfjax.evolution import Evolution, Tile
 from zfjax.files import ZfjaxError
 from zfjax.report.tiles import colour_scale, to_bytes
+from zfjax.run.evolution import Evolution, Tile
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from zfjax.architecture import Architecture
-from zfjax.evolution import Evolution
 from zfjax.files import read_json
-from zfjax.naming import layer_words
+from zfjax.network.architecture import Architecture
+from zfjax.network.naming import layer_words
 from zfjax.report.words import by_step, date, network_words, number, percent, plain
-from zfjax.run import Run
-from zfjax.starts import changes_between
+from zfjax.run.evolution import Evolution
+from zfjax.run.folder import Run
+from zfjax.run.starts import changes_between
 
 
 def provenance(

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from zfjax.evolution import Evolution
 from zfjax.files import ZfjaxError
 from zfjax.report.charts import Chart, Points, chart, epoch_axis, path, sparkline
 from zfjax.report.payload import sheet_rule
 from zfjax.report.pictures import LayerPictures
 from zfjax.report.tiles import data_uri, filter_grid, make_sheet, webp
 from zfjax.report.words import by_step, validation_split
-from zfjax.run import Run
+from zfjax.run.evolution import Evolution
+from zfjax.run.folder import Run
 
 
 def layer_values(evolution: Evolution, layer: str, steps: tuple[int, ...]) -> dict[str, Any]:

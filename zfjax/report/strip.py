@@ -9,10 +9,10 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from zfjax.evolution import Tile
 from zfjax.files import clear_unfinished, write_atomic
 from zfjax.report.board import quiet_style
 from zfjax.report.tiles import colour_scale, to_bytes
+from zfjax.run.evolution import Tile
 
 
 def write_strip(path: Path, frames: Sequence[tuple[str, float, Tile]], title: str) -> None:

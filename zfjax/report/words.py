@@ -6,10 +6,10 @@ import math
 from datetime import datetime
 from typing import Any
 
-from zfjax.evolution import Evolution
-from zfjax.naming import network_name
-from zfjax.run import Run
-from zfjax.summary import TRAINING_IMAGES
+from zfjax.network.naming import network_name
+from zfjax.run.evolution import Evolution
+from zfjax.run.folder import Run
+from zfjax.run.summary import TRAINING_IMAGES
 
 RULES = {
     "deconvnet": (

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zfjax.architecture import Architecture, Conv, output_size
 from zfjax.devices import working_set
-from zfjax.network import Parameters, feature_maps, inside_map
-from zfjax.ops import RULES, Rule
+from zfjax.network.architecture import Architecture, Conv, output_size
+from zfjax.network.model import Parameters, feature_maps, inside_map
+from zfjax.network.ops import RULES, Rule
 
 Method = Literal["window", "image"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from zfjax import config as configs
+from zfjax.commands.flags import config_parser, resolve_config
 from zfjax.config import Config
 from zfjax.files import ZfjaxError, read_json
-from zfjax.flags import config_parser, resolve_config
 
 FEW_STEPS = 500
 """Fewer in all, and first-layer filters hardly leave their random start."""
@@ -44,7 +44,7 @@ def train(options: argparse.Namespace) -> int:
         return 0
     if options.workdir is None:
         raise ZfjaxError("Say where the run lives: --workdir RUN.")
-    from zfjax.run import check_folder, load_run
+    from zfjax.run.folder import check_folder, load_run
 
     if base is None:
         if not (check_folder(options.workdir) / "config.json").exists():
@@ -60,7 +60,7 @@ def train(options: argparse.Namespace) -> int:
     _join(options)
     how = {"devices": options.devices, "shard_parameters": options.shard_parameters}
     if options.evolve_every is not None:
-        from zfjax.live import live_evolution
+        from zfjax.studies.live import live_evolution
 
         how["after_epoch"] = live_evolution(
             options.workdir, options.evolve_every, options.evolve_images
@@ -73,9 +73,9 @@ def train(options: argparse.Namespace) -> int:
 def _run_training(config: Config, workdir: Path, **how: Any) -> Any:
     from zfjax.devices import is_first
     from zfjax.progress import Reporter
-    from zfjax.run import check_folder, load_run, saved_steps
-    from zfjax.summary import summary_lines, update_summary
-    from zfjax.train import train
+    from zfjax.run.folder import check_folder, load_run, saved_steps
+    from zfjax.run.summary import summary_lines, update_summary
+    from zfjax.training.loop import train
 
     folder = check_folder(workdir)
     before = saved_steps(folder / "checkpoints")
@@ -98,10 +98,10 @@ def _run_training(config: Config, workdir: Path, **how: Any) -> Any:
 
 def demo(options: argparse.Namespace) -> int:
     """``zfjax demo``: trains, evolves and reports on the drawn scenes."""
-    from zfjax.engine import evolve
+    from zfjax.features.evolving import evolve
     from zfjax.progress import Reporter
     from zfjax.report.page import write_report
-    from zfjax.summary import summary_lines, update_summary
+    from zfjax.run.summary import summary_lines, update_summary
 
     run = _run_training(configs.preset("demo"), options.workdir)
     with Reporter() as progress:
@@ -186,11 +186,11 @@ def evaluate(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from zfjax.devices import data_mesh
-    from zfjax.evaluate import check_views, evaluate
     from zfjax.progress import Reporter
-    from zfjax.rates import TITLES, diverged, left_out, saved_rates
-    from zfjax.run import load_run
-    from zfjax.train import load_mean_image, open_data
+    from zfjax.run.folder import load_run
+    from zfjax.training.evaluation import check_views, evaluate
+    from zfjax.training.loop import load_mean_image, open_data
+    from zfjax.training.rates import TITLES, diverged, left_out, saved_rates
 
     run = load_run(options.workdir)
     config = run.config
@@ -242,10 +242,10 @@ def evolve(options: argparse.Namespace) -> int:
         return _dry_run(options, maps)
     _join(options)
     from zfjax.devices import is_first
-    from zfjax.engine import evolve
+    from zfjax.features.evolving import evolve
     from zfjax.progress import Reporter
-    from zfjax.run import load_run
-    from zfjax.summary import covers, evolution_lines, summary_lines, update_summary
+    from zfjax.run.folder import load_run
+    from zfjax.run.summary import covers, evolution_lines, summary_lines, update_summary
 
     with Reporter() as progress:
         evolution = evolve(
@@ -282,7 +282,7 @@ def evolve(options: argparse.Namespace) -> int:
 
 
 def _dry_run(options: argparse.Namespace, maps: int | None) -> int:
-    from zfjax.run import load_run
+    from zfjax.run.folder import load_run
 
     run = load_run(options.workdir)
     steps, model = run.steps_at(options.at), run.config.model
@@ -319,9 +319,9 @@ def _dry_run(options: argparse.Namespace, maps: int | None) -> int:
 
 def project(options: argparse.Namespace) -> int:
     """``zfjax project``: writes the strip of one map on one image."""
-    from zfjax.engine import project
+    from zfjax.features.evolving import project
     from zfjax.report.strip import write_strip
-    from zfjax.run import load_run
+    from zfjax.run.folder import load_run
 
     run = load_run(options.workdir)
     if options.out is not None and options.out.suffix.lower() != ".png":
@@ -366,7 +366,7 @@ def report(options: argparse.Namespace) -> int:
     """``zfjax report``: writes figures and page."""
     from zfjax.progress import Reporter
     from zfjax.report.page import write_report
-    from zfjax.run import load_run
+    from zfjax.run.folder import load_run
 
     with Reporter():
         page = write_report(
@@ -396,8 +396,8 @@ def _prepared_images(config: Config) -> int | None:
 def info(options: argparse.Namespace) -> int:
     """``zfjax info``: prints the layer table and what a run costs; takes config fields, like
     ``train``."""
-    from zfjax.info import describe_config, describe_run
-    from zfjax.run import load_run
+    from zfjax.run.folder import load_run
+    from zfjax.run.info import describe_config, describe_run
 
     if (options.preset is None) == (options.workdir is None):
         raise ZfjaxError("Give --preset NAME or --workdir RUN.")

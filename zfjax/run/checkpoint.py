@@ -28,7 +28,7 @@ import numpy as np
 from etils import epath
 
 from zfjax.files import ZfjaxError, explain_os_error
-from zfjax.run import saved_steps
+from zfjax.run.folder import saved_steps
 
 Tree = Any
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from zfjax import commands
 from zfjax import config as configs
+from zfjax.commands import everything as commands
 from zfjax.files import ZfjaxError, explain_os_error
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from zfjax.architecture import (
+from zfjax.config import PRESETS, Config
+from zfjax.network.architecture import (
     ALEXNET,
     LAYER_KINDS,
     ZFNET,
@@ -16,7 +17,6 @@ from zfjax.architecture import (
     Layer,
     Norm,
 )
-from zfjax.config import PRESETS, Config
 
 MOST_CHANGES = 6
 """Changes that a name lists; the others are counted."""

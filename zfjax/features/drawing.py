@@ -10,14 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zfjax import deconvnet, ops, recipe, strongest, units
-from zfjax.architecture import Architecture
 from zfjax.config import Config
 from zfjax.data.dataset import UnreadableImage
 from zfjax.data.pipeline import Dataset
-from zfjax.evolution import Tile
+from zfjax.features import deconvnet, strongest, units
 from zfjax.files import ZfjaxError
-from zfjax.network import Parameters
+from zfjax.network import ops
+from zfjax.network.architecture import Architecture
+from zfjax.network.model import Parameters
+from zfjax.run.evolution import Tile
+from zfjax.training import recipe
 
 
 def preparer(config: Config, mean_image: np.ndarray | None) -> Callable[[jax.Array], jax.Array]:

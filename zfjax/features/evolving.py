@@ -22,19 +22,22 @@ import jax
 import numpy as np
 from PIL import Image
 
-from zfjax import checkpoint, deconvnet, drawing, ops, recipe, strongest, units
-from zfjax.architecture import Architecture
 from zfjax.config import Config
 from zfjax.data.images import MAX_PIXELS, view_of_file
 from zfjax.data.pipeline import Dataset, evaluation_batches
 from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh, together
-from zfjax.evolution import Evolution, Tile, open_evolution, write_tiles
+from zfjax.features import deconvnet, drawing, strongest, units
+from zfjax.features.strongest import Statistics
+from zfjax.features.table import Request, write_table
 from zfjax.files import ZfjaxError, clear_unfinished, read_json, write_atomic, write_json
-from zfjax.network import Parameters
-from zfjax.run import Run, load_run, writing
-from zfjax.strongest import Statistics
-from zfjax.table import Request, write_table
-from zfjax.train import Progress, load_mean_image, open_data
+from zfjax.network import ops
+from zfjax.network.architecture import Architecture
+from zfjax.network.model import Parameters
+from zfjax.run import checkpoint
+from zfjax.run.evolution import Evolution, Tile, open_evolution, write_tiles
+from zfjax.run.folder import Run, load_run, writing
+from zfjax.training import recipe
+from zfjax.training.loop import Progress, load_mean_image, open_data
 
 TOLERANCE = 1e-5
 """Relative difference allowed between a recorded activation and its reproduction."""

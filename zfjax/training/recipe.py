@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from zfjax.config import Config, Optimizer
-from zfjax.network import Parameters
+from zfjax.network.model import Parameters
 
 CLIP_RADIUS = 0.1  # paper, section 3: "a fixed radius of 10^-1"
 CHANNEL_MEAN = (123.7, 116.3, 103.5)  # of ImageNet, red, green, blue, in 0..255

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from zfjax import strongest, units
 from zfjax.data.dataset import NO_LABEL, Dataset
-from zfjax.evolution import UNITS_SCHEMA, write_units
-from zfjax.run import Run
-from zfjax.strongest import Statistics
+from zfjax.features import strongest, units
+from zfjax.features.strongest import Statistics
+from zfjax.run.evolution import UNITS_SCHEMA, write_units
+from zfjax.run.folder import Run
 
 
 @dataclass(frozen=True)

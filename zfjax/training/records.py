@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import time
 
-from zfjax import checkpoint
 from zfjax.devices import is_first, whole
-from zfjax.run import EVALUATION, TRAINING, Run, append_metrics, cut_metrics
-from zfjax.summary import note_train_seconds
-from zfjax.tensorboard import Board
-from zfjax.training_step import TrainState
+from zfjax.run import checkpoint
+from zfjax.run.folder import EVALUATION, TRAINING, Run, append_metrics, cut_metrics
+from zfjax.run.summary import note_train_seconds
+from zfjax.training.step import TrainState
+from zfjax.training.tensorboard import Board
 
 
 class Records:

@@ -25,7 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from zfjax import checkpoint, recipe
 from zfjax.config import Config
 from zfjax.data.labels import check_labelled
 from zfjax.data.pipeline import Dataset, open_dataset, pixel_sums, training_batches
@@ -44,11 +43,9 @@ from zfjax.devices import (
     sharding_of,
     together,
 )
-from zfjax.evaluate import evaluate
 from zfjax.files import ZfjaxError, clear_unfinished, expanded_path, write_atomic
-from zfjax.interrupts import Interrupted, Notice, agreement, noted
-from zfjax.records import Records
-from zfjax.run import (
+from zfjax.run import checkpoint
+from zfjax.run.folder import (
     EVALUATION,
     TRAINING,
     Run,
@@ -59,9 +56,19 @@ from zfjax.run import (
     saved_steps,
     writing,
 )
-from zfjax.starts import Start, asks_deterministic, current_commit, current_system, current_versions
-from zfjax.summary import train_seconds
-from zfjax.training_step import TrainState, initial_state, no_totals, train_step
+from zfjax.run.starts import (
+    Start,
+    asks_deterministic,
+    current_commit,
+    current_system,
+    current_versions,
+)
+from zfjax.run.summary import train_seconds
+from zfjax.training import recipe
+from zfjax.training.evaluation import evaluate
+from zfjax.training.interrupts import Interrupted, Notice, agreement, noted
+from zfjax.training.records import Records
+from zfjax.training.step import TrainState, initial_state, no_totals, train_step
 
 Progress = Callable[..., None]
 """``progress(stage, done, total, **figures)``."""

@@ -12,13 +12,13 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from zfjax import recipe
 from zfjax.config import Config
 from zfjax.data.labels import check_labelled
 from zfjax.data.pipeline import Dataset, evaluation_batches
 from zfjax.devices import in_parts, place, replicated
 from zfjax.files import ZfjaxError
-from zfjax.network import Parameters, class_scores
+from zfjax.network.model import Parameters, class_scores
+from zfjax.training import recipe
 
 
 def evaluate(

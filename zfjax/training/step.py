@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from zfjax import recipe
 from zfjax.config import Config
 from zfjax.devices import in_parts
-from zfjax.evaluate import correct
-from zfjax.network import Parameters, class_scores, initial_parameters
+from zfjax.network.model import Parameters, class_scores, initial_parameters
+from zfjax.training import recipe
+from zfjax.training.evaluation import correct
 
 
 @jax.tree_util.register_dataclass

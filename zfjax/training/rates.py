@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zfjax import checkpoint
 from zfjax.files import ZfjaxError
-from zfjax.network import Parameters
-from zfjax.run import Run
+from zfjax.network.model import Parameters
+from zfjax.run import checkpoint
+from zfjax.run.folder import Run
 
 TITLES = f"{'epoch':>8}{'top-1 error':>14}{'top-5 error':>14}{'loss':>9}"
 

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zfjax import ops
-from zfjax.architecture import Architecture, Conv, Dense, Norm, Pool
-from zfjax.convolution import conv
 from zfjax.files import ZfjaxError
-from zfjax.ops import GRADIENT, Rule
+from zfjax.network import ops
+from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
+from zfjax.network.convolution import conv
+from zfjax.network.ops import GRADIENT, Rule
 
 Parameters = Mapping[str, Mapping[str, jax.Array]]
 """{layer: {"kernel": float32 [k, k, in, maps] or [in, features], "bias": float32 [maps]}}."""

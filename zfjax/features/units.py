@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.architecture import Architecture
+from zfjax.network.architecture import Architecture
 
 QUANTILES = (0.5, 0.9, 0.99)
 

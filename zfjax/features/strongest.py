@@ -22,10 +22,10 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from zfjax.architecture import Architecture
 from zfjax.devices import spread, working_set
 from zfjax.files import ZfjaxError
-from zfjax.network import Parameters, feature_maps
+from zfjax.network.architecture import Architecture
+from zfjax.network.model import Parameters, feature_maps
 
 BINS = 128
 """Bin 0 holds images where the map is silent; bins 1.. hold four to an octave, from LOWEST_EDGE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from zfjax.evolution import Evolution
 from zfjax.files import read_json, write_json
-from zfjax.run import Run
+from zfjax.run.evolution import Evolution
+from zfjax.run.folder import Run
 
 TRAINING_IMAGES = "the training images, in the evaluation view"
 OF_EVOLUTION = ("dead_share", "purity", "evolution")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from zfjax.devices import first_alone, from_first
-from zfjax.engine import evolve
+from zfjax.features.evolving import evolve
 from zfjax.files import ZfjaxError, read_json
 from zfjax.report.page import write_report
-from zfjax.run import load_run
-from zfjax.train import AfterEpoch
+from zfjax.run.folder import load_run
+from zfjax.training.loop import AfterEpoch
 
 
 def live_evolution(workdir: Path, every: int, images: int) -> AfterEpoch:

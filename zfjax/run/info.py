@@ -7,9 +7,9 @@ import math
 
 from zfjax.config import Config
 from zfjax.files import ZfjaxError
-from zfjax.naming import network_name
-from zfjax.run import Run
-from zfjax.summary import TRAINING_IMAGES as SEEN_IN_TRAINING
+from zfjax.network.naming import network_name
+from zfjax.run.folder import Run
+from zfjax.run.summary import TRAINING_IMAGES as SEEN_IN_TRAINING
 
 DECODES_PER_CORE = 500
 """Full-size ImageNet JPEGs decoded to 224-pixel views in a core-second: 511 by

@@ -17,7 +17,6 @@ from typing import Any
 
 from zfjax import config as configs
 from zfjax.config import Config
-from zfjax.evolution import Evolution, open_evolution
 from zfjax.files import (
     ZfjaxError,
     check_path,
@@ -27,9 +26,10 @@ from zfjax.files import (
     write_json,
     write_text,
 )
-from zfjax.starts import Start, start_from
-from zfjax.starts import current_commit as current_commit
-from zfjax.starts import current_versions as current_versions
+from zfjax.run.evolution import Evolution, open_evolution
+from zfjax.run.starts import Start, start_from
+from zfjax.run.starts import current_commit as current_commit
+from zfjax.run.starts import current_versions as current_versions
 
 FORMAT_VERSION = 1
 TRAINING, EVALUATION = "training", "evaluation"
