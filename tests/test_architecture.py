@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zfjax import config as configs
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.network.architecture import (
     ALEXNET,
     ZFNET,

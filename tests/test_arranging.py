@@ -8,7 +8,7 @@ import pytest
 
 from zfjax.data.arranging import arrange
 from zfjax.data.split_names import parse_splits, read_names, split_of
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 
 def layout_of(*folders, each=3, splits=None):

@@ -14,7 +14,7 @@ from zfjax.data.imagenet import import_imagenet
 from zfjax.data.imagenet_labels import class_wnids
 from zfjax.data.importing import import_images
 from zfjax.data.pipeline import open_dataset
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 TEXT = "n1\tcafé, 猫\r\nn2\tcrane\nn3\tcrane\n\nn9\tnot there\n"
 CLASSES = ("n1", "n2", "n3")

@@ -20,7 +20,7 @@ from zfjax.data.converting import Account, stored_form
 from zfjax.data.images import ImageError, view
 from zfjax.data.importing import import_images
 from zfjax.data.pipeline import open_dataset
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 RESOLUTION, UNIT, MAKER, ORIENTATION, COPYRIGHT = 0x011A, 0x0128, 0x010F, 0x0112, 0x8298
 ODD_TAGS = {

@@ -17,16 +17,16 @@ from tests.small import CLASSES, make_config, make_data
 from zfjax import config as configs
 from zfjax.commands.cli import main
 from zfjax.data.pipeline import open_dataset
+from zfjax.errors import ZfjaxError
 from zfjax.features import evolving as engine
 from zfjax.features import strongest, units
 from zfjax.features.evolving import evolve, project
-from zfjax.files import ZfjaxError
+from zfjax.inputs import evaluation_input
 from zfjax.network.model import feature_maps
 from zfjax.report.page import write_report
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
 from zfjax.run.summary import update_summary
-from zfjax.training import recipe
 from zfjax.training.loop import train
 
 
@@ -50,7 +50,7 @@ def maxima(run, step, layer):
     rows = []
     for image_id in range(dataset.count("train")):
         views = dataset.read("train", [image_id], (18, 18))[0].image[None]
-        inputs = recipe.evaluation_input(run.config, views, None)
+        inputs = evaluation_input(run.config, views, None)
         rows.append(
             np.asarray(feature_maps(run.config.model, parameters, inputs)[layer]).max(
                 axis=(0, 1, 2)
@@ -137,7 +137,7 @@ def test_places_are_where_the_maps_are_strongest(trained, evolution):
     parameters = checkpoint.load(run.checkpoints / "12")
     for row in evolution.rows(step=12, layer="conv2", selection="top")[::5]:
         views = dataset.read("train", [row["image_id"]], (18, 18))[0].image[None]
-        inputs = recipe.evaluation_input(run.config, views, None)
+        inputs = evaluation_input(run.config, views, None)
         one = np.asarray(feature_maps(run.config.model, parameters, inputs)["conv2"])[
             0, :, :, row["map"]
         ]
@@ -365,7 +365,7 @@ def test_training_on_a_full_place_ends_in_a_sentence_and_goes_on_later(tmp_path)
         "1",
     ]
     code = (
-        "import resource, signal, sys\nfrom zfjax.cli import"
+        "import resource, signal, sys\nfrom zfjax.commands.cli import"
         " main\nresource.setrlimit(resource.RLIMIT_FSIZE, (3000,"
         " 3000))\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nsys.exit(main(sys.argv[1:]))"
     )
@@ -383,7 +383,7 @@ def test_a_read_only_or_full_place_loses_nothing(trained, evolution, tmp_path):
     shutil.copytree(trained, folder)
     before = (folder / "evolution" / "meta.json").read_bytes()
     code = (
-        "import resource, signal, sys\nfrom zfjax.cli import"
+        "import resource, signal, sys\nfrom zfjax.commands.cli import"
         " main\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096,"
         " 4096))\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nsys.exit(main(sys.argv[1:]))"
     )

@@ -13,11 +13,12 @@ from zfjax.commands import everything as commands
 from zfjax.commands.cli import main
 from zfjax.data.pipeline import evaluation_batches, open_dataset, pixel_sums, training_batches
 from zfjax.devices import data_mesh, sharding_of
-from zfjax.files import ZfjaxError, allow_open_files
+from zfjax.errors import ZfjaxError
+from zfjax.files import allow_open_files
+from zfjax.inputs import one_of_ten_views
 from zfjax.network.model import class_scores
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
-from zfjax.training import recipe
 from zfjax.training.evaluation import evaluate
 from zfjax.training.loop import train
 
@@ -33,8 +34,7 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
         np.array([getattr(one, name) for one in examples]) for name in ("image", "label")
     )
     crops = [
-        recipe.one_of_ten_views(run.config, jax.numpy.asarray(views), None, index)
-        for index in range(10)
+        one_of_ten_views(run.config, jax.numpy.asarray(views), None, index) for index in range(10)
     ]
     score = lambda inputs: jax.nn.softmax(class_scores(run.config.model, parameters, inputs))
     shares = np.mean([score(crop) for crop in crops], axis=0)

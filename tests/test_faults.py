@@ -19,7 +19,7 @@ from tests.small import make_config, stop_at
 from tests.test_processes import finish, start, train_arguments
 from tests.test_train import assert_same_run
 from zfjax.commands import cli
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.progress import Reporter, time_words
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
@@ -240,7 +240,7 @@ from zfjax.commands.cli import main
 def wait(*arguments):
     Path(sys.argv[5], "waits" + sys.argv[-1]).touch()
     time.sleep(60)
-train._make_mean_image = wait
+train.make_mean_image = wait
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -13,7 +13,7 @@ from zfjax.commands.cli import main
 from zfjax.data import writing
 from zfjax.data.fetching import fetch
 from zfjax.data.pipeline import open_dataset
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 
 def test_a_name_that_tfds_does_not_know(tmp_path):

@@ -14,14 +14,14 @@ from tests.small import make_config
 from zfjax.commands.cli import main
 from zfjax.data.pipeline import open_dataset, training_batches
 from zfjax.devices import data_mesh
-from zfjax.features import drawing, strongest
+from zfjax.errors import ZfjaxError
+from zfjax.features import strongest
 from zfjax.features.evolving import evolve, project
-from zfjax.files import ZfjaxError
+from zfjax.inputs import central_crop, evaluation_input, preparer
 from zfjax.network.model import class_scores
 from zfjax.report.page import write_report
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run, save_run
-from zfjax.training import recipe
 from zfjax.training.evaluation import evaluate
 from zfjax.training.loop import train
 
@@ -65,7 +65,7 @@ def readable_maxima(run, ids, layer="conv2"):
     maps]."""
     dataset = open_dataset(run.config.data.name, run.config.data.dir)
     views = np.stack([one.image for one in dataset.read("train", ids, (18, 18))])
-    inputs = drawing.preparer(run.config, None)(views)
+    inputs = preparer(run.config, None)(views)
     parameters = checkpoint.load(run.checkpoints / "12", run.config.model.conv_names)
     found = strongest.image_maxima(
         parameters, inputs, architecture=run.config.model, layers=(layer,)
@@ -99,7 +99,7 @@ def test_evolve_leaves_out_what_cannot_be_read(run_on, monkeypatch, name, unread
     assert evolution.meta["images"] == COUNT and evolution.meta["unreadable"] == len(unreadable)
     [first] = open_dataset(name, run.config.data.dir).read("train", sound_ids[:1], (18, 18))
     with Image.open(evolution.folder / "example.jpg") as example:
-        wanted = recipe.central_crop(first.image, (16, 16)).astype(int)
+        wanted = central_crop(first.image, (16, 16)).astype(int)
         assert abs(np.asarray(example, int) - wanted).mean() < 6, "the first image that can be read"
 
 
@@ -214,7 +214,7 @@ def test_images_without_a_label_are_not_counted(run_on, unbroken, capsys):
     parameters = checkpoint.load(run.checkpoints / "12")
     found = evaluate(run.config, parameters, dataset, "validation", data_mesh(8, 1))
     examples = dataset.read("validation", range(7), (18, 18))
-    inputs = recipe.evaluation_input(run.config, np.stack([one.image for one in examples]), None)
+    inputs = evaluation_input(run.config, np.stack([one.image for one in examples]), None)
     scores = np.asarray(class_scores(run.config.model, parameters, inputs))
     assert found["top1"] == np.mean(scores.argmax(1) == [one.label for one in examples])
     assert (found["images"], found["unlabelled"]) == (7, 5)

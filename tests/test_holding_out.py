@@ -12,7 +12,7 @@ from zfjax.data.holding_out import hold_out
 from zfjax.data.images import ImageError
 from zfjax.data.importing import import_images
 from zfjax.data.pipeline import open_dataset
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 
 def share(data):

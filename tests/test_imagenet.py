@@ -33,7 +33,7 @@ from zfjax.data.imagenet import import_imagenet
 from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.pipeline import list_datasets, open_dataset
 from zfjax.data.sources import tar_places
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "imagenet-fullres-200.tar"
 CLASSES = ("n01440764", "n01751748", "n15075141")

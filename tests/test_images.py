@@ -18,7 +18,7 @@ from zfjax.data.images import MAX_PIXELS, view, view_of_file
 from zfjax.data.importing import import_images
 from zfjax.data.pipeline import open_dataset
 from zfjax.data.workers import Worker
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 
 def written(folder, name, images, **settings):

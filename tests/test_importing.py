@@ -13,7 +13,8 @@ from zfjax.commands.cli import main
 from zfjax.data import headers, importing
 from zfjax.data.importing import arrange, import_images, stored_form
 from zfjax.data.pipeline import list_datasets, open_dataset
-from zfjax.files import ZfjaxError, exclusive_lock
+from zfjax.errors import ZfjaxError
+from zfjax.files import exclusive_lock
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 

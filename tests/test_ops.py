@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from tests import oracle
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.network import convolution, ops
 from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Norm, Pool
 

@@ -15,15 +15,9 @@ import pytest
 
 from tests.small import make_config
 from tests.test_train import assert_same_run
+from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.features.evolving import evolve
-from zfjax.files import (
-    ZfjaxError,
-    atomic_path,
-    check_path,
-    clear_unfinished,
-    explain_os_error,
-    write_text,
-)
+from zfjax.files import atomic_path, check_path, clear_unfinished, write_text
 from zfjax.run import checkpoint
 from zfjax.training.loop import train
 

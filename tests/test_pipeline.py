@@ -20,7 +20,7 @@ from zfjax.data.pipeline import (
     training_order,
     view,
 )
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 VIEW = (24, 24)
 

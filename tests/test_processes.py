@@ -98,7 +98,7 @@ import sys
 import numpy as np
 from zfjax.devices import added, together
 from zfjax.joining import join
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 _, address, _, count, _, index = sys.argv[1:]
 index = int(index)
 join(address, int(count), index)

@@ -14,11 +14,11 @@ from tests.small import make_config, stop_at
 from tests.synthetic_run import SMALL, make_run
 from zfjax import config as configs
 from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense
-from zfjax.network.naming import network_name
 from zfjax.report.board import text_width
 from zfjax.report.provenance import architecture_table, provenance
 from zfjax.run.folder import current_commit, load_run, save_run
 from zfjax.run.info import describe_config
+from zfjax.run.naming import network_name
 from zfjax.run.starts import Start, asks_deterministic, changes_between
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
@@ -183,7 +183,7 @@ def test_many_changes_are_counted():
         model = model.replace(layer, maps=8, kernel=3, padding=(1, 1))
     said = network_name(configs.Config(model=model, data=configs.Data(view=256)))
     assert said.startswith("alexnet with conv1.maps 8, conv1.kernel 3,") and said.endswith(
-        " and 3 more changes"
+        " and 3 more"
     )
 
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from zfjax.commands.cli import main
 from zfjax.data.pipeline import open_dataset
 from zfjax.devices import data_mesh
+from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import project
-from zfjax.files import ZfjaxError
 from zfjax.progress import Reporter
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from zfjax import config as configs
+from zfjax.inputs import evaluation_input, normalise, one_of_ten_views, training_input
 from zfjax.network.architecture import Architecture, Conv, Dense, Norm
 from zfjax.network.model import class_scores
-from zfjax.training import recipe
+from zfjax.training import optimiser
 from zfjax.training import step as training_step
 
 MODEL = Architecture("small", (6, 8), (Conv("conv1", 2, 3), Dense("fc2", 2)))
@@ -43,7 +44,9 @@ def test_clip_by_loops():
         "conv2": {"kernel": second, "bias": np.full(2, -9, np.float32)},
         "fc3": {"kernel": np.full((4, 2), 3, np.float32), "bias": np.ones(2, np.float32)},
     }
-    clipped, share = jax.jit(recipe.clip_filters, static_argnums=1)(parameters, ("conv1", "conv2"))
+    clipped, share = jax.jit(optimiser.clip_filters, static_argnums=1)(
+        parameters, ("conv1", "conv2")
+    )
     assert share == pytest.approx(3 / 6)
     for name, kernel in (("conv1", first), ("conv2", second)):
         for map_ in range(kernel.shape[3]):
@@ -57,16 +60,16 @@ def test_clip_by_loops():
                 np.testing.assert_array_equal(after, kernel[..., map_])
         np.testing.assert_array_equal(clipped[name]["bias"], parameters[name]["bias"])
     np.testing.assert_array_equal(clipped["fc3"]["kernel"], parameters["fc3"]["kernel"])
-    again, _ = recipe.clip_filters(clipped, ("conv1", "conv2"))
+    again, _ = optimiser.clip_filters(clipped, ("conv1", "conv2"))
     np.testing.assert_allclose(again["conv1"]["kernel"], clipped["conv1"]["kernel"], rtol=1e-6)
 
 
 def test_both_scalings():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), np.uint8)
     mean = np.random.default_rng(1).uniform(0, 255, (6, 8, 3)).astype(np.float32)
-    found = recipe.normalise(FAITHFUL, jnp.asarray(pixels), mean)
+    found = normalise(FAITHFUL, jnp.asarray(pixels), mean)
     np.testing.assert_array_equal(found, pixels.astype(np.float32) - mean)
-    found = recipe.normalise(MODERN, jnp.asarray(pixels), None)
+    found = normalise(MODERN, jnp.asarray(pixels), None)
     expected = (np.float64(pixels) - [123.7, 116.3, 103.5]) / 58
     np.testing.assert_allclose(found, expected, atol=1e-5)  # red first
     assert found.dtype == jnp.float32 and 0.5 < expected.std() < 2
@@ -74,7 +77,7 @@ def test_both_scalings():
 
 def test_evaluation_is_the_centre_and_takes_its_mean_from_there():
     views, mean = numbered(), np.random.default_rng(0).uniform(0, 9, (11, 11, 3)).astype(np.float32)
-    found = np.asarray(recipe.evaluation_input(FAITHFUL, jnp.asarray(views), jnp.asarray(mean)))
+    found = np.asarray(evaluation_input(FAITHFUL, jnp.asarray(views), jnp.asarray(mean)))
     assert found.shape == (5, 6, 8, 3)
     np.testing.assert_array_equal(found, views[:, 2:8, 1:9].astype(np.float32) - mean[2:8, 1:9])
 
@@ -86,7 +89,7 @@ def test_ten_crops_lie_in_the_corners_and_the_centre():
         np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32),
     )
     inputs = np.asarray(
-        recipe.training_input(config, jnp.asarray(views), jnp.asarray(mean), jax.random.key(0))
+        training_input(config, jnp.asarray(views), jnp.asarray(mean), jax.random.key(0))
     )
     places = [located(*pair)[0] for pair in zip(inputs, np.float64(views) - mean, strict=True)]
     # views of 11 x 11 leave 6 places down and 4 across for a crop of 6 x 8
@@ -100,9 +103,7 @@ def test_ten_views_are_five_crops_and_their_mirror_images():
         np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32),
     )
     one = jax.jit(
-        lambda index: recipe.one_of_ten_views(
-            FAITHFUL, jnp.asarray(views), jnp.asarray(mean), index
-        )
+        lambda index: one_of_ten_views(FAITHFUL, jnp.asarray(views), jnp.asarray(mean), index)
     )
     found = np.stack([one(index) for index in range(10)])
     assert found.shape == (10, 3, 6, 8, 3)
@@ -136,7 +137,7 @@ def test_training_inputs_are_crops_and_mirrors_of_their_own_view_and_every_kind_
     )
     if config is MODERN:
         mean = None
-    draw = jax.jit(lambda key: recipe.training_input(config, jnp.asarray(views), mean, key))
+    draw = jax.jit(lambda key: training_input(config, jnp.asarray(views), mean, key))
     one, same, other = (np.asarray(draw(jax.random.key(seed))) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -163,8 +164,8 @@ def test_switched_off_augmentation_leaves_the_view_alone():
     )
     views = jnp.asarray(numbered())
     for seed in range(3):
-        found = recipe.training_input(still, views, None, jax.random.key(seed))
-        np.testing.assert_array_equal(found, recipe.evaluation_input(still, views, None))
+        found = training_input(still, views, None, jax.random.key(seed))
+        np.testing.assert_array_equal(found, evaluation_input(still, views, None))
 
 
 def test_an_image_is_moved_alike_whatever_else_is_in_the_batch():
@@ -172,14 +173,14 @@ def test_an_image_is_moved_alike_whatever_else_is_in_the_batch():
     others = views.copy()
     others[1:] = 200
     draw = lambda batch: np.asarray(
-        recipe.training_input(MODERN, jnp.asarray(batch), None, jax.random.key(0))
+        training_input(MODERN, jnp.asarray(batch), None, jax.random.key(0))
     )
     np.testing.assert_array_equal(draw(views)[0], draw(others)[0])
 
 
 def test_cosine_schedule_begins_peaks_and_ends():
     optimizer = configs.Optimizer(learning_rate=0.4, schedule="cosine", warmup_epochs=2.0)
-    rate = lambda step: float(recipe.learning_rate(optimizer, jnp.int32(step), 10, 8))
+    rate = lambda step: float(optimiser.learning_rate(optimizer, jnp.int32(step), 10, 8))
     warm = [rate(step) for step in range(20)]
     np.testing.assert_allclose(warm, 0.4 * np.arange(1, 21) / 20, rtol=1e-5)
     assert (
@@ -190,20 +191,20 @@ def test_cosine_schedule_begins_peaks_and_ends():
     later = [rate(step) for step in range(20, 81)]
     assert (np.diff(later) < 0).all()
     cold = dataclasses.replace(optimizer, warmup_epochs=0.0)
-    assert float(recipe.learning_rate(cold, jnp.int32(0), 10, 8)) == pytest.approx(0.4)
+    assert float(optimiser.learning_rate(cold, jnp.int32(0), 10, 8)) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "constant"])
 def test_other_schedules_only_warm_up(schedule):
     optimizer = configs.Optimizer(learning_rate=0.1, schedule=schedule, warmup_epochs=0.5)
-    rates = [float(recipe.learning_rate(optimizer, jnp.int32(step), 4, 3)) for step in range(12)]
+    rates = [float(optimiser.learning_rate(optimizer, jnp.int32(step), 4, 3)) for step in range(12)]
     np.testing.assert_allclose(rates, [0.05] + [0.1] * 11, rtol=1e-6)
 
 
 def test_plateau_divides_after_patience_and_counts_anew():
     state, scales = (1.0, np.inf, 0), []
     for error in (0.9, 0.8, 0.8, 0.85, 0.81, 0.7, 0.71, 0.72, 0.73, 0.74, 0.75, 0.76):
-        state = recipe.plateau_update(*state, error, patience=3)
+        state = optimiser.plateau_update(*state, error, patience=3)
         scales.append(state[0])
     np.testing.assert_allclose(scales, [1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
     assert state[1] == 0.7
@@ -211,7 +212,7 @@ def test_plateau_divides_after_patience_and_counts_anew():
 
 def test_momentum_and_weight_decay_by_hand():
     optimizer = configs.Optimizer(momentum=0.9, weight_decay=0.01)
-    transform = recipe.gradient_transform(optimizer)
+    transform = optimiser.gradient_transform(optimizer)
     parameters = {"conv1": {"kernel": jnp.full((1, 1, 1, 2), 3.0), "bias": jnp.full(2, 3.0)}}
     gradients = {"conv1": {"kernel": jnp.full((1, 1, 1, 2), 0.5), "bias": jnp.full(2, 0.5)}}
     state, kernel, bias = transform.init(parameters), 0.0, 0.0
@@ -264,7 +265,7 @@ def test_labels_are_smoothed():
     views = np.random.default_rng(0).integers(0, 256, (4, 11, 11, 3)).astype(np.uint8)
     state = training_step.initial_state(config)
     key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 0))[0]
-    inputs = recipe.training_input(config, jnp.asarray(views), None, key)
+    inputs = training_input(config, jnp.asarray(views), None, key)
     logs = np.asarray(jax.nn.log_softmax(class_scores(MODEL, state.parameters, inputs)))
     own = -logs[np.arange(4), labels]
     other = -logs[np.arange(4), 1 - labels]

@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.reported import Page, decode
 from tests.synthetic_run import SMALL, make_run
-from zfjax.files import ZfjaxError, write_json
+from zfjax.errors import ZfjaxError
+from zfjax.files import write_json
 from zfjax.report import figures, page
 from zfjax.report.board import DPI, TEXT_SIZE, text_width, wrap
 from zfjax.report.charts import epoch_axis, interpolate, track

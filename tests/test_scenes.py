@@ -11,10 +11,11 @@ from PIL import Image
 
 from tests.data_helpers import kill_when_there
 from zfjax.data import scenes
+from zfjax.data.finding import data_home
 from zfjax.data.pipeline import list_datasets, open_dataset
 from zfjax.data.scene_objects import OBJECTS
-from zfjax.data.scenes import CLASSES, SEED, draw_scene, ensure_scenes, scenes_directory
-from zfjax.files import ZfjaxError
+from zfjax.data.scenes import CLASSES, SEED, draw_scene, ensure_scenes
+from zfjax.errors import ZfjaxError
 
 
 @pytest.fixture(scope="module")
@@ -162,15 +163,15 @@ def test_colour_alone_does_not_separate_the_classes(many):
     assert (guesses == labels[half:]).mean() < 0.3  # chance is 0.1
 
 
-def test_scenes_directory_follows_the_environment(monkeypatch, tmp_path):
+def test_the_data_home_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("ZFJAX_DATA", str(tmp_path / "a"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    assert scenes_directory() == tmp_path / "a"
+    assert data_home() == tmp_path / "a"
     monkeypatch.delenv("ZFJAX_DATA")
-    assert scenes_directory() == tmp_path / "b" / "zfjax"
+    assert data_home() == tmp_path / "b" / "zfjax"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "c"))
-    assert scenes_directory() == tmp_path / "c" / ".cache" / "zfjax"
+    assert data_home() == tmp_path / "c" / ".cache" / "zfjax"
 
 
 def test_the_data_set_holds_the_scenes(monkeypatch, tmp_path):

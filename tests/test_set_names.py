@@ -13,8 +13,8 @@ from zfjax.data.fetching import fetch
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.importing import import_images
 from zfjax.data.scenes import ensure_scenes
-from zfjax.files import ZfjaxError
-from zfjax.training.loop import open_data
+from zfjax.errors import ZfjaxError
+from zfjax.inputs import open_data
 
 TAKEN = ("scenes", "scenes_0123456789ab", "compiled", "downloads")
 

@@ -16,7 +16,7 @@ from zfjax.data.imagenet import import_imagenet
 from zfjax.data.importing import import_images
 from zfjax.data.pipeline import open_dataset
 from zfjax.data.sources import open_source
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 FIRST = {"a/1.jpg": b"one", "b/1.jpg": bytes(2000)}
 SECOND = {"a/2.jpg": b"two" * 300, "c/1.jpg": b""}

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from zfjax.errors import ZfjaxError
 from zfjax.features import strongest
-from zfjax.files import ZfjaxError
 from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
 from zfjax.network.model import feature_maps, kernel_shapes
 

@@ -17,10 +17,10 @@ from tests.small import make_config, stop_at
 from zfjax import config as configs
 from zfjax.commands.cli import main
 from zfjax.devices import keep_compiled
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.network.model import kernel_shapes
 from zfjax.run import checkpoint
-from zfjax.run.folder import load_run, writing
+from zfjax.run.folder import load_run, locked_run
 from zfjax.training.loop import Interrupted, snapshot_steps, train
 from zfjax.training.step import initial_state, train_step
 
@@ -362,7 +362,7 @@ def test_other_settings_missing_data_and_a_busy_workdir_are_refused(tmp_path, da
         )
     with pytest.raises(ZfjaxError, match="more than the"):
         train(dataclasses.replace(config, batch_size=64), tmp_path / "b", devices=1)
-    with writing(unbroken), pytest.raises(ZfjaxError, match="Another zfjax process"):
+    with locked_run(unbroken), pytest.raises(ZfjaxError, match="Another zfjax process"):
         train(config, unbroken, devices=1)
 
 

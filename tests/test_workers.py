@@ -14,7 +14,7 @@ import pytest
 from tests.data_helpers import members
 from zfjax.data.pipeline import evaluation_batches, open_dataset, pixel_sums, training_batches
 from zfjax.data.workers import pool_of
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 VIEW = (18, 18)
 

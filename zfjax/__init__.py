@@ -16,7 +16,7 @@ _HOMES = {
     "Config": "zfjax.config",
     "PRESETS": "zfjax.config",
     "Evolution": "zfjax.run.evolution",
-    "ZfjaxError": "zfjax.files",
+    "ZfjaxError": "zfjax.errors",
     "Run": "zfjax.run.folder",
     "load_run": "zfjax.run.folder",
     "evolve": "zfjax.features.evolving",

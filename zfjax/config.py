@@ -14,7 +14,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.network.architecture import ALEXNET, LAYER_KINDS, ZFNET, Architecture, small_zfnet
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 Found = TypeVar("Found")
 

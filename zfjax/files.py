@@ -7,7 +7,6 @@ the process dies, however it dies."""
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -20,35 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-
-class ZfjaxError(Exception):
-    """A mistake or a fault that the user can mend: its text says what, where and how. The CLI
-    prints it alone."""
-
-    exit_status = 1
-
-
-def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
-    """One clear sentence for a full disk, a read-only folder and their like; ``doing`` says what
-    was attempted."""
-    advice = {
-        errno.ENOSPC: "the disk is full: free some space and run the command again",
-        errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
-        errno.EFBIG: "the file grew past the size limit of this shell (ulimit -f)",
-        errno.EROFS: "the file system is read-only: choose another folder",
-        errno.EACCES: "permission denied: choose a folder you may write to",
-        errno.EPERM: "permission denied: choose a folder you may write to",
-        errno.ENOTDIR: "a part of the path is a file, not a folder",
-        errno.EEXIST: "a file of that name is in the way",
-    }.get(error.errno, error.strerror or str(error))
-    inner = error.filename is None or _is_inner(str(error.filename)) or str(error.filename) in doing
-    attempt = doing.removesuffix(":") if inner else f"{doing} {error.filename}"
-    return ZfjaxError(f"Could not {attempt}: {advice}.")
-
-
-def _is_inner(file_name: str) -> bool:
-    """Whether a path is one that only programs know: a temporary name of ours or of Orbax."""
-    return bool(re.search(r"\.orbax-checkpoint-tmp|/\.[^/]+\.tmp(/|$)", file_name))
+from zfjax.errors import ZfjaxError, explain_os_error
 
 
 def check_path(path: Path | str, what: str) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 JOIN_SECONDS = 300
 """For which the others are waited for (environment: ZFJAX_JOIN_SECONDS)."""

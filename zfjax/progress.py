@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
 from rich.table import Column
+
+Progress = Callable[..., None]
+"""``progress(stage, done, total, **figures)``."""
 
 _LINE_SECONDS = 10.0
 _WIDE = 96
@@ -33,7 +38,7 @@ class Reporter:
     def __init__(self) -> None:
         self._console = Console(stderr=True, markup=False, highlight=False)
         self._terminal = self._console.is_terminal
-        self._bars = Progress(
+        self._bars = Bars(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             *([BarColumn(bar_width=12)] if self._console.width >= _WIDE else []),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),

@@ -77,7 +77,7 @@ def zfjax_search(size: int, checkpoints: int, images: int) -> Callable[[], dict]
 
 
 def _normalise(images):
-    from zfjax.training.recipe import CHANNEL_MEAN, PIXEL_STD
+    from zfjax.inputs import CHANNEL_MEAN, PIXEL_STD
 
     return (images.astype("float32") - np.asarray(CHANNEL_MEAN, np.float32)) / PIXEL_STD
 

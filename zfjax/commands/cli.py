@@ -17,7 +17,7 @@ from typing import Any
 
 from zfjax import config as configs
 from zfjax.commands import everything as commands
-from zfjax.files import ZfjaxError, explain_os_error
+from zfjax.errors import ZfjaxError, explain_os_error
 
 
 def console() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from zfjax import config as configs
 from zfjax.commands.flags import config_parser, resolve_config
 from zfjax.config import Config
-from zfjax.files import ZfjaxError, read_json
+from zfjax.errors import ZfjaxError
+from zfjax.files import read_json
 
 FEW_STEPS = 500
 """Fewer in all, and first-layer filters hardly leave their random start."""
@@ -116,15 +117,15 @@ def demo(options: argparse.Namespace) -> int:
 
 def data_import(options: argparse.Namespace) -> int:
     """``zfjax data import``: imports a tree, a tar or the ILSVRC2012 tars."""
+    from zfjax.data.finding import data_home
     from zfjax.data.imagenet import import_imagenet, is_imagenet
     from zfjax.data.importing import import_images
-    from zfjax.data.scenes import scenes_directory
     from zfjax.data.split_names import parse_splits
     from zfjax.progress import Reporter
 
     splits = None if options.splits is None else parse_splits(options.splits)
     imagenet = is_imagenet(options.source)
-    data_dir = options.data_dir or scenes_directory()
+    data_dir = options.data_dir or data_home()
     if imagenet and options.holdout:
         raise ZfjaxError(
             "ILSVRC2012 has a validation split of its own; import it without a holdout."
@@ -152,9 +153,9 @@ def data_import(options: argparse.Namespace) -> int:
 def data_fetch(options: argparse.Namespace) -> int:
     """``zfjax data fetch``: has TFDS prepare a set."""
     from zfjax.data.fetching import fetch
-    from zfjax.data.scenes import scenes_directory
+    from zfjax.data.finding import data_home
 
-    dataset = fetch(options.name, options.data_dir or scenes_directory())
+    dataset = fetch(options.name, options.data_dir or data_home())
     splits = ", ".join(f"{split} {count:,}" for split, count in dataset.splits.items())
     print(f"{dataset.name} {dataset.version}: {splits}; train with --data.name {options.name}")
     return 0
@@ -162,10 +163,10 @@ def data_fetch(options: argparse.Namespace) -> int:
 
 def data_list(options: argparse.Namespace) -> int:
     """``zfjax data list``: lists data sets."""
+    from zfjax.data.finding import data_home
     from zfjax.data.pipeline import list_datasets
-    from zfjax.data.scenes import scenes_directory
 
-    folder = options.data_dir or scenes_directory()
+    folder = options.data_dir or data_home()
     found = list_datasets(folder, on_error=lambda error: print(f"zfjax: {error}", file=sys.stderr))
     if not found:
         raise ZfjaxError(f"There is no data set in {folder}; make one with `zfjax data import`.")
@@ -186,10 +187,10 @@ def evaluate(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from zfjax.devices import data_mesh
+    from zfjax.inputs import load_mean_image, open_data
     from zfjax.progress import Reporter
     from zfjax.run.folder import load_run
     from zfjax.training.evaluation import check_views, evaluate
-    from zfjax.training.loop import load_mean_image, open_data
     from zfjax.training.rates import TITLES, diverged, left_out, saved_rates
 
     run = load_run(options.workdir)
@@ -380,13 +381,13 @@ def _prepared_images(config: Config) -> int | None:
     """Images of the training split, where the data set is prepared already; None for the drawings,
     always as many."""
     from zfjax.data.dataset import open_dataset
-    from zfjax.data.scenes import scenes_directory
+    from zfjax.data.finding import data_home
     from zfjax.data.set_names import SCENES
 
     if config.data.name == SCENES:
         return None
     try:
-        return open_dataset(config.data.name, config.data.dir or scenes_directory()).count(
+        return open_dataset(config.data.name, config.data.dir or data_home()).count(
             config.data.train_split
         )
     except ZfjaxError:

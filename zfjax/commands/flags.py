@@ -8,7 +8,7 @@ from typing import Any
 
 from zfjax import config as configs
 from zfjax.config import Config
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 
 def config_parser(base: Config) -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zfjax.data.split_names import how_to_say, read_name, read_names, says_nothing, split_of
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 CLASS_TABLE = "classes.tsv"
 

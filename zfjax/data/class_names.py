@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from zfjax.data.images import ImageError
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 TABLE_BYTES = 16 << 20
 

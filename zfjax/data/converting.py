@@ -18,7 +18,7 @@ from PIL import Image
 
 from zfjax.data.headers import JPEG_SIDE, TOO_LONG, byte_limit
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, as_image_errors, read_picture
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 GRAYSCALE = "grayscale, kept"
 

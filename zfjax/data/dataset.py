@@ -21,7 +21,8 @@ import numpy as np
 from zfjax.data.finding import dataset_names, newest_version
 from zfjax.data.imagenet_labels import check_labels
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, open_image, view, view_window
-from zfjax.files import ZfjaxError, allow_open_files, read_json
+from zfjax.errors import ZfjaxError
+from zfjax.files import allow_open_files, read_json
 
 Box = tuple[float, float, float, float]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from zfjax.data.dataset import Dataset, open_dataset
 from zfjax.data.set_names import check_meaning, check_not_imported
-from zfjax.files import ZfjaxError, exclusive_lock
+from zfjax.errors import ZfjaxError
+from zfjax.files import exclusive_lock
 
 
 def fetch(name: str, data_dir: Path | str) -> Dataset:

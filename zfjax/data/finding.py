@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
-from zfjax.files import ZfjaxError, explain_os_error
+from zfjax.errors import ZfjaxError, explain_os_error
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -73,3 +74,12 @@ def newest_version(name: str, root: Path) -> Path:
         f"There is no data set '{name}' in {root}; {holds}. If TFDS knows it by this name, `zfjax"
         f" data fetch {name}` prepares it."
     )
+
+
+def data_home() -> Path:
+    """Where zfjax keeps data of its own: $ZFJAX_DATA, else $XDG_CACHE_HOME/zfjax, else
+    ~/.cache/zfjax."""
+    if chosen := os.environ.get("ZFJAX_DATA"):
+        return Path(chosen).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "zfjax"

@@ -24,7 +24,7 @@ from PIL import (
 )
 
 from zfjax.data.annotations import JPEG_START, PNG_START, bare
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 MAX_PIXELS = 50_000_000
 JPEG_SIDE = 65_500

@@ -47,14 +47,8 @@ from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.images import MAX_PIXELS, byte_limit
 from zfjax.data.set_names import check_name
 from zfjax.data.sources import TarInside, read_place, tar_places
-from zfjax.files import (
-    ZfjaxError,
-    atomic_path,
-    exclusive_lock,
-    explain_os_error,
-    read_json,
-    write_json,
-)
+from zfjax.errors import ZfjaxError, explain_os_error
+from zfjax.files import atomic_path, exclusive_lock, read_json, write_json
 
 TARS = {"train": "ILSVRC2012_img_train.tar", "validation": "ILSVRC2012_img_val.tar"}
 EXPECTED = {"train": 1_281_167, "validation": 50_000}

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 _VALIDATION_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.(?:JPEG|jpe?g|JPG)")
 _TRAINING_NAME = re.compile(r"(n\d{8})_\d+\.(?:JPEG|jpe?g|JPG)")

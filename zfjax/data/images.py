@@ -28,7 +28,7 @@ from zfjax.data.headers import (
     byte_limit,
     open_image,
 )
-from zfjax.files import ZfjaxError, explain_os_error
+from zfjax.errors import ZfjaxError, explain_os_error
 
 __all__ = [
     "FORMATS",

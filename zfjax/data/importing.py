@@ -31,7 +31,8 @@ from zfjax.data.images import MAX_PIXELS, ImageError
 from zfjax.data.set_names import check_name
 from zfjax.data.sources import open_source
 from zfjax.data.split_names import SPLITS
-from zfjax.files import ZfjaxError, exclusive_lock
+from zfjax.errors import ZfjaxError
+from zfjax.files import exclusive_lock
 
 __all__ = ["GRAYSCALE", "ImportSummary", "Layout", "arrange", "import_images", "stored_form"]
 

@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 
 from zfjax.data.dataset import NO_LABEL, Dataset, UnreadableImage
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 LOOKED_AT = 1024
 """Images of a split, evenly spread, of which one at least must have a label; the first such ends

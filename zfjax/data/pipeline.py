@@ -31,7 +31,7 @@ from zfjax.data.dataset import (
 from zfjax.data.images import view
 from zfjax.data.labels import without_label
 from zfjax.data.workers import PIECE, pool_of
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 __all__ = [
     "Batch",

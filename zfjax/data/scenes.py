@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from zfjax.data import scene_objects, writing
+from zfjax.data.finding import data_home
 from zfjax.data.scene_objects import (
     OBJECTS,
     Colour,
@@ -118,15 +118,6 @@ def draw_scene(
     return Scene(image, label, tuple(Part(part.name, box) for part, box in drawn))
 
 
-def scenes_directory() -> Path:
-    """Where zfjax keeps data of its own: $ZFJAX_DATA, else $XDG_CACHE_HOME/zfjax, else
-    ~/.cache/zfjax."""
-    if chosen := os.environ.get("ZFJAX_DATA"):
-        return Path(chosen).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "zfjax"
-
-
 def ensure_scenes(
     data_dir: Path | str | None = None,
     *,
@@ -139,7 +130,7 @@ def ensure_scenes(
     The name holds a digest of VERSION and of the sizes. One process draws, others wait for it; a
     drawing that is killed leaves nothing that could be read. ``progress(done, total)`` counts
     scenes. Raises ZfjaxError when the folder cannot be written."""
-    root = scenes_directory() if data_dir is None else Path(data_dir).expanduser()
+    root = data_home() if data_dir is None else Path(data_dir).expanduser()
     name = f"scenes_{_digest(train, validation)}"
     with exclusive_lock(root / f".{name}.lock", refusal=None):
         if not (root / name / writing.VERSION / "dataset_info.json").is_file():

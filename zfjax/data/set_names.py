@@ -8,7 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 SCENES = "scenes"
 """The embedded drawings: no folder of this name is ever opened for it."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from zfjax.data.images import ImageError
-from zfjax.files import ZfjaxError, explain_os_error
+from zfjax.errors import ZfjaxError, explain_os_error
 
 _OPENERS = {
     b"\x1f\x8b": lambda packed: gzip.open(packed, "rb"),

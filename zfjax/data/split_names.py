@@ -22,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 SPLITS = ("train", "validation", "test")
 

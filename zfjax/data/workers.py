@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zfjax.data.dataset import Dataset, UnreadableImage, open_dataset
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 PIECE = 16
 """Images that are read at a time."""

@@ -13,20 +13,13 @@ import numpy as np
 from zfjax.config import Config
 from zfjax.data.dataset import UnreadableImage
 from zfjax.data.pipeline import Dataset
+from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, strongest, units
-from zfjax.files import ZfjaxError
+from zfjax.inputs import central_crop, normalise
 from zfjax.network import ops
 from zfjax.network.architecture import Architecture
 from zfjax.network.model import Parameters
 from zfjax.run.evolution import Tile
-from zfjax.training import recipe
-
-
-def preparer(config: Config, mean_image: np.ndarray | None) -> Callable[[jax.Array], jax.Array]:
-    """Views uint8 [n, view, view, 3] to the network's normalised inputs, on the device."""
-    prepare = jax.jit(functools.partial(recipe.evaluation_input, config))
-    return lambda views: prepare(views, mean_image)
-
 
 _KEPT_CROPS = 2**28
 """Bytes of decoded images kept: a winner often wins for several epochs and maps."""
@@ -38,7 +31,7 @@ def cached_crops(dataset: Dataset, split: str, config: Config) -> Callable[[int]
 
     def crop(image_id: int) -> np.ndarray:
         view_of = dataset.read(split, [image_id], size, with_parts=False)[0].image
-        return np.ascontiguousarray(recipe.central_crop(view_of, config.model.input_size))
+        return np.ascontiguousarray(central_crop(view_of, config.model.input_size))
 
     return functools.lru_cache(max(64, _KEPT_CROPS // (config.data.view**2 * 3)))(crop)
 
@@ -106,7 +99,7 @@ def look_again(
 
 @functools.partial(jax.jit, static_argnames="config")
 def _normalise(images: jax.Array, mean: jax.Array | None, *, config: Config) -> jax.Array:
-    return recipe.normalise(config, images, mean)
+    return normalise(config, images, mean)
 
 
 def project_units(
@@ -123,7 +116,7 @@ def project_units(
     """(unit, tile, activation as projection reproduces it) of each unit."""
     method = deconvnet.cheaper_method(architecture, layer)
     batch_size = deconvnet.units_per_batch(architecture, layer, method, len(chosen))
-    mean = None if mean_image is None else recipe.central_crop(mean_image, architecture.input_size)
+    mean = None if mean_image is None else central_crop(mean_image, architecture.input_size)
     pending = None
     for start in [*range(0, len(chosen), batch_size), None]:
         running = None

@@ -26,18 +26,19 @@ from zfjax.config import Config
 from zfjax.data.images import MAX_PIXELS, view_of_file
 from zfjax.data.pipeline import Dataset, evaluation_batches
 from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh, together
+from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, strongest, units
 from zfjax.features.strongest import Statistics
 from zfjax.features.table import Request, write_table
-from zfjax.files import ZfjaxError, clear_unfinished, read_json, write_atomic, write_json
+from zfjax.files import clear_unfinished, read_json, write_atomic, write_json
+from zfjax.inputs import central_crop, load_mean_image, open_data, preparer
 from zfjax.network import ops
 from zfjax.network.architecture import Architecture
 from zfjax.network.model import Parameters
+from zfjax.progress import Progress
 from zfjax.run import checkpoint
 from zfjax.run.evolution import Evolution, Tile, open_evolution, write_tiles
-from zfjax.run.folder import Run, load_run, writing
-from zfjax.training import recipe
-from zfjax.training.loop import Progress, load_mean_image, open_data
+from zfjax.run.folder import Run, load_run, locked_run
 
 TOLERANCE = 1e-5
 """Relative difference allowed between a recorded activation and its reproduction."""
@@ -93,7 +94,7 @@ def evolve(
             checkpoint.load(run.checkpoints / str(step), config.model.conv_names)
             for step in request.steps
         ]
-        prepare = drawing.preparer(config, load_mean_image(run))
+        prepare = preparer(config, load_mean_image(run))
         statistics, earlier = _search(
             config, dataset, request, parameters, prepare, folder, asked, progress
         )
@@ -124,7 +125,7 @@ def _begun(run: Run, folder: Path, asked: dict[str, Any], held: ExitStack | None
     """Locks the run and begins the evolution or goes on with it; whether it is there already,
     finished."""
     if held is not None:
-        held.enter_context(writing(run.folder))
+        held.enter_context(locked_run(run.folder))
     for place in (run.folder, folder, *folder.glob("tiles/*")):
         clear_unfinished(place, locked=True)
     if (folder / "meta.json").exists():
@@ -513,8 +514,8 @@ def project(
     ops.rule_named(rule)
     pixels = _view_of(image, _with_data_dir(config, data_dir), split, max_pixels)
     mean_image = load_mean_image(run)
-    inputs = drawing.preparer(config, mean_image)(pixels[None])
-    crop = np.ascontiguousarray(recipe.central_crop(pixels, architecture.input_size))
+    inputs = preparer(config, mean_image)(pixels[None])
+    crop = np.ascontiguousarray(central_crop(pixels, architecture.input_size))
     results = []
     for step in run.steps_at(at):
         parameters = checkpoint.load(run.checkpoints / str(step), architecture.conv_names)

@@ -23,7 +23,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from zfjax.devices import spread, working_set
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.network.architecture import Architecture
 from zfjax.network.model import Parameters, feature_maps
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 
 @dataclass(frozen=True)

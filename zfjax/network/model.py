@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.network import ops
 from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
 from zfjax.network.convolution import conv

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 
 @dataclass(frozen=True)

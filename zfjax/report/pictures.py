@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.report.tiles import colour_scale, to_bytes
 from zfjax.run.evolution import Evolution, Tile
 

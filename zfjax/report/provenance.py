@@ -6,10 +6,10 @@ from typing import Any
 
 from zfjax.files import read_json
 from zfjax.network.architecture import Architecture
-from zfjax.network.naming import layer_words
 from zfjax.report.words import by_step, date, network_words, number, percent, plain
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
+from zfjax.run.naming import layer_words
 from zfjax.run.starts import changes_between
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.report.charts import Chart, Points, chart, epoch_axis, path, sparkline
 from zfjax.report.payload import sheet_rule
 from zfjax.report.pictures import LayerPictures

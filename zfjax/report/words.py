@@ -6,9 +6,9 @@ import math
 from datetime import datetime
 from typing import Any
 
-from zfjax.network.naming import network_name
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
+from zfjax.run.naming import network_name
 from zfjax.run.summary import TRAINING_IMAGES
 
 RULES = {

@@ -27,7 +27,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from zfjax.files import ZfjaxError, explain_os_error
+from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.run.folder import saved_steps
 
 Tree = Any

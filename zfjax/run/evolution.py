@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zfjax.files import ZfjaxError, read_json, write_atomic
+from zfjax.errors import ZfjaxError
+from zfjax.files import read_json, write_atomic
 
 UNITS_SCHEMA = pa.schema(
     [

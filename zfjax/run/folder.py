@@ -17,15 +17,8 @@ from typing import Any
 
 from zfjax import config as configs
 from zfjax.config import Config
-from zfjax.files import (
-    ZfjaxError,
-    check_path,
-    exclusive_lock,
-    explain_os_error,
-    read_json,
-    write_json,
-    write_text,
-)
+from zfjax.errors import ZfjaxError, explain_os_error
+from zfjax.files import check_path, exclusive_lock, read_json, write_json, write_text
 from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.starts import Start, start_from
 from zfjax.run.starts import current_commit as current_commit
@@ -252,7 +245,7 @@ def check_same(run: Run, wanted: Config) -> None:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def locked_run(folder: Path) -> Iterator[None]:
     """Holds the workdir's lock. Raises ZfjaxError when another process trains or evolves there."""
     refusal = f"Another zfjax process is writing to {folder}; wait for it or use another --workdir."
     with exclusive_lock(folder / ".lock", refusal):

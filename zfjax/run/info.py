@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 
 from zfjax.config import Config
-from zfjax.files import ZfjaxError
-from zfjax.network.naming import network_name
+from zfjax.errors import ZfjaxError
 from zfjax.run.folder import Run
+from zfjax.run.naming import network_name
 from zfjax.run.summary import TRAINING_IMAGES as SEEN_IN_TRAINING
 
 DECODES_PER_CORE = 500

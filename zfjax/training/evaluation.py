@@ -16,9 +16,9 @@ from zfjax.config import Config
 from zfjax.data.labels import check_labelled
 from zfjax.data.pipeline import Dataset, evaluation_batches
 from zfjax.devices import in_parts, place, replicated
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
+from zfjax.inputs import evaluation_input, one_of_ten_views
 from zfjax.network.model import Parameters, class_scores
-from zfjax.training import recipe
 
 
 def evaluate(
@@ -100,12 +100,12 @@ def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
         views, labels, weights = part
         if ten:
             share = lambda index: jax.nn.softmax(
-                score(recipe.one_of_ten_views(config, views, mean_image, index))
+                score(one_of_ten_views(config, views, mean_image, index))
             )
             shares = jax.lax.map(share, jnp.arange(10))
             scores = jnp.log(jnp.maximum(shares.mean(axis=0), 1e-30))  # of the mean probability
         else:
-            scores = score(recipe.evaluation_input(config, views, mean_image))
+            scores = score(evaluation_input(config, views, mean_image))
         known = weights * (labels >= 0)
         labels = jnp.maximum(labels, 0)
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from zfjax.devices import place, replicated
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 
 
 class Interrupted(ZfjaxError):

@@ -26,12 +26,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from zfjax.config import Config
+from zfjax.data.finding import data_home
 from zfjax.data.labels import check_labelled
-from zfjax.data.pipeline import Dataset, open_dataset, pixel_sums, training_batches
-from zfjax.data.scenes import ensure_scenes, scenes_directory
-from zfjax.data.set_names import SCENES, check_no_set_called_scenes
+from zfjax.data.pipeline import Dataset, training_batches
 from zfjax.devices import (
-    added,
     data_mesh,
     first_alone,
     from_first,
@@ -43,7 +41,10 @@ from zfjax.devices import (
     sharding_of,
     together,
 )
-from zfjax.files import ZfjaxError, clear_unfinished, expanded_path, write_atomic
+from zfjax.errors import ZfjaxError
+from zfjax.files import clear_unfinished, expanded_path
+from zfjax.inputs import load_mean_image, make_mean_image, open_data
+from zfjax.progress import Progress
 from zfjax.run import checkpoint
 from zfjax.run.folder import (
     EVALUATION,
@@ -52,9 +53,9 @@ from zfjax.run.folder import (
     check_folder,
     check_same,
     load_run,
+    locked_run,
     save_run,
     saved_steps,
-    writing,
 )
 from zfjax.run.starts import (
     Start,
@@ -64,37 +65,17 @@ from zfjax.run.starts import (
     current_versions,
 )
 from zfjax.run.summary import train_seconds
-from zfjax.training import recipe
+from zfjax.training import optimiser
 from zfjax.training.evaluation import evaluate
 from zfjax.training.interrupts import Interrupted, Notice, agreement, noted
 from zfjax.training.records import Records
 from zfjax.training.step import TrainState, initial_state, no_totals, train_step
-
-Progress = Callable[..., None]
-"""``progress(stage, done, total, **figures)``."""
 
 AfterEpoch = Callable[[int, Progress], None]
 
 LOGS_PER_EPOCH = 10
 STEPS_AHEAD = 2
 """Steps that the host may be ahead of the devices."""
-
-
-def open_data(config: Config, progress: Progress | None = None) -> Dataset:
-    """The run's data set; the embedded scenes are drawn when they are not there yet. Raises
-    ZfjaxError, also where a set of somebody's own is called scenes."""
-    folder = config.data.dir or scenes_directory()
-    if config.data.name == SCENES:
-        check_no_set_called_scenes(Path(folder).expanduser())
-        drawing = (
-            None
-            if progress is None
-            else lambda done, total: progress("drawing scenes", done, total)
-        )
-        return open_dataset(
-            *ensure_scenes(config.data.dir or None, progress=drawing), config.data.processes
-        )
-    return open_dataset(config.data.name, folder, config.data.processes)
 
 
 def train(
@@ -126,7 +107,7 @@ def train(
             config, data=replace(config.data, dir=str(expanded_path(config.data.dir).absolute()))
         )
     mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
-    keep_compiled(scenes_directory() / "compiled")
+    keep_compiled(data_home() / "compiled")
     with ExitStack() as held:
         first_alone(lambda: _take_over(folder, held))
         first_alone(lambda: _open_run(folder, config, open_data(config, progress)))
@@ -141,7 +122,7 @@ def train(
             return run
         first_alone(lambda: _note_start(folder, mesh))
         began -= first_alone(lambda: train_seconds(run)) or 0.0
-        _make_mean_image(run, dataset, progress)
+        make_mean_image(run, dataset, progress)
         with (
             noted() as interrupted
         ):  # until here a signal ends it at once: there is nothing to save
@@ -160,7 +141,7 @@ def train(
 
 def _take_over(folder: Path, held: ExitStack) -> None:
     """Locks the workdir and clears away what a killed process has left half-written."""
-    held.enter_context(writing(folder))
+    held.enter_context(locked_run(folder))
     clear_unfinished(folder, locked=True)
     for root in (folder / "checkpoints", folder / "resume"):
         checkpoint.mend_unfinished(root)
@@ -227,58 +208,6 @@ def _note_start(folder: Path, mesh: Mesh) -> None:
         deterministic=asks_deterministic(os.environ.get("XLA_FLAGS", "")),
     )
     save_run(replace(stored, starts=(*stored.starts, start)))
-
-
-def _make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
-    """RUN/mean_image.npy, the per-pixel mean of the training views (paper, section 3), computed
-    once, by all processes together; nothing in the modern recipe."""
-    path, data = run.folder / "mean_image.npy", run.config.data
-    if run.config.recipe != "faithful" or from_first(np.int32(path.exists())):
-        return
-    sums, images = together(
-        lambda: pixel_sums(
-            dataset,
-            data.train_split,
-            (data.view, data.view),
-            progress=lambda *done: progress("mean image", *done),
-            on_error=data.on_error,
-            threads=data.threads,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-    )
-    count = int(added(images))
-    if not count:
-        raise ZfjaxError(
-            f"None of the {dataset.count(data.train_split):,} images of split {data.train_split!r}"
-            f" of {dataset.name} can be read: prepare the data set again."
-        )
-    mean = (added(sums) / count).astype(np.float32)
-    first_alone(lambda: write_atomic(path, lambda temporary: _save_array(temporary, mean)))
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with open(path, "wb") as handle:
-        np.save(handle, array)
-
-
-def load_mean_image(run: Run) -> np.ndarray | None:
-    """RUN/mean_image.npy, float32 [view, view, 3]; None in the modern recipe. Raises ZfjaxError
-    when it is damaged."""
-    if run.config.recipe != "faithful":
-        return None
-    path = run.folder / "mean_image.npy"
-    try:
-        mean = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ZfjaxError(
-            f"{path} is missing or damaged ({error}); restore it from a copy, or train again."
-        ) from None
-    if mean.shape != (run.config.data.view, run.config.data.view, 3):
-        raise ZfjaxError(
-            f"{path} is of shape {mean.shape}, not the run's view; restore it from a copy."
-        )
-    return mean
 
 
 def _resumed(run: Run) -> TrainState | None:
@@ -499,7 +428,7 @@ def _figures(
 
 def _rate(state: TrainState, run: Run) -> float:
     """The learning rate of the step just taken."""
-    scheduled = recipe.learning_rate(
+    scheduled = optimiser.learning_rate(
         run.config.optimizer, state.step - 1, run.steps_per_epoch, run.config.epochs
     )
     return float(scheduled * state.plateau["scale"])
@@ -527,7 +456,7 @@ def _after_epoch(
     scale, best, waited = float(plateau["scale"]), float(plateau["best"]), int(plateau["waited"])
     if config.optimizer.schedule == "plateau" and step:
         held = scale, best, waited, float(np.float32(error))
-        scale, best, waited = recipe.plateau_update(*held, config.optimizer.patience)
+        scale, best, waited = optimiser.plateau_update(*held, config.optimizer.patience)
     values: dict[str, Any] = {
         "scale": np.float32(scale),
         "best": np.float32(best),

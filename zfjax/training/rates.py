@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zfjax.files import ZfjaxError
+from zfjax.errors import ZfjaxError
 from zfjax.network.model import Parameters
 from zfjax.run import checkpoint
 from zfjax.run.folder import Run

@@ -15,8 +15,9 @@ import optax
 
 from zfjax.config import Config
 from zfjax.devices import in_parts
+from zfjax.inputs import training_input
 from zfjax.network.model import Parameters, class_scores, initial_parameters
-from zfjax.training import recipe
+from zfjax.training import optimiser
 from zfjax.training.evaluation import correct
 
 
@@ -43,7 +44,7 @@ def initial_state(config: Config) -> TrainState:
     return TrainState(
         step=whole(),
         parameters=parameters,
-        momentum=recipe.gradient_transform(config.optimizer).init(parameters),
+        momentum=optimiser.gradient_transform(config.optimizer).init(parameters),
         plateau={
             "scale": jnp.ones(()),
             "best": jnp.full((), jnp.inf),
@@ -75,9 +76,9 @@ def train_step(
     """One step on views uint8 [n, view, view, 3] and labels int32 [n]; a step whose loss or
     gradient is not finite leaves the parameters as they were and is counted as broken."""
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step))
-    inputs = recipe.training_input(config, views, mean_image, keys[0]).astype(config.compute)
+    inputs = training_input(config, views, mean_image, keys[0]).astype(config.compute)
     (loss, hits), gradient = _gradient(config, state.parameters, inputs, labels, keys[1])
-    _, momentum = recipe.gradient_transform(config.optimizer).update(
+    _, momentum = optimiser.gradient_transform(config.optimizer).update(
         gradient, state.momentum, state.parameters
     )
     sound = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
@@ -85,7 +86,7 @@ def train_step(
     # Behind a barrier each array is updated in place; fused, XLA computes the momentum twice and
     # copies all.
     momentum = jax.lax.optimization_barrier(keep(momentum, state.momentum))
-    rate = state.plateau["scale"] * recipe.learning_rate(
+    rate = state.plateau["scale"] * optimiser.learning_rate(
         config.optimizer, state.step, steps_per_epoch, config.epochs
     )
     parameters = jax.tree.map(
@@ -93,7 +94,7 @@ def train_step(
     )
     clipped = jnp.zeros(())
     if config.recipe == "faithful":
-        parameters, clipped = recipe.clip_filters(parameters, config.model.conv_names)
+        parameters, clipped = optimiser.clip_filters(parameters, config.model.conv_names)
     figures = {
         "steps": 1.0,
         "images": float(len(labels)),

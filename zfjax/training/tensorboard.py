@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.files import ZfjaxError, explain_os_error
+from zfjax.errors import ZfjaxError, explain_os_error
 
 
 class Board:

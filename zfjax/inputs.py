@@ -1,20 +1,30 @@
-"""The two recipes: how inputs are scaled, filters clipped, the learning rate moved. They are never
-mixed.
+"""What a network is shown: the data set, its mean image, and views made into inputs.
 
-"faithful" is the paper's (section 3): inputs of about -128..128 minus the mean image, N(0, 0.01)
-weights, each filter whose RMS exceeds 0.1 scaled back to it. "modern": inputs of about unit scale,
-He weights, warm-up and cosine."""
+Two recipes, never mixed. "faithful" is the paper's (section 3): pixels of about -128..128 minus the
+mean image. "modern": pixels of about unit scale."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 
-from zfjax.config import Config, Optimizer
-from zfjax.network.model import Parameters
+from zfjax.config import Config
+from zfjax.data.dataset import Dataset, open_dataset
+from zfjax.data.finding import data_home
+from zfjax.data.pipeline import pixel_sums
+from zfjax.data.scenes import ensure_scenes
+from zfjax.data.set_names import SCENES, check_no_set_called_scenes
+from zfjax.devices import added, first_alone, from_first, together
+from zfjax.errors import ZfjaxError
+from zfjax.files import write_atomic
+from zfjax.progress import Progress
+from zfjax.run.folder import Run
 
-CLIP_RADIUS = 0.1  # paper, section 3: "a fixed radius of 10^-1"
 CHANNEL_MEAN = (123.7, 116.3, 103.5)  # of ImageNet, red, green, blue, in 0..255
 PIXEL_STD = 58.0
 
@@ -105,57 +115,74 @@ def training_input(
     return jnp.where(flips[:, None, None, None], images[:, :, ::-1], images)
 
 
-def learning_rate(
-    optimizer: Optimizer, step: jax.Array, steps_per_epoch: int, epochs: int
-) -> jax.Array:
-    """The scheduled rate at ``step`` (float32), before any plateau division: linear warm-up, then
-    cosine to 0."""
-    warmup = optimizer.warmup_epochs * steps_per_epoch
-    rate = jnp.float32(optimizer.learning_rate)
-    if optimizer.schedule == "cosine":
-        progress = jnp.clip((step - warmup) / max(epochs * steps_per_epoch - warmup, 1), 0, 1)
-        rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-    return rate * jnp.minimum(1.0, (step + 1) / warmup) if warmup else rate
+def preparer(config: Config, mean_image: np.ndarray | None) -> Callable[[jax.Array], jax.Array]:
+    """Views uint8 [n, view, view, 3] to the network's normalised inputs, on the device."""
+    prepare = jax.jit(functools.partial(evaluation_input, config))
+    return lambda views: prepare(views, mean_image)
 
 
-def gradient_transform(optimizer: Optimizer) -> optax.GradientTransformation:
-    """Weight decay on kernels, then momentum; the caller scales by the learning rate."""
-    kernels = lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)
-    return optax.chain(
-        optax.add_decayed_weights(optimizer.weight_decay, mask=kernels),
-        optax.trace(decay=optimizer.momentum),
+def open_data(config: Config, progress: Progress | None = None) -> Dataset:
+    """The run's data set; the embedded scenes are drawn when they are not there yet. Raises
+    ZfjaxError, also where a set of somebody's own is called scenes."""
+    folder = config.data.dir or data_home()
+    if config.data.name == SCENES:
+        check_no_set_called_scenes(Path(folder).expanduser())
+        drawing = (
+            None
+            if progress is None
+            else lambda done, total: progress("drawing scenes", done, total)
+        )
+        return open_dataset(*ensure_scenes(folder, progress=drawing), config.data.processes)
+    return open_dataset(config.data.name, folder, config.data.processes)
+
+
+def make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
+    """RUN/mean_image.npy, the per-pixel mean of the training views (paper, section 3), computed
+    once, by all processes together; nothing in the modern recipe."""
+    path, data = run.folder / "mean_image.npy", run.config.data
+    if run.config.recipe != "faithful" or from_first(np.int32(path.exists())):
+        return
+    sums, images = together(
+        lambda: pixel_sums(
+            dataset,
+            data.train_split,
+            (data.view, data.view),
+            progress=lambda *done: progress("mean image", *done),
+            on_error=data.on_error,
+            threads=data.threads,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
     )
+    count = int(added(images))
+    if not count:
+        raise ZfjaxError(
+            f"None of the {dataset.count(data.train_split):,} images of split {data.train_split!r}"
+            f" of {dataset.name} can be read: prepare the data set again."
+        )
+    mean = (added(sums) / count).astype(np.float32)
+    first_alone(lambda: write_atomic(path, lambda temporary: _save_array(temporary, mean)))
 
 
-def clip_filters(
-    parameters: Parameters, convolutions: tuple[str, ...]
-) -> tuple[Parameters, jax.Array]:
-    """Scales each convolution's filter with RMS over CLIP_RADIUS back to it (paper, section 3), its
-    direction kept.
-
-    Returns the parameters and the clipped share of all filters (float32, 0..1). RMS over a filter's
-    k * k * in weights; biases, fully connected layers and momentum are untouched."""
-    clipped = dict(parameters)
-    over = []
-    for name in convolutions:
-        kernel = parameters[name]["kernel"]
-        rms = jnp.sqrt(jnp.mean(jnp.square(kernel), axis=(0, 1, 2)))
-        clipped[name] = {
-            **parameters[name],
-            "kernel": kernel * jnp.minimum(1.0, CLIP_RADIUS / jnp.maximum(rms, 1e-30)),
-        }
-        over.append(rms > CLIP_RADIUS)
-    return clipped, jnp.mean(jnp.concatenate(over).astype(jnp.float32))
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as handle:
+        np.save(handle, array)
 
 
-def plateau_update(
-    scale: float, best: float, waited: int, error: float, patience: int
-) -> tuple[float, float, int]:
-    """(scale, best, waited) after an epoch's validation error: the rate is divided by 10 after
-    ``patience`` epochs without a better one (the paper anneals by hand "when the validation error
-    plateaus")."""
-    if error < best:
-        return scale, error, 0
-    if waited + 1 >= patience:
-        return scale / 10, best, 0
-    return scale, best, waited + 1
+def load_mean_image(run: Run) -> np.ndarray | None:
+    """RUN/mean_image.npy, float32 [view, view, 3]; None in the modern recipe. Raises ZfjaxError
+    when it is damaged."""
+    if run.config.recipe != "faithful":
+        return None
+    path = run.folder / "mean_image.npy"
+    try:
+        mean = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ZfjaxError(
+            f"{path} is missing or damaged ({error}); restore it from a copy, or train again."
+        ) from None
+    if mean.shape != (run.config.data.view, run.config.data.view, 3):
+        raise ZfjaxError(
+            f"{path} is of shape {mean.shape}, not the run's view; restore it from a copy."
+        )
+    return mean

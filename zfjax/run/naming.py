@@ -43,7 +43,7 @@ def network_name(config: Config) -> str:
 
 
 def _listed(word: str, changed: list[str]) -> str:
-    more = f" and {len(changed) - MOST_CHANGES} more changes" if len(changed) > MOST_CHANGES else ""
+    more = f" and {len(changed) - MOST_CHANGES} more" if len(changed) > MOST_CHANGES else ""
     return f"{word} {', '.join(changed[:MOST_CHANGES])}{more}" if changed else ""
 
 
