@@ -89,7 +89,12 @@ def start(run: Path, file_size: int | None = None, more: Sequence[str] = ()) -> 
 def end(process: subprocess.Popen, statuses: tuple[int, ...], what: str) -> str:
     """Waits for the end; its words. Raises Failure for another exit status, a traceback or a
     process left behind."""
-    out, errors = process.communicate(timeout=600)
+    try:
+        out, errors = process.communicate(timeout=600)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise Failure(f"{what}: it was still there after ten minutes.") from None
     if process.returncode not in statuses:
         raise Failure(f"{what}: exit status {process.returncode}, not {statuses}: {errors[-2000:]}")
     if "Traceback" in errors:
