@@ -29,6 +29,8 @@ DPI = 400
 WIDTH = 1400
 """Pixels: 3.5 inches."""
 INK, QUIET, FAINT, ACCENT = "#1b1b1b", "#6f6f6f", "#c9c9c9", "#c4451c"
+RAMP = ("#e8b39c", "#dc8a68", "#c4451c", "#8c2f12", "#3f150a")
+"""One hue from light (low layers) to dark (high layers)."""
 TEXT_SIZE = 6.2
 """Points."""
 LINE = 48
@@ -152,8 +154,8 @@ class Board:
     def _lay(self, picture: np.ndarray, y: int, x: int) -> None:
         height, width = picture.shape[:2]
         opaque = picture[..., 3:] > 0 if picture.shape[2] == 4 else True
-        place = self.pixels[y : y + height, x : x + width]
-        np.copyto(place, picture[..., :3], where=opaque)
+        area = self.pixels[y : y + height, x : x + width]
+        np.copyto(area, picture[..., :3], where=opaque)
 
     def write(self, text: str, y: float, x: float, **style: Any) -> None:
         """Writes ``text`` with its first line's top at ``y``; ``style`` as for matplotlib's
@@ -187,8 +189,8 @@ class Board:
         """The grey ramp from -s over zero to +s, with what s is."""
         ramp = np.linspace(0, 255, 220).round().astype(np.uint8)
         self.place(np.broadcast_to(ramp[None, :, None], (26, 220, 3)), y, x)
-        for text, place, align in (("−s", 0, "left"), ("0", 110, "center"), ("+s", 220, "right")):
-            self.write(text, y + 32, x + place, ha=align, color=QUIET, size=TEXT_SIZE - 1.2)
+        for text, offset, align in (("−s", 0, "left"), ("0", 110, "center"), ("+s", 220, "right")):
+            self.write(text, y + 32, x + offset, ha=align, color=QUIET, size=TEXT_SIZE - 1.2)
         self.write(word, y - 4, x + 244, color=QUIET, size=TEXT_SIZE - 0.7)
 
     def files(self, stem: str) -> dict[str, bytes]:
@@ -210,8 +212,8 @@ class Board:
                     )
                 )
             if self.dots:
-                y, x = zip(*self.dots, strict=True)
-                axes.plot(x, y, ls="", marker="o", ms=2.1, mfc=ACCENT, mec="white", mew=0.35)
+                ys, xs = zip(*self.dots, strict=True)
+                axes.plot(xs, ys, ls="", marker="o", ms=2.1, mfc=ACCENT, mec="white", mew=0.35)
             for text in self.texts:
                 axes.text(**text)
             axes.set(xlim=(0, self.width), ylim=(self.height, 0))

@@ -89,7 +89,7 @@ def read_layer(
     rows = _rows(evolution, layer, drawn, steps)
     last = evolution.steps[-1]
     stacks: dict[int, _Stack] = {map_: _Stack() for map_ in drawn}
-    shots: dict[tuple[int, str, int, int], Shot] = {}
+    shots: dict[tuple[int, int, str, int], Shot] = {}
     for step in steps:
         tiles = evolution.tiles(layer, step)
         for map_ in drawn:
@@ -102,11 +102,11 @@ def read_layer(
                     shots[step, map_, selection, rank] = stacks[map_].shot(row, tile, photos)
     tile_size = tuple(evolution.meta["tile_size"][layer])
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
-    ranked = lambda step, map_: tuple(
-        shots[step, map_, "top", rank]
-        for rank in range(evolution.meta["top"])
-        if (step, map_, "top", rank) in shots
-    )
+
+    def ranked(step: int, map_: int) -> tuple[Shot, ...]:
+        keys = ((step, map_, "top", rank) for rank in range(evolution.meta["top"]))
+        return tuple(shots[key] for key in keys if key in shots)
+
     return LayerPictures(
         layer,
         tuple(epochs[step] for step in steps),
@@ -130,22 +130,22 @@ class _Stack:
     """Different pictures in order of first use."""
 
     def __init__(self) -> None:
-        self._places: dict[bytes, int] = {}
+        self._indices: dict[bytes, int] = {}
         self._pictures: list[np.ndarray] = []
 
     def shot(self, row: dict[str, Any], tile: Tile, photos: bool) -> Shot:
         scale = colour_scale(tile.projection)
-        projection = self._place(to_bytes(tile.projection, scale))
-        return Shot(row, projection, self._place(tile.patch) if photos else None, scale)
+        projection = self._index(to_bytes(tile.projection, scale))
+        return Shot(row, projection, self._index(tile.patch) if photos else None, scale)
 
     def array(self, tile_size: tuple[int, ...]) -> np.ndarray:
         return np.array(self._pictures, np.uint8).reshape(len(self._pictures), *tile_size, 3)
 
-    def _place(self, picture: np.ndarray) -> int:
-        place = self._places.setdefault(picture.tobytes(), len(self._pictures))
-        if place == len(self._pictures):
+    def _index(self, picture: np.ndarray) -> int:
+        index = self._indices.setdefault(picture.tobytes(), len(self._pictures))
+        if index == len(self._pictures):
             self._pictures.append(picture)
-        return place
+        return index
 
 
 def _drawn_units(all_ranks: bool, top: int) -> list[tuple[str, int]]:
@@ -181,5 +181,5 @@ def _tile(
 def _labels(
     rows: dict[tuple[int, int, str, int], dict[str, Any]], step: int, map_: int, top: int
 ) -> tuple[str | None, ...]:
-    found = (rows.get((step, map_, "top", rank)) for rank in range(top))
-    return tuple(row["label_name"] for row in found if row is not None)
+    ranked = (rows.get((step, map_, "top", rank)) for rank in range(top))
+    return tuple(row["label_name"] for row in ranked if row is not None)

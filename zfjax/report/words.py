@@ -89,9 +89,9 @@ def choose(values: tuple[float, ...], count: int) -> tuple[int, ...]:
         return tuple(range(len(values)))
     span = math.log1p(values[-1] - values[0])
     chosen = [0]
-    for place in range(1, count):
-        wanted = values[0] + math.expm1(span * place / (count - 1))
-        allowed = range(chosen[-1] + 1, len(values) - (count - 1 - place))
+    for column in range(1, count):
+        wanted = values[0] + math.expm1(span * column / (count - 1))
+        allowed = range(chosen[-1] + 1, len(values) - (count - 1 - column))
         chosen.append(min(allowed, key=lambda index: abs(values[index] - wanted)))
     return tuple(chosen)
 
@@ -146,6 +146,6 @@ def network_words(run: Run) -> str:
     return plain(network_name(run.config), 240)
 
 
-def dataset(run: Run) -> str:
+def dataset_words(run: Run) -> str:
     """The data set's name as it was asked for; the fingerprint names the exact one."""
     return plain(run.config.data.name)
