@@ -118,7 +118,7 @@ def dot_chart(
 
 
 def dot_cell(
-    scale: Scale, dots: Sequence[Dot], series: Sequence[str] = ("",), numbers: bool = True
+    scale: Scale, dots: Sequence[Dot], series: Sequence[str] = (), numbers: bool = True
 ) -> Piece:
     """Dots and bars of one row for a cell of any table (``Column(..., dots=True)``, with
     ``dot_axis(scale)`` in its head), with their numbers beside them or, without ``numbers``, for
@@ -129,7 +129,7 @@ def dot_cell(
     )
     told = [
         Markup('<span class="unseen">{}</span>').format(_sentence(scale, dot, name))
-        for dot, name in zip(dots, series, strict=True)
+        for dot, name in zip(dots, series or [""] * len(dots), strict=True)
     ]
     shown = [
         Markup('<span aria-hidden="true"{}>{}</span>').format(

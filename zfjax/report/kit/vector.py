@@ -83,6 +83,8 @@ def svg_of(figure: Figure, name: str, words: str) -> Markup:
 
 def _written(element: ElementTree.Element, name: str) -> Iterator[str]:
     tag = element.tag.rpartition("}")[2]
+    if tag == "a":  # a link: what is shown stays, where it leads does not
+        yield from (text for child in element for text in _written(child, name))
     if tag not in GEOMETRY:
         return
     attributes = dict(_attributes(element, tag, name))
