@@ -2,7 +2,8 @@
 
 The browser reads commands on file descriptor 3 and answers on 4, JSON with a zero byte behind each
 (``--remote-debugging-pipe``): no port, no WebSocket. ``python -m tests.browser PAGE OUT`` takes the
-pictures that a change of the page is looked at with."""
+pictures that a change of the page is looked at with.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +116,8 @@ class Browser:
 
     def click(self, selector: str, across: float = 0.5) -> None:
         """The left button on the first element that ``selector`` names, at ``across`` (0..1) of
-        its width."""
+        its width.
+        """
         self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
         x, y, width, height = self.run(
             f"(({{x, y, width, height}}) => [x, y, width, height])"

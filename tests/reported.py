@@ -1,5 +1,6 @@
 """A report of a made-up run, taken apart: its page parsed, its static figures before they became
-files."""
+files.
+"""
 
 import base64
 import io
@@ -57,7 +58,8 @@ class Page(HTMLParser):
 
 class Reported:
     """A made-up run and its report; ``boards`` are the static figures before they became files,
-    ``laid`` what tiles were laid on each board: (picture, y, x, edge)."""
+    ``laid`` what tiles were laid on each board: (picture, y, x, edge).
+    """
 
     def __init__(self, folder, shape, **options):
         self.run = make_run(folder, shape)

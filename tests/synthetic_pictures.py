@@ -52,7 +52,8 @@ def projection(
     patch: np.ndarray, layer: str, map_: int, clarity: float, activation: float, seed: int
 ) -> np.ndarray:
     """A plausible projection: float32 like ``patch``, signed, exactly zero where the unit sees
-    nothing."""
+    nothing.
+    """
     rng = np.random.default_rng(1000 * map_ + len(layer) + int(layer[-1]))
     height, width = patch.shape[:2]
     y, x = (

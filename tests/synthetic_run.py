@@ -3,7 +3,8 @@ dead maps and jumps.
 
 Written through the same functions as a real one, so whatever reads runs can be tried and looked at
 without training. ``python -m tests.synthetic_run RUN [--large] [--hostile]`` makes one and its
-report."""
+report.
+"""
 
 from __future__ import annotations
 
@@ -250,7 +251,9 @@ def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
         history = {}
         for step in reversed(steps):
             if rng.random() < np.exp(-run.epoch(step) / HELD[layer]) and step != steps[-1]:
-                current = [int(image) for image in rng.choice(shape.images, shape.top, replace=False)]
+                current = [
+                    int(image) for image in rng.choice(shape.images, shape.top, replace=False)
+                ]
             history[step] = list(current)
         for index, step in enumerate(steps):
             grown = (0.4 + 2.2 * (1 - np.exp(-run.epoch(step) / 3))) * scale

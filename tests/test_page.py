@@ -1,5 +1,6 @@
 """The page of a report: self-contained, under its policy, the numbers of the table, whatever the
-names are."""
+names are.
+"""
 
 import base64
 import getpass

@@ -1,5 +1,6 @@
 """A report: its colours and figures, whole reports of odd runs, words and geometry; the page is in
-test_page.py."""
+test_page.py.
+"""
 
 import io
 from dataclasses import replace

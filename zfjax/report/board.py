@@ -2,7 +2,8 @@
 
 Static figures are 3.5 inches wide (one column of a paper) at 400 dots an inch, so one and the same
 file reads in print and fills a slide. Pictures are placed on a pixel raster, never resampled by the
-drawing library; words stay vectors."""
+drawing library; words stay vectors.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ LINE = 48
 @contextmanager
 def quiet_style() -> Iterator[None]:
     """Matplotlib's defaults with our typography: no TeX, no math in texts, no warning about a
-    letter without glyph."""
+    letter without glyph.
+    """
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Glyph .* missing from font", category=UserWarning
@@ -102,7 +104,8 @@ def wrap(text: str, width: float, size: float = TEXT_SIZE) -> list[str]:
 
 class _Raster(Artist):
     """Pixels that fill the figure, handed to the renderer as they are: ``imshow`` would copy them
-    in float32."""
+    in float32.
+    """
 
     def __init__(self, pixels: np.ndarray) -> None:
         super().__init__()
@@ -122,7 +125,8 @@ class Board:
     inch.
 
     With ``fine`` of 2 the raster has twice as many pixels each way: for tiles larger than they are
-    shown at 400."""
+    shown at 400.
+    """
 
     height: int
     fine: int = 1
@@ -137,14 +141,16 @@ class Board:
 
     def tile(self, picture: np.ndarray, y: int, x: int, edge: int) -> None:
         """Lays a tile (uint8 [h, w, 3]) as large as it fits into a square of ``edge``, in its
-        middle."""
+        middle.
+        """
         shown = enlarge(picture, edge * self.fine)
         top, left = ((edge * self.fine - extent) // 2 for extent in shown.shape[:2])
         self._lay(shown, y * self.fine + top, x * self.fine + left)
 
     def place(self, picture: np.ndarray, y: int, x: int) -> None:
         """Lays ``picture`` (uint8 [h, w, 3], or RGBA with alpha 0 or 255) with its upper left
-        corner at (y, x)."""
+        corner at (y, x).
+        """
         self._lay(
             picture.repeat(self.fine, axis=0).repeat(self.fine, axis=1),
             y * self.fine,
@@ -159,7 +165,8 @@ class Board:
 
     def write(self, text: str, y: float, x: float, **style: Any) -> None:
         """Writes ``text`` with its first line's top at ``y``; ``style`` as for matplotlib's
-        text."""
+        text.
+        """
         self.texts.append({"x": x, "y": y, "s": text, "va": "top", **style})
 
     def dot(self, y: float, x: float) -> None:

@@ -1,5 +1,6 @@
 """How much a page can hold: which epochs and maps it shows, and how finely its tiles are stored. No
-JAX."""
+JAX.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def make_sheets(layers: list[LayerPictures]) -> tuple[list[list[Sheet | None]], 
     budget allows.
 
     Layers of small tiles come first, without loss; the others share what is left by their number of
-    pixels."""
+    pixels.
+    """
     exact = {
         layer.layer: _encode(layer, None)
         for layer in layers
@@ -71,7 +73,8 @@ def _encode(layer: LayerPictures, quality: int | None) -> list[Sheet | None]:
 
 def _estimate(layer: LayerPictures, quality: int) -> float:
     """Bytes of a layer's sheets, from every fourth map: encoding all of them at each quality would
-    take longer than the rest of the report."""
+    take longer than the rest of the report.
+    """
     sample = [map_.stack for map_ in layer.maps if len(map_.stack)][::4]
     pixels = sum(map_.stack.size for map_ in layer.maps)
     byte_count = sum(make_sheet(stack, quality).byte_count for stack in sample)

@@ -1,5 +1,6 @@
 """What a run and an evolution have to say over the epochs, picked once: for the page's charts and
-for the figures beside it. No JAX."""
+for the figures beside it. No JAX.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def accuracies(lines: Iterable[Mapping[str, Any]]) -> Points:
 
 def training_charts(run: Run) -> tuple[Chart, ...]:
     """Loss, top-1 and top-5 error in per cent, and learning rate, of training batches and on the
-    validation split."""
+    validation split.
+    """
     train, validation = run.training_lines, run.validation_lines
     split = validation_split(run)
 
@@ -44,7 +46,8 @@ def training_charts(run: Run) -> tuple[Chart, ...]:
 
 def settling_charts(evolution: Evolution) -> tuple[Chart, ...]:
     """By layer, in per cent: live maps whose strongest image is already the last epoch's, and maps
-    that no image excites."""
+    that no image excites.
+    """
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
 
     def by_layer(shares: Mapping[str, Mapping[int, float | None]]) -> tuple[Line, ...]:
@@ -72,7 +75,8 @@ def settling_charts(evolution: Evolution) -> tuple[Chart, ...]:
 
 def training_figure(run: Run, network: str) -> dict[str, bytes]:
     """Loss, error rates and learning rate over the epochs, training against validation. {} without
-    metrics."""
+    metrics.
+    """
     if not run.metrics:
         return {}
     loss, top1, top5, rate = training_charts(run)
@@ -92,7 +96,8 @@ def training_figure(run: Run, network: str) -> dict[str, bytes]:
 
 def settled_figure(evolution: Evolution, network: str) -> dict[str, bytes]:
     """How many maps already show the image that they end with, and how many are dead, by layer over
-    the epochs."""
+    the epochs.
+    """
     settled, dead = settling_charts(evolution)
     words = (
         f"When the features of {network} settle: above, the share of live maps whose strongest"

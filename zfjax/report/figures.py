@@ -2,7 +2,8 @@
 No JAX.
 
 Every function returns the files by name; nothing is written here. Projections are shown around
-mid-grey, each with its own scale (``tiles.colour_scale``); a dead map is an empty frame."""
+mid-grey, each with its own scale (``tiles.colour_scale``); a dead map is an empty frame.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def figure4(
     column an epoch.
 
     At most eight epochs, first and last among them, about evenly in log like the paper's; at most
-    six maps a layer, several side by side for one or two epochs."""
+    six maps a layer, several side by side for one or two epochs.
+    """
     columns = choose(layers[0].epochs, FIGURE4_COLUMNS)
     # With few epochs, maps stand side by side in groups, or the paper would be mostly white.
     groups = max(1, min(3, FIGURE4_COLUMNS // (2 * len(columns))))
@@ -90,7 +92,8 @@ def figure2(
     evolution: Evolution, layer: LayerPictures, network: str, photos: bool
 ) -> dict[str, bytes]:
     """The strongest images of each map at the last epoch (paper, Fig. 2): projections beside
-    patches."""
+    patches.
+    """
     # A map's block is a line of words over a square of projections, side x side of them, with the
     # same square of patches at its right; without photos the first alone, so four blocks fit where
     # three did. The edge follows from the width of the paper: tiles as large as they can be.
@@ -146,7 +149,8 @@ def figure2(
 
 def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict[str, bytes]:
     """The filters of the network's first layer over the epochs, all of one epoch on one symmetric
-    scale."""
+    scale.
+    """
     kernels = evolution.filters
     steps = [step for step in evolution.steps if step in kernels]
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
@@ -179,7 +183,8 @@ def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict
 @dataclass(frozen=True)
 class _Slot:
     """Where a unit's pictures lie, in pixels: the upper left corner, a picture's edge, and the
-    width of projection and patch together."""
+    width of projection and patch together.
+    """
 
     y: int
     x: int
@@ -226,7 +231,8 @@ def _field(layer: LayerPictures) -> str:
 
 def _common(map_: MapPictures, width: float) -> str:
     """The commonest class of a map's strongest images and its count among those whose label is
-    known, in at most ``width`` pixels."""
+    known, in at most ``width`` pixels.
+    """
     known = [label for label in map_.labels[-1] if label is not None]
     if not known:
         return "no label" if text_width("no label", SMALL) <= width else ""

@@ -1,5 +1,6 @@
 """The page's main part: a block a layer with its grid of maps, the panel that a map opens in, and
-the first layer's filters. No JAX."""
+the first layer's filters. No JAX.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ def evolution_slider(view: View) -> Piece:
 
 def layer_blocks(view: View, fallback: bytes) -> Piece:
     """Every layer with its maps, and the filters. ``fallback``: a WebP picture that says the same
-    where JavaScript is off."""
+    where JavaScript is off.
+    """
     evolution, meta = view.evolution, view.evolution.meta
     labels, file_names = Names(), Names()
     rules = [size_rules(view.layers), example_rule(evolution, view.photos)]
@@ -197,7 +199,8 @@ def _shares(view: View, layer: str) -> dict[str, Any]:
 
 def _layer_view(view: View, layer: LayerPictures, values: dict[str, Any]) -> dict[str, Any]:
     """What the template writes at the left of a layer: its size, and what of the image its middle
-    unit sees."""
+    unit sees.
+    """
     meta = view.evolution.meta
     height, width, maps = meta["shapes"][layer.layer]
     window = meta["windows"][layer.layer]

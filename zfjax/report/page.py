@@ -2,7 +2,8 @@
 
 The page is made of the kit's pieces (``kit``): a single file whose pictures are WebP sheets in
 data: URIs and whose script is small and its own. It names no host, user or absolute path. All texts
-from data are escaped."""
+from data are escaped.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def write_report(
     every pixel of the data set's images. ``progress(stage, done, total)`` is called after each
     layer, the figures, the page, and the files. All is drawn before the first file is written, and
     files of an earlier report that this one does not have are removed. Raises ZfjaxError when the
-    evolution is absent, unfinished or damaged."""
+    evolution is absent, unfinished or damaged.
+    """
     evolution = run.evolution(name)
     folder = run.report if name is None else run.folder / f"report-{name}"
     network = words.network_words(run)

@@ -2,7 +2,8 @@
 values. No JAX.
 
 Texts that repeat (class and file names) are listed once and referred to by number. Numbers are the
-table's own, at float32's shortest exact decimals."""
+table's own, at float32's shortest exact decimals.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ WIDE_EDGE, NARROW_EDGE, STRIP_EDGE = 84, 80, 64
 @dataclass
 class Names:
     """Texts in order of first use: a class name stands once on the page, not once for each of the
-    thousands of shots that show it."""
+    thousands of shots that show it.
+    """
 
     numbers: dict[str, int] = field(default_factory=dict)
 
@@ -40,7 +42,8 @@ class Names:
 
 def single(value: float | None) -> float | None:
     """A float32 with its shortest exact decimals: the table's own number, in half the letters that
-    the same value would take as a Python float."""
+    the same value would take as a Python float.
+    """
     return None if value is None else float(str(np.float32(value)))
 
 
@@ -84,7 +87,8 @@ def map_values(
 
 def size_rules(layers: Sequence[LayerPictures]) -> str:
     """CSS: how large each layer's tiles are shown: small ones a whole number of times, all in their
-    proportions."""
+    proportions.
+    """
     rules = []
     for index, layer in enumerate(layers):
         wide, narrow, strip = (
@@ -117,7 +121,8 @@ def sparkline(
     places: Sequence[float], shares: Sequence[float | None]
 ) -> list[tuple[float, float] | None]:
     """(x, y) on a field of 160 x 36 by step for shares 0..1 at places 0..1; None where the share
-    is."""
+    is.
+    """
     return [
         None if share is None else (round(4 + 152 * place, 2), round(32 - 28 * share, 2))
         for place, share in zip(places, shares, strict=True)

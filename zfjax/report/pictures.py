@@ -3,7 +3,8 @@ JAX.
 
 A settled map draws the same picture again and again, so each map keeps every different picture once
 and its shots refer to them by number. One layer is read at a time: memory does not grow with the
-number of layers."""
+number of layers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from zfjax.run.evolution import Evolution, Tile
 @dataclass(frozen=True)
 class Shot:
     """One drawn unit: its row of the table, its pictures (indices into the map's ``stack``), its
-    colour scale."""
+    colour scale.
+    """
 
     row: dict[str, Any]
     projection: int
@@ -34,7 +36,8 @@ class Shot:
 @dataclass(frozen=True)
 class MapPictures:
     """All that is shown of one feature map. ``top`` and ``fixed`` have one entry a step, None where
-    no unit is."""
+    no unit is.
+    """
 
     map: int
     stack: np.ndarray
@@ -47,19 +50,22 @@ class MapPictures:
     """The strongest images at every step, where all were drawn; else None."""
     labels: tuple[tuple[str | None, ...], ...]
     """Class names of the strongest images, by step, from rank 0; None where the label is not
-    known."""
+    known.
+    """
 
     @property
     def shared_scale(self) -> float:
         """The largest colour scale over all steps: with it, strengths can be compared between
-        epochs."""
+        epochs.
+        """
         return max(
             (shot.scale for shot in (*self.top, *self.fixed) if shot is not None), default=0.0
         )
 
     def pair(self, shot: Shot) -> tuple[np.ndarray, np.ndarray | None]:
         """Projection and patch of a shot, uint8 [height, width, 3]; the patch is None without
-        photos."""
+        photos.
+        """
         return self.stack[shot.projection], None if shot.patch is None else self.stack[shot.patch]
 
 

@@ -22,7 +22,8 @@ def report_facts(
     photos: bool,
 ) -> list[tuple[str, str]]:
     """(what, value) pairs; paths are RUN and DATA. ``qualities`` are those of the page's WebP tiles
-    by layer."""
+    by layer.
+    """
     report = (
         "zfjax report --workdir RUN"
         + (f" --name {name}" if name else "")
@@ -141,7 +142,8 @@ def _computed_on(run: Run) -> str:
 
 def _starts(run: Run) -> str:
     """How often the training was gone on with, and what had changed by then; "" for a run of one
-    start."""
+    start.
+    """
     if len(run.starts) < 2:
         return ""
     changed = ", ".join(changes_between(run.starts))
@@ -155,7 +157,8 @@ def _starts(run: Run) -> str:
 
 def architecture_table(model: Architecture) -> list[dict[str, Any]]:
     """Every layer of the network, in order: what it does, what comes out, what a unit sees, its
-    parameters."""
+    parameters.
+    """
     return [
         {
             "layer": fact.layer.name,

@@ -42,7 +42,8 @@ def rule_words(rule: str) -> str:
 
 def plain(text: str, length: int = 40) -> str:
     """``text`` on one line, printable, at most ``length`` characters; an empty one is said to be
-    so."""
+    so.
+    """
     kept = "".join(letter if letter.isprintable() else " " for letter in str(text))
     kept = " ".join(kept.split())
     return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(no name)"
@@ -105,7 +106,8 @@ def spread(items: tuple[Any, ...], count: int) -> tuple[Any, ...]:
 
 def validation_split(run: Run) -> str:
     """The validation split, as the name of a curve: never to be taken for the curve of the training
-    batches."""
+    batches.
+    """
     split = plain(run.config.data.validation_split, 24)
     return split if run.held_out and split != "train" else f"{split}, evaluation view"
 

@@ -1,7 +1,8 @@
 """Line charts over the epochs, drawn once by matplotlib: SVG in a page, PNG and PDF beside it.
 
 What is drawn is a value (``Chart``): who reads a run or an evolution makes it in one place, and
-page and figure are two looks of it."""
+page and figure are two looks of it.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +66,8 @@ class Line:
 @dataclass(frozen=True)
 class Chart:
     """A title in words and lines over the epochs, from zero up to ``highest`` or what holds the
-    largest value. Texts may come from data: they are shown as they are, on one line."""
+    largest value. Texts may come from data: they are shown as they are, on one line.
+    """
 
     title: str
     lines: tuple[Line, ...]
@@ -108,7 +110,8 @@ def ramp_role(index: int, count: int) -> str:
 
 def page_charts(charts: Sequence[Chart], name: str) -> Piece:
     """Charts side by side, as many as the window has room for. ``name``: letters, digits and "-",
-    unique on the page."""
+    unique on the page.
+    """
     pieces = [_page_chart(chart, f"{name}-{index}") for index, chart in enumerate(charts)]
     html = Markup("\n").join(piece.html for piece in pieces)
     return join_pieces(pieces, Markup('<div class="charts">\n{}\n</div>').format(html))
@@ -116,7 +119,8 @@ def page_charts(charts: Sequence[Chart], name: str) -> Piece:
 
 def figure_files(stem: str, panels: Sequence[Panel], words: str) -> dict[str, bytes]:
     """``stem``.png and ``stem``.pdf: the panels above each other over one axis of epochs, with
-    ``words`` as caption, one column of a paper wide."""
+    ``words`` as caption, one column of a paper wide.
+    """
     with quiet_style():
         caption = wrap(words, _CAPTION_WIDTH)
         foot = 0.42 + 0.12 * len(caption)
@@ -154,7 +158,8 @@ def figure_files(stem: str, panels: Sequence[Panel], words: str) -> dict[str, by
 
 def draw_charts(axes: Axes, charts: Sequence[Chart], look: Look) -> None:
     """Draws ``charts`` over each other on ``axes``, the first one's range for all. Within
-    ``board.quiet_style``: math in texts is not parsed."""
+    ``board.quiet_style``: math in texts is not parsed.
+    """
     lines = [line for chart in charts for line in chart.lines]
     points = [point for line in lines for point in line.points]
     for line in lines:

@@ -2,7 +2,8 @@
 
 They are rows of a table, not a picture of one: labels are the page's text and break their lines, a
 row fits into any other table (``dot_cell``), screen readers get sentences, and all of it reads at
-390 pixels, where a drawing with its labels inside would be too small. Hence no matplotlib here."""
+390 pixels, where a drawing with its labels inside would be too small. Hence no matplotlib here.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class Dot:
 @dataclass(frozen=True)
 class Scale:
     """The values from ``low`` to ``high`` (low < high), with ``base`` as a line: zero for
-    differences, the base's value for others. What lies beyond is cut off; its numbers say so."""
+    differences, the base's value for others. What lies beyond is cut off; its numbers say so.
+    """
 
     low: float
     high: float
@@ -52,7 +54,8 @@ class Scale:
 
     def place(self, value: float) -> float:
         """Per cent of the width from the left: EDGE at ``low``, 100 - EDGE at ``high``; beyond
-        these, 0 or 100."""
+        these, 0 or 100.
+        """
         share = (value - self.low) / (self.high - self.low)
         place = EDGE + (100 - 2 * EDGE) * share
         return round(min(100.0, max(0.0, place)), 2)
@@ -104,7 +107,8 @@ def dot_chart(
 
     ``series`` names the dots of each row (a key is drawn where there are several); ``heads`` are
     those of labels and values; ``scale`` by default holds all rows, with zero as base. Labels come
-    from data: they are escaped. Raises ValueError where a row has not one dot for each series."""
+    from data: they are escaped. Raises ValueError where a row has not one dot for each series.
+    """
     for row in rows:
         if len(row.dots) != len(series):
             raise ValueError(f"Row {row.label!r} has {len(row.dots)} dots, not {len(series)}.")
@@ -122,7 +126,8 @@ def dot_cell(
 ) -> Piece:
     """Dots and bars of one row for a cell of any table (``Column(..., dots=True)``, with
     ``dot_axis(scale)`` in its head), with their numbers beside them or, without ``numbers``, for
-    screen readers alone."""
+    screen readers alone.
+    """
     height = LANE * len(dots)
     drawing = Markup("").join(_lines(scale)) + Markup("").join(
         _drawn(scale, dot, index) for index, dot in enumerate(dots)

@@ -1,7 +1,8 @@
 """Films: pictures by stop of the slider, side by side, and the one of the stop that is shown.
 
 All pictures of a film are one sheet (``tiles.make_sheet``), so that they compress well and follow
-the slider without loading anything."""
+the slider without loading anything.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ class Film:
 
 def whole_film(film: Film, words: str) -> Piece:
     """The picture of the stop shown, and the strip of all under it. ``words`` say to screen readers
-    what is shown. The page needs a slider with as many stops as the film has frames."""
+    what is shown. The page needs a slider with as many stops as the film has frames.
+    """
     pieces = (film_now(film, words), film_strip(film, f"{words}: every epoch"), film_data(film))
     inner = join_pieces(pieces)
     html = Markup('<div class="{}">\n{}\n</div>').format(film.css_class, inner.html)
@@ -53,7 +55,8 @@ def whole_film(film: Film, words: str) -> Piece:
 
 def film_strip(film: Film, words: str) -> Piece:
     """Every picture of ``film`` side by side, with its epoch; a click moves the slider there. Put
-    it in an element of ``film.css_class``, on a page that has ``film_data(film)``."""
+    it in an element of ``film.css_class``, on a page that has ``film_data(film)``.
+    """
     return Piece(
         Markup(
             '<div class="strip" data-film="{}" tabindex="0" role="group" aria-label="{}"></div>'

@@ -3,7 +3,8 @@
 A page is a list of pieces. A piece is HTML with what it needs: data for scripts, and style and
 script of its own. The shell puts the kit's parts (``parts/``) and the pieces together in a fixed
 order; style and script are allowed by their digests, pictures only as data: URIs, and nothing from
-elsewhere. Hence no ``style=`` and no ``on...=`` in HTML: the browser would refuse them."""
+elsewhere. Hence no ``style=`` and no ``on...=`` in HTML: the browser would refuse them.
+"""
 
 from __future__ import annotations
 
@@ -34,25 +35,29 @@ class Piece:
     html: Markup
     data: Mapping[str, Any] = field(default_factory=dict)
     """JSON values for scripts: the page's ``data`` is that of all its pieces. Two pieces may share
-    a key only where both values are mappings; these are joined."""
+    a key only where both values are mappings; these are joined.
+    """
     sheets: str = ""
     """CSS with pictures in it, or sizes that come from data."""
     style: str = ""
     """CSS of the piece's kind: the same text of several pieces is written once."""
     script: str = ""
     """JavaScript of the piece's kind: likewise. It shares the names of the kit's parts: ``data``,
-    ``state``, ``draws``, ``go``, ``make``, ``number``, ... (parts/base.js)."""
+    ``state``, ``draws``, ``go``, ``make``, ``number``, ... (parts/base.js).
+    """
 
     def __html__(self) -> str:
         """The HTML, so that a template can write a piece; what goes with it has to be joined to
-        what the template makes (``join_pieces``)."""
+        what the template makes (``join_pieces``).
+        """
         return self.html
 
 
 def join_pieces(pieces: Iterable[Piece], html: Markup | None = None) -> Piece:
     """One piece of several, in their order; ``html`` in place of theirs one after the other.
 
-    Raises ValueError where two pieces have different data of one name."""
+    Raises ValueError where two pieces have different data of one name.
+    """
     pieces = tuple(pieces)
     data: dict[str, Any] = {}
     for piece in pieces:
@@ -77,7 +82,8 @@ def join_pieces(pieces: Iterable[Piece], html: Markup | None = None) -> Piece:
 
 def section(title: str, *contents: Piece | Markup | str, columns: bool = False) -> Piece:
     """A titled section of a page. A plain ``str`` is a paragraph, escaped; ``columns``: its
-    paragraphs in a readable width."""
+    paragraphs in a readable width.
+    """
     pieces = [
         content
         if isinstance(content, Piece)
@@ -99,7 +105,8 @@ def make_page(
     ``title`` names the tab, ``heading`` (by default the title) stands at the top with ``facts`` in
     one line beside it. Texts are escaped. A slider (``slider.curve_slider``), of which a page has
     at most one, comes first; all else belongs into ``main``: see ``main_of``. Raises ValueError
-    where two pieces have data of one name."""
+    where two pieces have data of one name.
+    """
     whole = join_pieces(pieces)
     style = part_text("css", *STYLES) + whole.style + part_text("css", LAST_STYLE)
     script = part_text("js", *SCRIPTS) + whole.script + part_text("js", LAST_SCRIPT)

@@ -2,7 +2,8 @@
 
 It keeps a geometry of its own beside matplotlib's charts (``charts``), since it is a control: it
 stretches over the page without stretching its handle, splits its curve at the handle, and says
-where the handle stands at every stop."""
+where the handle stands at every stop.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ TRACK_WIDTH, TRACK_HEIGHT = 1000, 100
 @dataclass(frozen=True)
 class EpochAxis:
     """Epochs to 0..1: linear, or logarithmic where saved epochs would otherwise lie on top of each
-    other."""
+    other.
+    """
 
     first: float
     last: float
@@ -71,7 +73,8 @@ def path(points: Points) -> str:
 
 def interpolate(points: Points, at: float) -> float | None:
     """The value at ``at`` on the line through ``points`` (ascending), flat beyond its ends; None
-    for no points."""
+    for no points.
+    """
     if not points:
         return None
     if at <= points[0][0]:
@@ -99,7 +102,8 @@ class Track:
 
 def track(epochs: Sequence[float], main: Points, *others: Points) -> Track:
     """Geometry of the slider from accuracies 0..1 over epochs: the handle is on ``main``, the
-    others are thin lines beside it. Without any, a level track."""
+    others are thin lines beside it. Without any, a level track.
+    """
     axis = epoch_axis(epochs)
 
     def inside(points: Points) -> list[tuple[float, float]]:
@@ -129,7 +133,8 @@ def track(epochs: Sequence[float], main: Points, *others: Points) -> Track:
 @dataclass(frozen=True)
 class Choice:
     """Radio buttons under the slider: ``state[name]`` in scripts is one of the values, the first to
-    begin with, and the page's address remembers it."""
+    begin with, and the page's address remembers it.
+    """
 
     name: str
     legend: str
@@ -149,7 +154,8 @@ def curve_slider(
     ``curves`` are accuracies 0..1 over epochs; the handle sits on the first. ``readings`` says at
     each stop what stands under the epoch, by default the first curve's accuracy. Scripts find the
     stop as ``state.at``, its name as ``data.names[state.at]``, and redraw what they add to
-    ``draws``."""
+    ``draws``.
+    """
     curves = curves or [()]
     drawn = track(epochs, *curves)
     if readings is None:

@@ -43,7 +43,8 @@ def data_table(columns: Sequence[Column], rows: Sequence[Row], caption: str = ""
     """A table; the first column is the rows' heads. Texts are escaped; a cell may be a piece (a
     dot with bars, a tile). Too wide for the window, it scrolls by itself, not the page.
 
-    Raises ValueError where a row has not one cell for each column but the first."""
+    Raises ValueError where a row has not one cell for each column but the first.
+    """
     for row in rows:
         if len(row.cells) != len(columns) - 1:
             raise ValueError(

@@ -3,7 +3,8 @@
 What matplotlib writes is parsed and written anew from a short list of elements and attributes; all
 else is left out. Styles become attributes (the page's policy refuses ``style=``), known colours
 become the page's CSS variables, so that a figure follows dark mode and paper, and ids get the
-figure's name before them, so that several figures on a page do not mix up their clipping."""
+figure's name before them, so that several figures on a page do not mix up their clipping.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ def svg_of(figure: Figure, name: str, words: str) -> Markup:
     """``figure`` as an inline SVG element as wide as what it stands in.
 
     ``name``: letters, digits and "-", unique on the page. ``words`` say to screen readers what is
-    shown. Texts stay texts, in the page's font; they are shown as they are, math is not parsed."""
+    shown. Texts stay texts, in the page's font; they are shown as they are, math is not parsed.
+    """
     FigureCanvasSVG(figure)
     handle = io.StringIO()
     with quiet_style(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
