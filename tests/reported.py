@@ -1,5 +1,6 @@
 """A report of a made-up run, taken apart: its page parsed, its static figures before they became
-files."""
+files.
+"""
 
 import base64
 import io
@@ -57,19 +58,23 @@ class Page(HTMLParser):
 
 class Reported:
     """A made-up run and its report; ``boards`` are the static figures before they became files,
-    ``laid`` what tiles were laid on each board: (picture, y, x, edge)."""
+    ``laid`` what tiles were laid on each board: (picture, y, x, edge).
+    """
 
     def __init__(self, folder, shape, **options):
         self.run = make_run(folder, shape)
         self.boards, laid = {}, {}
         with pytest.MonkeyPatch.context() as patch:
             files, tile = Board.files, Board.tile
-            keep_board = lambda board, stem: (
-                self.boards.setdefault(stem, board) and files(board, stem)
-            )
-            keep_tile = lambda board, *what: (
-                laid.setdefault(id(board), []).append(what) or tile(board, *what)
-            )
+
+            def keep_board(board, stem):
+                self.boards.setdefault(stem, board)
+                return files(board, stem)
+
+            def keep_tile(board, *what):
+                laid.setdefault(id(board), []).append(what)
+                return tile(board, *what)
+
             patch.setattr(Board, "files", keep_board)
             patch.setattr(Board, "tile", keep_tile)
             self.path = write_report(self.run, **options)

@@ -3,18 +3,19 @@ dead maps and jumps.
 
 Written through the same functions as a real one, so whatever reads runs can be tried and looked at
 without training. ``python -m tests.synthetic_run RUN [--large] [--hostile]`` makes one and its
-report."""
+report.
+"""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from tests.synthetic_pictures import crop, filters, projection, scene
 from zfjax import config as configs
 from zfjax.files import write_json
 from zfjax.run.evolution import UNITS_SCHEMA, Tile, write_tiles, write_units
@@ -56,80 +57,6 @@ class Shape:
 
 SMALL = Shape(epochs=4, maps=4, layers=("conv1", "conv2", "conv3"), images=300)
 LARGE = Shape(preset="imagenet", epochs=70, keep=(0, 1, 2, 3, 5, 7, 10, 14, 20, 30, 40, 50, 64, 70))
-
-
-@lru_cache(maxsize=512)
-def scene(image_id: int, size: int) -> np.ndarray:
-    """One drawn scene: uint8 [size, size, 3]; its class is ``image_id % 10``."""
-    rng = np.random.default_rng(image_id)
-    y, x = np.mgrid[0:size, 0:size] / size
-    sky, ground = rng.uniform(0.3, 1.0, 3), rng.uniform(0.0, 0.7, 3)
-    horizon = rng.uniform(0.35, 0.7) + 0.05 * np.sin(8 * x + rng.uniform(0, 6))
-    picture = np.where(
-        (y < horizon)[..., None],
-        sky * (1 - 0.5 * y[..., None]),
-        ground * (0.6 + 0.5 * y[..., None]),
-    )
-    for _ in range(3):
-        cy, cx, radius = *rng.uniform(0.2, 0.8, 2), rng.uniform(0.08, 0.28)
-        colour = rng.uniform(0, 1, 3)
-        kind = (image_id % 10 + rng.integers(2)) % 4
-        angle = rng.uniform(0, np.pi)
-        along = np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)
-        distance = np.hypot(x - cx, y - cy)
-        inside = {
-            0: distance < radius,
-            1: (distance < radius) & (np.sin(along * 60) > 0),
-            2: np.maximum(abs(x - cx), abs(y - cy)) < radius,
-            3: (abs(x - cx) < (y - cy + radius) * 0.6) & (y < cy + radius),
-        }[int(kind)]
-        picture = np.where(
-            inside[..., None], colour * (0.8 + 0.4 * (1 - distance[..., None] / radius)), picture
-        )
-    picture = picture + rng.normal(0, 0.02, picture.shape)
-    return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
-
-
-def crop(picture: np.ndarray, y0: int, x0: int, size: tuple[int, int]) -> np.ndarray:
-    """The window of ``picture`` that begins at (y0, x0); mid-grey outside."""
-    out = np.full((*size, 3), 128, np.uint8)
-    ys, xs = np.arange(y0, y0 + size[0]), np.arange(x0, x0 + size[1])
-    inside_y, inside_x = (ys >= 0) & (ys < picture.shape[0]), (xs >= 0) & (xs < picture.shape[1])
-    out[np.ix_(inside_y, inside_x)] = picture[np.ix_(ys[inside_y], xs[inside_x])]
-    return out
-
-
-def projection(
-    patch: np.ndarray, layer: str, map_: int, clarity: float, activation: float, seed: int
-) -> np.ndarray:
-    """A plausible projection: float32 like ``patch``, signed, exactly zero where the unit sees
-    nothing."""
-    rng = np.random.default_rng(1000 * map_ + len(layer) + int(layer[-1]))
-    height, width = patch.shape[:2]
-    y, x = (
-        np.mgrid[0:height, 0:width] - np.array([height / 2 - 0.5, width / 2 - 0.5])[:, None, None]
-    )
-    angle, cycles, phase = rng.uniform(0, np.pi), rng.uniform(0.6, 2.2), rng.uniform(0, 2 * np.pi)
-    wave = np.cos(
-        2 * np.pi * cycles * (np.cos(angle) * x / width + np.sin(angle) * y / height) + phase
-    )
-    colour = rng.normal(0, 1, 3) * (rng.random() < 0.5) + rng.normal(0, 1)
-    if layer == "conv1":
-        signal = wave[..., None] * colour
-    else:
-        values = patch.astype(np.float32) / 255
-        edges = sum(
-            np.diff(values, axis=axis, append=np.take(values, [-1], axis)) for axis in (0, 1)
-        )
-        smooth = values - values.mean((0, 1))
-        spot = np.exp(-((x / width - rng.uniform(-0.15, 0.15)) ** 2 + (y / height) ** 2) / 0.06)
-        signal = (3 * edges + 0.5 * smooth * (0.3 + 0.7 * wave[..., None])) * spot[..., None]
-    signal = signal / max(float(np.abs(signal).max()), 1e-6)
-    noise = np.random.default_rng(seed).normal(0, 0.3, patch.shape)
-    noise *= np.exp(-((x / width) ** 2 + (y / height) ** 2) / 0.08)[..., None]
-    mixed = activation * 0.02 * (clarity * signal + (1 - clarity) * noise)
-    mixed[(np.abs(x) > width * 0.49) | (np.abs(y) > height * 0.49)] = 0
-    return mixed.astype(np.float32)
 
 
 def make_run(folder: Path, shape: Shape = Shape()) -> Run:  # noqa: B008 (frozen)
@@ -217,7 +144,7 @@ def _evolution(run: Run, shape: Shape, steps: tuple[int, ...], names: tuple[str,
         _layer(run, shape, layer, maps[layer], steps, names, rows, rng)
     columns = {name: [row.get(name) for row in rows] for name in UNITS_SCHEMA.names}
     write_units(folder, columns)
-    kernel = np.stack([_filters(model.conv("conv1"), step / max(1, steps[-1])) for step in steps])
+    kernel = np.stack([filters(model.conv("conv1"), step / max(1, steps[-1])) for step in steps])
     np.savez(folder / "filters.npz", step=np.array(steps), kernel=kernel.astype(np.float32))
     size = model.input_size[0]
     Image.fromarray(scene(12, size)).save(folder / "example.jpg", quality=92)
@@ -266,21 +193,6 @@ def _evolution(run: Run, shape: Shape, steps: tuple[int, ...], names: tuple[str,
             "seconds": {"search": 61.2, "project": 40.0},
         },
     )
-
-
-def _filters(conv, share: float) -> np.ndarray:
-    rng = np.random.default_rng(3)
-    y, x = np.mgrid[0 : conv.kernel, 0 : conv.kernel] / (conv.kernel - 1) - 0.5
-    out = np.empty((conv.kernel, conv.kernel, 3, conv.maps))
-    for index in range(conv.maps):
-        angle, cycles = rng.uniform(0, np.pi), rng.uniform(0.3, 2)
-        wave = np.cos(
-            2 * np.pi * cycles * (np.cos(angle) * x + np.sin(angle) * y) + rng.uniform(0, 6)
-        )
-        colour = rng.normal(0, 1, 3) if rng.random() < 0.4 else np.full(3, rng.normal(0, 1))
-        clear = wave[..., None] * colour * np.exp(-(x**2 + y**2) / 0.2)[..., None]
-        out[..., index] = 0.15 * (share * clear + (1 - share) * rng.normal(0, 0.6, clear.shape))
-    return out
 
 
 def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
@@ -335,12 +247,14 @@ def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
             int(image) * 10 + (favourite if rank < 2 + scale else int(rng.integers(10)))
             for rank, image in enumerate(rng.choice(shape.images // 10, shape.top, replace=False))
         ]
-        held, before = list(final), None
+        current, before = list(final), None
         history = {}
         for step in reversed(steps):
             if rng.random() < np.exp(-run.epoch(step) / HELD[layer]) and step != steps[-1]:
-                held = [int(image) for image in rng.choice(shape.images, shape.top, replace=False)]
-            history[step] = list(held)
+                current = [
+                    int(image) for image in rng.choice(shape.images, shape.top, replace=False)
+                ]
+            history[step] = list(current)
         for index, step in enumerate(steps):
             grown = (0.4 + 2.2 * (1 - np.exp(-run.epoch(step) / 3))) * scale
             alive = dead_from is None or step < dead_from

@@ -46,12 +46,7 @@ NO_JAX = (
     "commands.everything",
     "commands.cli",
 )
-KNOWN_SHARED = {
-    ("report.provenance", "provenance"),
-    ("report.sections", "charts"),
-    ("report.words", "dataset"),
-    ("commands.everything", "info"),
-}
+KNOWN_SHARED = {("commands.everything", "info")}
 """(room, function) whose function is called like some module. None is a public name of zfjax; add
 no more."""
 

@@ -1,5 +1,6 @@
 """The page of a report: self-contained, under its policy, the numbers of the table, whatever the
-names are."""
+names are.
+"""
 
 import base64
 import getpass
@@ -54,9 +55,9 @@ def test_page_is_self_contained(made):
 
 
 def test_policy_allows_just_what_is_there(made):
-    digest = lambda text: (
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-    )
+    def digest(text):
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
     policy = dict(
         part.strip().split(" ", 1) for part in made.page.policy.split(";") if part.strip()
     )
@@ -192,6 +193,6 @@ def test_without_photos_no_pixel_of_one(without_photos):
 
 def test_the_page_says_how_many_maps_it_leaves_out(tmp_path, monkeypatch, made):
     assert "maps drawn." not in " ".join(" ".join(made.page.words).split())
-    monkeypatch.setattr("zfjax.report.page.MOST_MAPS", 2)
+    monkeypatch.setattr("zfjax.report.budget.MOST_MAPS", 2)
     few = Reported(tmp_path, replace(SMALL, epochs=2, layers=("conv1", "conv3"), maps=3))
     assert " ".join(" ".join(few.page.words).split()).count("Here are 2 of the 3 maps drawn.") == 2

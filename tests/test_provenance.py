@@ -15,7 +15,7 @@ from tests.synthetic_run import SMALL, make_run
 from zfjax import config as configs
 from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense
 from zfjax.report.board import text_width
-from zfjax.report.provenance import architecture_table, provenance
+from zfjax.report.provenance import architecture_table, report_facts
 from zfjax.run.folder import current_commit, load_run, save_run
 from zfjax.run.info import describe_config
 from zfjax.run.naming import network_name
@@ -236,7 +236,7 @@ def test_the_page_and_the_figures_say_what_was_changed(ablated):
 
 def test_the_page_says_what_it_was_computed_with(ablated, made):
     facts = dict(
-        provenance(ablated.run, ablated.evolution, None, ablated.evolution.steps, {}, True)
+        report_facts(ablated.run, ablated.evolution, None, ablated.evolution.steps, {}, True)
     )
     assert (
         facts["Computed on"]
@@ -251,7 +251,7 @@ def test_the_page_says_what_it_was_computed_with(ablated, made):
         value in ablated.text.replace("&gt;", ">")
         for value in (facts["Computed on"], facts["Starts"])
     )
-    older = dict(provenance(made.run, made.evolution, None, made.evolution.steps, {}, True))
+    older = dict(report_facts(made.run, made.evolution, None, made.evolution.steps, {}, True))
     assert not {"Computed on", "Starts"} & set(older), "nothing is on record"
     rows = {line["layer"]: line for line in architecture_table(ablated.run.config.model)}
     assert list(rows) == [layer.name for layer in ablated.run.config.model.layers]

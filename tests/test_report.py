@@ -1,5 +1,6 @@
 """A report: its colours and figures, whole reports of odd runs, words and geometry; the page is in
-test_page.py."""
+test_page.py.
+"""
 
 import io
 from dataclasses import replace
@@ -12,9 +13,9 @@ from tests.reported import Page, decode
 from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
 from zfjax.files import write_json
-from zfjax.report import figures, page
+from zfjax.report import budget, figures
 from zfjax.report.board import DPI, TEXT_SIZE, text_width, wrap
-from zfjax.report.charts import epoch_axis, interpolate, track
+from zfjax.report.kit.slider import epoch_axis, interpolate, track
 from zfjax.report.page import write_report
 from zfjax.report.pictures import read_layer
 from zfjax.report.tiles import colour_scale, enlarge, filter_grid, make_sheet, to_bytes
@@ -213,11 +214,14 @@ def test_named_report_and_stale_figures(without_photos, tmp_path):
         stale.parent.mkdir()
         stale.write_bytes(b"old photos")
         said = []
-        path = write_report(run, name="other", photos=False, progress=said.append)
+        path = write_report(
+            run, name="other", photos=False, progress=lambda *step: said.append(step)
+        )
     finally:
         run.evolution_folder("other").rename(run.evolution_folder())
     assert path == run.folder / "report-other" / "index.html" and "--name other" in path.read_text()
-    assert not stale.exists() and len(said) >= 4
+    assert not stale.exists()
+    assert said == [("reporting", done, 5) for done in range(6)], "two layers and three more"
     assert not [left for left in path.parent.iterdir() if left.name.endswith(".tmp")]
 
 
@@ -248,17 +252,17 @@ def test_quality_follows_the_budget(made, monkeypatch):
         read_layer(evolution, name, evolution.steps, evolution.maps(name))
         for name in ("conv1", "conv3")
     ]
-    assert page._sheets(layers)[1] == [None, page.QUALITIES[0]]
-    monkeypatch.setattr(page, "BUDGET", 1000)
-    sheets, qualities = page._sheets(layers)
-    assert qualities == [None, page.QUALITIES[-1]] and sheets[1][1] is None, (
+    assert budget.make_sheets(layers)[1] == [None, budget.QUALITIES[0]]
+    monkeypatch.setattr(budget, "BUDGET", 1000)
+    sheets, qualities = budget.make_sheets(layers)
+    assert qualities == [None, budget.QUALITIES[-1]] and sheets[1][1] is None, (
         "a dead map has no sheet"
     )
-    monkeypatch.setattr(page, "BUDGET", 1_000_000)
-    monkeypatch.setattr(page, "LEAST_BYTES_A_PIXEL", 100)
+    monkeypatch.setattr(budget, "BUDGET", 1_000_000)
+    monkeypatch.setattr(budget, "LEAST_BYTES_A_PIXEL", 100)
     epochs = tuple(float(epoch) for epoch in range(30))
     many = replace(evolution, meta=evolution.meta | {"epochs": epochs, "steps": tuple(range(30))})
-    assert page._shown(many)[0] == tuple(choose(epochs, 8))
+    assert budget.shown_steps(many)[0] == tuple(choose(epochs, 8))
 
 
 def test_nothing_is_written_on_failure(tmp_path):
@@ -316,6 +320,6 @@ def test_track():
     )
     assert epoch_axis([3.0]).place(3.0) == 0.5
     assert [interpolate([(0, 0.0), (2, 1.0)], at) for at in (-1, 0, 1, 5)] == [0, 0, 0.5, 1]
-    assert track([0, 1], [], []).stops == ((0.0, 0.5), (1.0, 0.5)), "level without metrics"
-    rising = track([0, 1, 2], [(0, 0.1), (2, 0.9)], []).stops
+    assert track([0, 1], []).stops == ((0.0, 0.5), (1.0, 0.5)), "level without metrics"
+    rising = track([0, 1, 2], [(0, 0.1), (2, 0.9)]).stops
     assert rising[0][1] > rising[1][1] > rising[2][1]

@@ -369,9 +369,12 @@ def report(options: argparse.Namespace) -> int:
     from zfjax.report.page import write_report
     from zfjax.run.folder import load_run
 
-    with Reporter():
+    with Reporter() as progress:
         page = write_report(
-            load_run(options.workdir), name=options.name, photos=not options.no_photos
+            load_run(options.workdir),
+            name=options.name,
+            photos=not options.no_photos,
+            progress=progress,
         )
     print(f"Open the report: {page}")
     return 0

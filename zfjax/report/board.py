@@ -2,7 +2,8 @@
 
 Static figures are 3.5 inches wide (one column of a paper) at 400 dots an inch, so one and the same
 file reads in print and fills a slide. Pictures are placed on a pixel raster, never resampled by the
-drawing library; words stay vectors."""
+drawing library; words stay vectors.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +30,8 @@ DPI = 400
 WIDTH = 1400
 """Pixels: 3.5 inches."""
 INK, QUIET, FAINT, ACCENT = "#1b1b1b", "#6f6f6f", "#c9c9c9", "#c4451c"
+RAMP = ("#e8b39c", "#dc8a68", "#c4451c", "#8c2f12", "#3f150a")
+"""One hue from light (low layers) to dark (high layers)."""
 TEXT_SIZE = 6.2
 """Points."""
 LINE = 48
@@ -38,7 +41,8 @@ LINE = 48
 @contextmanager
 def quiet_style() -> Iterator[None]:
     """Matplotlib's defaults with our typography: no TeX, no math in texts, no warning about a
-    letter without glyph."""
+    letter without glyph.
+    """
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Glyph .* missing from font", category=UserWarning
@@ -100,7 +104,8 @@ def wrap(text: str, width: float, size: float = TEXT_SIZE) -> list[str]:
 
 class _Raster(Artist):
     """Pixels that fill the figure, handed to the renderer as they are: ``imshow`` would copy them
-    in float32."""
+    in float32.
+    """
 
     def __init__(self, pixels: np.ndarray) -> None:
         super().__init__()
@@ -120,7 +125,8 @@ class Board:
     inch.
 
     With ``fine`` of 2 the raster has twice as many pixels each way: for tiles larger than they are
-    shown at 400."""
+    shown at 400.
+    """
 
     height: int
     fine: int = 1
@@ -135,14 +141,16 @@ class Board:
 
     def tile(self, picture: np.ndarray, y: int, x: int, edge: int) -> None:
         """Lays a tile (uint8 [h, w, 3]) as large as it fits into a square of ``edge``, in its
-        middle."""
+        middle.
+        """
         shown = enlarge(picture, edge * self.fine)
         top, left = ((edge * self.fine - extent) // 2 for extent in shown.shape[:2])
         self._lay(shown, y * self.fine + top, x * self.fine + left)
 
     def place(self, picture: np.ndarray, y: int, x: int) -> None:
         """Lays ``picture`` (uint8 [h, w, 3], or RGBA with alpha 0 or 255) with its upper left
-        corner at (y, x)."""
+        corner at (y, x).
+        """
         self._lay(
             picture.repeat(self.fine, axis=0).repeat(self.fine, axis=1),
             y * self.fine,
@@ -152,12 +160,13 @@ class Board:
     def _lay(self, picture: np.ndarray, y: int, x: int) -> None:
         height, width = picture.shape[:2]
         opaque = picture[..., 3:] > 0 if picture.shape[2] == 4 else True
-        place = self.pixels[y : y + height, x : x + width]
-        np.copyto(place, picture[..., :3], where=opaque)
+        area = self.pixels[y : y + height, x : x + width]
+        np.copyto(area, picture[..., :3], where=opaque)
 
     def write(self, text: str, y: float, x: float, **style: Any) -> None:
         """Writes ``text`` with its first line's top at ``y``; ``style`` as for matplotlib's
-        text."""
+        text.
+        """
         self.texts.append({"x": x, "y": y, "s": text, "va": "top", **style})
 
     def dot(self, y: float, x: float) -> None:
@@ -187,8 +196,8 @@ class Board:
         """The grey ramp from -s over zero to +s, with what s is."""
         ramp = np.linspace(0, 255, 220).round().astype(np.uint8)
         self.place(np.broadcast_to(ramp[None, :, None], (26, 220, 3)), y, x)
-        for text, place, align in (("−s", 0, "left"), ("0", 110, "center"), ("+s", 220, "right")):
-            self.write(text, y + 32, x + place, ha=align, color=QUIET, size=TEXT_SIZE - 1.2)
+        for text, offset, align in (("−s", 0, "left"), ("0", 110, "center"), ("+s", 220, "right")):
+            self.write(text, y + 32, x + offset, ha=align, color=QUIET, size=TEXT_SIZE - 1.2)
         self.write(word, y - 4, x + 244, color=QUIET, size=TEXT_SIZE - 0.7)
 
     def files(self, stem: str) -> dict[str, bytes]:
@@ -210,8 +219,8 @@ class Board:
                     )
                 )
             if self.dots:
-                y, x = zip(*self.dots, strict=True)
-                axes.plot(x, y, ls="", marker="o", ms=2.1, mfc=ACCENT, mec="white", mew=0.35)
+                ys, xs = zip(*self.dots, strict=True)
+                axes.plot(xs, ys, ls="", marker="o", ms=2.1, mfc=ACCENT, mec="white", mew=0.35)
             for text in self.texts:
                 axes.text(**text)
             axes.set(xlim=(0, self.width), ylim=(self.height, 0))

@@ -1,152 +1,130 @@
-"""Curves over the epochs, as PNG and PDF: the training itself, and when each layer's features
-settle. No JAX."""
+"""What a run and an evolution have to say over the epochs, picked once: for the page's charts and
+for the figures beside it. No JAX.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-from zfjax.report.board import ACCENT, FAINT, INK, TEXT_SIZE, quiet_style, save, wrap
-from zfjax.report.words import by_step, number, plain, validation_images
+from zfjax.report.kit.charts import Chart, Line, Panel, figure_files, ramp_role
+from zfjax.report.words import by_step, validation_images, validation_split
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 
-RAMP = ("#e8b39c", "#dc8a68", "#c4451c", "#8c2f12", "#3f150a")
-"""One hue from light (low layers) to dark (high layers)."""
+Points = tuple[tuple[float, float], ...]
+
+
+def accuracies(lines: Iterable[Mapping[str, Any]]) -> Points:
+    """Top-1 accuracy 0..1 over the epochs, of lines of metrics that have it."""
+    return _pick(lines, "top1")
+
+
+def training_charts(run: Run) -> tuple[Chart, ...]:
+    """Loss, top-1 and top-5 error in per cent, and learning rate, of training batches and on the
+    validation split.
+    """
+    train, validation = run.training_lines, run.validation_lines
+    split = validation_split(run)
+
+    def both(title: str, trained: Points, validated: Points, highest: float | None = None) -> Chart:
+        lines = (Line("train", "quiet", trained), Line(split, "main", validated))
+        return Chart(title, lines, highest)
+
+    def errors(title: str, key: str) -> Chart:
+        return both(title, _wrong(_pick(train, key)), _wrong(_pick(validation, key)), 100.0)
+
+    rate = Line("", "ink", _pick(train or validation, "learning_rate"))
+    return (
+        both("Loss", _pick(train, "loss"), _pick(validation, "loss")),
+        errors("Top-1 error, %", "top1"),
+        errors("Top-5 error, %", "top5"),
+        Chart("Learning rate", (rate,)),
+    )
+
+
+def settling_charts(evolution: Evolution) -> tuple[Chart, ...]:
+    """By layer, in per cent: live maps whose strongest image is already the last epoch's, and maps
+    that no image excites.
+    """
+    epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
+
+    def by_layer(shares: Mapping[str, Mapping[int, float | None]]) -> tuple[Line, ...]:
+        return tuple(
+            Line(
+                layer,
+                ramp_role(index, len(shares)),
+                tuple(
+                    (epochs[step], 100 * share)
+                    for step, share in known.items()
+                    if share is not None
+                ),
+                marked=True,
+            )
+            for index, (layer, known) in enumerate(shares.items())
+        )
+
+    settled = {layer: evolution.settled(layer) for layer in evolution.layers}
+    dead = {layer: by_step(evolution, "dead_share", layer) for layer in evolution.layers}
+    return (
+        Chart("Settled maps, %", by_layer(settled), 100.0),
+        Chart("Dead maps, %", by_layer(dead)),
+    )
 
 
 def training_figure(run: Run, network: str) -> dict[str, bytes]:
     """Loss, error rates and learning rate over the epochs, training against validation. {} without
-    metrics."""
+    metrics.
+    """
     if not run.metrics:
         return {}
-    train, validation = run.training_lines, run.validation_lines
-    with quiet_style():
-        words = (
-            f"Training of {network}: loss, share of images classified wrongly (top-1, and dashed"
-            f" top-5) and learning rate, on training batches (grey) and on {validation_images(run)}"
-            " (red)."
-        )
-        figure, axes = _panels((3, 3, 1.4), ("loss", "error, %", "learning rate"), words)
-        for lines, colour, width in ((train, FAINT, 0.9), (validation, ACCENT, 1.2)):
-            _line(axes[0], lines, lambda line: line.get("loss"), colour, width)
-            _line(axes[1], lines, _error("top1"), colour, width)
-            _line(axes[1], lines, _error("top5"), colour, width, (0, (3, 2)))
-        axes[0].set_ylim(bottom=0)
-        axes[1].set_ylim(0, 100)
-        _line(axes[2], train or validation, lambda line: line.get("learning_rate"), INK, 0.9)
-        axes[2].set_ylim(bottom=0)
-        if validation:
-            lowest = 5.0  # of a label's middle: above the axis, and above the label below
-            for key, name in (("top5", "top-5"), ("top1", "top-1")):
-                if validation[-1].get(key) is not None:
-                    error = 100 * (1 - validation[-1][key])
-                    axes[1].annotate(
-                        f" {name} {error:.1f}",
-                        (validation[-1]["epoch"], max(error, lowest)),
-                        color=ACCENT,
-                        va="center",
-                        annotation_clip=False,
-                        size=TEXT_SIZE - 0.7,
-                    )
-                    lowest = max(error, lowest) + 9.0
-        return save(figure, "training")
+    loss, top1, top5, rate = training_charts(run)
+    words = (
+        f"Training of {network}: loss, share of images classified wrongly (top-1, and dashed"
+        f" top-5) and learning rate, on training batches (grey) and on {validation_images(run)}"
+        " (red)."
+    )
+    top5 = replace(top5, lines=tuple(replace(line, dashed=True) for line in top5.lines))
+    panels = (
+        Panel("loss", (loss,), 3),
+        Panel("error, %", (_ended(top1, "top-1"), _ended(top5, "top-5")), 3),
+        Panel("learning rate", (rate,), 1.4),
+    )
+    return figure_files("training", panels, words)
 
 
 def settled_figure(evolution: Evolution, network: str) -> dict[str, bytes]:
     """How many maps already show the image that they end with, and how many are dead, by layer over
-    the epochs."""
-    with quiet_style():
-        words = (
-            f"When the features of {network} settle: above, the share of live maps whose strongest"
-            " image is already the last epoch's; below, the share of maps that no image excites."
-        )
-        figure, axes = _panels((3, 1.6), ("settled, %", "dead, %"), words)
-        highest = 0.0
-        for colour, layer in zip(
-            layer_colours(len(evolution.layers)), evolution.layers, strict=True
-        ):
-            settled = evolution.settled(layer)
-            points = [
-                (epoch, settled[step])
-                for epoch, step in zip(evolution.epochs, evolution.steps, strict=True)
-            ]
-            _points(axes[0], points, colour, layer)
-            dead = by_step(evolution, "dead_share", layer)
-            highest = max(highest, *(share or 0 for share in dead.values()))
-            _points(axes[1], list(zip(evolution.epochs, dead.values(), strict=True)), colour, layer)
-        axes[0].set(ylim=(-2, 102), yticks=(0, 25, 50, 75, 100))
-        axes[1].set_ylim(-0.3, max(5.0, 110 * highest))
-        axes[0].legend(
-            frameon=False, loc="lower right", handlelength=1.2, labelspacing=0.3, borderaxespad=0.2
-        )
-        return save(figure, "settled")
-
-
-def layer_colours(count: int) -> tuple[str, ...]:
-    """One colour a layer, from light to dark."""
-    return tuple(RAMP[round(index * (len(RAMP) - 1) / max(1, count - 1))] for index in range(count))
-
-
-def _panels(
-    heights: tuple[float, ...], names: tuple[str, ...], words: str
-) -> tuple[Figure, Sequence[Axes]]:
-    lines = wrap(words, 1352)
-    tall = 0.42 * sum(heights)
-    foot = 0.42 + 0.12 * len(lines)
-    total = 0.1 + tall + 0.16 * (len(heights) - 1) + foot
-    figure = Figure(figsize=(3.5, total))
-    grid = figure.add_gridspec(
-        len(heights),
-        1,
-        height_ratios=heights,
-        hspace=0.22,
-        left=0.135,
-        right=0.885,
-        top=1 - 0.1 / total,
-        bottom=foot / total,
+    the epochs.
+    """
+    settled, dead = settling_charts(evolution)
+    words = (
+        f"When the features of {network} settle: above, the share of live maps whose strongest"
+        " image is already the last epoch's; below, the share of maps that no image excites."
     )
-    axes = grid.subplots(sharex=True, squeeze=False)[:, 0]
-    for axis, name in zip(axes, names, strict=True):
-        axis.set_ylabel(name)
-        axis.grid(axis="y", color=FAINT, lw=0.3, alpha=0.6)
-        axis.set_axisbelow(True)
-        axis.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-        axis.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-        axis.tick_params(labelsize=TEXT_SIZE - 0.7)
-    axes[-1].set_xlabel("epoch")
-    figure.align_ylabels(axes)
-    figure.text(
-        0.017, (foot - 0.38) / total, "\n".join(lines), va="top", linespacing=1.35, color=INK
+    panels = (
+        Panel("settled, %", (settled,), 3, legend=True),
+        Panel("dead, %", (replace(dead, highest=_at_least(dead, 5.0)),), 1.6),
     )
-    return figure, axes
+    return figure_files("settled", panels, words)
 
 
-def _error(key: str) -> Callable[[dict[str, Any]], float | None]:
-    return lambda line: None if line.get(key) is None else 100 * (1 - line[key])
+def _pick(lines: Iterable[Mapping[str, Any]], key: str) -> Points:
+    return tuple((line["epoch"], float(line[key])) for line in lines if line.get(key) is not None)
 
 
-def _line(
-    axis: Axes,
-    lines: Sequence[dict[str, Any]],
-    value: Callable[[dict[str, Any]], float | None],
-    colour: str,
-    width: float,
-    style: Any = "-",
-) -> None:
-    points = [(line["epoch"], value(line)) for line in lines if value(line) is not None]
-    if points:
-        axis.plot(*zip(*points, strict=True), color=colour, lw=width, ls=style, clip_on=False)
+def _wrong(points: Points) -> Points:
+    return tuple((epoch, 100 * (1 - share)) for epoch, share in points)
 
 
-def _points(axis: Axes, points: list[tuple[float, float | None]], colour: str, name: str) -> None:
-    known = [(epoch, 100 * share) for epoch, share in points if share is not None]
-    if known:
-        style = {"lw": 1.2, "marker": "o", "ms": 1.8, "clip_on": False}
-        axis.plot(*zip(*known, strict=True), color=colour, label=plain(name, 16), **style)
+def _ended(chart: Chart, name: str) -> Chart:
+    """With name and last value at the end of the validation line."""
+    *others, line = chart.lines
+    end = f"{name} {line.points[-1][1]:.1f}" if line.points else ""
+    return replace(chart, lines=(*others, replace(line, end=end)))
+
+
+def _at_least(chart: Chart, least: float) -> float:
+    values: Sequence[float] = [value for line in chart.lines for _, value in line.points]
+    return max(least, 1.1 * max(values, default=0.0))

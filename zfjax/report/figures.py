@@ -2,12 +2,14 @@
 No JAX.
 
 Every function returns the files by name; nothing is written here. Projections are shown around
-mid-grey, each with its own scale (``tiles.colour_scale``); a dead map is an empty frame."""
+mid-grey, each with its own scale (``tiles.colour_scale``); a dead map is an empty frame.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,8 +33,10 @@ def figure4(
     column an epoch.
 
     At most eight epochs, first and last among them, about evenly in log like the paper's; at most
-    six maps a layer, several side by side for one or two epochs."""
+    six maps a layer, several side by side for one or two epochs.
+    """
     columns = choose(layers[0].epochs, FIGURE4_COLUMNS)
+    # With few epochs, maps stand side by side in groups, or the paper would be mostly white.
     groups = max(1, min(3, FIGURE4_COLUMNS // (2 * len(columns))))
     chosen = [spread(layer.maps, FIGURE4_MAPS) for layer in layers]
     left, gap, label = 216, 16, 60
@@ -73,9 +77,10 @@ def figure4(
                 size=TINY,
             )
             before = None
-            for place, column in enumerate(columns):
+            for column_index, column in enumerate(columns):
                 shot = map_.top[column]
-                _cell(board, map_, shot, before, top, first + place * (cell + gap), edge, cell)
+                slot = _Slot(top, first + column_index * (cell + gap), edge, cell)
+                _draw_unit(board, map_, shot, before, slot)
                 before = shot
         y += height
     board.scale_bar(y + 8, MARGIN, "s = 99.5th percentile of each tile")
@@ -87,7 +92,11 @@ def figure2(
     evolution: Evolution, layer: LayerPictures, network: str, photos: bool
 ) -> dict[str, bytes]:
     """The strongest images of each map at the last epoch (paper, Fig. 2): projections beside
-    patches."""
+    patches.
+    """
+    # A map's block is a line of words over a square of projections, side x side of them, with the
+    # same square of patches at its right; without photos the first alone, so four blocks fit where
+    # three did. The edge follows from the width of the paper: tiles as large as they can be.
     across = 3 if photos else 4
     side = max(1, int(np.ceil(evolution.meta["top"] ** 0.5)))
     gap = 40
@@ -99,7 +108,9 @@ def figure2(
     rows = -(-len(layer.maps) // across)
     words = _figure2_caption(evolution, layer, network, photos)
     free = rows * across - len(layer.maps)
-    beside = free >= 2  # the caption fills what the last row leaves empty
+    # The last row is seldom full. Where it leaves two blocks or more, scale and caption stand in
+    # that gap instead of below it: a figure of 16 maps is one row of blocks less tall.
+    beside = free >= 2
     left = MARGIN + (across - free) * (width + gap) if beside else MARGIN
     bottom = LINE + 40 + (rows - beside) * block + 8
     lines = len(wrap(words, WIDTH - left - MARGIN))
@@ -138,7 +149,8 @@ def figure2(
 
 def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict[str, bytes]:
     """The filters of the network's first layer over the epochs, all of one epoch on one symmetric
-    scale."""
+    scale.
+    """
     kernels = evolution.filters
     steps = [step for step in evolution.steps if step in kernels]
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
@@ -168,25 +180,30 @@ def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict
     return board.files("filters")
 
 
-def _cell(
-    board: Board,
-    map_: MapPictures,
-    shot: Shot | None,
-    before: Shot | None,
-    y: int,
-    x: int,
-    edge: int,
-    width: int,
+@dataclass(frozen=True)
+class _Slot:
+    """Where a unit's pictures lie, in pixels: the upper left corner, a picture's edge, and the
+    width of projection and patch together.
+    """
+
+    y: int
+    x: int
+    edge: int
+    width: int
+
+
+def _draw_unit(
+    board: Board, map_: MapPictures, shot: Shot | None, before: Shot | None, slot: _Slot
 ) -> None:
     if shot is None:
-        board.dead(y, x, edge, width)
+        board.dead(slot.y, slot.x, slot.edge, slot.width)
         return
     projection, patch = map_.pair(shot)
-    board.tile(projection, y, x, edge)
+    board.tile(projection, slot.y, slot.x, slot.edge)
     if patch is not None:
-        board.tile(patch, y, x + edge + 4, edge)
+        board.tile(patch, slot.y, slot.x + slot.edge + 4, slot.edge)
     if before is not None and before.row["image_id"] != shot.row["image_id"]:
-        board.dot(y + 5, x - 7)
+        board.dot(slot.y + 5, slot.x - 7)
 
 
 def _layer_label(board: Board, y: int, layer: LayerPictures, shots: list[Shot]) -> None:
@@ -214,7 +231,8 @@ def _field(layer: LayerPictures) -> str:
 
 def _common(map_: MapPictures, width: float) -> str:
     """The commonest class of a map's strongest images and its count among those whose label is
-    known, in at most ``width`` pixels."""
+    known, in at most ``width`` pixels.
+    """
     known = [label for label in map_.labels[-1] if label is not None]
     if not known:
         return "no label" if text_width("no label", SMALL) <= width else ""

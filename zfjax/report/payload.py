@@ -2,7 +2,8 @@
 values. No JAX.
 
 Texts that repeat (class and file names) are listed once and referred to by number. Numbers are the
-table's own, at float32's shortest exact decimals."""
+table's own, at float32's shortest exact decimals.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from zfjax.report.kit.films import sheet_values
 from zfjax.report.pictures import LayerPictures, MapPictures, Shot
 from zfjax.report.tiles import LOSSLESS_BELOW, Sheet
-from zfjax.report.words import epoch_name, plain
+from zfjax.report.words import plain
 from zfjax.run.evolution import Evolution
 
 WIDE_EDGE, NARROW_EDGE, STRIP_EDGE = 84, 80, 64
@@ -23,19 +25,25 @@ WIDE_EDGE, NARROW_EDGE, STRIP_EDGE = 84, 80, 64
 
 @dataclass
 class Names:
-    """Texts in order of first use."""
+    """Texts in order of first use: a class name stands once on the page, not once for each of the
+    thousands of shots that show it.
+    """
 
-    places: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
 
-    def place(self, text: str | None, length: int) -> int | None:
+    def number_of(self, text: str | None, length: int) -> int | None:
         """The number of ``text``, made plain; None for None."""
         return (
-            None if text is None else self.places.setdefault(plain(text, length), len(self.places))
+            None
+            if text is None
+            else self.numbers.setdefault(plain(text, length), len(self.numbers))
         )
 
 
 def single(value: float | None) -> float | None:
-    """A float32 with its shortest exact decimals."""
+    """A float32 with its shortest exact decimals: the table's own number, in half the letters that
+    the same value would take as a Python float.
+    """
     return None if value is None else float(str(np.float32(value)))
 
 
@@ -50,8 +58,8 @@ def frame(shot: Shot | None, labels: Names, files: Names) -> dict[str, Any] | No
         "scale": single(shot.scale),
         "activation": single(row["activation"]),
         "image": row["image_id"],
-        "file": files.place(row["file_name"], 200),
-        "label": labels.place(row["label_name"], 60),
+        "file": files.number_of(row["file_name"], 200),
+        "label": labels.number_of(row["label_name"], 60),
         "place": [row["y"], row["x"]],
         "box": [row["box_y0"], row["box_x0"], row["box_y1"], row["box_x1"]],
         "jumped": row["jumped"],
@@ -63,13 +71,9 @@ def map_values(
     map_: MapPictures, sheet: Sheet | None, number: int, labels: Names, files: Names
 ) -> dict[str, Any]:
     """One map for the page; ``number`` is that of its sheet."""
-    place = None
-    if sheet is not None:
-        ratio = [sheet.cell[0] / sheet.tile[0], sheet.cell[1] / sheet.tile[1]]
-        place = {"number": number, "columns": sheet.columns, "rows": sheet.rows, "ratio": ratio}
     return {
         "map": map_.map,
-        "sheet": place,
+        "sheet": None if sheet is None else sheet_values(sheet, number),
         "shared": single(map_.shared_scale),
         "top": [frame(shot, labels, files) for shot in map_.top],
         "fixed": [frame(shot, labels, files) for shot in map_.fixed],
@@ -77,22 +81,14 @@ def map_values(
         "ranks": (
             map_.ranks and [[frame(shot, labels, files) for shot in shots] for shots in map_.ranks]
         ),
-        "labels": [[labels.place(name, 60) for name in names] for names in map_.labels],
+        "labels": [[labels.number_of(name, 60) for name in names] for names in map_.labels],
     }
-
-
-def sheet_rule(number: int, sheet: Sheet) -> str:
-    """The CSS rule that gives ``.sN`` its picture; positions are set by the script."""
-    across = 100 * sheet.columns * sheet.cell[1] / sheet.tile[1]
-    down = 100 * sheet.rows * sheet.cell[0] / sheet.tile[0]
-    return (
-        f".s{number}{{background-image:url({sheet.uri});background-size:{across:.4f}% {down:.4f}%}}"
-    )
 
 
 def size_rules(layers: Sequence[LayerPictures]) -> str:
     """CSS: how large each layer's tiles are shown: small ones a whole number of times, all in their
-    proportions."""
+    proportions.
+    """
     rules = []
     for index, layer in enumerate(layers):
         wide, narrow, strip = (
@@ -109,17 +105,28 @@ def size_rules(layers: Sequence[LayerPictures]) -> str:
 
 
 def step_values(evolution: Evolution, steps: tuple[int, ...]) -> dict[str, Any]:
-    """Steps shown, their epochs, how they are called and how a command asks for them."""
+    """Steps shown, their epochs, and how a command asks for them."""
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
     return {
         "steps": list(steps),
         "epochs": [epochs[step] for step in steps],
-        "names": [epoch_name(epochs[step]) for step in steps],
         "at": [
             f"{epochs[step]:g}" if float(epochs[step]).is_integer() else f"step:{step}"
             for step in steps
         ],
     }
+
+
+def sparkline(
+    places: Sequence[float], shares: Sequence[float | None]
+) -> list[tuple[float, float] | None]:
+    """(x, y) on a field of 160 x 36 by step for shares 0..1 at places 0..1; None where the share
+    is.
+    """
+    return [
+        None if share is None else (round(4 + 152 * place, 2), round(32 - 28 * share, 2))
+        for place, share in zip(places, shares, strict=True)
+    ]
 
 
 def _shown(size: tuple[int, int], edge: int) -> tuple[int, int]:

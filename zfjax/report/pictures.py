@@ -3,7 +3,8 @@ JAX.
 
 A settled map draws the same picture again and again, so each map keeps every different picture once
 and its shots refer to them by number. One layer is read at a time: memory does not grow with the
-number of layers."""
+number of layers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from zfjax.run.evolution import Evolution, Tile
 @dataclass(frozen=True)
 class Shot:
     """One drawn unit: its row of the table, its pictures (indices into the map's ``stack``), its
-    colour scale."""
+    colour scale.
+    """
 
     row: dict[str, Any]
     projection: int
@@ -34,7 +36,8 @@ class Shot:
 @dataclass(frozen=True)
 class MapPictures:
     """All that is shown of one feature map. ``top`` and ``fixed`` have one entry a step, None where
-    no unit is."""
+    no unit is.
+    """
 
     map: int
     stack: np.ndarray
@@ -47,19 +50,22 @@ class MapPictures:
     """The strongest images at every step, where all were drawn; else None."""
     labels: tuple[tuple[str | None, ...], ...]
     """Class names of the strongest images, by step, from rank 0; None where the label is not
-    known."""
+    known.
+    """
 
     @property
     def shared_scale(self) -> float:
         """The largest colour scale over all steps: with it, strengths can be compared between
-        epochs."""
+        epochs.
+        """
         return max(
             (shot.scale for shot in (*self.top, *self.fixed) if shot is not None), default=0.0
         )
 
     def pair(self, shot: Shot) -> tuple[np.ndarray, np.ndarray | None]:
         """Projection and patch of a shot, uint8 [height, width, 3]; the patch is None without
-        photos."""
+        photos.
+        """
         return self.stack[shot.projection], None if shot.patch is None else self.stack[shot.patch]
 
 
@@ -89,7 +95,7 @@ def read_layer(
     rows = _rows(evolution, layer, drawn, steps)
     last = evolution.steps[-1]
     stacks: dict[int, _Stack] = {map_: _Stack() for map_ in drawn}
-    shots: dict[tuple[int, str, int, int], Shot] = {}
+    shots: dict[tuple[int, int, str, int], Shot] = {}
     for step in steps:
         tiles = evolution.tiles(layer, step)
         for map_ in drawn:
@@ -102,11 +108,11 @@ def read_layer(
                     shots[step, map_, selection, rank] = stacks[map_].shot(row, tile, photos)
     tile_size = tuple(evolution.meta["tile_size"][layer])
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
-    ranked = lambda step, map_: tuple(
-        shots[step, map_, "top", rank]
-        for rank in range(evolution.meta["top"])
-        if (step, map_, "top", rank) in shots
-    )
+
+    def ranked(step: int, map_: int) -> tuple[Shot, ...]:
+        keys = ((step, map_, "top", rank) for rank in range(evolution.meta["top"]))
+        return tuple(shots[key] for key in keys if key in shots)
+
     return LayerPictures(
         layer,
         tuple(epochs[step] for step in steps),
@@ -130,22 +136,22 @@ class _Stack:
     """Different pictures in order of first use."""
 
     def __init__(self) -> None:
-        self._places: dict[bytes, int] = {}
+        self._indices: dict[bytes, int] = {}
         self._pictures: list[np.ndarray] = []
 
     def shot(self, row: dict[str, Any], tile: Tile, photos: bool) -> Shot:
         scale = colour_scale(tile.projection)
-        projection = self._place(to_bytes(tile.projection, scale))
-        return Shot(row, projection, self._place(tile.patch) if photos else None, scale)
+        projection = self._index(to_bytes(tile.projection, scale))
+        return Shot(row, projection, self._index(tile.patch) if photos else None, scale)
 
     def array(self, tile_size: tuple[int, ...]) -> np.ndarray:
         return np.array(self._pictures, np.uint8).reshape(len(self._pictures), *tile_size, 3)
 
-    def _place(self, picture: np.ndarray) -> int:
-        place = self._places.setdefault(picture.tobytes(), len(self._pictures))
-        if place == len(self._pictures):
+    def _index(self, picture: np.ndarray) -> int:
+        index = self._indices.setdefault(picture.tobytes(), len(self._pictures))
+        if index == len(self._pictures):
             self._pictures.append(picture)
-        return place
+        return index
 
 
 def _drawn_units(all_ranks: bool, top: int) -> list[tuple[str, int]]:
@@ -181,5 +187,5 @@ def _tile(
 def _labels(
     rows: dict[tuple[int, int, str, int], dict[str, Any]], step: int, map_: int, top: int
 ) -> tuple[str | None, ...]:
-    found = (rows.get((step, map_, "top", rank)) for rank in range(top))
-    return tuple(row["label_name"] for row in found if row is not None)
+    ranked = (rows.get((step, map_, "top", rank)) for rank in range(top))
+    return tuple(row["label_name"] for row in ranked if row is not None)

@@ -13,7 +13,7 @@ from zfjax.run.naming import layer_words
 from zfjax.run.starts import changes_between
 
 
-def provenance(
+def report_facts(
     run: Run,
     evolution: Evolution,
     name: str | None,
@@ -22,20 +22,47 @@ def provenance(
     photos: bool,
 ) -> list[tuple[str, str]]:
     """(what, value) pairs; paths are RUN and DATA. ``qualities`` are those of the page's WebP tiles
-    by layer."""
-    meta, config = evolution.meta, run.config
-    data = meta["fingerprint"]
-    optimizer = config.optimizer
+    by layer.
+    """
     report = (
         "zfjax report --workdir RUN"
         + (f" --name {name}" if name else "")
         + ("" if photos else " --no-photos")
     )
+    facts = [
+        *_asked(run, evolution),
+        *_made(run, evolution),
+        (
+            "On this page",
+            f"{len(steps)} of {len(evolution.steps)} searched epochs; tiles "
+            + _grouped(
+                {
+                    layer: "without loss" if quality is None else f"as WebP of quality {quality}"
+                    for layer, quality in qualities.items()
+                }
+            ),
+        ),
+        ("Command", _placeholders(run, evolution.meta["command"])),
+        ("This page", report),
+    ]
+    summary = run.folder / "summary.json"
+    if summary.exists():
+        chance = read_json(summary).get("chance")
+        if isinstance(chance, float):
+            facts.insert(1, ("Chance", f"a guess is right for {percent(chance)} of the images"))
+    return [(what, value) for what, value in facts if value]
+
+
+def _asked(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
+    """What was trained on, searched and drawn, and how."""
+    meta, config = evolution.meta, run.config
+    data = meta["fingerprint"]
+    optimizer = config.optimizer
     drawn = ", ".join(
         f"{layer} {len(meta['maps'][layer])} of {meta['map_count'][layer]}"
         for layer in evolution.layers
     )
-    facts = [
+    return [
         (
             "Trained",
             (
@@ -69,6 +96,13 @@ def provenance(
             "Projected by",
             _grouped({layer: plain(meta["method"][layer]) for layer in evolution.layers}),
         ),
+    ]
+
+
+def _made(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
+    """The network, what computed it, and how long that took."""
+    meta = evolution.meta
+    return [
         (
             "Network",
             (
@@ -91,27 +125,7 @@ def provenance(
                 f"{plain(part)} {number(seconds)} s" for part, seconds in meta["seconds"].items()
             ),
         ),
-        (
-            "On this page",
-            f"{len(steps)} of {len(evolution.steps)} searched epochs; tiles "
-            + _grouped(
-                {
-                    layer: "without loss" if quality is None else f"as WebP of quality {quality}"
-                    for layer, quality in qualities.items()
-                }
-            ),
-        ),
-        ("Command", _placeholders(run, meta["command"])),
-        ("This page", report),
     ]
-    summary = run.folder / "summary.json"
-    if summary.exists():
-        found = read_json(summary)
-        if isinstance(found.get("chance"), float):
-            facts.insert(
-                1, ("Chance", f"a guess is right for {percent(found['chance'])} of the images")
-            )
-    return [(what, value) for what, value in facts if value]
 
 
 def _computed_on(run: Run) -> str:
@@ -128,7 +142,8 @@ def _computed_on(run: Run) -> str:
 
 def _starts(run: Run) -> str:
     """How often the training was gone on with, and what had changed by then; "" for a run of one
-    start."""
+    start.
+    """
     if len(run.starts) < 2:
         return ""
     changed = ", ".join(changes_between(run.starts))
@@ -142,7 +157,8 @@ def _starts(run: Run) -> str:
 
 def architecture_table(model: Architecture) -> list[dict[str, Any]]:
     """Every layer of the network, in order: what it does, what comes out, what a unit sees, its
-    parameters."""
+    parameters.
+    """
     return [
         {
             "layer": fact.layer.name,
@@ -169,7 +185,7 @@ def layer_table(evolution: Evolution) -> list[dict[str, Any]]:
             {
                 "layer": layer,
                 "field": f"{size} × {size}",
-                "maps": evolution.meta["map_count"][layer],
+                "maps": str(evolution.meta["map_count"][layer]),
                 "half": "never" if half is None else number(half),
                 "dead": percent(dead[-1]),
                 "purity": percent(purity[-1]),

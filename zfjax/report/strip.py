@@ -17,7 +17,8 @@ from zfjax.run.evolution import Tile
 
 def write_strip(path: Path, frames: Sequence[tuple[str, float, Tile]], title: str) -> None:
     """Writes a PNG; ``frames``: (label, activation, tile). Zero is mid-grey; each tile has its own
-    colour scale."""
+    colour scale.
+    """
     with quiet_style(), matplotlib.rc_context({"font.size": 8}):
         figure = Figure(figsize=(max(3.2, 1.25 * len(frames)), 3.2), layout="constrained")
         FigureCanvasAgg(figure)

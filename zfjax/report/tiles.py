@@ -4,7 +4,8 @@ No JAX.
 A projection is signed and has no natural range. It is shown around mid-grey, divided by a symmetric
 scale: by default each tile's own 99.5th percentile of magnitudes, which stands for the paper's
 "contrast is artificially enhanced" (Zeiler & Fergus 2013, Fig. 4). The scale is always reported
-beside the picture."""
+beside the picture.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def colour_scale(projection: np.ndarray) -> float:
     """The magnitude that becomes black or white: the 99.5th percentile of ``|projection|``.
 
     The largest magnitude where that percentile is zero (a nearly empty tile); 0 for an all-zero
-    tile."""
+    tile.
+    """
     magnitudes = np.abs(projection)
     return float(np.percentile(magnitudes, PERCENTILE)) or float(magnitudes.max(initial=0.0))
 
@@ -44,7 +46,8 @@ def enlarge(picture: np.ndarray, edge: int) -> np.ndarray:
     proportions kept.
 
     Small pictures are repeated a whole number of times, so their pixels stay sharp squares; others
-    are resampled."""
+    are resampled.
+    """
     height, width = picture.shape[:2]
     longest = max(height, width)
     if longest < LOSSLESS_BELOW and longest <= edge:
@@ -77,7 +80,8 @@ def filter_grid(kernel: np.ndarray) -> tuple[np.ndarray, float]:
 @dataclass(frozen=True)
 class Sheet:
     """Equal pictures in one image, row by row. ``cell`` (height, width) is a tile plus what keeps
-    neighbours apart."""
+    neighbours apart.
+    """
 
     uri: str
     columns: int
@@ -92,7 +96,8 @@ def make_sheet(stack: np.ndarray, quality: int | None) -> Sheet:
 
     Tiles below 32 pixels, and all with quality None, are stored without loss; others with
     ``quality`` 1..100, each in a cell of even size whose rim repeats the tile's border: neither
-    chroma subsampling nor smoothing mixes neighbours."""
+    chroma subsampling nor smoothing mixes neighbours.
+    """
     count, height, width, channels = stack.shape
     lossless = quality is None or max(height, width) < LOSSLESS_BELOW
     rim = (0, 0) if lossless else (2 + height % 2, 2 + width % 2)

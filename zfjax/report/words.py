@@ -42,7 +42,8 @@ def rule_words(rule: str) -> str:
 
 def plain(text: str, length: int = 40) -> str:
     """``text`` on one line, printable, at most ``length`` characters; an empty one is said to be
-    so."""
+    so.
+    """
     kept = "".join(letter if letter.isprintable() else " " for letter in str(text))
     kept = " ".join(kept.split())
     return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(no name)"
@@ -89,9 +90,9 @@ def choose(values: tuple[float, ...], count: int) -> tuple[int, ...]:
         return tuple(range(len(values)))
     span = math.log1p(values[-1] - values[0])
     chosen = [0]
-    for place in range(1, count):
-        wanted = values[0] + math.expm1(span * place / (count - 1))
-        allowed = range(chosen[-1] + 1, len(values) - (count - 1 - place))
+    for column in range(1, count):
+        wanted = values[0] + math.expm1(span * column / (count - 1))
+        allowed = range(chosen[-1] + 1, len(values) - (count - 1 - column))
         chosen.append(min(allowed, key=lambda index: abs(values[index] - wanted)))
     return tuple(chosen)
 
@@ -105,7 +106,8 @@ def spread(items: tuple[Any, ...], count: int) -> tuple[Any, ...]:
 
 def validation_split(run: Run) -> str:
     """The validation split, as the name of a curve: never to be taken for the curve of the training
-    batches."""
+    batches.
+    """
     split = plain(run.config.data.validation_split, 24)
     return split if run.held_out and split != "train" else f"{split}, evaluation view"
 
@@ -146,6 +148,6 @@ def network_words(run: Run) -> str:
     return plain(network_name(run.config), 240)
 
 
-def dataset(run: Run) -> str:
+def dataset_words(run: Run) -> str:
     """The data set's name as it was asked for; the fingerprint names the exact one."""
     return plain(run.config.data.name)

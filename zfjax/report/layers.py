@@ -1,0 +1,224 @@
+"""The page's main part: a block a layer with its grid of maps, the panel that a map opens in, and
+the first layer's filters. No JAX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image, UnidentifiedImageError
+
+from zfjax.errors import ZfjaxError
+from zfjax.report.curves import accuracies
+from zfjax.report.kit.films import Film, film_data, film_now, film_strip, sheet_rule
+from zfjax.report.kit.shell import Piece, join_pieces, part_text, templates
+from zfjax.report.kit.slider import Choice, curve_slider, epoch_axis, interpolate, path
+from zfjax.report.payload import Names, map_values, size_rules, sparkline, step_values
+from zfjax.report.pictures import LayerPictures
+from zfjax.report.tiles import Sheet, data_uri, filter_grid, make_sheet, webp
+from zfjax.report.words import (
+    by_step,
+    choose,
+    number,
+    plain,
+    rule_words,
+    searched,
+    validation_images,
+)
+from zfjax.run.evolution import Evolution
+from zfjax.run.folder import Run
+
+PRINTED_COLUMNS = 16
+PARTS = ("cells", "panel", "printed")
+
+
+@dataclass(frozen=True)
+class View:
+    """What one page shows of a run."""
+
+    run: Run
+    evolution: Evolution
+    name: str | None
+    """Of the evolution."""
+    steps: tuple[int, ...]
+    """Those shown."""
+    layers: tuple[LayerPictures, ...]
+    sheets: tuple[tuple[Sheet | None, ...], ...]
+    """By layer and map; None where nothing is drawn."""
+    qualities: tuple[int | None, ...]
+    """Of each layer's tiles as WebP; None: without loss."""
+    photos: bool
+
+    @property
+    def epochs(self) -> tuple[float, ...]:
+        """Of ``steps``."""
+        epochs = dict(zip(self.evolution.steps, self.evolution.epochs, strict=True))
+        return tuple(epochs[step] for step in self.steps)
+
+
+def evolution_slider(view: View) -> Piece:
+    """The slider, accuracy on the validation split as its track, and the choices under it."""
+    image = Choice("image", "Image", (("top", "searched anew"), ("fixed", "held fixed")))
+    show = Choice(
+        "show", "Show", (("both", "both"), ("projection", "projection"), ("patch", "patch"))
+    )
+    scale = Choice(
+        "scale", "Colour scale", (("tile", "per tile"), ("shared", "shared over epochs"))
+    )
+    choices = (image, show, scale) if view.photos else (image, scale)
+    run = view.run
+    curves = accuracies(run.validation_lines), accuracies(run.training_lines)
+    return curve_slider(view.epochs, curves, choices=choices)
+
+
+def layer_blocks(view: View, fallback: bytes) -> Piece:
+    """Every layer with its maps, and the filters. ``fallback``: a WebP picture that says the same
+    where JavaScript is off.
+    """
+    evolution, meta = view.evolution, view.evolution.meta
+    labels, file_names = Names(), Names()
+    rules = [size_rules(view.layers), example_rule(evolution, view.photos)]
+    count = 0
+    values = []
+    for layer, sheets in zip(view.layers, view.sheets, strict=True):
+        maps = []
+        for map_, sheet in zip(layer.maps, sheets, strict=True):
+            maps.append(map_values(map_, sheet, count, labels, file_names))
+            if sheet is not None:
+                rules.append(sheet_rule(count, sheet))
+                count += 1
+        values.append({"name": layer.layer, "maps": maps, **_shares(view, layer.layer)})
+    shape, film = filter_film(evolution, view.steps, count)
+    accuracy = accuracies(view.run.validation_lines)
+    data = {
+        **step_values(evolution, view.steps),
+        "accuracy": [interpolate(accuracy, epoch) for epoch in view.epochs],
+        "printed": choose(view.epochs, PRINTED_COLUMNS),
+        "photos": view.photos,
+        "split": None if meta["split"] == view.run.config.data.train_split else meta["split"],
+        "rule": meta["rule"],
+        "labels": list(labels.numbers),
+        "files": list(file_names.numbers),
+        "layers": values,
+    }
+    html = (
+        templates("templates")
+        .get_template("layers.html.j2")
+        .render(
+            evaluated=validation_images(view.run),
+            searched=searched(evolution),
+            rule=plain(meta["rule"]),
+            photos=view.photos,
+            has_example=view.photos and (evolution.folder / "example.jpg").exists(),
+            input_size=meta["input_size"],
+            layers=[_layer_view(view, *pair) for pair in zip(view.layers, values, strict=True)],
+            figure4=data_uri(fallback, "webp"),
+            first_layer=view.run.config.model.conv_names[0],
+            filter_shape=shape,
+            film=film,
+            film_now=film_now(film, "Filters at this epoch"),
+            film_strip=film_strip(film, "Filters at every epoch"),
+        )
+    )
+    own = Piece(
+        Markup(html),
+        data,
+        "".join(rules),
+        part_text("css", *PARTS, folder="parts"),
+        part_text("js", *PARTS, folder="parts"),
+    )
+    return join_pieces([own, film_data(film)], own.html)
+
+
+def projection_words(view: View) -> Markup:
+    """What a projection is and what it is not, as paragraphs."""
+    meta = view.evolution.meta
+    template = templates("templates").get_template("projection.html.j2")
+    words = rule_words(meta["rule"])
+    return Markup(
+        template.render(
+            rule_words=words, searched=searched(view.evolution), checked=meta["checked"]
+        )
+    )
+
+
+def filter_film(
+    evolution: Evolution, steps: tuple[int, ...], number_of_sheet: int
+) -> tuple[tuple[int, ...], Film]:
+    """The first layer's filters at every step shown, and the shape of its kernel (HWIO)."""
+    kernels = evolution.filters
+    known = [index for index, step in enumerate(steps) if step in kernels]
+    grids = [filter_grid(kernels[steps[index]]) for index in known]
+    captions = [""] * len(steps)
+    for index, (_, scale) in zip(known, grids, strict=True):
+        captions[index] = f"scale ±{number(scale)}"
+    sheet = make_sheet(np.stack([grid for grid, _ in grids]), None)
+    frames = [known.index(index) if index in known else None for index in range(len(steps))]
+    film = Film("filters", sheet, number_of_sheet, frames, captions)
+    return kernels[steps[known[-1]]].shape, film
+
+
+def example_rule(evolution: Evolution, photos: bool) -> str:
+    """CSS: the example image that receptive fields are drawn on; only its proportions without
+    photos.
+
+    Raises ZfjaxError when the file is damaged.
+    """
+    height, width = evolution.meta["input_size"]
+    rule = f".example{{aspect-ratio:{width}/{height}}}"
+    source = evolution.folder / "example.jpg"
+    if not photos or not source.exists():
+        return rule
+    try:
+        with Image.open(source, formats=("JPEG",)) as image:
+            image.thumbnail((256, 256))
+            data = webp(np.asarray(image.convert("RGB")), 85)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ZfjaxError(
+            f"{source} is damaged ({error}); delete it and run `zfjax evolve` again."
+        ) from None
+    return rule + f".photo{{background-image:url({data_uri(data, 'webp')})}}"
+
+
+def _shares(view: View, layer: str) -> dict[str, Any]:
+    """Shares of one layer by step shown, for the script."""
+    settled = view.evolution.settled(layer)
+    dead = by_step(view.evolution, "dead_share", layer)
+    axis = epoch_axis(view.epochs)
+    shares = [settled[step] for step in view.steps]
+    return {
+        "settled": shares,
+        "dead": [dead[step] for step in view.steps],
+        "spark": sparkline([axis.place(epoch) for epoch in view.epochs], shares),
+    }
+
+
+def _layer_view(view: View, layer: LayerPictures, values: dict[str, Any]) -> dict[str, Any]:
+    """What the template writes at the left of a layer: its size, and what of the image its middle
+    unit sees.
+    """
+    meta = view.evolution.meta
+    height, width, maps = meta["shapes"][layer.layer]
+    window = meta["windows"][layer.layer]
+    corner = [window["start"] + extent // 2 * window["jump"] for extent in (height, width)]
+    edges = meta["input_size"]
+    y0, x0 = (max(1, start) for start in corner)
+    y1, x1 = (
+        min(edge - 1, start + window["size"]) for edge, start in zip(edges, corner, strict=True)
+    )
+    points: Sequence[tuple[float, float] | None] = values["spark"]
+    return {
+        "name": layer.layer,
+        "shape": (height, width, maps),
+        "drawn": [map_.map for map_ in layer.maps],
+        "left_out": len(view.evolution.maps(layer.layer)) - len(layer.maps),
+        "sheets": [map_["sheet"] and map_["sheet"]["number"] for map_ in values["maps"]],
+        "field": window["size"],
+        "whole": window["size"] >= max(edges),
+        "box": (y0, x0, y1 - y0, x1 - x0),
+        "spark": path([point for point in points if point is not None]),
+    }
