@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zfjax import config as configs
+from zfjax import presets
 from zfjax.files import write_json
 from zfjax.run.evolution import UNITS_SCHEMA, Tile, write_tiles, write_units
 from zfjax.run.folder import Run, append_metrics, save_run
@@ -135,7 +135,7 @@ def projection(
 def make_run(folder: Path, shape: Shape = Shape()) -> Run:  # noqa: B008 (frozen)
     """Writes a finished run with a finished evolution below ``folder``."""
     names = HOSTILE if shape.hostile else CLASSES
-    config = replace(configs.preset(shape.preset), epochs=shape.epochs)
+    config = replace(presets.preset(shape.preset), epochs=shape.epochs)
     if shape.hostile:
         config = replace(config, data=replace(config.data, name=names[0]))
     per_epoch = 100

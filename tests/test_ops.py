@@ -9,7 +9,8 @@ from jax import lax
 from tests import oracle
 from zfjax.errors import ZfjaxError
 from zfjax.network import convolution, ops
-from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Norm, Pool
+from zfjax.network.architecture import Architecture, Conv, Norm, Pool
+from zfjax.network.named import ALEXNET, ZFNET
 
 HIGHEST = lax.Precision.HIGHEST
 

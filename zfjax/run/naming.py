@@ -5,18 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from zfjax.config import PRESETS, Config
-from zfjax.network.architecture import (
-    ALEXNET,
-    LAYER_KINDS,
-    ZFNET,
-    ZFNET_WIDE,
-    Architecture,
-    Conv,
-    Dense,
-    Layer,
-    Norm,
-)
+from zfjax.config import Config
+from zfjax.network.architecture import LAYER_KINDS, Architecture, Conv, Dense, Layer, Norm
+from zfjax.network.named import ALEXNET, ZFNET, ZFNET_WIDE
+from zfjax.presets import PRESETS
 
 MOST_CHANGES = 6
 """Changes that a name lists; the others are counted."""
