@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zfjax.data.split_names import how_to_say, read_name, read_names, says_nothing, split_of
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, escaped
 
 CLASS_TABLE = "classes.tsv"
 
@@ -358,11 +358,7 @@ def _question(what: str, folders: Sequence[str], read: Mapping[str, str]) -> Zfj
 
 
 def _refusal(sentence: str) -> ZfjaxError:
-    """An error in which letters that a terminal would obey are escaped: names of folders are
-    anyone's."""
-    return ZfjaxError(
-        "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in sentence)
-    )
+    return ZfjaxError(escaped(sentence))
 
 
 def _no_training(roles: Mapping[Folder, str]) -> ZfjaxError:

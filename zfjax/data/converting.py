@@ -18,7 +18,7 @@ from PIL import Image
 
 from zfjax.data.headers import JPEG_SIDE, TOO_LONG, byte_limit
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, as_image_errors, read_picture
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, escaped
 
 GRAYSCALE = "grayscale, kept"
 
@@ -58,10 +58,7 @@ class ImportSummary:
                 told = reason if reason == GRAYSCALE else f"{verb}, {reason}"
                 text.append(f"{told}: {len(names)} ({some})")
         text.extend(self.notes)
-        return [
-            "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
-            for line in text
-        ]
+        return [escaped(line) for line in text]
 
 
 def check_numbers(size: int | None, quality: int, max_pixels: int) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from zfjax.data.finding import dataset_names, newest_version
 from zfjax.data.imagenet_labels import check_labels
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, open_image, view, view_window
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, first_line
 from zfjax.files import allow_open_files, read_json
 
 Box = tuple[float, float, float, float]
@@ -219,10 +219,10 @@ class Dataset:
                 r"\w+\(\) failed", str(error)
             ):  # array_record's words
                 raise ZfjaxError(
-                    f"{what}: {_first_line(error)}; is the disk or the network drive sound?"
+                    f"{what}: {first_line(error)}; is the disk or the network drive sound?"
                 ) from error
             raise UnreadableImage(
-                f"{what}: the file is damaged ({_first_line(error)}); prepare the data set again."
+                f"{what}: the file is damaged ({first_line(error)}); prepare the data set again."
             ) from error
 
     def _example(
@@ -344,7 +344,7 @@ def _builder_from(directory: Path, name: str) -> Any:
         Exception
     ) as error:  # json, protobuf, key and value errors, according to the file that is damaged
         raise ZfjaxError(
-            f"The metadata of data set {name} in {directory} is damaged ({_first_line(error)});"
+            f"The metadata of data set {name} in {directory} is damaged ({first_line(error)});"
             " prepare the data set again."
         ) from error
     return builder
@@ -382,7 +382,7 @@ def check_shard(shard: Path, expected: int) -> None:
         reader.close()
     except RuntimeError as error:
         raise ZfjaxError(
-            f"The data file {shard} is damaged ({_first_line(error)}); {mend}."
+            f"The data file {shard} is damaged ({first_line(error)}); {mend}."
         ) from error
     if not healthy or records != expected:
         raise ZfjaxError(
@@ -416,7 +416,3 @@ def _parts_in_view(
                 )
             )
     return tuple(found)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

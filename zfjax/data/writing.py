@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zfjax.errors import escaped
 from zfjax.files import atomic_path
 
 VERSION = "1.0.0"
@@ -218,12 +219,7 @@ def _line_names(names: Sequence[str]) -> list[str]:
     spaces."""
     lines: list[str] = []
     for name in names:
-        line = (
-            "".join(
-                letter if letter.isprintable() else repr(letter)[1:-1] for letter in name
-            ).strip()
-            or "unnamed"
-        )
+        line = escaped(name).strip() or "unnamed"
         same = 1
         while (distinct := line if same == 1 else f"{line} ({same})") in lines:
             same += 1
