@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from zfjax.data import writing
-from zfjax.data.pipeline import open_dataset
+from zfjax.data.dataset import open_dataset
 
 
 def picture(number: int, height: int = 40, width: int = 40) -> Image.Image:

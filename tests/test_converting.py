@@ -17,9 +17,9 @@ from tests.odd_files import UPRIGHT, chunk, segment, short, with_exif, with_segm
 from zfjax.data import converting, images, writing
 from zfjax.data.annotations import orientation
 from zfjax.data.converting import Account, stored_form
+from zfjax.data.dataset import open_dataset
 from zfjax.data.images import ImageError, view
 from zfjax.data.importing import import_images
-from zfjax.data.pipeline import open_dataset
 from zfjax.errors import ZfjaxError
 
 RESOLUTION, UNIT, MAKER, ORIENTATION, COPYRIGHT = 0x011A, 0x0128, 0x010F, 0x0112, 0x8298

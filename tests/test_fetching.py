@@ -11,8 +11,8 @@ from PIL import Image
 from tests.data_helpers import encoded, jpeg, picture
 from zfjax.commands.cli import main
 from zfjax.data import writing
+from zfjax.data.dataset import open_dataset
 from zfjax.data.fetching import fetch
-from zfjax.data.pipeline import open_dataset
 from zfjax.errors import ZfjaxError
 
 

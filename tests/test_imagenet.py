@@ -29,9 +29,9 @@ from tests.data_helpers import (
 from tests.odd_files import png_header, short, with_exif
 from zfjax.commands.cli import main
 from zfjax.data import imagenet, writing
+from zfjax.data.dataset import list_datasets, open_dataset
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.imagenet_labels import class_wnids, validation_label
-from zfjax.data.pipeline import list_datasets, open_dataset
 from zfjax.data.sources import tar_places
 from zfjax.errors import ZfjaxError
 

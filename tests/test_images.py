@@ -11,12 +11,10 @@ from PIL import Image
 from tests import odd_files
 from tests.data_helpers import encoded, jpeg, make_tree, picture
 from zfjax.commands.cli import main
-from zfjax.data import dataset as dataset_room
-from zfjax.data import headers, writing
-from zfjax.data.dataset import UnreadableImage
+from zfjax.data import headers, metadata, writing
+from zfjax.data.dataset import UnreadableImage, open_dataset
 from zfjax.data.images import MAX_PIXELS, view, view_of_file
 from zfjax.data.importing import import_images
-from zfjax.data.pipeline import open_dataset
 from zfjax.data.workers import Worker
 from zfjax.errors import ZfjaxError
 
@@ -114,7 +112,7 @@ def test_the_limit_of_an_import_is_that_of_every_reader(tmp_path, monkeypatch, c
 
     # As if the default were small: a raised limit is kept with the set; without a record there is
     # the default.
-    monkeypatch.setattr(dataset_room, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(metadata, "MAX_PIXELS", 1000)
     import_images(source, "raised", tmp_path / "out", max_pixels=3000)
     raised, images = open_dataset("raised", tmp_path / "out"), list(files.values())
     assert len(raised.read("train", range(4), (40, 40))) == 4

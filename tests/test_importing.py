@@ -11,8 +11,8 @@ from PIL import Image
 from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, make_tree, picture
 from zfjax.commands.cli import main
 from zfjax.data import headers, importing
+from zfjax.data.dataset import list_datasets, open_dataset
 from zfjax.data.importing import arrange, import_images, stored_form
-from zfjax.data.pipeline import list_datasets, open_dataset
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock
 

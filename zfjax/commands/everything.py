@@ -164,8 +164,8 @@ def data_fetch(options: argparse.Namespace) -> int:
 
 def data_list(options: argparse.Namespace) -> int:
     """``zfjax data list``: lists data sets."""
+    from zfjax.data.dataset import list_datasets
     from zfjax.data.finding import data_home
-    from zfjax.data.pipeline import list_datasets
 
     folder = options.data_dir or data_home()
     found = list_datasets(folder, on_error=lambda error: print(f"zfjax: {error}", file=sys.stderr))

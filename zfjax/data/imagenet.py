@@ -42,9 +42,9 @@ from zfjax.data.converting import (
     merged,
     stored_form,
 )
-from zfjax.data.dataset import check_shard
 from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.images import MAX_PIXELS, byte_limit
+from zfjax.data.metadata import check_shard
 from zfjax.data.set_names import check_name
 from zfjax.data.sources import TarInside, read_place, tar_places
 from zfjax.errors import ZfjaxError, explain_os_error

@@ -13,11 +13,12 @@ import optax
 from jax.sharding import Mesh
 
 from zfjax.config import Config
+from zfjax.data.dataset import Dataset
 from zfjax.data.labels import check_labelled
-from zfjax.data.pipeline import Dataset, evaluation_batches
+from zfjax.data.pipeline import evaluation_batches
 from zfjax.devices import in_parts, place, replicated
 from zfjax.errors import ZfjaxError
-from zfjax.inputs import evaluation_input, one_of_ten_views
+from zfjax.inputs import evaluation_input, one_of_ten_views, reading_of
 from zfjax.network.model import Parameters, class_scores
 
 
@@ -47,16 +48,8 @@ def evaluate(
     parameters = jax.device_put(parameters, replicated(mesh))
     mean = None if mean_image is None else jax.device_put(mean_image, replicated(mesh))
     sums, done, under_way = np.zeros(5), 0, np.zeros(5)
-    view_size = (config.data.view, config.data.view)
     for batch in evaluation_batches(
-        dataset,
-        split,
-        batch_size=config.batch_size // jax.process_count(),
-        view_size=view_size,
-        threads=config.data.threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        on_error=config.data.on_error,
+        dataset, split, reading_of(config), batch_size=config.batch_size // jax.process_count()
     ):
         placed = place(mesh, [batch[name] for name in ("image", "label", "weight")])
         found = _sums(parameters, *placed, mean, config=config, ten=views == 10)
