@@ -221,7 +221,7 @@ def test_an_undecodable_image_is_named(tmp_path, threads):
         {"image": data, "label": 0, "file_name": f"a/{n}.jpg"} for n, data in enumerate(images)
     ]
     with writing.new_folder(tmp_path, "odd") as folder:
-        writing.write_dataset(folder, "odd", {"train": examples}, ["a"])
+        writing.write_dataset(folder, "odd", {"train": examples}, writing.About(["a"]))
     dataset = open_dataset("odd", tmp_path)
     with pytest.raises(
         ZfjaxError,

@@ -70,7 +70,8 @@ def make(folder: str, tar: str | None, count: int, stored: int | None) -> Callab
     files."""
 
     def work() -> int:
-        from zfjax.data.importing import import_images, stored_form
+        from zfjax.data.converting import stored_form
+        from zfjax.data.importing import import_images
 
         total = 0
         for index, data in enumerate(jpegs(tar, count)):

@@ -118,6 +118,7 @@ def demo(options: argparse.Namespace) -> int:
 
 def data_import(options: argparse.Namespace) -> int:
     """``zfjax data import``: imports a tree, a tar or the ILSVRC2012 tars."""
+    from zfjax.data.converting import Stored
     from zfjax.data.finding import data_home
     from zfjax.data.imagenet import import_imagenet, is_imagenet
     from zfjax.data.importing import import_images
@@ -135,18 +136,21 @@ def data_import(options: argparse.Namespace) -> int:
         raise ZfjaxError("ILSVRC2012's tars are its splits; import it without --splits.")
     size = (256 if imagenet else None) if options.size is None else options.size
     quality = (90 if imagenet else 95) if options.quality is None else options.quality
-    common = {
-        "size": None if size == "original" else size,
-        "quality": quality,
-        "max_pixels": options.max_pixels,
-    }
+    stored = Stored(None if size == "original" else size, quality, options.max_pixels)
     with Reporter() as progress:
         place = options.source, options.name, data_dir
         if imagenet:
-            summary = import_imagenet(*place, workers=options.workers, progress=progress, **common)
+            summary = import_imagenet(
+                *place, stored=stored, workers=options.workers, progress=progress
+            )
         else:
-            common["progress"] = lambda done, total: progress("importing", done, total)
-            summary = import_images(*place, holdout=options.holdout, splits=splits, **common)
+            summary = import_images(
+                *place,
+                holdout=options.holdout,
+                splits=splits,
+                stored=stored,
+                progress=lambda done, total: progress("importing", done, total),
+            )
     print("\n".join(summary.lines()))
     return 0
 

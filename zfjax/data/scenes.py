@@ -41,6 +41,7 @@ redraws nothing. Raise it with any change of a scene's pixels, parts or records.
 SEED = 2013
 SIZE = 64
 
+_ABOUT = "Scenes drawn by zfjax: objects made of parts, with a box around every part."
 _SPLITS = ("train", "validation")
 _FINER = 4  # drawn this many times larger
 _UNMIRRORED = ("sign", "clock")
@@ -137,13 +138,7 @@ def ensure_scenes(
                         "train": examples("train", train),
                         "validation": examples("validation", validation),
                     },
-                    CLASSES,
-                    encoding="png",
-                    with_parts=True,
-                    description=(
-                        "Scenes drawn by zfjax: objects made of parts, with a box around every"
-                        " part."
-                    ),
+                    writing.About(CLASSES, None, "png", with_parts=True, description=_ABOUT),
                 )
     return name, root
 
