@@ -37,8 +37,10 @@ def normalise(config: Config, images: jax.Array, mean_image: jax.Array | None) -
     unit scale."""
     pixels = images.astype(jnp.float32)
     if config.recipe == "faithful":
-        return pixels - mean_image
-    return (pixels - jnp.asarray(CHANNEL_MEAN, jnp.float32)) / PIXEL_STD
+        assert mean_image is not None, "the faithful recipe has a mean image"
+        return pixels - jnp.broadcast_to(mean_image, pixels.shape)
+    mean = jnp.broadcast_to(jnp.array(CHANNEL_MEAN, jnp.float32), pixels.shape)
+    return (pixels - mean) / PIXEL_STD
 
 
 def central_crop(images: jax.Array, size: tuple[int, int]) -> jax.Array:

@@ -99,7 +99,7 @@ def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
             scores = jnp.log(jnp.maximum(shares.mean(axis=0), 1e-30))  # of the mean probability
         else:
             scores = score(evaluation_input(config, views, mean_image))
-        known = weights * (labels >= 0)
+        known = jnp.where(labels >= 0, weights, 0)
         labels = jnp.maximum(labels, 0)
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
         top1, top5 = correct(scores, labels)
@@ -120,7 +120,7 @@ def correct(scores: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]
     """(top-1, top-5) hits as float32 [n]: fewer than 1 (5) classes score higher, or as high with a
     lower number. Scores that are not all finite are no hit: nothing is higher than NaN."""
     own = jnp.take_along_axis(scores, labels[:, None], axis=1)
-    earlier = jnp.arange(scores.shape[1]) < labels[:, None]
+    earlier = jnp.arange(scores.shape[1])[None, :] < labels[:, None]
     ahead = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
     sound = _sound(scores)
     return (sound & (ahead < 1)).astype(jnp.float32), (sound & (ahead < 5)).astype(jnp.float32)
