@@ -179,7 +179,7 @@ def _kernel_gradient(x: Images, kernel: Kernel, g: Maps, how: _How) -> Kernel:
     # What a matmul contracts over comes last in its first factor. Patches of few channels are
     # gathered that way round; of many, it is the signal that is turned.
     turned = channels <= FEW_CHANNELS
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32  # bfloat16 adds up too coarsely
     product = functools.partial(jnp.einsum, precision=how.precision, preferred_element_type=wide)
 
     def add(total: Float[Array, "a b"], piece: tuple[Array, ...]) -> tuple[Array, None]:
