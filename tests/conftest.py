@@ -1,5 +1,5 @@
-"""Eight fake CPU devices, absl flags marked as parsed (for grain: google/grain#1355), shared runs
-and reports."""
+"""Strictness (strict.py, first of all), eight fake CPU devices, absl flags marked as parsed (for
+grain: google/grain#1355), shared runs and reports."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ import jax
 import pytest
 from absl import flags
 
+from tests import strict as strict
 from tests.data_helpers import altered, jpeg, make_tree
 from tests.reported import Reported
 from tests.small import make_config, make_data

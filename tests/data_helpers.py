@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from zfjax.data import writing
-from zfjax.data.pipeline import open_dataset
+from zfjax.data.dataset import open_dataset
 
 
 def picture(number: int, height: int = 40, width: int = 40) -> Image.Image:
@@ -109,7 +109,7 @@ def make_dataset(
             folder,
             name,
             {"train": examples("train", train), "validation": examples("validation", validation)},
-            ["ant", "bee", "<b>cat</b>"],
+            writing.About(["ant", "bee", "<b>cat</b>"]),
             shard_bytes=shard_bytes,
         )
     return root
@@ -127,7 +127,6 @@ def altered(data_dir: Path, source: str, name: str, change: Callable[[str, int],
             yield {**own, **change(split, number)}
 
     with writing.new_folder(data_dir, name) as target:
-        writing.write_dataset(
-            target, name, {split: examples(split) for split in sound.splits}, sound.class_names
-        )
+        splits = {split: examples(split) for split in sound.splits}
+        writing.write_dataset(target, name, splits, writing.About(sound.class_names))
     return data_dir

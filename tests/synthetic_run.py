@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tests.synthetic_pictures import crop, filters, projection, scene
-from zfjax import config as configs
+from zfjax import presets
 from zfjax.files import write_json
 from zfjax.run.evolution import UNITS_SCHEMA, Tile, write_tiles, write_units
 from zfjax.run.folder import Run, append_metrics, save_run
@@ -62,7 +62,7 @@ LARGE = Shape(preset="imagenet", epochs=70, keep=(0, 1, 2, 3, 5, 7, 10, 14, 20, 
 def make_run(folder: Path, shape: Shape = Shape()) -> Run:  # noqa: B008 (frozen)
     """Writes a finished run with a finished evolution below ``folder``."""
     names = HOSTILE if shape.hostile else CLASSES
-    config = replace(configs.preset(shape.preset), epochs=shape.epochs)
+    config = replace(presets.preset(shape.preset), epochs=shape.epochs)
     if shape.hostile:
         config = replace(config, data=replace(config.data, name=names[0]))
     per_epoch = 100

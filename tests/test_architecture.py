@@ -4,19 +4,10 @@ import numpy as np
 import pytest
 
 from zfjax import config as configs
+from zfjax import presets
 from zfjax.errors import ZfjaxError
-from zfjax.network.architecture import (
-    ALEXNET,
-    ZFNET,
-    ZFNET_WIDE,
-    Architecture,
-    Conv,
-    Dense,
-    Norm,
-    Pool,
-    output_size,
-    small_zfnet,
-)
+from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool, output_size
+from zfjax.network.named import ALEXNET, ZFNET, ZFNET_WIDE, small_zfnet
 
 HEAD = (Dense("fc", 2),)
 
@@ -127,9 +118,7 @@ def test_output_size_is_the_number_of_places():
 
 
 def test_tiles_never_exceed_the_input():
-    small = small_zfnet(
-        "s", input_size=(64, 48), width=0.1, conv2_stride=2, head=8, classes=3, norm_alpha=0.3
-    )
+    small = small_zfnet("s", input_size=(64, 48), width=0.1, head=8, classes=3)
     assert small.window("conv5").size == 139 and small.tile_size("conv5") == (64, 48)
     assert small.tile_origin("conv5", 0, 0) == small.tile_origin("conv5", 1, 1) == (0, 0)
     y0, x0, _, _ = small.window("conv2").box(3, 2)
@@ -196,14 +185,14 @@ def test_only_convolutions_can_be_asked_for():
 # ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(configs.PRESETS))
+@pytest.mark.parametrize("name", list(presets.PRESETS))
 def test_presets_survive_json(name):
-    assert configs.from_json(configs.to_json(configs.preset(name))) == configs.preset(name)
+    assert configs.from_json(configs.to_json(presets.preset(name))) == presets.preset(name)
 
 
 def changed(path, value):
     """The demo's record with one value at a dotted path replaced; numbers index lists."""
-    record = configs.to_json(configs.preset("demo"))
+    record = configs.to_json(presets.preset("demo"))
     *parents, last = path.split(".")
     inner = record
     for part in parents:
@@ -247,8 +236,8 @@ def test_a_wrong_field_is_named(path, value, words):
 
 
 def test_a_missing_field_is_named_and_a_run_file_is_read():
-    record = configs.to_json(configs.preset("demo"))
-    assert configs.from_json({"config": record, "version": 1}) == configs.preset("demo")
+    record = configs.to_json(presets.preset("demo"))
+    assert configs.from_json({"config": record, "version": 1}) == presets.preset("demo")
     assert configs.from_json(changed("optimizer.learning_rate", 1)).optimizer.learning_rate == 1.0
     del record["model"]
     with pytest.raises(ZfjaxError, match="lacks model"):
@@ -256,7 +245,7 @@ def test_a_missing_field_is_named_and_a_run_file_is_read():
 
 
 def test_flatten_and_get_field_agree_and_tell_changes_apart():
-    config = configs.preset("demo")
+    config = presets.preset("demo")
     flat = configs.flatten(config)
     for path, value in flat.items():
         if path != "model.layers":
@@ -280,3 +269,15 @@ def test_flatten_and_get_field_agree_and_tell_changes_apart():
 def test_a_network_that_cannot_be_is_refused_in_a_sentence(make):
     with pytest.raises(ZfjaxError, match=r"\.$"):
         make()
+
+
+def test_below_ends_with_the_layer_that_is_asked_for():
+    facts = ZFNET.facts()
+    for position, layer in enumerate(ZFNET.layers):
+        assert ZFNET.below(layer.name) == facts[: position + 1]
+    with pytest.raises(ZfjaxError, match="has no layer 'conv9'"):
+        ZFNET.below("conv9")
+
+
+def test_extent_is_the_kernel_or_the_window():
+    assert [Conv("a", 2, 5).extent, Pool("b", 4).extent] == [5, 4]

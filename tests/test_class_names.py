@@ -10,10 +10,10 @@ from tests.test_imagenet import make_tars
 from zfjax.commands.cli import main
 from zfjax.data import imagenet
 from zfjax.data.class_names import decode_table, distinct_names, tabled_names
+from zfjax.data.dataset import open_dataset
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.imagenet_labels import class_wnids
 from zfjax.data.importing import import_images
-from zfjax.data.pipeline import open_dataset
 from zfjax.errors import ZfjaxError
 
 TEXT = "n1\tcafé, 猫\r\nn2\tcrane\nn3\tcrane\n\nn9\tnot there\n"

@@ -16,10 +16,10 @@ from tests.data_helpers import encoded, jpeg, make_tree, picture
 from tests.odd_files import UPRIGHT, chunk, segment, short, with_exif, with_segments
 from zfjax.data import converting, images, writing
 from zfjax.data.annotations import orientation
-from zfjax.data.converting import Account, stored_form
+from zfjax.data.converting import Account, Stored, stored_form
+from zfjax.data.dataset import open_dataset
 from zfjax.data.images import ImageError, view
 from zfjax.data.importing import import_images
-from zfjax.data.pipeline import open_dataset
 from zfjax.errors import ZfjaxError
 
 RESOLUTION, UNIT, MAKER, ORIENTATION, COPYRIGHT = 0x011A, 0x0128, 0x010F, 0x0112, 0x8298
@@ -227,7 +227,9 @@ def test_what_cannot_be_read_or_stored_is_named_with_the_true_reason(tmp_path):
         "words.bmp": (b"BMW is a car maker", "not an image"),
     }
     files = {f"a/{name}": data for name, (data, _) in cases.items()}
-    summary, stored = imported(tmp_path, files | {"a/sound.jpg": photo}, max_pixels=1 << 30)
+    summary, stored = imported(
+        tmp_path, files | {"a/sound.jpg": photo}, stored=Stored(max_pixels=1 << 30)
+    )
     assert {name: reason for reason, names in summary.skipped.items() for name in names} == {
         f"a/{name}": reason for name, (_, reason) in cases.items()
     }

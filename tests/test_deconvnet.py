@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from tests import oracle
-from zfjax import config as configs
+from zfjax import presets
 from zfjax.features import deconvnet
 from zfjax.network import ops
-from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense, Norm, Pool
+from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
 from zfjax.network.model import feature_maps, kernel_shapes
+from zfjax.network.named import ALEXNET, ZFNET
 
 # Norm before pool, then pool before norm; overlapping pools, odd paddings, strides that leave
 # pixels over, non-square.
@@ -286,7 +287,7 @@ def test_patches_equal_pixel_by_pixel_copies_for_every_layer():
 
 
 def test_the_cheaper_method_is_the_cheaper_one():
-    demo = configs.preset("demo").model
+    demo = presets.preset("demo").model
     for architecture in (ZFNET, ALEXNET, NET, demo):
         for layer in architecture.conv_names:
             costs = {"window": 0, "image": 0}

@@ -8,9 +8,9 @@ from tests.data_helpers import encoded, jpeg, make_tree
 from tests.odd_files import UPRIGHT, chunk, png, short, with_exif
 from tests.small import make_config
 from zfjax.data.converting import stored_form
+from zfjax.data.dataset import open_dataset
 from zfjax.data.images import MAX_PIXELS, view, view_of_file
 from zfjax.data.importing import import_images
-from zfjax.data.pipeline import open_dataset
 from zfjax.features import evolving as engine
 
 

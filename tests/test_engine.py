@@ -16,7 +16,7 @@ from PIL import Image
 from tests.small import CLASSES, make_config, make_data
 from zfjax import config as configs
 from zfjax.commands.cli import main
-from zfjax.data.pipeline import open_dataset
+from zfjax.data.dataset import open_dataset
 from zfjax.errors import ZfjaxError
 from zfjax.features import evolving as engine
 from zfjax.features import strongest, units

@@ -11,7 +11,9 @@ import pytest
 from tests.small import make_config
 from zfjax.commands import everything as commands
 from zfjax.commands.cli import main
-from zfjax.data.pipeline import evaluation_batches, open_dataset, pixel_sums, training_batches
+from zfjax.data.dataset import open_dataset
+from zfjax.data.pipeline import evaluation_batches, pixel_sums, training_batches
+from zfjax.data.reading import Reading
 from zfjax.devices import data_mesh, sharding_of
 from zfjax.errors import ZfjaxError
 from zfjax.files import allow_open_files
@@ -124,18 +126,17 @@ def test_a_bad_record_is_named_and_fails_or_is_skipped(tmp_path, with_a_bad_reco
         told.count("Image 5 of split 'train' of bad") == 1
         and told.count("Image 2 of split 'validation'") == 1
     )
-    options = {"batch_size": 6, "view_size": (18, 18), "threads": 0, "on_error": "skip"}
-    [batch] = evaluation_batches(dataset, "validation", **options)
+    reading = Reading((18, 18), threads=0, on_error="skip")
+    [batch] = evaluation_batches(dataset, "validation", reading, batch_size=6)
     assert batch["weight"].tolist() == [1, 1, 0, 1, 1, 1] and batch["image_id"][2] == -1
     seen = []
-    for _, batch in zip(
-        range(4), training_batches(dataset, "train", seed=0, **options), strict=False
-    ):
+    batches = training_batches(dataset, "train", reading, batch_size=6, seed=0)
+    for _, batch in zip(range(4), batches, strict=False):
         seen += batch["image_id"].tolist()
     assert sorted(seen) == sorted([*(n for n in range(24) if n != 5), 6]), (
         "its neighbour takes its place"
     )
-    sums, images = pixel_sums(dataset, "train", (18, 18), on_error="skip")
+    sums, images = pixel_sums(dataset, "train", reading)
     views = [dataset.read("train", [n], (18, 18))[0].image for n in range(24) if n != 5]
     assert images == 23 and np.array_equal(sums, np.sum(views, axis=0, dtype=np.int64))
 
@@ -151,11 +152,8 @@ def test_a_fault_of_the_disk_is_no_bad_record(data_dir, monkeypatch):
     with pytest.raises(
         ZfjaxError, match="Too many open files.*is the disk or the network drive sound"
     ):
-        next(
-            evaluation_batches(
-                dataset, "train", batch_size=4, view_size=(18, 18), threads=0, on_error="skip"
-            )
-        )
+        reading = Reading((18, 18), threads=0, on_error="skip")
+        next(evaluation_batches(dataset, "train", reading, batch_size=4))
 
 
 def test_many_files_may_be_open():

@@ -11,8 +11,8 @@ from PIL import Image
 from tests.data_helpers import encoded, jpeg, picture
 from zfjax.commands.cli import main
 from zfjax.data import writing
+from zfjax.data.dataset import open_dataset
 from zfjax.data.fetching import fetch
-from zfjax.data.pipeline import open_dataset
 from zfjax.errors import ZfjaxError
 
 
@@ -146,13 +146,16 @@ def test_mock_data_of_a_set_that_tfds_knows_is_read_as_tfds_stores_it(tmp_path):
     shards = {}
     for split, examples in given.items():
         stored = [
-            {**one, "image": io.BytesIO(encoded(Image.fromarray(one["image"]), "PNG"))}
-            for one in examples
+            {**example, "image": io.BytesIO(encoded(Image.fromarray(example["image"]), "PNG"))}
+            for example in examples
         ]
-        records = [features.serialize_example(features.encode_example(one)) for one in stored]
+        records = [
+            features.serialize_example(features.encode_example(example)) for example in stored
+        ]
         writing.write_shard(folder / writing.shard_name("beans", split, 0, 1), records)
         shards[split] = [len(records)], sum(map(len, records))
-    writing.write_metadata(folder, "beans", features, shards, features["label"].names, "mock data")
+    about = writing.About(features["label"].names, description="mock data")
+    writing.write_metadata(folder, "beans", features, shards, about)
     dataset = open_dataset("beans", tmp_path)
     assert dataset.class_names == ("angular_leaf_spot", "bean_rust", "healthy")
     for split, examples in given.items():

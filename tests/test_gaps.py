@@ -12,7 +12,9 @@ from tests.data_helpers import altered
 from tests.reported import Page
 from tests.small import make_config
 from zfjax.commands.cli import main
-from zfjax.data.pipeline import open_dataset, training_batches
+from zfjax.data.dataset import open_dataset
+from zfjax.data.pipeline import training_batches
+from zfjax.data.reading import Reading
 from zfjax.devices import data_mesh
 from zfjax.errors import ZfjaxError
 from zfjax.features import strongest
@@ -232,12 +234,13 @@ def test_images_without_a_label_are_not_counted(run_on, unbroken, capsys):
         known = [row["label"] for row in rows if row["map"] == map_ and row["label"] is not None]
         shares += [max(map(known.count, known)) / len(known)] if known else []
     assert evolution.meta["purity"]["conv1"] == [pytest.approx(np.mean(shares))]
-    options = {"batch_size": 36, "view_size": (18, 18), "threads": 0, "seed": 0}
+    options, reading = {"batch_size": 36, "seed": 0}, Reading((18, 18), threads=0)
     with pytest.raises(
         ZfjaxError, match=r"of split 'train' of some \(.*\) has no label .*--data.on-error skip"
     ):
-        next(training_batches(dataset, "train", **options))
-    batch = next(training_batches(dataset, "train", on_error="skip", **options))
+        next(training_batches(dataset, "train", reading, **options))
+    skipping = dataclasses.replace(reading, on_error="skip")
+    batch = next(training_batches(dataset, "train", skipping, **options))
     assert set(batch["image_id"].tolist()) == set(range(7)) and batch["label"].min() >= 0
     assert "Image 30 of split 'train' of some" in capsys.readouterr().err
 

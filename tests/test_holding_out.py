@@ -8,10 +8,10 @@ import pytest
 
 from tests.data_helpers import jpeg, make_tar, make_tree
 from zfjax.data.arranging import arrange
+from zfjax.data.dataset import open_dataset
 from zfjax.data.holding_out import hold_out
 from zfjax.data.images import ImageError
 from zfjax.data.importing import import_images
-from zfjax.data.pipeline import open_dataset
 from zfjax.errors import ZfjaxError
 
 

@@ -29,9 +29,12 @@ from tests.data_helpers import (
 from tests.odd_files import png_header, short, with_exif
 from zfjax.commands.cli import main
 from zfjax.data import imagenet, writing
+from zfjax.data.converting import Stored
+from zfjax.data.dataset import list_datasets, open_dataset
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.imagenet_labels import class_wnids, validation_label
-from zfjax.data.pipeline import list_datasets, open_dataset
+from zfjax.data.imagenet_plan import TARS, Settings, Shard
+from zfjax.data.imagenet_shards import make_shard
 from zfjax.data.sources import tar_places
 from zfjax.errors import ZfjaxError
 
@@ -64,11 +67,10 @@ def make_tars(folder, images=6, validation=8, classes=CLASSES, odd=True):
             files[f"{wnid}_902.JPEG"] = jpeg(9, 40, 30)[:300]
         inner[f"{wnid}.tar"] = tar_bytes(files)
     make_tar(
-        folder / imagenet.TARS["train"],
-        {**inner, "n99999999.tar": tar_bytes({"n99999999_1.JPEG": b"?"})},
+        folder / TARS["train"], {**inner, "n99999999.tar": tar_bytes({"n99999999_1.JPEG": b"?"})}
     )
     names = [f"./ILSVRC2012_val_{number:08d}.JPEG" for number in range(validation, 0, -1)]
-    with tarfile.open(folder / imagenet.TARS["validation"], "w") as archive:
+    with tarfile.open(folder / TARS["validation"], "w") as archive:
         top = tarfile.TarInfo("./")
         top.type = tarfile.DIRTYPE
         archive.addfile(top)
@@ -167,11 +169,9 @@ def test_a_worker_skips_and_names_odd_images_and_turns_none(tmp_path):
     tar = make_tar(tmp_path / "in.tar", images)
     with open(tar, "rb") as handle:
         offsets, sizes = np.array([*tar_places(tar, handle)[0].values()]).T
-    shard = imagenet.Shard("train", 0, 1, tuple(images), np.arange(6), offsets, sizes)
-    settings = imagenet.Settings(None, 90, 150_000, 6, {})
-    found = imagenet._make_shard(
-        tar, shard, tmp_path / "shard", tmp_path / "account.json", settings
-    )
+    shard = Shard("train", 0, 1, tuple(images), np.arange(6), offsets, sizes)
+    settings = Settings(None, 90, 150_000, 6, {})
+    found = make_shard(tar, shard, tmp_path / "shard", tmp_path / "account.json", settings)
     assert found["converted"] == {} and found["skipped"] == {
         "a side above 65,500 pixels, which JPEG cannot hold": ["3.JPEG"],
         "truncated or damaged": ["6.JPEG"],
@@ -187,7 +187,7 @@ def test_a_worker_skips_and_names_odd_images_and_turns_none(tmp_path):
     reader = ArrayRecordReader(str(tmp_path / "shard"))
     kept = [tf_example_pb2.Example.FromString(reader.read([row])[0]) for row in range(2)]
     reader.close()
-    assert [one.features.feature["image"].bytes_list.value[0] for one in kept] == [
+    assert [record.features.feature["image"].bytes_list.value[0] for record in kept] == [
         images["1.JPEG"],
         turned,
     ]
@@ -195,7 +195,7 @@ def test_a_worker_skips_and_names_odd_images_and_turns_none(tmp_path):
 
 def test_original_bytes_are_kept(tmp_path):
     source = make_tars(tmp_path / "in", images=2, odd=False)
-    import_imagenet(source, "whole", tmp_path / "out", size=None, workers=1)
+    import_imagenet(source, "whole", tmp_path / "out", stored=Stored(None, 90), workers=1)
     dataset = open_dataset("whole", tmp_path / "out")
     names = [name for _, name in everything(dataset, "train")]
     assert dataset._record("train", names.index("n01440764_1.JPEG")).image == jpeg(1, 300, 280)
@@ -290,7 +290,7 @@ def test_other_settings_are_refused_and_a_kill_at_the_end_costs_nothing(tmp_path
         patched.setattr(imagenet.writing, "write_metadata", killed)
         import_imagenet(source, "one", out, workers=1)
     with pytest.raises(ZfjaxError, match=r"other settings \(quality 90 -> 91\)"):
-        import_imagenet(source, "one", out, workers=1, quality=91)
+        import_imagenet(source, "one", out, workers=1, stored=Stored(256, 91))
     told = []
     import_imagenet(source, "one", out, workers=1, progress=lambda *done: told.append(done))
     assert {stage for stage, _, _ in told} <= {"importing"}, "neither listed nor decoded again"
@@ -309,7 +309,7 @@ def test_labels_are_audited(tmp_path, capsys):
         "n02012849 crane\nn03126707 crane\nn03710637 maillot\nn03710721 maillot, tank suit\n"
     )
     files = {"n01440764_1.JPEG": jpeg(1, 40, 30), "n01751748_2.JPEG": jpeg(2, 40, 30)}
-    make_tar(source / imagenet.TARS["train"], {"n01440764.tar": tar_bytes(files)})
+    make_tar(source / TARS["train"], {"n01440764.tar": tar_bytes(files)})
     summary = import_imagenet(source, "one", tmp_path / "out", workers=1)
     told = "\n".join(summary.lines())
     assert "in the tar of another class, by its name: 1 (n01440764.tar/n01751748_2.JPEG)" in told
@@ -320,10 +320,10 @@ def test_labels_are_audited(tmp_path, capsys):
     names = open_dataset("one", tmp_path / "out").class_names
     assert names[134] == "crane (n02012849)" and {"maillot", "maillot, tank suit"} <= set(names)
     twice = {**files, "a/n01440764_1.JPEG": jpeg(3, 40, 30)}
-    make_tar(source / imagenet.TARS["train"], {"n01440764.tar": tar_bytes(twice)})
+    make_tar(source / TARS["train"], {"n01440764.tar": tar_bytes(twice)})
     with pytest.raises(ZfjaxError, match="holds n01440764_1.JPEG more than once"):
         import_imagenet(source, "two", tmp_path / "out", workers=1)
-    assert main(["data", "import", str(source / imagenet.TARS["train"]), "--name", "three"]) == 1
+    assert main(["data", "import", str(source / TARS["train"]), "--name", "three"]) == 1
     assert "give the folder that holds both" in capsys.readouterr().err
 
 
@@ -337,7 +337,7 @@ def test_a_set_with_shifted_labels_is_refused(tmp_path):
                 {"image": jpeg(1, 20, 20), "label": label, "file_name": file_name}
                 for label, file_name in zip(labels, names, strict=True)
             ]
-            writing.write_dataset(target, name, {"validation": examples}, wnids)
+            writing.write_dataset(target, name, {"validation": examples}, writing.About(wnids))
     assert open_dataset("right", tmp_path).count("validation") == 100
     with pytest.raises(
         ZfjaxError, match="ILSVRC2012_val_00000001.JPEG is of class n01751748, not n01440764"
@@ -348,10 +348,10 @@ def test_a_set_with_shifted_labels_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "harm, says",
     [
-        (lambda folder: (folder / imagenet.TARS["validation"]).unlink(), "both tars are needed"),
-        (lambda folder: os.truncate(folder / imagenet.TARS["train"], 30_000), "not a whole tar"),
+        (lambda folder: (folder / TARS["validation"]).unlink(), "both tars are needed"),
+        (lambda folder: os.truncate(folder / TARS["train"], 30_000), "not a whole tar"),
         (
-            lambda folder: make_tar(folder / imagenet.TARS["train"], {"cat/1.jpg": b"x"}),
+            lambda folder: make_tar(folder / TARS["train"], {"cat/1.jpg": b"x"}),
             "holds no image of ILSVRC2012",
         ),
     ],
@@ -380,7 +380,7 @@ def test_a_file_size_limit_ends_in_a_sentence(tmp_path):
         and done.stderr.count("zfjax: ") == 1
     ), done.stderr
     assert not (out / "one").exists()
-    import_imagenet(source, "one", out, size=None, workers=1)
+    import_imagenet(source, "one", out, stored=Stored(None, 90), workers=1)
     assert open_dataset("one", out).count("train") == 18
 
 
@@ -401,8 +401,8 @@ def test_real_photographs_in_the_true_layout(tmp_path):
         f"ILSVRC2012_val_{number:08d}.JPEG": data
         for number, data in enumerate(by_class.values(), 1)
     }
-    make_tar(folder / imagenet.TARS["train"], train)
-    make_tar(folder / imagenet.TARS["validation"], validation)
+    make_tar(folder / TARS["train"], train)
+    make_tar(folder / TARS["validation"], validation)
     summary = import_imagenet(folder, "imagenet2012", tmp_path / "out", workers=1)
     assert (
         sum(summary.counts["train"].values()) == 24 and summary.counts["train"][min(by_class)] == 1

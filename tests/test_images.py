@@ -11,12 +11,11 @@ from PIL import Image
 from tests import odd_files
 from tests.data_helpers import encoded, jpeg, make_tree, picture
 from zfjax.commands.cli import main
-from zfjax.data import dataset as dataset_room
-from zfjax.data import headers, writing
-from zfjax.data.dataset import UnreadableImage
+from zfjax.data import headers, metadata, writing
+from zfjax.data.converting import Stored
+from zfjax.data.dataset import UnreadableImage, open_dataset
 from zfjax.data.images import MAX_PIXELS, view, view_of_file
 from zfjax.data.importing import import_images
-from zfjax.data.pipeline import open_dataset
 from zfjax.data.workers import Worker
 from zfjax.errors import ZfjaxError
 
@@ -33,7 +32,8 @@ def written(folder, name, images, **settings):
         for number, data in enumerate(images)
     )
     with writing.new_folder(folder, name) as target:
-        writing.write_dataset(target, name, {"train": examples}, ["a"], with_parts=True, **settings)
+        about = writing.About(["a"], with_parts=True, metadata=settings)
+        writing.write_dataset(target, name, {"train": examples}, about)
     return open_dataset(name, folder)
 
 
@@ -114,8 +114,8 @@ def test_the_limit_of_an_import_is_that_of_every_reader(tmp_path, monkeypatch, c
 
     # As if the default were small: a raised limit is kept with the set; without a record there is
     # the default.
-    monkeypatch.setattr(dataset_room, "MAX_PIXELS", 1000)
-    import_images(source, "raised", tmp_path / "out", max_pixels=3000)
+    monkeypatch.setattr(metadata, "MAX_PIXELS", 1000)
+    import_images(source, "raised", tmp_path / "out", stored=Stored(max_pixels=3000))
     raised, images = open_dataset("raised", tmp_path / "out"), list(files.values())
     assert len(raised.read("train", range(4), (40, 40))) == 4
     bare, ours = (
@@ -157,7 +157,7 @@ def test_processes_that_decode_have_the_limit_of_the_set(tmp_path):
 def test_an_image_that_pillow_warns_of_is_kept_and_read(tmp_path):
     data = encoded(Image.new("L", (10_000, 9_001), 90), "JPEG")  # 90 million
     source = make_tree(tmp_path / "in", {"a/large.jpg": data, "a/1.jpg": jpeg(1)})
-    summary = import_images(source, "large", tmp_path / "out", max_pixels=95_000_000)
+    summary = import_images(source, "large", tmp_path / "out", stored=Stored(max_pixels=95_000_000))
     assert summary.skipped == {} and summary.counts == {"train": {"a": 2}}
     dataset = open_dataset("large", tmp_path / "out")
     assert data in {dataset._record("train", number).image for number in range(2)}

@@ -11,8 +11,10 @@ from PIL import Image
 from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, make_tree, picture
 from zfjax.commands.cli import main
 from zfjax.data import headers, importing
-from zfjax.data.importing import arrange, import_images, stored_form
-from zfjax.data.pipeline import list_datasets, open_dataset
+from zfjax.data.arranging import arrange
+from zfjax.data.converting import Stored, stored_form
+from zfjax.data.dataset import list_datasets, open_dataset
+from zfjax.data.importing import import_images
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock
 
@@ -298,7 +300,7 @@ def test_size_is_counted(tmp_path):
         make_tree(tmp_path / "in", {"a/1.jpg": jpeg(1, 60, 90), "a/2.jpg": jpeg(2, 20, 20)}),
         "pets",
         tmp_path,
-        size=32,
+        stored=Stored(size=32),
     )
     assert summary.resized == 1 and summary.lines()[1] == "made smaller: 1"
 
@@ -376,7 +378,9 @@ def test_names_that_are_not_utf8(tmp_path):
 def test_a_file_larger_than_the_limit_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(headers, "FILE_BYTES", 60_000)
     files = {"a/1.jpg": jpeg(1), "a/huge.jpg": jpeg(2) + bytes(1 << 20)}
-    summary = import_images(make_tree(tmp_path / "in", files), "pets", tmp_path, max_pixels=10_000)
+    summary = import_images(
+        make_tree(tmp_path / "in", files), "pets", tmp_path, stored=Stored(max_pixels=10_000)
+    )
     assert summary.skipped == {"file larger than 80,000 bytes": ("a/huge.jpg",)}
 
 

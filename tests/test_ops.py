@@ -9,7 +9,8 @@ from jax import lax
 from tests import oracle
 from zfjax.errors import ZfjaxError
 from zfjax.network import convolution, ops
-from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Norm, Pool
+from zfjax.network.architecture import Architecture, Conv, Norm, Pool
+from zfjax.network.named import ALEXNET, ZFNET
 
 HIGHEST = lax.Precision.HIGHEST
 
@@ -70,7 +71,7 @@ def test_all_gradients_of_a_convolution_are_those_of_the_plain_one(
     x, kernel, bias = drawn((6, 14, 11, channels)), drawn((5, 5, channels, maps), 1), drawn(maps, 2)
     dimensions = ("NHWC", "HWIO", "NHWC")
     plain = lambda x, kernel, bias: (
-        bias
+        bias[None, None, None, :]
         + lax.conv_general_dilated(
             x,
             kernel,

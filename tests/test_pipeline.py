@@ -11,15 +11,10 @@ from PIL import Image
 
 from tests.data_helpers import encoded, jpeg, make_dataset, picture
 from zfjax.data import writing
-from zfjax.data.pipeline import (
-    evaluation_batches,
-    list_datasets,
-    open_dataset,
-    pixel_sums,
-    training_batches,
-    training_order,
-    view,
-)
+from zfjax.data.dataset import list_datasets, open_dataset
+from zfjax.data.images import view
+from zfjax.data.pipeline import evaluation_batches, pixel_sums, training_batches, training_order
+from zfjax.data.reading import Reading, Share
 from zfjax.errors import ZfjaxError
 
 VIEW = (24, 24)
@@ -215,7 +210,7 @@ def test_damage_inside_a_shard_reaches_the_consumer(data_dir, tmp_path):
     content[position : position + 400] = bytes(400)
     shard.write_bytes(content)
     with pytest.raises(ZfjaxError, match=r"of split 'train' of tiny"):
-        for _ in evaluation_batches(dataset, "train", batch_size=4, view_size=VIEW):
+        for _ in evaluation_batches(dataset, "train", Reading(VIEW), batch_size=4):
             pass
 
 
@@ -226,20 +221,15 @@ def test_an_undecodable_image_is_named(tmp_path, threads):
         {"image": data, "label": 0, "file_name": f"a/{n}.jpg"} for n, data in enumerate(images)
     ]
     with writing.new_folder(tmp_path, "odd") as folder:
-        writing.write_dataset(folder, "odd", {"train": examples}, ["a"])
+        writing.write_dataset(folder, "odd", {"train": examples}, writing.About(["a"]))
     dataset = open_dataset("odd", tmp_path)
     with pytest.raises(
         ZfjaxError,
         match=r"Image 1 of split 'train' of odd \(a/1.jpg\) cannot be decoded: not an im",
     ):
-        list(evaluation_batches(dataset, "train", batch_size=1, view_size=VIEW, threads=threads))
+        list(evaluation_batches(dataset, "train", Reading(VIEW, threads), batch_size=1))
     with pytest.raises(ZfjaxError, match=r"a/1.jpg"):
-        take(
-            training_batches(
-                dataset, "train", batch_size=3, view_size=VIEW, seed=0, threads=threads
-            ),
-            1,
-        )
+        take(training_batches(dataset, "train", Reading(VIEW, threads), batch_size=3, seed=0), 1)
 
 
 # Fingerprints and random access.
@@ -282,9 +272,9 @@ def test_read_gives_any_images_in_any_order(dataset):
 # Training batches.
 
 
-def training(dataset, steps, **options):
-    settings = {"batch_size": 4, "view_size": VIEW, "seed": 5, **options}
-    return take(training_batches(dataset, "train", **settings), steps)
+def training(dataset, steps, reading=None, **options):
+    settings = {"batch_size": 4, "seed": 5, **options}
+    return take(training_batches(dataset, "train", reading or Reading(VIEW), **settings), steps)
 
 
 def test_training_batches_have_the_promised_form(dataset):
@@ -301,13 +291,13 @@ def test_training_batches_have_the_promised_form(dataset):
 @pytest.mark.parametrize("threads", [0, 1, 3])
 def test_order_is_a_function_of_seed_and_step(dataset, threads):
     reference = training(dataset, 15)  # over two epoch borders
-    assert all(map(same, reference, training(dataset, 15, threads=threads)))
+    assert all(map(same, reference, training(dataset, 15, Reading(VIEW, threads))))
     for start in (1, 5, 6, 14):
         assert all(
             map(
                 same,
                 reference[start:],
-                training(dataset, 15 - start, start_step=start, threads=threads),
+                training(dataset, 15 - start, Reading(VIEW, threads), start_step=start),
             )
         )
     assert not all(map(same, reference, training(dataset, 15, seed=6)))
@@ -335,10 +325,9 @@ def test_processes_share_the_batches_of_one(dataset, processes):
         training(
             dataset,
             6,
+            Reading(VIEW, share=Share(index, processes)),
             batch_size=6 // processes,
             start_step=2,
-            process_index=index,
-            process_count=processes,
         )
         for index in range(processes)
     ]
@@ -351,7 +340,7 @@ def test_processes_share_the_batches_of_one(dataset, processes):
 
 def test_threads_end_with_their_batches(dataset):
     before = set(threading.enumerate())
-    batches = training_batches(dataset, "train", batch_size=4, view_size=VIEW, seed=0, threads=3)
+    batches = training_batches(dataset, "train", Reading(VIEW, threads=3), batch_size=4, seed=0)
     next(batches)
     ours = set(threading.enumerate()) - before
     assert ours
@@ -362,20 +351,18 @@ def test_threads_end_with_their_batches(dataset):
 
 
 def test_wrong_arguments_are_refused_at_once(dataset):
-    good = {"batch_size": 2, "view_size": VIEW, "seed": 0}
-    for wrong in (
-        {"batch_size": 0},
-        {"start_step": -1},
-        {"process_index": 1},
-        {"seed": -1},
-        {"seed": 2**32},
-        {"view_size": (0, 4)},
-        {"threads": -1},
-    ):
+    good = {"batch_size": 2, "seed": 0}
+    for wrong in ({"batch_size": 0}, {"start_step": -1}, {"seed": -1}, {"seed": 2**32}):
         with pytest.raises(ZfjaxError):
-            training_batches(dataset, "train", **{**good, **wrong})
+            training_batches(dataset, "train", Reading(VIEW), **{**good, **wrong})
+    for wrong in ({"view_size": (0, 4)}, {"threads": -1}):
+        with pytest.raises(ZfjaxError):
+            Reading(**{"view_size": VIEW, **wrong})
+    for index, count in ((1, 1), (-1, 2), (0, 0)):
+        with pytest.raises(ZfjaxError, match=f"no process {index} among {count}"):
+            Share(index, count)
     with pytest.raises(ZfjaxError, match="no split"):
-        evaluation_batches(dataset, "other", batch_size=2, view_size=VIEW)
+        evaluation_batches(dataset, "other", Reading(VIEW), batch_size=2)
 
 
 # Evaluation batches.
@@ -388,13 +375,7 @@ def test_wrong_arguments_are_refused_at_once(dataset):
 def test_evaluation_sees_each_image_once_and_pads_the_last_batch(dataset, start, limit, threads):
     batches = list(
         evaluation_batches(
-            dataset,
-            "train",
-            batch_size=4,
-            view_size=VIEW,
-            start=start,
-            limit=limit,
-            threads=threads,
+            dataset, "train", Reading(VIEW, threads), batch_size=4, start=start, limit=limit
         )
     )
     expected = list(range(start, 23 if limit is None else min(23, start + limit)))
@@ -409,16 +390,14 @@ def test_evaluation_sees_each_image_once_and_pads_the_last_batch(dataset, start,
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_evaluation_processes_run_equally_many_steps(dataset, processes):
-    whole = list(evaluation_batches(dataset, "train", batch_size=8, view_size=VIEW))
+    whole = list(evaluation_batches(dataset, "train", Reading(VIEW), batch_size=8))
     shares = [
         list(
             evaluation_batches(
                 dataset,
                 "train",
+                Reading(VIEW, share=Share(index, processes)),
                 batch_size=8 // processes,
-                view_size=VIEW,
-                process_index=index,
-                process_count=processes,
             )
         )
         for index in range(processes)
@@ -434,13 +413,12 @@ def test_pixel_sums_are_sums_and_shares_of_them_add_up(dataset):
     views = np.stack([view(jpeg(number), VIEW) for number in range(23)]).astype(np.int64)
     counted = []
     sums, images = pixel_sums(
-        dataset, "train", VIEW, progress=lambda done, total: counted.append((done, total))
+        dataset, "train", Reading(VIEW), progress=lambda done, total: counted.append((done, total))
     )
     assert sums.dtype == np.int64 and np.array_equal(sums, views.sum(axis=0)) and images == 23
     assert counted[-1] == (23, 23)
     shares = [
-        pixel_sums(dataset, "train", VIEW, process_index=index, process_count=3)
-        for index in range(3)
+        pixel_sums(dataset, "train", Reading(VIEW, share=Share(index, 3))) for index in range(3)
     ]
     assert (
         np.array_equal(sum(share[0] for share in shares), sums)

@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,9 @@ from tests.reported import Reported
 from tests.small import make_config, stop_at
 from tests.synthetic_run import SMALL, make_run
 from zfjax import config as configs
-from zfjax.network.architecture import ALEXNET, ZFNET, Architecture, Conv, Dense
+from zfjax import presets
+from zfjax.network.architecture import Architecture, Conv, Dense
+from zfjax.network.named import ALEXNET, ZFNET
 from zfjax.report.board import text_width
 from zfjax.report.provenance import architecture_table, report_facts
 from zfjax.run.folder import current_commit, load_run, save_run
@@ -64,6 +67,14 @@ def test_the_commit_is_zfjaxs_own_or_none(tmp_path, monkeypatch):
     (own / "__init__.py").write_text("changed = True\n")
     assert current_commit(own) == f"{head}-dirty"
     assert current_commit(tmp_path) is None
+
+
+def test_this_checkout_knows_its_own_commit():
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        pytest.skip("zfjax is not read from a git checkout here")
+    commit = current_commit()
+    assert commit is not None and commit.startswith(git(root, "rev-parse", "HEAD")[:12])
 
 
 def test_every_start_is_on_record(tmp_path, data_dir, unbroken, monkeypatch):
@@ -135,8 +146,8 @@ FEW = dataclasses.replace(
     ("preset", "model", "name"),
     [
         ("imagenet", ZFNET, "zfnet"),
-        ("imagenet-modern", configs.PRESETS["imagenet-modern"].model, "zfnet"),
-        ("", configs.PRESETS["imagenet-modern"].model, "zfnet"),
+        ("imagenet-modern", presets.PRESETS["imagenet-modern"].model, "zfnet"),
+        ("", presets.PRESETS["imagenet-modern"].model, "zfnet"),
         ("imagenet", ZFNET.with_classes(7), "zfnet"),
         (
             "imagenet",
@@ -146,7 +157,7 @@ FEW = dataclasses.replace(
         ("", ZFNET.replace("conv1", padding=(2, 2)), "zfnet with conv1.padding (2, 2)"),
         (
             "imagenet-modern",
-            configs.PRESETS["imagenet-modern"].model.replace("norm1", alpha=0.5),
+            presets.PRESETS["imagenet-modern"].model.replace("norm1", alpha=0.5),
             "zfnet with norm1.alpha 0.5",
         ),
         ("imagenet", without("conv3", "conv4"), "zfnet without conv3, conv4"),
@@ -159,18 +170,18 @@ FEW = dataclasses.replace(
         ("alexnet", ALEXNET.replace("fc6", features=64), "alexnet with fc6.features 64"),
         (
             "demo",
-            configs.PRESETS["demo"].model.replace("pool1", window=2),
+            presets.PRESETS["demo"].model.replace("pool1", window=2),
             "zfnet-64-quarter with pool1.window 2",
         ),
         ("demo", OWN, "mine"),
-        ("demo", configs.PRESETS["demo"].model.with_classes(3), "zfnet-64-quarter"),
+        ("demo", presets.PRESETS["demo"].model.with_classes(3), "zfnet-64-quarter"),
     ],
 )
 def test_a_changed_network_says_what_was_changed(preset, model, name):
     assert (
         network_name(
             dataclasses.replace(
-                configs.PRESETS["demo"], preset=preset, model=model, data=configs.Data(view=256)
+                presets.PRESETS["demo"], preset=preset, model=model, data=configs.Data(view=256)
             )
         )
         == name

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from zfjax.commands.cli import main
-from zfjax.data.pipeline import open_dataset
+from zfjax.data.dataset import open_dataset
 from zfjax.devices import data_mesh
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import project

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from zfjax import config as configs
+from zfjax import presets
 from zfjax.inputs import evaluation_input, normalise, one_of_ten_views, training_input
 from zfjax.network.architecture import Architecture, Conv, Dense, Norm
 from zfjax.network.model import class_scores
@@ -224,7 +225,7 @@ def test_momentum_and_weight_decay_by_hand():
 
 
 def test_the_presets_are_the_recipes():
-    paper, modern = configs.preset("imagenet"), configs.preset("imagenet-modern")
+    paper, modern = presets.preset("imagenet"), presets.preset("imagenet-modern")
     o = paper.optimizer
     assert (paper.recipe, paper.batch_size, paper.epochs, paper.data.crops) == (
         "faithful",

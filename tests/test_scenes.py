@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.data_helpers import kill_when_there
 from zfjax.data import scenes
+from zfjax.data.dataset import list_datasets, open_dataset
 from zfjax.data.finding import data_home
-from zfjax.data.pipeline import list_datasets, open_dataset
 from zfjax.data.scene_objects import OBJECTS
 from zfjax.data.scenes import CLASSES, SEED, draw_scene, ensure_scenes
 from zfjax.errors import ZfjaxError

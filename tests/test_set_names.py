@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.data_helpers import jpeg, make_tree
-from zfjax import config as configs
+from zfjax import presets
 from zfjax.commands.cli import main
 from zfjax.data.dataset import open_dataset
 from zfjax.data.fetching import fetch
@@ -54,7 +54,7 @@ def test_an_own_set_called_scenes_is_not_replaced_by_drawings(tmp_path, source):
     out = tmp_path / "out"
     import_images(source, "pets", out)
     (out / "pets").rename(out / "scenes")  # as versions before imported it
-    config = configs.preset("demo")
+    config = presets.preset("demo")
     config = replace(config, data=replace(config.data, dir=str(out)))
     with pytest.raises(ZfjaxError, match=r"scenes is a data set.*mv .*my_scenes"):
         open_data(config)

@@ -12,9 +12,9 @@ import pytest
 from tests.data_helpers import jpeg, make_tar
 from tests.test_imagenet import make_tars, tar_bytes
 from zfjax.data import imagenet
+from zfjax.data.dataset import open_dataset
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.importing import import_images
-from zfjax.data.pipeline import open_dataset
 from zfjax.data.sources import open_source
 from zfjax.errors import ZfjaxError
 

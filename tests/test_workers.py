@@ -12,35 +12,37 @@ import numpy as np
 import pytest
 
 from tests.data_helpers import members
-from zfjax.data.pipeline import evaluation_batches, open_dataset, pixel_sums, training_batches
+from zfjax.data.dataset import open_dataset
+from zfjax.data.pipeline import evaluation_batches, pixel_sums, training_batches
+from zfjax.data.reading import Reading
 from zfjax.data.workers import pool_of
 from zfjax.errors import ZfjaxError
 
 VIEW = (18, 18)
 
 
-def some(batches, count):
+def first(batches, count):
     return [batch for _, batch in zip(range(count), batches, strict=False)]
 
 
 def test_processes_give_the_batches_that_threads_give(with_a_bad_record, capfd):
     threads, processes = (open_dataset("bad", with_a_bad_record, count) for count in (0, 2))
-    options = {
-        "batch_size": 20,
-        "view_size": VIEW,
-        "on_error": "skip",
-    }  # two pieces, the second not full
-    for made in (
-        lambda dataset: training_batches(dataset, "train", seed=3, start_step=1, **options),
-        lambda dataset: evaluation_batches(dataset, "train", start=1, **options),
-    ):
-        one, other = (some(made(dataset), 4) for dataset in (threads, processes))
+    skipping, size = Reading(VIEW, on_error="skip"), 20  # two pieces, the second not full
+
+    def trained_on(dataset):
+        return training_batches(dataset, "train", skipping, batch_size=size, seed=3, start_step=1)
+
+    def evaluated_on(dataset):
+        return evaluation_batches(dataset, "train", skipping, batch_size=size, start=1)
+
+    for made in (trained_on, evaluated_on):
+        one, other = (first(made(dataset), 4) for dataset in (threads, processes))
         assert len(one) == len(other) >= 2
         for left, right in zip(one, other, strict=True):
             for name, array in left.items():
                 np.testing.assert_array_equal(array, right[name], err_msg=name)
     assert capfd.readouterr().err.count("Image 5 of split 'train' of bad") == 2, "once by each"
-    sums = [pixel_sums(dataset, "train", VIEW, on_error="skip") for dataset in (threads, processes)]
+    sums = [pixel_sums(dataset, "train", skipping) for dataset in (threads, processes)]
     assert np.array_equal(*[total for total, _ in sums]) and [int(count) for _, count in sums] == [
         23,
         23,
@@ -48,31 +50,32 @@ def test_processes_give_the_batches_that_threads_give(with_a_bad_record, capfd):
     with pytest.raises(
         ZfjaxError, match=r"Image 5 of split 'train' of bad \(.*\) cannot be decoded: not an image"
     ):
-        some(training_batches(processes, "train", batch_size=12, view_size=VIEW, seed=3), 3)
+        first(training_batches(processes, "train", Reading(VIEW), batch_size=12, seed=3), 3)
 
 
 def test_a_process_that_dies_is_said_in_a_sentence(data_dir):
     dataset = open_dataset("small", data_dir, 2)
-    for worker in pool_of(
-        dataset, VIEW
-    )._workers:  # as Ctrl-C does to a whole group, at once and later
+    # As Ctrl-C does to a whole group, at once and later.
+    for worker in pool_of(dataset, VIEW)._workers:
         worker._process.send_signal(signal.SIGINT)
         worker._process.send_signal(signal.SIGTERM)
-    batches = training_batches(dataset, "train", batch_size=8, view_size=VIEW, seed=0)
+    batches = training_batches(dataset, "train", Reading(VIEW), batch_size=8, seed=0)
     next(batches)
     for worker in pool_of(dataset, VIEW)._workers:
         worker._process.send_signal(signal.SIGINT)
     next(batches)
     pool_of(dataset, VIEW)._workers[0]._process.kill()
     with pytest.raises(ZfjaxError, match="process that decodes images has died .by signal SIGKILL"):
-        some(batches, 50)
+        first(batches, 50)
 
 
 ENDLESS = """
 import sys
-from zfjax.data.pipeline import open_dataset, training_batches
+from zfjax.data.dataset import open_dataset
+from zfjax.data.pipeline import training_batches
+from zfjax.data.reading import Reading
 dataset = open_dataset("small", sys.argv[1], 2)
-for batch in training_batches(dataset, "train", batch_size=8, view_size=(18, 18), seed=0):
+for batch in training_batches(dataset, "train", Reading((18, 18)), batch_size=8, seed=0):
     print("batch", flush=True)
 """
 

@@ -11,10 +11,10 @@ from typing import Any
 
 _HOMES = {
     "Architecture": "zfjax.network.architecture",
-    "ZFNET": "zfjax.network.architecture",
-    "ALEXNET": "zfjax.network.architecture",
+    "ZFNET": "zfjax.network.named",
+    "ALEXNET": "zfjax.network.named",
     "Config": "zfjax.config",
-    "PRESETS": "zfjax.config",
+    "PRESETS": "zfjax.presets",
     "Evolution": "zfjax.run.evolution",
     "ZfjaxError": "zfjax.errors",
     "Run": "zfjax.run.folder",

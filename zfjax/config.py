@@ -1,6 +1,6 @@
-"""What a training run is: frozen dataclasses, JSON in and out, and PRESETS. No JAX.
+"""What a training run is: frozen dataclasses, and JSON in and out. No JAX.
 
-A preset is a value; an ablation is a replaced field; ``RUN/config.json`` is enough to run it again.
+An ablation is a replaced field; ``RUN/config.json`` is enough to run it again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zfjax.errors import ZfjaxError
-from zfjax.network.architecture import ALEXNET, LAYER_KINDS, ZFNET, Architecture, small_zfnet
+from zfjax.network.architecture import LAYER_KINDS, Architecture
 
 
 @dataclass(frozen=True)
@@ -169,79 +169,6 @@ RESUMABLE_FIELDS = frozenset(
 )
 
 
-def _preset(name: str, **fields: Any) -> Config:
-    return Config(preset=name, **fields)
-
-
-PRESETS: dict[str, Config] = {
-    preset.preset: preset
-    for preset in (
-        _preset(
-            "demo",
-            model=small_zfnet(
-                "zfnet-64-quarter",
-                input_size=(64, 64),
-                width=0.25,
-                conv2_stride=2,
-                head=128,
-                classes=10,
-                norm_alpha=0.34,
-                dropout=0.2,
-            ),
-            data=Data(shift=4, flip=True),
-            optimizer=Optimizer(learning_rate=0.02, warmup_epochs=0.5, weight_decay=1e-3),
-            epochs=10,
-            batch_size=32,
-        ),
-        _preset(
-            "tiny-imagenet",
-            model=small_zfnet(
-                "zfnet-64-half",
-                input_size=(64, 64),
-                width=0.5,
-                conv2_stride=2,
-                head=512,
-                classes=200,
-                norm_alpha=0.34,
-            ),
-            data=Data(name="tiny_imagenet", shift=6),
-            optimizer=Optimizer(learning_rate=0.02, warmup_epochs=1.0, weight_decay=5e-4),
-            epochs=16,
-            batch_size=64,
-        ),
-        _preset(
-            "imagenet",
-            recipe="faithful",
-            model=ZFNET,
-            data=Data(name="imagenet2012", view=256, threads=8, crops="ten"),
-            optimizer=Optimizer(learning_rate=0.01, schedule="plateau", warmup_epochs=0.0),
-            epochs=70,
-        ),
-        _preset(
-            "imagenet-modern",
-            model=ZFNET.replace("norm1", alpha=0.34).replace("norm2", alpha=0.34),
-            data=Data(name="imagenet2012", view=256, threads=8),
-            optimizer=Optimizer(
-                learning_rate=0.04, warmup_epochs=5.0, weight_decay=5e-4, label_smoothing=0.1
-            ),
-            epochs=90,
-            batch_size=512,
-            compute="bfloat16",
-        ),
-        _preset(
-            "alexnet",
-            recipe="faithful",
-            model=ALEXNET,
-            data=Data(name="imagenet2012", view=256, threads=8),
-            optimizer=Optimizer(
-                learning_rate=0.01, schedule="plateau", warmup_epochs=0.0, weight_decay=5e-4
-            ),
-            epochs=70,
-        ),
-    )
-}
-
-
 def field_words(kind: type) -> dict[str, str]:
     """What the text under each field of a dataclass says of it, on one line; fields without one are
     left out."""
@@ -261,13 +188,6 @@ def choices(kind: type, name: str) -> tuple[str, ...]:
     """The values that a dataclass field may have; () where they are not a list."""
     hint = typing.get_type_hints(kind)[name]
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
-
-
-def preset(name: str) -> Config:
-    """The preset of that name. Raises ZfjaxError naming those there are."""
-    if name not in PRESETS:
-        raise ZfjaxError(f"There is no preset {name!r}; there are {', '.join(PRESETS)}.")
-    return PRESETS[name]
 
 
 def get_field(config: Config, path: str) -> Any:

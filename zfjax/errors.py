@@ -25,7 +25,7 @@ def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
         errno.EPERM: "permission denied: choose a folder you may write to",
         errno.ENOTDIR: "a part of the path is a file, not a folder",
         errno.EEXIST: "a file of that name is in the way",
-    }.get(error.errno, error.strerror or str(error))
+    }.get(error.errno or 0, error.strerror or str(error))
     inner = error.filename is None or _is_inner(str(error.filename)) or str(error.filename) in doing
     attempt = doing.removesuffix(":") if inner else f"{doing} {error.filename}"
     return ZfjaxError(f"Could not {attempt}: {advice}.")
@@ -34,6 +34,12 @@ def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
 def _is_inner(file_name: str) -> bool:
     """Whether a path is one that only programs know: a temporary name of ours or of Orbax."""
     return bool(re.search(r"\.orbax-checkpoint-tmp|/\.[^/]+\.tmp(/|$)", file_name))
+
+
+def escaped(text: str) -> str:
+    """``text`` with letters that a terminal would obey, or nobody sees, written as escapes: names
+    of files and folders are anyone's."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

@@ -17,6 +17,7 @@ from zfjax.config import Config
 from zfjax.data.dataset import Dataset, open_dataset
 from zfjax.data.finding import data_home
 from zfjax.data.pipeline import pixel_sums
+from zfjax.data.reading import Reading, Share
 from zfjax.data.scenes import ensure_scenes
 from zfjax.data.set_names import SCENES, check_no_set_called_scenes
 from zfjax.devices import added, first_alone, from_first, together
@@ -36,8 +37,10 @@ def normalise(config: Config, images: jax.Array, mean_image: jax.Array | None) -
     unit scale."""
     pixels = images.astype(jnp.float32)
     if config.recipe == "faithful":
-        return pixels - mean_image
-    return (pixels - jnp.asarray(CHANNEL_MEAN, jnp.float32)) / PIXEL_STD
+        assert mean_image is not None, "the faithful recipe has a mean image"
+        return pixels - jnp.broadcast_to(mean_image, pixels.shape)
+    mean = jnp.broadcast_to(jnp.array(CHANNEL_MEAN, jnp.float32), pixels.shape)
+    return (pixels - mean) / PIXEL_STD
 
 
 def central_crop(images: jax.Array, size: tuple[int, int]) -> jax.Array:
@@ -136,6 +139,12 @@ def open_data(config: Config, progress: Progress | None = None) -> Dataset:
     return open_dataset(config.data.name, folder, config.data.processes)
 
 
+def reading_of(config: Config) -> Reading:
+    """How this process reads its share of the run's images."""
+    data, share = config.data, Share(jax.process_index(), jax.process_count())
+    return Reading((data.view, data.view), data.threads, data.on_error, share)
+
+
 def make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
     """RUN/mean_image.npy, the per-pixel mean of the training views (paper, section 3), computed
     once, by all processes together; nothing in the modern recipe."""
@@ -146,12 +155,8 @@ def make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
         lambda: pixel_sums(
             dataset,
             data.train_split,
-            (data.view, data.view),
+            reading_of(run.config),
             progress=lambda *done: progress("mean image", *done),
-            on_error=data.on_error,
-            threads=data.threads,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
         )
     )
     count = int(added(images))

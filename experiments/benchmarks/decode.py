@@ -12,8 +12,8 @@ import tarfile
 import time
 from pathlib import Path
 
+from zfjax.data.converting import stored_form
 from zfjax.data.images import view
-from zfjax.data.importing import stored_form
 
 
 def main(source: Path, stored: int | None = None) -> None:

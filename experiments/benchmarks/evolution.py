@@ -40,8 +40,8 @@ def make_run(folder: Path, size: int, checkpoints: int, images: int) -> None:
     import jax
 
     from zfjax.config import Config, Data
+    from zfjax.data.dataset import open_dataset
     from zfjax.data.importing import import_images
-    from zfjax.data.pipeline import open_dataset
     from zfjax.network.model import initial_parameters, parameters_from_torch
     from zfjax.run import checkpoint
     from zfjax.run.folder import Run, current_versions, save_run
@@ -313,7 +313,7 @@ def _maker(folder: Path, size: int, checkpoints: int, images: int) -> Callable[[
     """Makes the run; returns its images as JPEG bytes in the order of their ids."""
 
     def work() -> list[bytes]:
-        from zfjax.data.pipeline import open_dataset
+        from zfjax.data.dataset import open_dataset
 
         make_run(folder, size, checkpoints, images)
         dataset = open_dataset("pictures", folder / "data")

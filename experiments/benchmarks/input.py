@@ -70,7 +70,8 @@ def make(folder: str, tar: str | None, count: int, stored: int | None) -> Callab
     files."""
 
     def work() -> int:
-        from zfjax.data.importing import import_images, stored_form
+        from zfjax.data.converting import stored_form
+        from zfjax.data.importing import import_images
 
         total = 0
         for index, data in enumerate(jpegs(tar, count)):
@@ -96,14 +97,16 @@ def zfjax_input(
 ) -> Callable[[], np.ndarray]:
     """evaluation_batches over the whole set: as in training, which would read beyond it, but for
     the order."""
-    from zfjax.data.pipeline import evaluation_batches, open_dataset
+    from zfjax.data.dataset import open_dataset
+    from zfjax.data.pipeline import evaluation_batches
+    from zfjax.data.reading import Reading
 
     dataset = open_dataset("pictures", Path(folder) / "data", processes)
 
     def work() -> np.ndarray:
         total = np.zeros(3)
         for batch in evaluation_batches(
-            dataset, "train", batch_size=BATCH, view_size=(view, view), threads=threads
+            dataset, "train", Reading((view, view), threads), batch_size=BATCH
         ):
             total += summed(batch["image"])
         return total
@@ -113,8 +116,10 @@ def zfjax_input(
 
 def ceiling(cores: int) -> None:
     """Prints what threads and processes do with images that cost nothing to decode."""
+    from zfjax.data.dataset import open_dataset
     from zfjax.data.importing import import_images
-    from zfjax.data.pipeline import open_dataset, training_batches
+    from zfjax.data.pipeline import training_batches
+    from zfjax.data.reading import Reading
 
     with tempfile.TemporaryDirectory() as folder:
         for index in range(1000):
@@ -134,7 +139,7 @@ def ceiling(cores: int) -> None:
             best = 0.0
             for _ in range(3):
                 batches = training_batches(
-                    dataset, "train", batch_size=512, view_size=(8, 8), threads=threads, seed=0
+                    dataset, "train", Reading((8, 8), threads), batch_size=512, seed=0
                 )
                 next(batches)
                 clock = time.perf_counter()

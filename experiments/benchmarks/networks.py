@@ -8,25 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.network.architecture import ZFNET, Architecture, Conv, Norm, Pool, small_zfnet
+from zfjax.network.architecture import Architecture, Conv, Norm, Pool
+from zfjax.network.named import ZFNET, small_zfnet
 
 
 def stack(size: int, norm: bool) -> Architecture:
     """ZFNet's convolutional part: the paper's at 224 pixels, the half-width variant at 64; with or
     without LRN."""
-    whole = (
-        ZFNET
-        if size == 224
-        else small_zfnet(
-            "zfnet-64-half",
-            input_size=(64, 64),
-            width=0.5,
-            conv2_stride=2,
-            head=512,
-            classes=200,
-            norm_alpha=1e-4,
-        )
-    )
+    if size == 224:
+        whole = ZFNET
+    else:
+        small = small_zfnet("zfnet-64-half", input_size=(64, 64), width=0.5, head=512, classes=200)
+        whole = small.replace("norm1", alpha=1e-4).replace("norm2", alpha=1e-4)
     layers = tuple(layer for layer in whole.convolutional if norm or not isinstance(layer, Norm))
     return dataclasses.replace(whole, name=f"{whole.name}-stack", layers=layers)
 

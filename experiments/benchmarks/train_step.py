@@ -22,12 +22,13 @@ import peers
 from harness import Contender, installed, interleave, machine, matmul_and_copy, print_ratio
 
 from zfjax import config as configs
+from zfjax import presets
 from zfjax.network.architecture import Dense
 
 
 def config_for(size: int, batch: int, compute: str) -> configs.Config:
     """The modern recipe: ZFNet at 224 pixels, the tiny-imagenet preset at 64."""
-    found = configs.preset("imagenet-modern" if size == 224 else "tiny-imagenet")
+    found = presets.preset("imagenet-modern" if size == 224 else "tiny-imagenet")
     data = dataclasses.replace(found.data, view=size * 8 // 7 if size == 224 else size)
     return dataclasses.replace(found, data=data, batch_size=batch, compute=compute)
 

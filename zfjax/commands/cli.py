@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from zfjax import config as configs
+from zfjax import presets
 from zfjax.commands import everything as commands
 from zfjax.errors import ZfjaxError, explain_os_error
 
@@ -266,7 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     train = command(
         "train", commands.train, "Train, or go on training; saves every epoch.", add_help=False
     )
-    train.add_argument("--preset", help=f"one of {', '.join(configs.PRESETS)}")
+    train.add_argument("--preset", help=f"one of {', '.join(presets.PRESETS)}")
     train.add_argument(
         "--config", type=Path, help="a JSON config, such as another run's config.json"
     )
@@ -394,7 +394,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.info,
         "Layer table, costs, and a run's epochs; nothing is run. Takes config fields, as train.",
     )
-    info.add_argument("--preset", default=None, help=f"one of {', '.join(configs.PRESETS)}")
+    info.add_argument("--preset", default=None, help=f"one of {', '.join(presets.PRESETS)}")
     info.add_argument("--workdir", type=Path, default=None, help="run folder")
     info.add_argument(
         "--images-per-second",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zfjax import config as configs
+from zfjax import presets
 from zfjax.commands.flags import config_parser, resolve_config
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
@@ -36,11 +37,11 @@ def train(options: argparse.Namespace) -> int:
         raise ZfjaxError("Give --preset or --config, not both.")
     base = configs.from_json(read_json(options.config)) if options.config else None
     if options.preset:
-        base = configs.preset(options.preset)
+        base = presets.preset(options.preset)
     if options.wants_help:
         options.parser.print_help()
         print(
-            "\n" + config_parser(base or configs.preset("demo")).format_help().split("\n\n", 1)[1]
+            "\n" + config_parser(base or presets.preset("demo")).format_help().split("\n\n", 1)[1]
         )
         return 0
     if options.workdir is None:
@@ -50,7 +51,7 @@ def train(options: argparse.Namespace) -> int:
     if base is None:
         if not (check_folder(options.workdir) / "config.json").exists():
             raise ZfjaxError(
-                f"Give --preset ({', '.join(configs.PRESETS)}) or --config FILE to begin a run."
+                f"Give --preset ({', '.join(presets.PRESETS)}) or --config FILE to begin a run."
             )
         base = load_run(options.workdir).config
     config = resolve_config(base, options.config_flags)
@@ -104,7 +105,7 @@ def demo(options: argparse.Namespace) -> int:
     from zfjax.report.page import write_report
     from zfjax.run.summary import summary_lines, update_summary
 
-    run = _run_training(configs.preset("demo"), options.workdir)
+    run = _run_training(presets.preset("demo"), options.workdir)
     with Reporter() as progress:
         evolution = evolve(run.folder, progress=progress)
     update_summary(run, evolution)
@@ -117,6 +118,7 @@ def demo(options: argparse.Namespace) -> int:
 
 def data_import(options: argparse.Namespace) -> int:
     """``zfjax data import``: imports a tree, a tar or the ILSVRC2012 tars."""
+    from zfjax.data.converting import Stored
     from zfjax.data.finding import data_home
     from zfjax.data.imagenet import import_imagenet, is_imagenet
     from zfjax.data.importing import import_images
@@ -134,18 +136,21 @@ def data_import(options: argparse.Namespace) -> int:
         raise ZfjaxError("ILSVRC2012's tars are its splits; import it without --splits.")
     size = (256 if imagenet else None) if options.size is None else options.size
     quality = (90 if imagenet else 95) if options.quality is None else options.quality
-    common = {
-        "size": None if size == "original" else size,
-        "quality": quality,
-        "max_pixels": options.max_pixels,
-    }
+    stored = Stored(None if size == "original" else size, quality, options.max_pixels)
     with Reporter() as progress:
         place = options.source, options.name, data_dir
         if imagenet:
-            summary = import_imagenet(*place, workers=options.workers, progress=progress, **common)
+            summary = import_imagenet(
+                *place, stored=stored, workers=options.workers, progress=progress
+            )
         else:
-            common["progress"] = lambda done, total: progress("importing", done, total)
-            summary = import_images(*place, holdout=options.holdout, splits=splits, **common)
+            summary = import_images(
+                *place,
+                holdout=options.holdout,
+                splits=splits,
+                stored=stored,
+                progress=lambda done, total: progress("importing", done, total),
+            )
     print("\n".join(summary.lines()))
     return 0
 
@@ -163,8 +168,8 @@ def data_fetch(options: argparse.Namespace) -> int:
 
 def data_list(options: argparse.Namespace) -> int:
     """``zfjax data list``: lists data sets."""
+    from zfjax.data.dataset import list_datasets
     from zfjax.data.finding import data_home
-    from zfjax.data.pipeline import list_datasets
 
     folder = options.data_dir or data_home()
     found = list_datasets(folder, on_error=lambda error: print(f"zfjax: {error}", file=sys.stderr))
@@ -409,7 +414,7 @@ def info(options: argparse.Namespace) -> int:
         raise ZfjaxError("A run keeps its settings; config fields go with --preset.")
     run = load_run(options.workdir) if options.workdir else None
     config = (
-        run.config if run else resolve_config(configs.preset(options.preset), options.config_flags)
+        run.config if run else resolve_config(presets.preset(options.preset), options.config_flags)
     )
     images = run.fingerprint["count"] if run else _prepared_images(config)
     print(

@@ -7,6 +7,7 @@ reason; only what is no fault of one file goes further: a signal, a full disk, a
 
 from __future__ import annotations
 
+import functools
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,11 +19,42 @@ from PIL import Image
 
 from zfjax.data.headers import JPEG_SIDE, TOO_LONG, byte_limit
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, as_image_errors, read_picture
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, escaped
 
 GRAYSCALE = "grayscale, kept"
 
+Form = Callable[[bytes], tuple[bytes, tuple[str, ...], bool]]
+"""A file's bytes to what is stored of it, as ``stored_form`` says it."""
+
 _COMMENT_BYTES = 65_533  # the most that a JPEG holds
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is stored of every image. Raises ZfjaxError for numbers that no import can have.
+
+    ``size``: pixels of the shorter side, to which larger images are resized once (None: as they
+    are). ``quality``: of what is stored anew, as JPEG. An image whose header announces more than
+    ``max_pixels`` is skipped undecoded."""
+
+    size: int | None = None
+    quality: int = 95
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if (
+            (self.size is not None and self.size < 1)
+            or not 1 <= self.quality <= 100
+            or self.max_pixels < 1
+        ):
+            raise ZfjaxError(
+                "The size and the pixel limit must be at least 1, and the quality between 1 and"
+                " 100."
+            )
+
+    def form(self, *, upright: bool = True) -> Form:
+        """``stored_form`` with these settings."""
+        return functools.partial(stored_form, **vars(self), upright=upright)
 
 
 @dataclass(frozen=True)
@@ -54,22 +86,11 @@ class ImportSummary:
             text.append(f"made smaller: {self.resized}")
         for verb, reasons in (("converted", self.converted), ("skipped", self.skipped)):
             for reason, names in sorted(reasons.items()):
-                some = ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+                few = ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
                 told = reason if reason == GRAYSCALE else f"{verb}, {reason}"
-                text.append(f"{told}: {len(names)} ({some})")
+                text.append(f"{told}: {len(names)} ({few})")
         text.extend(self.notes)
-        return [
-            "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
-            for line in text
-        ]
-
-
-def check_numbers(size: int | None, quality: int, max_pixels: int) -> None:
-    """Raises ZfjaxError for numbers that no import can have."""
-    if (size is not None and size < 1) or not 1 <= quality <= 100 or max_pixels < 1:
-        raise ZfjaxError(
-            "The size and the pixel limit must be at least 1, and the quality between 1 and 100."
-        )
+        return [escaped(line) for line in text]
 
 
 def check_absent(root: Path, name: str) -> None:
@@ -118,7 +139,8 @@ def stored_form(
     if picture.turned:
         reasons.append("turned upright as its EXIF says")
     image = picture.image
-    resized = size is not None and min(image.size) > size
+    width, height = image.size
+    resized = size is not None and min(width, height) > size
     if (
         picture.kind == "JPEG"
         and picture.mode in ("RGB", "L")
@@ -126,8 +148,7 @@ def stored_form(
         and not resized
     ):
         return data, tuple(reasons), False
-    width, height = image.size
-    if resized:
+    if size is not None and resized:
         scale = size / min(width, height)
         width, height = (max(size, round(side * scale)) for side in (width, height))
     if max(width, height) > JPEG_SIDE:
@@ -154,9 +175,7 @@ class Account:
     resized: int = 0
     largest: tuple[int, int, str] | None = None
 
-    def convert(
-        self, name: str, read: Callable[[], bytes], form: Callable[[bytes], tuple]
-    ) -> bytes | None:
+    def convert(self, name: str, read: Callable[[], bytes], form: Form) -> bytes | None:
         """The bytes to store of one file, None where it is skipped. ``form``: ``stored_form`` with
         its settings.
 
@@ -201,7 +220,8 @@ class Account:
 
     def _see_size(self, width: int, height: int, name: str) -> None:
         before = self.largest or (0, 0, "")
-        self.largest = max((width, height, name), before, key=lambda one: (one[0] * one[1], one[2]))
+        if (width * height, name) > (before[0] * before[1], before[2]):
+            self.largest = width, height, name
 
 
 def _bytes_of(read: Callable[[], bytes]) -> bytes:
@@ -229,7 +249,7 @@ class Converter:
     def __init__(
         self,
         read: Callable[[str, int], bytes],
-        form: Callable[[bytes], tuple],
+        form: Form,
         *,
         max_pixels: int,
         total: int,
@@ -246,9 +266,8 @@ class Converter:
         """The examples of one split, in the order of ``files``: (path in the source, file name,
         label)."""
         for path, file_name, label in files:
-            stored = self.account.convert(
-                path, lambda path=path: self._read(path, self._limit), self._form
-            )
+            read = functools.partial(self._read, path, self._limit)
+            stored = self.account.convert(path, read, self._form)
             if stored is not None:
                 self.counts[split, label] += 1
                 yield {"image": stored, "label": label, "file_name": file_name}

@@ -11,20 +11,29 @@ import contextlib
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from zfjax.data.finding import dataset_names, newest_version
 from zfjax.data.imagenet_labels import check_labels
-from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, open_image, view, view_window
-from zfjax.errors import ZfjaxError
-from zfjax.files import allow_open_files, read_json
+from zfjax.data.images import (
+    MAX_PIXELS,
+    Box,
+    ImageError,
+    TooManyPixels,
+    open_image,
+    parts_in_view,
+    view,
+)
+from zfjax.data.metadata import builder_from, check_shard, pixel_limit, readable_names
+from zfjax.errors import ZfjaxError, first_line
+from zfjax.files import allow_open_files
 
-Box = tuple[float, float, float, float]
+T = TypeVar("T")
 
 _WHOLE_DIGEST_BYTES = 256 << 20  # up to here every byte enters a split's digest (0.2 s)
 _DIGEST_BLOCK = 64 << 10
@@ -70,8 +79,7 @@ class Dataset:
     ``splits`` maps a split's name to its number of images. ``class_names`` are for people (label i
     is ``class_names[i]``): the readable names given at import, else the TFDS label names.
     ``image_id`` everywhere is the index in the split. Reading is safe from many threads.
-    ``processes``: how many read beside this one, 0: none; ``pools`` is where workers.py keeps them.
-    ``named``: what was said already of images that cannot be read. ``max_pixels``: the most that an
+    ``processes``: how many shall read beside this one, 0: none. ``max_pixels``: the most that an
     image may have, as at the import."""
 
     name: str
@@ -82,10 +90,16 @@ class Dataset:
     _builder: Any = field(repr=False)
     processes: int = 0
     max_pixels: int = MAX_PIXELS
-    pools: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False)
-    named: set[str] = field(default_factory=set, repr=False)
-    _sources: dict[str, Any] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for this data set, by whichever thread asks first, and
+        kept as long as it is: open readers, processes, what was said already."""
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = make()
+            return self._kept[key]
 
     def count(self, split: str) -> int:
         """The number of images in ``split``; raises ZfjaxError for a split that is not there."""
@@ -157,26 +171,26 @@ class Dataset:
 
     def _source(self, split: str) -> Any:
         """One shared reader a split: a reader keeps a file open for every shard it has met."""
-        count = self.count(split)
-        with self._lock:
-            if split not in self._sources:
-                import tensorflow_datasets as tfds
+        return self.kept(("source", split), lambda: self._open_source(split))
 
-                # Image bytes stay encoded: only zfjax.data.images may hand them to Pillow.
-                decoders = {
-                    name: tfds.decode.SkipDecoding()
-                    for name, feature in self._builder.info.features.items()
-                    if isinstance(feature, tfds.features.Image)
-                }
-                allow_open_files(sum(len(self.shards(name)) for name in self.splits))
-                source = self._builder.as_data_source(split, decoders=decoders)
-                if len(source) != count:
-                    raise ZfjaxError(
-                        f"Split '{split}' of {self.name} holds {len(source)} images, its metadata"
-                        f" says {count}; prepare the data set again."
-                    )
-                self._sources[split] = source
-            return self._sources[split]
+    def _open_source(self, split: str) -> Any:
+        import tensorflow_datasets as tfds
+
+        # Image bytes stay encoded: only zfjax.data.images may hand them to Pillow.
+        decoders = {
+            name: tfds.decode.SkipDecoding()
+            for name, feature in self._builder.info.features.items()
+            if isinstance(feature, tfds.features.Image)
+        }
+        count = self.count(split)
+        allow_open_files(sum(len(self.shards(name)) for name in self.splits))
+        source = self._builder.as_data_source(split, decoders=decoders)
+        if len(source) != count:
+            raise ZfjaxError(
+                f"Split '{split}' of {self.name} holds {len(source)} images, its metadata says"
+                f" {count}; prepare the data set again."
+            )
+        return source
 
     def _record(self, split: str, image_id: int) -> Record:
         """The undecoded example. Read by its three fields alone: TFDS's own decoding takes four
@@ -215,14 +229,13 @@ class Dataset:
                 f"Image {image_id} of split '{split}' of {self.name} cannot be read from"
                 f" {self.directory}"
             )
-            if isinstance(error, OSError) or re.search(
-                r"\w+\(\) failed", str(error)
-            ):  # array_record's words
+            of_array_record = re.search(r"\w+\(\) failed", str(error))
+            if isinstance(error, OSError) or of_array_record:
                 raise ZfjaxError(
-                    f"{what}: {_first_line(error)}; is the disk or the network drive sound?"
+                    f"{what}: {first_line(error)}; is the disk or the network drive sound?"
                 ) from error
             raise UnreadableImage(
-                f"{what}: the file is damaged ({_first_line(error)}); prepare the data set again."
+                f"{what}: the file is damaged ({first_line(error)}); prepare the data set again."
             ) from error
 
     def _example(
@@ -231,11 +244,11 @@ class Dataset:
         record = self._record(split, image_id)
         try:
             image = view(record.image, view_size, self.max_pixels)
-            parts = ()
+            parts: tuple[tuple[str, Box], ...] = ()
             if with_parts and "parts" in self._builder.info.features:
                 boxes = self._sound(split, image_id, lambda source: source[image_id]["parts"])
                 size = open_image(record.image, self.max_pixels).size
-                parts = _parts_in_view(boxes, size, view_size)
+                parts = parts_in_view(boxes, size, view_size)
         except ImageError as error:
             limit = f"; the limit is 'max_pixels' in {self.directory / 'metadata.json'}"
             raise UnreadableImage(
@@ -261,7 +274,7 @@ def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset
     directory = newest_version(name, Path(data_dir).expanduser())
     import tensorflow_datasets as tfds
 
-    builder = _builder_from(directory, name)
+    builder = builder_from(directory, name)
     features = builder.info.features
     if not (
         isinstance(features, tfds.features.FeaturesDict)
@@ -278,10 +291,10 @@ def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset
         version=str(builder.info.version),
         directory=directory,
         splits=splits,
-        class_names=_class_names(builder, features["label"]),
+        class_names=readable_names(builder, features["label"]),
         _builder=builder,
         processes=processes,
-        max_pixels=_max_pixels(builder),
+        max_pixels=pixel_limit(builder),
     )
     if not sum(splits.values()):
         raise ZfjaxError(f"Data set {name} in {directory} is empty: it holds no image.")
@@ -321,102 +334,3 @@ def list_datasets(
                 raise
             on_error(error)
     return datasets
-
-
-def _builder_from(directory: Path, name: str) -> Any:
-    """The TFDS builder, once its metadata is known to be whole and its format to be ArrayRecord."""
-    metadata = directory / "dataset_info.json"
-    if not metadata.is_file():
-        raise ZfjaxError(f"{directory} holds no prepared data set: dataset_info.json is missing.")
-    info = read_json(metadata)
-    file_format = info.get("fileFormat", "tfrecord") if isinstance(info, dict) else None
-    if isinstance(info, dict) and file_format != "array_record":
-        raise ZfjaxError(
-            f"Data set {name} in {directory} is stored as {file_format}; zfjax reads ArrayRecord:"
-            " prepare it again with 'tfds build --file_format=array_record'."
-        )
-    import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder_from_directory(directory)
-        builder.info.metadata.load_metadata_if_needed()
-    except (
-        Exception
-    ) as error:  # json, protobuf, key and value errors, according to the file that is damaged
-        raise ZfjaxError(
-            f"The metadata of data set {name} in {directory} is damaged ({_first_line(error)});"
-            " prepare the data set again."
-        ) from error
-    return builder
-
-
-def _class_names(builder: Any, label_feature: Any) -> tuple[str, ...]:
-    """Readable names from metadata.json where the importer left them; TFDS's label names
-    otherwise."""
-    labels = tuple(
-        str(label_feature.int2str(index)) for index in range(label_feature.num_classes or 0)
-    )
-    readable = dict(builder.info.metadata or {}).get("class_names")
-    if isinstance(readable, list) and len(readable) == len(labels):
-        return tuple(str(name) for name in readable)
-    return labels
-
-
-def _max_pixels(builder: Any) -> int:
-    """The pixel limit under which the set was imported; the default for one that records none."""
-    recorded = dict(builder.info.metadata or {}).get("max_pixels")
-    return recorded if type(recorded) is int and recorded > 0 else MAX_PIXELS
-
-
-def check_shard(shard: Path, expected: int) -> None:
-    """Reads the index of one shard, which sits at its end: a cut file fails here, not an hour into
-    a run."""
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    mend = "prepare the data set again"
-    if not shard.is_file():
-        raise ZfjaxError(f"The data file {shard} is missing; {mend}.")
-    try:
-        reader = ArrayRecordReader(str(shard), options="readahead_buffer_size:0")
-        healthy, records = reader.ok(), reader.num_records()
-        reader.close()
-    except RuntimeError as error:
-        raise ZfjaxError(
-            f"The data file {shard} is damaged ({_first_line(error)}); {mend}."
-        ) from error
-    if not healthy or records != expected:
-        raise ZfjaxError(
-            f"The data file {shard} is damaged or cut short ({records} of {expected} records);"
-            f" {mend}."
-        )
-
-
-def _parts_in_view(
-    parts: Any, size: tuple[int, int], view_size: tuple[int, int]
-) -> tuple[tuple[str, Box], ...]:
-    """Part boxes from fractions of the stored image, of ``size`` = (width, height), to pixels of
-    its view; parts outside the view are left out."""
-    if not isinstance(parts, dict) or not {"name", "box"} <= parts.keys():
-        return ()
-    width, height = size
-    left, top, right, bottom = view_window(width, height, view_size)
-    scale_y, scale_x = view_size[0] / (bottom - top), view_size[1] / (right - left)
-    edges = np.array(parts["box"], float).reshape(-1, 4)
-    rows = ((edges[:, 0::2] * height - top) * scale_y).clip(0, view_size[0])
-    columns = ((edges[:, 1::2] * width - left) * scale_x).clip(0, view_size[1])
-    found = []
-    for name, (y0, y1), (x0, x1) in zip(
-        parts["name"], rows.tolist(), columns.tolist(), strict=True
-    ):
-        if y1 > y0 and x1 > x0:
-            found.append(
-                (
-                    name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name),
-                    (y0, x0, y1, x1),
-                )
-            )
-    return tuple(found)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

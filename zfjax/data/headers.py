@@ -165,7 +165,7 @@ def _limited(reader: type, max_pixels: int) -> type:
 
     def check(size: tuple[int, int], error_only: bool = False) -> None:
         if size[0] * size[1] > max_pixels:
-            raise TooManyPixels(tuple(size), max_pixels)
+            raise TooManyPixels((size[0], size[1]), max_pixels)
 
     module = types.SimpleNamespace(**{**vars(Image), "_decompression_bomb_check": check})
     changed: dict[str, Any] = {

@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -33,18 +34,23 @@ from zfjax.errors import ZfjaxError, explain_os_error
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
+    "Box",
     "ImageError",
     "Picture",
     "TooManyPixels",
     "as_image_errors",
     "decode",
     "open_image",
+    "parts_in_view",
     "read_picture",
     "to_rgb",
     "view",
     "view_of_file",
     "view_window",
 ]
+
+Box = tuple[float, float, float, float]
+"""Edges of a rectangle: y0, x0, y1, x1."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -105,7 +111,7 @@ def read_picture(data: bytes, max_pixels: int = MAX_PIXELS, *, upright: bool = F
     """
     with as_image_errors("cannot be decoded"):
         image = decode(open_image(data, max_pixels))
-        kind, mode = image.format, image.mode
+        kind, mode = image.format or "", image.mode
         if mode != "L" or "transparency" in image.info:
             image = to_rgb(image)
         turn = _UPRIGHT.get(orientation(data)) if upright else None
@@ -143,8 +149,8 @@ def view_window(
     """
     scale = max(size[0] / height, size[1] / width)
     if scale == 1:
-        left, top = (width - size[1]) // 2, (height - size[0]) // 2
-        return left, top, left + size[1], top + size[0]
+        column, row = (width - size[1]) // 2, (height - size[0]) // 2
+        return column, row, column + size[1], row + size[0]
     # min: rounding must not push the window past the edge, which Pillow refuses.
     window_width, window_height = min(size[1] / scale, width), min(size[0] / scale, height)
     left, top = (width - window_width) / 2, (height - window_height) / 2
@@ -169,7 +175,8 @@ def view(
         if image.size != (width, height):
             window = view_window(image.width, image.height, size)
             if max(height / image.height, width / image.width) == 1:
-                image = image.crop(tuple(int(edge) for edge in window))
+                left, top, right, bottom = (int(edge) for edge in window)
+                image = image.crop((left, top, right, bottom))
             else:
                 image = image.resize((width, height), Image.Resampling.BILINEAR, box=window)
         return np.asarray(to_rgb(image))  # only now: grey is a quarter of the work and the memory
@@ -201,3 +208,30 @@ def view_of_file(path: Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS
         ) from None
     except ImageError as error:
         raise ZfjaxError(f"{path} is not an image that zfjax can read: {error}.") from None
+
+
+def parts_in_view(
+    parts: Any, size: tuple[int, int], view_size: tuple[int, int]
+) -> tuple[tuple[str, Box], ...]:
+    """Part boxes from fractions of the stored image, of ``size`` = (width, height), to pixels of
+    its view; parts outside the view are left out."""
+    if not isinstance(parts, dict) or not {"name", "box"} <= parts.keys():
+        return ()
+    width, height = size
+    left, top, right, bottom = view_window(width, height, view_size)
+    scale_y, scale_x = view_size[0] / (bottom - top), view_size[1] / (right - left)
+    edges = np.array(parts["box"], float).reshape(-1, 4)
+    rows = ((edges[:, 0::2] * height - top) * scale_y).clip(0, view_size[0])
+    columns = ((edges[:, 1::2] * width - left) * scale_x).clip(0, view_size[1])
+    shown = []
+    for name, (y0, y1), (x0, x1) in zip(
+        parts["name"], rows.tolist(), columns.tolist(), strict=True
+    ):
+        if y1 > y0 and x1 > x0:
+            shown.append(
+                (
+                    name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name),
+                    (y0, x0, y1, x1),
+                )
+            )
+    return tuple(shown)

@@ -16,25 +16,17 @@ from typing import Any
 from zfjax.data import writing
 from zfjax.data.arranging import Layout, arrange
 from zfjax.data.class_names import tabled_names
-from zfjax.data.converting import (
-    GRAYSCALE,
-    Converter,
-    ImportSummary,
-    check_absent,
-    check_numbers,
-    merged,
-    stored_form,
-)
+from zfjax.data.converting import Converter, ImportSummary, Stored, check_absent, merged
 from zfjax.data.headers import byte_limit
 from zfjax.data.holding_out import hold_out
-from zfjax.data.images import MAX_PIXELS, ImageError
+from zfjax.data.images import ImageError
 from zfjax.data.set_names import check_name
-from zfjax.data.sources import open_source
+from zfjax.data.sources import Source, open_source
 from zfjax.data.split_names import SPLITS
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock
 
-__all__ = ["GRAYSCALE", "ImportSummary", "Layout", "arrange", "import_images", "stored_form"]
+AS_IT_IS = Stored()
 
 
 def import_images(
@@ -44,9 +36,7 @@ def import_images(
     *,
     holdout: float = 0.0,
     splits: Mapping[str, str] | None = None,
-    size: int | None = None,
-    quality: int = 95,
-    max_pixels: int = MAX_PIXELS,
+    stored: Stored = AS_IT_IS,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportSummary:
     """Writes DATA_DIR/NAME/1.0.0 from SOURCE and says what it did.
@@ -54,11 +44,9 @@ def import_images(
     ``holdout`` is the share of the images that become the split ``validation`` where SOURCE has
     none, chosen by a hash of their bytes (holding_out.py). ``splits`` says which folders are
     splits: {folder: "train", "validation" or "test"}, {} where all are classes, None where their
-    names say it (arranging.py). ``size`` makes the shorter side of larger images that many pixels,
-    once (None: as they are). Clean RGB or grayscale JPEGs of the right size keep their bytes; all
-    else is stored as JPEG of ``quality``. An image whose header announces more than ``max_pixels``
-    is skipped undecoded. ``progress(done, total)`` counts files, with a holdout twice: hashed, then
-    converted.
+    names say it (arranging.py). ``stored``: of what size and quality. Clean RGB or grayscale JPEGs
+    of the right size keep their bytes; all else is stored as JPEG. ``progress(done, total)`` counts
+    files, with a holdout twice: hashed, then converted.
 
     Raises ZfjaxError, and leaves nothing behind, when the name is unfit or taken, SOURCE is absent,
     damaged, holds no image for training or folders that may be splits or classes, a table of class
@@ -68,8 +56,7 @@ def import_images(
         raise ZfjaxError(
             f"The holdout is a share of the images, at least 0 and below 1, not {holdout}."
         )
-    check_numbers(size, quality, max_pixels)
-    tell = progress or (lambda done, total: None)
+    tell = progress or _tell_nobody
     source, root = Path(source).expanduser(), Path(data_dir).expanduser()
     if not source.exists():
         raise ZfjaxError(f"There is no {source}; give a folder of class folders, or a tar of one.")
@@ -85,16 +72,17 @@ def import_images(
                     "train/CLASS/IMAGE."
                 )
             readable, notes = tabled_names(layout.class_tables, opened.read, layout.classes)
-            form = functools.partial(stored_form, size=size, quality=quality, max_pixels=max_pixels)
+            form = stored.form()
             if holdout:
-                read = functools.partial(opened.read, limit=byte_limit(max_pixels))
+                limit = byte_limit(stored.max_pixels)
+                read = functools.partial(_read_up_to, opened, limit)
                 layout = _held_out(layout, holdout, read, form, tell)
             total = len(layout.items)
             before = total if holdout else 0
             converter = Converter(
                 opened.read,
                 form,
-                max_pixels=max_pixels,
+                max_pixels=stored.max_pixels,
                 total=total,
                 progress=lambda done, total: tell(before + done, before + total),
             )
@@ -103,16 +91,18 @@ def import_images(
                 folder,
                 name,
                 {split: converter.examples(split, _files_of(layout, split)) for split in SPLITS},
-                readable,
-                labels=layout.classes,
-                description="Imported by zfjax from class folders.",
-                max_pixels=max_pixels,
+                writing.About(
+                    readable,
+                    layout.classes,
+                    description="Imported by zfjax from class folders.",
+                    metadata={"max_pixels": stored.max_pixels},
+                ),
             )
             if not written:
-                reasons = ", ".join(
+                why = ", ".join(
                     f"{len(names)} {reason}" for reason, names in sorted(account.skipped.items())
                 )
-                raise ZfjaxError(f"{source} holds no readable image ({reasons}).")
+                raise ZfjaxError(f"{source} holds no readable image ({why}).")
             if holdout:
                 _check_both(written, holdout)
             if "train" not in written:
@@ -152,6 +142,14 @@ def import_images(
         account.resized,
         tuple(notes),
     )
+
+
+def _tell_nobody(done: int, total: int) -> None:
+    pass
+
+
+def _read_up_to(opened: Source, limit: int, path: str) -> bytes:
+    return opened.read(path, limit)
 
 
 def _without_validation(counts: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -1,137 +1,32 @@
-"""The ten things that the embedded scenes show, each a list of named parts made of filled polygons.
+"""The ten things that the embedded scenes show, each a list of named parts (scene_shapes.py).
 
-An object lives in its own coordinates: x to the right and y down, both from about -1 to 1. The
-functions are pure: the generator decides details (how many petals, what time it is), the colours
-come from outside and know nothing of the class. Every outline is a polygon, so that turning,
-mirroring and scaling an object moves its part boxes exactly."""
+The functions are pure: the generator decides details (how many petals, what time it is), the
+colours come from outside and know nothing of the class."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-Colour = tuple[int, int, int]
-
-INK: Colour = (38, 38, 58)
-PAPER: Colour = (251, 247, 239)
-
-_CIRCLE = np.exp(
-    1j * np.linspace(0, 2 * np.pi, 32, endpoint=False)
-)  # as complex numbers: turning is multiplying
-_HALF_CIRCLE = np.exp(1j * np.linspace(np.pi / 2, 3 * np.pi / 2, 8))
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """Stripes, checks or dots in a second colour, ``spacing`` wide in the object's coordinates,
-    turned by ``angle``."""
-
-    kind: str
-    spacing: float
-    angle: float
-
-
-@dataclass(frozen=True)
-class Fill:
-    """A polygon, float (n, 2) of x and y, in one colour; with a pattern, only where the pattern
-    is."""
-
-    points: np.ndarray
-    colour: Colour
-    pattern: Pattern | None = None
-
-
-@dataclass(frozen=True)
-class DrawnPart:
-    """A named part; its fills are drawn in order."""
-
-    name: str
-    fills: tuple[Fill, ...]
-
-
-@dataclass(frozen=True)
-class Colours:
-    """The colours of one object, drawn without knowing its class."""
-
-    main: Colour
-    second: Colour
-    third: Colour
-
-
-def ellipse(x: float, y: float, radius_x: float, radius_y: float, angle: float = 0.0) -> np.ndarray:
-    """An ellipse as 32 points, turned by ``angle`` radians."""
-    points = (radius_x * _CIRCLE.real + 1j * radius_y * _CIRCLE.imag) * np.exp(
-        1j * angle
-    ) + complex(x, y)
-    return points.view(float).reshape(-1, 2)
-
-
-def box(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
-    """A rectangle."""
-    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
-
-
-def polygon(*points: tuple[float, float]) -> np.ndarray:
-    """A polygon from its corners."""
-    return np.array(points, float)
-
-
-def stroke(x0: float, y0: float, x1: float, y1: float, width: float) -> np.ndarray:
-    """A line with round ends, as a polygon."""
-    start, end = complex(x0, y0), complex(x1, y1)
-    cap = _HALF_CIRCLE * np.exp(1j * np.angle(end - start)) * width / 2
-    return np.concatenate([start + cap, end - cap]).view(float).reshape(-1, 2)
-
-
-def crescent(x: float, y: float, radius: float, depth: float, upper: float) -> np.ndarray:
-    """A mouth: the area between two parabolas of depths ``depth`` and ``upper`` over [x - radius, x
-    + radius]."""
-    across = np.linspace(-1, 1, 13)
-    lower = np.stack([x + radius * across, y + depth * (1 - across**2)], axis=1)
-    back = np.stack([x + radius * across[::-1], y + upper * (1 - across[::-1] ** 2)], axis=1)
-    return np.concatenate([lower, back])
-
-
-def part(name: str, *fills: tuple[np.ndarray, Colour] | Fill) -> DrawnPart:
-    """A part from (points, colour) pairs or fills."""
-    return DrawnPart(name, tuple(fill if isinstance(fill, Fill) else Fill(*fill) for fill in fills))
-
-
-def textured(generator: np.random.Generator, points: np.ndarray, colour: Colour) -> DrawnPart:
-    """Stripes, checks or dots over a surface: a part of its own, as any class may wear any of
-    them."""
-    kind = ("stripes", "checks", "dots")[generator.integers(3)]
-    pattern = Pattern(kind, generator.uniform(0.16, 0.26), generator.uniform(0, np.pi))
-    return part(kind, Fill(points, colour, pattern))
-
-
-def _eye(x: float, y: float, radius: float, look: float) -> DrawnPart:
-    return part(
-        "eye",
-        (ellipse(x, y, radius, radius), PAPER),
-        (ellipse(x + look * radius * 0.4, y, radius * 0.55, radius * 0.6), INK),
-    )
-
-
-def _wheel(x: float, y: float, radius: float, hub: Colour) -> DrawnPart:
-    return part(
-        "wheel",
-        (ellipse(x, y, radius, radius), INK),
-        (ellipse(x, y, radius * 0.5, radius * 0.5), hub),
-    )
-
-
-def _window(x0: float, y0: float, x1: float, y1: float, pane: Colour) -> DrawnPart:
-    x, y, bar = (x0 + x1) / 2, (y0 + y1) / 2, 0.025
-    return part(
-        "window",
-        (box(x0 - 0.04, y0 - 0.04, x1 + 0.04, y1 + 0.04), PAPER),
-        (box(x0, y0, x1, y1), pane),
-        (box(x - bar, y0, x + bar, y1), PAPER),
-        (box(x0, y - bar, x1, y + bar), PAPER),
-    )
+from zfjax.data.scene_shapes import (
+    INK,
+    LETTERS,
+    PAPER,
+    Colours,
+    DrawnPart,
+    box,
+    crescent,
+    ellipse,
+    eye,
+    letter,
+    part,
+    polygon,
+    stroke,
+    textured,
+    wheel,
+    window,
+)
 
 
 def face(generator: np.random.Generator, colours: Colours) -> list[DrawnPart]:
@@ -156,7 +51,7 @@ def face(generator: np.random.Generator, colours: Colours) -> list[DrawnPart]:
         part("head", (ellipse(0, 0.05, wide, 0.88), colours.main)),
         part("hair", (hair, colours.second)),
     ]
-    parts += [_eye(side * 0.32, -0.02, 0.17, look) for side in (-1, 1)]
+    parts += [eye(side * 0.32, -0.02, 0.17, look) for side in (-1, 1)]
     parts += [
         part("nose", (polygon((0, 0.05), (0.13, 0.36), (-0.11, 0.36)), colours.third)),
         part(
@@ -189,8 +84,8 @@ def car(generator: np.random.Generator, colours: Colours) -> list[DrawnPart]:
             (stroke(middle + 0.08, 0.05, middle + 0.18, 0.05, 0.05), INK),
         ),
         part("lamp", (ellipse(0.9, 0.12, 0.09, 0.08), (255, 226, 120))),
-        _wheel(-0.55, 0.4, generator.uniform(0.22, 0.27), colours.third),
-        _wheel(0.55, 0.4, generator.uniform(0.22, 0.27), colours.third),
+        wheel(-0.55, 0.4, generator.uniform(0.22, 0.27), colours.third),
+        wheel(0.55, 0.4, generator.uniform(0.22, 0.27), colours.third),
     ]
     return parts
 
@@ -221,7 +116,7 @@ def house(generator: np.random.Generator, colours: Colours) -> list[DrawnPart]:
         )
     ]
     parts += [
-        _window(x - 0.14, 0.12, x + 0.14, 0.46, pane)
+        window(x - 0.14, 0.12, x + 0.14, 0.46, pane)
         for x in (-0.5, 0.0, 0.5)
         if abs(x - door) > 0.3
     ]
@@ -244,7 +139,7 @@ def fish(generator: np.random.Generator, colours: Colours) -> list[DrawnPart]:
         textured(generator, scales, colours.third),
         part("fin", (polygon((-0.05, 0.05), (-0.35, 0.3), (0.12, 0.28)), colours.second)),
         part("mouth", (stroke(0.74, 0.14, 0.9, 0.1, 0.05), INK)),
-        _eye(0.58, -0.12, 0.15, 0.6),
+        eye(0.58, -0.12, 0.15, 0.6),
     ]
 
 
@@ -305,25 +200,12 @@ def butterfly(generator: np.random.Generator, colours: Colours) -> list[DrawnPar
     return [*parts, part("body", (ellipse(0, 0.02, 0.1, 0.6), INK))]
 
 
-_STROKES = {  # letters as strokes in a box of width 1 and height 2 around 0
-    "A": ((-0.5, 1, 0, -1), (0, -1, 0.5, 1), (-0.3, 0.35, 0.3, 0.35)),
-    "E": ((-0.4, -1, -0.4, 1), (-0.4, -1, 0.5, -1), (-0.4, 0, 0.35, 0), (-0.4, 1, 0.5, 1)),
-    "H": ((-0.45, -1, -0.45, 1), (0.45, -1, 0.45, 1), (-0.45, 0, 0.45, 0)),
-    "K": ((-0.4, -1, -0.4, 1), (0.5, -1, -0.4, 0.1), (-0.1, -0.15, 0.5, 1)),
-    "N": ((-0.45, 1, -0.45, -1), (-0.45, -1, 0.45, 1), (0.45, 1, 0.45, -1)),
-    "T": ((-0.55, -1, 0.55, -1), (0, -1, 0, 1)),
-    "X": ((-0.5, -1, 0.5, 1), (-0.5, 1, 0.5, -1)),
-    "Z": ((-0.5, -1, 0.5, -1), (0.5, -1, -0.5, 1), (-0.5, 1, 0.5, 1)),
-}
-
-
 def sign(generator: np.random.Generator, colours: Colours) -> list[DrawnPart]:
     """A board on a pole with two or three letters."""
     count = int(generator.integers(2, 4))
-    letters = generator.choice(sorted(_STROKES), count, replace=False)
+    letters = generator.choice(LETTERS, count, replace=False)
     low, high = 0.2, -0.75
     pale = sum(colours.main) > 400
-    size, middle = 0.34, (low + high) / 2
     parts = [
         part("pole", (box(-0.07, low, 0.07, 0.95), colours.third)),
         part(
@@ -332,26 +214,9 @@ def sign(generator: np.random.Generator, colours: Colours) -> list[DrawnPart]:
             (box(-0.9, high + 0.06, 0.9, low - 0.06), colours.main),
         ),
     ]
-    for place, letter in enumerate(letters):
-        x = (place - (count - 1) / 2) * 1.6 / count
-        parts.append(
-            part(
-                "letter",
-                *(
-                    (
-                        stroke(
-                            x + a * 0.42,
-                            middle + b * size * 0.75,
-                            x + c * 0.42,
-                            middle + d * size * 0.75,
-                            0.11,
-                        ),
-                        INK if pale else PAPER,
-                    )
-                    for a, b, c, d in _STROKES[str(letter)]
-                ),
-            )
-        )
+    for position, name in enumerate(letters):
+        x = (position - (count - 1) / 2) * 1.6 / count
+        parts.append(letter(str(name), x, (low + high) / 2, 0.34, INK if pale else PAPER))
     return parts
 
 

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from zfjax.data import scene_objects, writing
+from zfjax.data import writing
 from zfjax.data.finding import data_home
-from zfjax.data.scene_objects import (
-    OBJECTS,
+from zfjax.data.scene_objects import OBJECTS
+from zfjax.data.scene_shapes import (
+    INK,
+    PAPER,
     Colour,
     Colours,
     DrawnPart,
@@ -39,29 +41,15 @@ redraws nothing. Raise it with any change of a scene's pixels, parts or records.
 SEED = 2013
 SIZE = 64
 
+_ABOUT = "Scenes drawn by zfjax: objects made of parts, with a box around every part."
 _SPLITS = ("train", "validation")
 _FINER = 4  # drawn this many times larger
 _UNMIRRORED = ("sign", "clock")
 _PALETTE: tuple[Colour, ...] = (
-    (228, 87, 46),
-    (242, 165, 65),
-    (247, 201, 72),
-    (155, 197, 61),
-    (62, 142, 90),
-    (42, 157, 143),
-    (79, 163, 217),
-    (47, 93, 168),
-    (123, 94, 167),
-    (155, 61, 115),
-    (238, 143, 168),
-    (139, 90, 60),
-    (217, 179, 130),
-    (83, 104, 126),
-    (168, 218, 220),
-    (178, 58, 72),
-    (240, 232, 216),
-    (58, 60, 84),
-)
+    (228, 87, 46), (242, 165, 65), (247, 201, 72), (155, 197, 61), (62, 142, 90), (42, 157, 143),
+    (79, 163, 217), (47, 93, 168), (123, 94, 167), (155, 61, 115), (238, 143, 168), (139, 90, 60),
+    (217, 179, 130), (83, 104, 126), (168, 218, 220), (178, 58, 72), (240, 232, 216), (58, 60, 84),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,13 +138,7 @@ def ensure_scenes(
                         "train": examples("train", train),
                         "validation": examples("validation", validation),
                     },
-                    CLASSES,
-                    encoding="png",
-                    with_parts=True,
-                    description=(
-                        "Scenes drawn by zfjax: objects made of parts, with a box around every"
-                        " part."
-                    ),
+                    writing.About(CLASSES, None, "png", with_parts=True, description=_ABOUT),
                 )
     return name, root
 
@@ -178,7 +160,8 @@ def _example(split: str, index: int) -> dict[str, Any]:
 
 
 def _mix(first: Colour, second: Colour, share: float) -> Colour:
-    return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
 
 
 def _background(generator: np.random.Generator, size: int) -> tuple[np.ndarray, Colours]:
@@ -188,9 +171,7 @@ def _background(generator: np.random.Generator, size: int) -> tuple[np.ndarray, 
         np.array(_PALETTE[index], float)
         for index in generator.choice(len(_PALETTE), 2, replace=False)
     )
-    towards = np.array(
-        scene_objects.PAPER if generator.random() < 0.65 else scene_objects.INK, float
-    )
+    towards = np.array(PAPER if generator.random() < 0.65 else INK, float)
     base += (towards - base) * generator.uniform(0.1, 0.6)
     other = base + (other - base) * generator.uniform(0.25, 0.65)
     y, x = np.mgrid[0:size, 0:size] / size
@@ -285,10 +266,10 @@ def _pose(
     scale, turn = generator.uniform(0.55, 1.0), np.deg2rad(generator.uniform(-20, 20))
     flip, (shift_x, shift_y) = generator.random() < 0.5, generator.uniform(-1, 1, 2)
     radius = scale * 0.46 * width
-    room = (width / 2 - radius) * 1.05 + 0.02 * width
+    reach = (width / 2 - radius) * 1.05 + 0.02 * width
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     matrix = np.diag([-1.0 if flip and mirrored else 1.0, 1.0]) @ rotation * radius
-    return matrix, width / 2 + np.array([shift_x, shift_y]) * room
+    return matrix, width / 2 + np.array([shift_x, shift_y]) * reach
 
 
 def _paint(
@@ -309,9 +290,8 @@ def _paint(
     mask = Image.new("L", (x1 - x0, y1 - y0), 0)
     ImageDraw.Draw(mask).polygon((points - (x0, y0)).ravel().tolist(), fill=255)
     rows, columns = np.mgrid[y0:y1, x0:x1]
-    local = (np.stack([columns, rows], axis=-1) - offset) @ np.linalg.inv(
-        matrix
-    )  # the pattern moves with the object
+    # The pattern moves with the object.
+    local = (np.stack([columns, rows], axis=-1) - offset) @ np.linalg.inv(matrix)
     angle, spacing = fill.pattern.angle, fill.pattern.spacing
     along = (local[..., 0] * np.cos(angle) + local[..., 1] * np.sin(angle)) / spacing
     across = (local[..., 1] * np.cos(angle) - local[..., 0] * np.sin(angle)) / spacing

@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,20 +148,17 @@ class Pool:
             worker.close()
 
 
-_POOLS = threading.Lock()
-
-
 def pool_of(dataset: Dataset, view_size: tuple[int, int]) -> Pool:
     """The data set's processes for views of this size, begun when first asked for; they end with
     it."""
-    with _POOLS:
-        if view_size not in dataset.pools:
-            pool = Pool(
-                dataset.processes, dataset.directory.name, dataset.directory.parent, view_size
-            )
-            weakref.finalize(dataset, pool.close)
-            dataset.pools[view_size] = pool
-        return dataset.pools[view_size]
+
+    def begun() -> Pool:
+        directory = dataset.directory
+        pool = Pool(dataset.processes, directory.name, directory.parent, view_size)
+        weakref.finalize(dataset, pool.close)
+        return pool
+
+    return dataset.kept(("processes", view_size), begun)
 
 
 def _anonymous_file() -> int:

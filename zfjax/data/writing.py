@@ -9,15 +9,33 @@ import io
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zfjax.errors import escaped
 from zfjax.files import atomic_path
 
 VERSION = "1.0.0"
 SHARD_BYTES = 64 << 20
 
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a data set says of itself, and how its images are encoded.
+
+    ``class_names`` are for people and kept unchanged in metadata.json, beside them ``metadata``,
+    JSON values. The TFDS label names are ``labels`` (None: ``class_names``) made fit for TFDS's
+    file of one name a line. ``with_parts``: examples name the parts of their objects."""
+
+    class_names: Sequence[str]
+    labels: Sequence[str] | None = None
+    encoding: str = "jpeg"
+    with_parts: bool = False
+    description: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -38,24 +56,17 @@ def write_dataset(
     folder: Path,
     name: str,
     splits: Mapping[str, Iterable[Mapping[str, Any]]],
-    class_names: Sequence[str],
+    about: About,
     *,
-    labels: Sequence[str] | None = None,
-    encoding: str = "jpeg",
-    with_parts: bool = False,
-    description: str = "",
     shard_bytes: int = SHARD_BYTES,
-    **metadata: Any,
 ) -> dict[str, int]:
     """Streams examples into FOLDER/1.0.0 and returns the number written to each split; splits left
     empty are dropped.
 
     An example is a mapping of ``image`` (encoded bytes), ``label`` (int), ``file_name`` (str) and,
-    with ``with_parts``, ``parts``: (name, (y0, x0, y1, x1)) with edges as fractions of the image.
-    Record order is the order given. The TFDS label names are ``labels`` (default: ``class_names``)
-    made fit for TFDS's file of one name a line; ``class_names`` themselves are kept unchanged in
-    metadata.json, and beside them ``metadata``, JSON values."""
-    features = image_features(class_names if labels is None else labels, encoding, with_parts)
+    with ``about.with_parts``, ``parts``: (name, (y0, x0, y1, x1)) with edges as fractions of the
+    image. Record order is the order given."""
+    features = image_features(about)
     directory = folder / VERSION
     directory.mkdir()
     shards = {}
@@ -67,20 +78,21 @@ def write_dataset(
         if lengths:
             shards[split] = lengths, size
     if shards:
-        write_metadata(directory, name, features, shards, class_names, description, **metadata)
+        write_metadata(directory, name, features, shards, about)
     return {split: sum(lengths) for split, (lengths, _) in shards.items()}
 
 
-def image_features(labels: Sequence[str], encoding: str = "jpeg", with_parts: bool = False) -> Any:
+def image_features(about: About) -> Any:
     """The TFDS features of a set for image classification, as TFDS's own have them."""
     import tensorflow_datasets as tfds
 
+    labels = about.class_names if about.labels is None else about.labels
     features = {
-        "image": tfds.features.Image(shape=(None, None, 3), encoding_format=encoding),
+        "image": tfds.features.Image(shape=(None, None, 3), encoding_format=about.encoding),
         "label": tfds.features.ClassLabel(names=_line_names(labels)),
         "file_name": tfds.features.Text(),
     }
-    if with_parts:
+    if about.with_parts:
         features["parts"] = tfds.features.Sequence(
             {"name": tfds.features.Text(), "box": tfds.features.BBoxFeature()}
         )
@@ -116,12 +128,10 @@ def write_metadata(
     name: str,
     features: Any,
     shards: Mapping[str, tuple[Sequence[int], int]],
-    class_names: Sequence[str],
-    description: str,
-    **metadata: Any,
+    about: About,
 ) -> None:
     """Makes DIRECTORY's shards a TFDS data set. ``shards``: {split: (records of each shard, bytes
-    of all records)}; ``metadata``: JSON values kept beside the class names."""
+    of all records)}."""
     import tensorflow_datasets as tfds
 
     template = tfds.core.ShardedFileTemplate(
@@ -139,8 +149,8 @@ def write_metadata(
         split_infos=infos,
         version=VERSION,
         check_data=False,
-        description=description,
-        metadata=tfds.core.MetadataDict(class_names=list(class_names), **metadata),
+        description=about.description,
+        metadata=tfds.core.MetadataDict(class_names=list(about.class_names), **about.metadata),
     )
 
 
@@ -155,8 +165,8 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
     with _as_os_errors(path):
         writer = _open_writer(path)
         try:
-            for one in records:
-                writer.write(one)
+            for stored in records:
+                writer.write(stored)
         finally:
             writer.close()
 
@@ -191,17 +201,17 @@ def _write_shards(
     writer = None
     with _as_os_errors(directory / stem):
         try:
-            for one in records:
+            for stored in records:
                 if writer is None or in_shard >= shard_bytes:
                     if writer is not None:
                         writer.close()
                     writer = _open_writer(directory / f"{stem}.{len(lengths)}")
                     lengths.append(0)
                     in_shard = 0
-                writer.write(one)
+                writer.write(stored)
                 lengths[-1] += 1
-                in_shard += len(one)
-                total += len(one)
+                in_shard += len(stored)
+                total += len(stored)
         finally:
             if writer is not None:
                 writer.close()
@@ -218,12 +228,7 @@ def _line_names(names: Sequence[str]) -> list[str]:
     spaces."""
     lines: list[str] = []
     for name in names:
-        line = (
-            "".join(
-                letter if letter.isprintable() else repr(letter)[1:-1] for letter in name
-            ).strip()
-            or "unnamed"
-        )
+        line = escaped(name).strip() or "unnamed"
         same = 1
         while (distinct := line if same == 1 else f"{line} ({same})") in lines:
             same += 1

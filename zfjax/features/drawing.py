@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zfjax.config import Config
-from zfjax.data.dataset import UnreadableImage
-from zfjax.data.pipeline import Dataset
+from zfjax.data.dataset import Dataset, UnreadableImage
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, strongest, units
 from zfjax.inputs import central_crop, normalise

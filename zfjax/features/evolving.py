@@ -23,15 +23,16 @@ import numpy as np
 from PIL import Image
 
 from zfjax.config import Config
+from zfjax.data.dataset import Dataset
 from zfjax.data.images import MAX_PIXELS, view_of_file
-from zfjax.data.pipeline import Dataset, evaluation_batches
+from zfjax.data.pipeline import evaluation_batches
 from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh, together
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, strongest, units
 from zfjax.features.strongest import Statistics
 from zfjax.features.table import Request, write_table
 from zfjax.files import clear_unfinished, read_json, write_atomic, write_json
-from zfjax.inputs import central_crop, load_mean_image, open_data, preparer
+from zfjax.inputs import central_crop, load_mean_image, open_data, preparer, reading_of
 from zfjax.network import ops
 from zfjax.network.architecture import Architecture
 from zfjax.network.model import Parameters
@@ -223,14 +224,10 @@ def _search(
     batches = evaluation_batches(
         dataset,
         request.split,
+        reading_of(config),
         batch_size=batch_size,
         start=seen,
         limit=request.images - seen,
-        view_size=(config.data.view, config.data.view),
-        threads=config.data.threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        on_error=config.data.on_error,
     )
     statistics = strongest.search(
         config.model,

@@ -237,7 +237,7 @@ def _batch_statistics(parameters, inputs, weights, priorities, *, architecture, 
     top_place = jnp.take_along_axis(places.T, top_row, axis=1)
     bits = lax.bitcast_convert_type(maxima, jnp.int32) >> _EDGE_BITS
     bins = jnp.where(maxima > 0, jnp.clip(bits - _FIRST + 1, 1, BINS - 1), 0)
-    cells = jnp.arange(columns) * BINS + bins
+    cells = jnp.arange(columns)[None, :] * BINS + bins
     ones = jnp.broadcast_to(real, cells.shape).astype(jnp.int32)
     histogram = jnp.zeros(columns * BINS, jnp.int32).at[cells].add(ones)
     slots = cells * SLOTS + (priorities % SLOTS).astype(jnp.int32)[:, None]

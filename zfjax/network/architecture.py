@@ -1,9 +1,9 @@
 """A network as a tuple of named layer specs, and all the geometry that follows from it. No JAX.
 
 An ablation of filter size or stride is a replaced field (``architecture.replace("conv1", kernel=11,
-stride=4)``), and sizes, receptive fields, parameters and FLOPs follow. Sources: Zeiler & Fergus
-2013, Fig. 3 (ZFNET); Krizhevsky 2012 (ALEXNET, with dense connections as in the paper's
-comparison)."""
+stride=4)``), and sizes, receptive fields, parameters and FLOPs follow. The networks that have a
+name of their own: named.py.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ class Conv:
     stride: int = 1
     padding: tuple[int, int] = (0, 0)
 
+    @property
+    def extent(self) -> int:
+        """Pixels of its input that one unit sees along an axis: the kernel."""
+        return self.kernel
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -37,6 +42,11 @@ class Pool:
     window: int = 3
     stride: int = 2
     padding: tuple[int, int] = (0, 0)
+
+    @property
+    def extent(self) -> int:
+        """Pixels of its input that one unit sees along an axis: the window."""
+        return self.window
 
 
 @dataclass(frozen=True)
@@ -202,10 +212,9 @@ class Architecture:
         for layer in self.layers:
             parameters = multiply_adds = 0
             if isinstance(layer, Conv | Pool):
-                kernel = layer.kernel if isinstance(layer, Conv) else layer.window
                 height, width = (
-                    output_size(extent, kernel, layer.stride, layer.padding)
-                    for extent in (height, width)
+                    output_size(cells, layer.extent, layer.stride, layer.padding)
+                    for cells in (height, width)
                 )
                 if min(height, width) < 1:
                     raise ZfjaxError(
@@ -214,7 +223,7 @@ class Architecture:
                         " input larger."
                     )
                 start -= layer.padding[0] * jump
-                size += (kernel - 1) * jump
+                size += (layer.extent - 1) * jump
                 jump *= layer.stride
             if isinstance(layer, Conv):
                 weights = layer.kernel**2 * maps * layer.maps
@@ -240,10 +249,15 @@ class Architecture:
             )
         return tuple(facts)
 
+    def below(self, name: str) -> tuple[LayerFacts, ...]:
+        """The facts of every layer from the image up to the one of that name, itself the last.
+        Raises ZfjaxError for an unknown name."""
+        position = self.layers.index(self.layer(name))
+        return self.facts()[: position + 1]
+
     def fact(self, name: str) -> LayerFacts:
         """The facts of one layer. Raises ZfjaxError for an unknown name."""
-        self.layer(name)
-        return next(fact for fact in self.facts() if fact.layer.name == name)
+        return self.below(name)[-1]
 
     def window(self, name: str) -> Window:
         """The receptive field of one layer's units, in pixels of the input."""
@@ -296,10 +310,10 @@ def _check(layer: Layer) -> None:
                 f"{layer.name}.{field} is {getattr(layer, field)}; it must be 1 or more."
             )
     if isinstance(layer, Conv | Pool):
-        extent = layer.kernel if isinstance(layer, Conv) else layer.window
-        if min(layer.padding) < 0 or max(layer.padding) >= extent:
+        if min(layer.padding) < 0 or max(layer.padding) >= layer.extent:
             raise ZfjaxError(
-                f"{layer.name}.padding is {layer.padding}; each side must be 0 to {extent - 1}."
+                f"{layer.name}.padding is {layer.padding}; each side must be 0 to"
+                f" {layer.extent - 1}."
             )
     if isinstance(layer, Pool) and layer.window > 11:
         raise ZfjaxError(
@@ -321,87 +335,3 @@ def _check(layer: Layer) -> None:
         raise ZfjaxError(
             f"{layer.name}.dropout is {layer.dropout}; it must be at least 0 and below 1."
         )
-
-
-def _head(width: int, classes: int, dropout: float = 0.5) -> tuple[Layer, ...]:
-    return Dense("fc6", width, dropout), Dense("fc7", width, dropout), Dense("fc8", classes)
-
-
-# Sizes 110, 55, 26, 13, 13, 13, 6 and 62,357,608 parameters. The paper states no padding: this one
-# gives its sizes.
-ZFNET = Architecture(
-    "zfnet",
-    (224, 224),
-    (
-        Conv("conv1", 96, 7, 2, (1, 1)),
-        Pool("pool1", 3, 2, (0, 1)),
-        Norm("norm1"),
-        Conv("conv2", 256, 5, 2),
-        Pool("pool2", 3, 2, (0, 1)),
-        Norm("norm2"),
-        Conv("conv3", 384, 3, 1, (1, 1)),
-        Conv("conv4", 384, 3, 1, (1, 1)),
-        Conv("conv5", 256, 3, 1, (1, 1)),
-        Pool("pool5", 3, 2),
-        *_head(4096, 1000),
-    ),
-)
-
-# The paper's model (b): wider layers 3 to 5; 107,627,624 parameters.
-ZFNET_WIDE = dataclasses.replace(
-    ZFNET.replace("conv3", maps=512).replace("conv4", maps=1024).replace("conv5", maps=512),
-    name="zfnet-wide",
-)
-
-# Norm before pool, dense connections in every layer (the paper's comparison); 62,378,344
-# parameters.
-ALEXNET = Architecture(
-    "alexnet",
-    (224, 224),
-    (
-        Conv("conv1", 96, 11, 4, (1, 2)),
-        Norm("norm1"),
-        Pool("pool1", 3, 2),
-        Conv("conv2", 256, 5, 1, (2, 2)),
-        Norm("norm2"),
-        Pool("pool2", 3, 2),
-        Conv("conv3", 384, 3, 1, (1, 1)),
-        Conv("conv4", 384, 3, 1, (1, 1)),
-        Conv("conv5", 256, 3, 1, (1, 1)),
-        Pool("pool5", 3, 2),
-        *_head(4096, 1000),
-    ),
-)
-
-
-def small_zfnet(
-    name: str,
-    *,
-    input_size: tuple[int, int],
-    width: float,
-    conv2_stride: int,
-    head: int,
-    classes: int,
-    norm_alpha: float,
-    dropout: float = 0.5,
-) -> Architecture:
-    """ZFNet's layers for small images: maps scaled by ``width``, conv2 padded by 2 so that its map
-    does not vanish."""
-    maps = [round(count * width) for count in (96, 256, 384, 384, 256)]
-    return Architecture(
-        name,
-        input_size,
-        (
-            Conv("conv1", maps[0], 7, 2, (3, 3)),
-            Pool("pool1", 3, 2, (0, 1)),
-            Norm("norm1", alpha=norm_alpha),
-            Conv("conv2", maps[1], 5, conv2_stride, (2, 2)),
-            Pool("pool2", 3, 2, (0, 1)),
-            Norm("norm2", alpha=norm_alpha),
-            Conv("conv3", maps[2], 3, 1, (1, 1)),
-            Conv("conv4", maps[3], 3, 1, (1, 1)),
-            Conv("conv5", maps[4], 3, 1, (1, 1)),
-            Pool("pool5", 3, 2, (0, 1)),
-            *_head(head, classes, dropout),
-        ),
-    )

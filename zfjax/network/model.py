@@ -15,14 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Bool, Float, Float32, Int
 
 from zfjax.errors import ZfjaxError
 from zfjax.network import ops
 from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
+from zfjax.network.arrays import Array, Origins
 from zfjax.network.convolution import conv
 from zfjax.network.ops import GRADIENT, Rule
 
-Parameters = Mapping[str, Mapping[str, jax.Array]]
+Parameters = Mapping[str, Mapping[str, Array]]
 """{layer: {"kernel": float32 [k, k, in, maps] or [in, features], "bias": float32 [maps]}}."""
 
 
@@ -41,10 +43,12 @@ class ConvNet(nn.Module):
     recipe: str = "modern"
 
     @nn.compact
-    def __call__(self, images: jax.Array, **options: Any) -> jax.Array:
+    def __call__(
+        self, images: Float[Array, "n h w 3"], **options: Any
+    ) -> Float32[Array, "n classes"]:
         """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; options as in
         ``class_scores``."""
-        parameters = {}
+        parameters: dict[str, dict[str, jax.Array]] = {}
         for name, shape in kernel_shapes(self.architecture).items():
             last = name == self.architecture.layers[-1].name
             std = _standard_deviation(self.recipe, shape, first=not parameters, last=last)
@@ -52,7 +56,9 @@ class ConvNet(nn.Module):
         return class_scores(self.architecture, parameters, images, **options)
 
 
-def _initial(key: jax.Array, shape: tuple[int, ...], std: float) -> dict[str, jax.Array]:
+def _initial(
+    key: jax.Array, shape: tuple[int, ...], std: float
+) -> dict[str, Float32[Array, "*axes"]]:
     return {
         "kernel": std * jax.random.normal(key, shape, jnp.float32),
         "bias": jnp.zeros(shape[-1], jnp.float32),
@@ -90,13 +96,13 @@ def initial_parameters(architecture: Architecture, recipe: str, seed: int) -> Pa
 def feature_maps(
     architecture: Architecture,
     parameters: Parameters,
-    images: jax.Array,
+    images: Float[Array, "n h w 3"],
     *,
     until: str | None = None,
     rule: Rule = GRADIENT,
     precision: lax.Precision | None = lax.Precision.HIGHEST,
-    window_origins: tuple[jax.Array, jax.Array] | None = None,
-) -> dict[str, jax.Array]:
+    window_origins: Origins | None = None,
+) -> dict[str, Float[Array, "n _ _ _"]]:
     """Every layer's output below the fully connected ones, up to ``until``: {name: [n, height,
     width, maps]}.
 
@@ -106,8 +112,8 @@ def feature_maps(
     true map are overwritten (0, or minus infinity before a pool), so the one unit that is left has
     the value that the whole image gives it."""
     maps: dict[str, jax.Array] = {}
-    x, size, origins = images, architecture.input_size, window_origins
-    for fact in architecture.facts():
+    x, size, origins = jnp.asarray(images), architecture.input_size, window_origins
+    for fact in architecture.facts() if until is None else architecture.below(until):
         layer = fact.layer
         if isinstance(layer, Dense):
             break
@@ -116,10 +122,10 @@ def feature_maps(
             x = jnp.where(inside_map(origins, x.shape, size), x, -jnp.inf)
         if origins is not None and not isinstance(layer, Norm):
             size = fact.shape[:2]
-            origins = tuple((origin + layer.padding[0]) // layer.stride for origin in origins)
+            rows, columns = ((origin + layer.padding[0]) // layer.stride for origin in origins)
+            origins = rows, columns
         if isinstance(layer, Conv):
-            weights = parameters[layer.name]
-            kernel, bias = weights["kernel"].astype(x.dtype), weights["bias"].astype(x.dtype)
+            kernel, bias = _weights(parameters, layer.name, x.dtype)
             x = conv(x, kernel, bias, stride=layer.stride, padding=padding, precision=precision)
             x = ops.relu(x, rule)
         elif isinstance(layer, Pool):
@@ -129,37 +135,43 @@ def feature_maps(
         if origins is not None and not isinstance(layer, Norm):
             x = jnp.where(inside_map(origins, x.shape, size), x, 0)
         maps[layer.name] = x
-        if layer.name == until:
-            break
     return maps
 
 
+def _weights(
+    parameters: Parameters, layer: str, dtype: jnp.dtype
+) -> tuple[Float[Array, "*axes"], Float[Array, " maps"]]:
+    """Kernel and bias in the dtype of what they act on."""
+    weights = parameters[layer]
+    return jnp.asarray(weights["kernel"], dtype), jnp.asarray(weights["bias"], dtype)
+
+
 def inside_map(
-    origins: tuple[jax.Array, jax.Array], shape: tuple[int, ...], size: tuple[int, int]
-) -> jax.Array:
+    origins: Origins, shape: tuple[int, ...], size: tuple[int, int]
+) -> Bool[Array, "n h w 1"]:
     """Booleans [n, height, width, 1]: cells of a crop that lie in the true map of ``size``."""
-    rows, columns = (
-        origin[:, None] + jnp.arange(extent)
-        for origin, extent in zip(origins, shape[1:3], strict=True)
-    )
-    inside = ((rows >= 0) & (rows < size[0]))[:, :, None] & ((columns >= 0) & (columns < size[1]))[
-        :, None, :
-    ]
-    return inside[..., None]
+
+    def inside(origin: Int[Array, " n"], cells: int, extent: int) -> Bool[Array, "n cells"]:
+        places = jnp.asarray(origin)[:, None] + jnp.arange(cells)[None, :]
+        return (places >= 0) & (places < extent)
+
+    rows = inside(origins[0], shape[1], size[0])
+    columns = inside(origins[1], shape[2], size[1])
+    return rows[:, :, None, None] & columns[:, None, :, None]
 
 
 def class_scores(
     architecture: Architecture,
     parameters: Parameters,
-    images: jax.Array,
+    images: Float[Array, "n h w 3"],
     *,
     dropout_key: jax.Array | None = None,
     precision: lax.Precision | None = None,
-) -> jax.Array:
+) -> Float32[Array, "n classes"]:
     """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; dropout acts when a key
     is given."""
     convolutional = architecture.convolutional
-    x = images
+    x = jnp.asarray(images)
     if convolutional:
         x = feature_maps(architecture, parameters, images, precision=precision)[
             convolutional[-1].name
@@ -167,9 +179,8 @@ def class_scores(
     x = x.reshape(len(x), -1)
     dense = [layer for layer in architecture.layers if isinstance(layer, Dense)]
     for index, layer in enumerate(dense):
-        weights = parameters[layer.name]
-        kernel, bias = weights["kernel"].astype(x.dtype), weights["bias"].astype(x.dtype)
-        x = jnp.dot(x, kernel, precision=precision) + bias
+        kernel, bias = _weights(parameters, layer.name, x.dtype)
+        x = jnp.dot(x, kernel, precision=precision) + bias[None, :]
         if layer is dense[-1]:
             break
         x = ops.relu(x, GRADIENT)
@@ -179,11 +190,6 @@ def class_scores(
             )
             x = jnp.where(kept, x / (1 - layer.dropout), 0)
     return x.astype(jnp.float32)
-
-
-def convolutional_parameters(architecture: Architecture, parameters: Parameters) -> Parameters:
-    """Only what search and projection need: 6% of ZFNet's bytes."""
-    return {name: parameters[name] for name in architecture.conv_names}
 
 
 def parameters_from_torch(

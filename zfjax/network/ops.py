@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Bool, Float, Float32, Int8
 
 from zfjax.errors import ZfjaxError
+from zfjax.network.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,18 @@ def rule_named(name: str) -> Rule:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def relu(x: jax.Array, rule: Rule) -> jax.Array:
+def relu(x: Float[Array, "*shape"], rule: Rule) -> Float[Array, "*shape"]:
     """max(x, 0), any shape and float dtype."""
     return jnp.maximum(x, 0)
 
 
-def _relu_forward(x: jax.Array, rule: Rule):
+def _relu_forward(x: Float[Array, "*shape"], rule: Rule) -> tuple[Float[Array, "*shape"], Any]:
     return jnp.maximum(x, 0), (None if rule.relu == "deconvnet" else x > 0)
 
 
-def _relu_backward(rule: Rule, positive, g):
+def _relu_backward(
+    rule: Rule, positive: Bool[Array, "*shape"] | None, g: Float[Array, "*shape"]
+) -> tuple[Float[Array, "*shape"]]:
     if rule.relu != "gradient":
         g = jnp.maximum(g, 0)
     return (g if positive is None else jnp.where(positive, g, 0),)
@@ -70,7 +74,9 @@ relu.defvjp(_relu_forward, _relu_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def max_pool(x: jax.Array, window: int, stride: int, padding: tuple[int, int]) -> jax.Array:
+def max_pool(
+    x: Float[Array, "n h w c"], window: int, stride: int, padding: tuple[int, int]
+) -> Float[Array, "n rows columns c"]:
     """Maximum over windows of x [n, h, w, c]; padded cells never win.
 
     Going down, each window's signal returns to its switch, the place of its maximum; the first
@@ -79,74 +85,85 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: tuple[int, int]) -
     return _pool_with_switches(x, window, stride, padding)[0]
 
 
-def _window_slices(shape: tuple[int, ...], window: int, stride: int, padding: tuple[int, int]):
-    """Padded extents, output extents, and the (row, column) offsets within a window, row by row."""
+def _extents(
+    shape: tuple[int, ...], window: int, stride: int, padding: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) of [n, h, w, c] once padded, and of what pooling leaves of it."""
     height, width = (extent + sum(padding) for extent in shape[1:3])
-    rows, columns = ((extent - window) // stride + 1 for extent in (height, width))
-    return height, width, rows, columns, [(dy, dx) for dy in range(window) for dx in range(window)]
+    return (height, width), ((height - window) // stride + 1, (width - window) // stride + 1)
 
 
-def _pool_with_switches(x, window, stride, padding):
-    _, _, rows, columns, offsets = _window_slices(x.shape, window, stride, padding)
+def _pool_with_switches(
+    x: Float[Array, "n h w c"], window: int, stride: int, padding: tuple[int, int]
+) -> tuple[Float[Array, "n rows columns c"], Int8[Array, "n rows columns c"]]:
+    """The maxima, and the place of each within its window, counted row by row."""
+    _, (rows, columns) = _extents(x.shape, window, stride, padding)
     padded = jnp.pad(x, ((0, 0), padding, padding, (0, 0)), constant_values=-jnp.inf)
-    best = switches = None
-    for index, (dy, dx) in enumerate(offsets):
-        part = padded[
+
+    def at(dy: int, dx: int) -> Float[Array, "n rows columns c"]:
+        """What every window has at row ``dy`` and column ``dx``."""
+        return padded[
             :,
             dy : dy + stride * (rows - 1) + 1 : stride,
             dx : dx + stride * (columns - 1) + 1 : stride,
         ]
-        if best is None:
-            best, switches = part, jnp.zeros(part.shape, jnp.int8)
-        else:
-            better = (part > best) | (
-                part != part
-            )  # a NaN wins, so that it cannot hide below a maximum
-            best, switches = (
-                jnp.where(better, part, best),
-                jnp.where(better, jnp.int8(index), switches),
-            )
+
+    best = at(0, 0)
+    switches = jnp.zeros(best.shape, jnp.int8)
+    for index in range(1, window**2):
+        cells = at(*divmod(index, window))
+        better = (cells > best) | (cells != cells)  # a NaN wins: no maximum shall hide it
+        best = jnp.where(better, cells, best)
+        switches = jnp.where(better, jnp.int8(index), switches)
     return best, switches
 
 
-def _max_pool_forward(x, window, stride, padding):
+def _max_pool_forward(
+    x: Float[Array, "n h w c"], window: int, stride: int, padding: tuple[int, int]
+) -> tuple[Float[Array, "n rows columns c"], Any]:
     best, switches = _pool_with_switches(x, window, stride, padding)
     return best, (switches, x.shape)
 
 
-def _max_pool_backward(window, stride, padding, residual, g):
+def _max_pool_backward(
+    window: int,
+    stride: int,
+    padding: tuple[int, int],
+    residual: tuple[Int8[Array, "n rows columns c"], tuple[int, ...]],
+    g: Float[Array, "n rows columns c"],
+) -> tuple[Float[Array, "n h w c"]]:
     switches, shape = residual
     return (unpool(g, switches, shape, window, stride, padding),)
 
 
 def unpool(
-    g: jax.Array,
-    switches: jax.Array,
+    g: Float[Array, "n rows columns c"],
+    switches: Int8[Array, "n rows columns c"],
     shape: tuple[int, ...],
     window: int,
     stride: int,
     padding: tuple[int, int],
-) -> jax.Array:
+) -> Float[Array, "n h w c"]:
     """Places g [n, rows, columns, c] at its switches in an array of ``shape`` [n, h, w, c];
     overlaps add.
 
     Cells are computed apart by their place within a stride and interleaved at the end, so that
     memory is read in order."""
-    height, width, rows, columns, _ = _window_slices(shape, window, stride, padding)
+    (height, width), (rows, columns) = _extents(shape, window, stride, padding)
     blocks = -(-height // stride), -(-width // stride)
 
-    def phase(row: int, column: int) -> jax.Array:
+    def phase(row: int, column: int) -> Float[Array, "n rows columns c"]:
         """Cells (row + i * stride, column + j * stride): what the windows that reach them send
         there."""
         total = jnp.zeros((shape[0], *blocks, shape[3]), g.dtype)
         for dy in range(row, window, stride):
             for dx in range(column, window, stride):
-                part = jnp.where(switches == dy * window + dx, g, 0)
+                sent = jnp.where(switches == dy * window + dx, g, 0)
                 edges = [
                     (offset // stride, extent - offset // stride - cells)
                     for offset, extent, cells in ((dy, blocks[0], rows), (dx, blocks[1], columns))
                 ]
-                total = total + jnp.pad(part, ((0, 0), *edges, (0, 0)))
+                total = total + jnp.pad(sent, ((0, 0), *edges, (0, 0)))
         return total
 
     phases = [
@@ -163,15 +180,15 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
 def local_response_norm(
-    x: jax.Array, size: int, k: float, alpha: float, beta: float, rule: Rule
-) -> jax.Array:
+    x: Float[Array, "*shape maps"], size: int, k: float, alpha: float, beta: float, rule: Rule
+) -> Float[Array, "*shape maps"]:
     """x / (k + alpha * S)^beta over x [..., maps], S the sum of squares of ``size`` neighbouring
     maps (fewer at the ends). ``alpha`` multiplies the sum (Krizhevsky 2012, section 3.3). Computed
     in float32, returned in x's dtype."""
     return _norm_forward(x, size, k, alpha, beta, rule)[0]
 
 
-def _neighbour_sum(x: jax.Array, size: int) -> jax.Array:
+def _neighbour_sum(x: Float32[Array, "*shape maps"], size: int) -> Float32[Array, "*shape maps"]:
     """Sum over ``size`` neighbouring maps, as a product with a banded matrix of ones: one matmul
     that XLA does not mix with its neighbours (a reduce_window costs ten times as much on CPU; five
     shifted adds recompute the pool below)."""
@@ -179,21 +196,31 @@ def _neighbour_sum(x: jax.Array, size: int) -> jax.Array:
     return jnp.dot(x, (abs(apart) <= size // 2).astype(np.float32), precision=lax.Precision.HIGHEST)
 
 
-def _inverse_power(d: jax.Array, beta: float) -> jax.Array:
+def _inverse_power(d: Float32[Array, "*shape"], beta: float) -> Float32[Array, "*shape"]:
     if beta == 0.75:  # two square roots are several times faster than a general power
         root = lax.rsqrt(d)
         return root * jnp.sqrt(root)
     return d**-beta
 
 
-def _norm_forward(x, size, k, alpha, beta, rule):
+def _norm_forward(
+    x: Float[Array, "*shape maps"], size: int, k: float, alpha: float, beta: float, rule: Rule
+) -> tuple[Float[Array, "*shape maps"], Float[Array, "*shape maps"] | None]:
     wide = x.astype(jnp.float32)
     scale = _inverse_power(k + alpha * _neighbour_sum(wide * wide, size), beta)
     return (wide * scale).astype(x.dtype), (x if rule.norm == "gradient" else None)
 
 
-def _norm_backward(size, k, alpha, beta, rule, x, g):
-    if rule.norm == "identity":
+def _norm_backward(
+    size: int,
+    k: float,
+    alpha: float,
+    beta: float,
+    rule: Rule,
+    x: Float[Array, "*shape maps"] | None,
+    g: Float[Array, "*shape maps"],
+) -> tuple[Float[Array, "*shape maps"]]:
+    if x is None:  # the rule is the identity
         return (g,)
     wide, signal = x.astype(jnp.float32), g.astype(jnp.float32)
     d = k + alpha * _neighbour_sum(wide * wide, size)

@@ -5,18 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from zfjax.config import PRESETS, Config
-from zfjax.network.architecture import (
-    ALEXNET,
-    LAYER_KINDS,
-    ZFNET,
-    ZFNET_WIDE,
-    Architecture,
-    Conv,
-    Dense,
-    Layer,
-    Norm,
-)
+from zfjax.config import Config
+from zfjax.network.architecture import LAYER_KINDS, Architecture, Conv, Dense, Layer, Norm
+from zfjax.network.named import ALEXNET, ZFNET, ZFNET_WIDE
+from zfjax.presets import PRESETS
 
 MOST_CHANGES = 6
 """Changes that a name lists; the others are counted."""
@@ -83,14 +75,9 @@ def layer_words(layer: Layer) -> str:
             f"contrast normalisation over {layer.size} maps, k {layer.k:g}, alpha {layer.alpha:g}, "
             f"beta {layer.beta:g}"
         )
-    extent = layer.kernel if isinstance(layer, Conv) else layer.window
-    what = (
-        f"{extent} × {extent} {'convolution' if isinstance(layer, Conv) else 'max-pooling'}, stride"
-        f" {layer.stride}"
-    )
-    return what + (
-        f", padding {' and '.join(map(str, layer.padding))}" if any(layer.padding) else ""
-    )
+    what = "convolution" if isinstance(layer, Conv) else "max-pooling"
+    padding = f", padding {' and '.join(map(str, layer.padding))}" if any(layer.padding) else ""
+    return f"{layer.extent} × {layer.extent} {what}, stride {layer.stride}{padding}"
 
 
 def _value(value: float | tuple[int, int]) -> str:

@@ -107,7 +107,7 @@ def current_commit(package: Path | None = None) -> str | None:
     Own is a repository whose root holds zfjax's pyproject.toml and that tracks the file that asks:
     an environment may lie within any other repository, whose commits say nothing of zfjax.
     ``package``: zfjax's folder (None: this one)."""
-    package = Path(__file__).resolve().parent if package is None else package.resolve()
+    package = Path(__file__).resolve().parents[1] if package is None else package.resolve()
     root = _git(package, "rev-parse", "--show-toplevel")
     if (
         root is None

@@ -13,11 +13,12 @@ import optax
 from jax.sharding import Mesh
 
 from zfjax.config import Config
+from zfjax.data.dataset import Dataset
 from zfjax.data.labels import check_labelled
-from zfjax.data.pipeline import Dataset, evaluation_batches
+from zfjax.data.pipeline import evaluation_batches
 from zfjax.devices import in_parts, place, replicated
 from zfjax.errors import ZfjaxError
-from zfjax.inputs import evaluation_input, one_of_ten_views
+from zfjax.inputs import evaluation_input, one_of_ten_views, reading_of
 from zfjax.network.model import Parameters, class_scores
 
 
@@ -47,16 +48,8 @@ def evaluate(
     parameters = jax.device_put(parameters, replicated(mesh))
     mean = None if mean_image is None else jax.device_put(mean_image, replicated(mesh))
     sums, done, under_way = np.zeros(5), 0, np.zeros(5)
-    view_size = (config.data.view, config.data.view)
     for batch in evaluation_batches(
-        dataset,
-        split,
-        batch_size=config.batch_size // jax.process_count(),
-        view_size=view_size,
-        threads=config.data.threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        on_error=config.data.on_error,
+        dataset, split, reading_of(config), batch_size=config.batch_size // jax.process_count()
     ):
         placed = place(mesh, [batch[name] for name in ("image", "label", "weight")])
         found = _sums(parameters, *placed, mean, config=config, ten=views == 10)
@@ -106,7 +99,7 @@ def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
             scores = jnp.log(jnp.maximum(shares.mean(axis=0), 1e-30))  # of the mean probability
         else:
             scores = score(evaluation_input(config, views, mean_image))
-        known = weights * (labels >= 0)
+        known = jnp.where(labels >= 0, weights, 0)
         labels = jnp.maximum(labels, 0)
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
         top1, top5 = correct(scores, labels)
@@ -127,7 +120,7 @@ def correct(scores: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]
     """(top-1, top-5) hits as float32 [n]: fewer than 1 (5) classes score higher, or as high with a
     lower number. Scores that are not all finite are no hit: nothing is higher than NaN."""
     own = jnp.take_along_axis(scores, labels[:, None], axis=1)
-    earlier = jnp.arange(scores.shape[1]) < labels[:, None]
+    earlier = jnp.arange(scores.shape[1])[None, :] < labels[:, None]
     ahead = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
     sound = _sound(scores)
     return (sound & (ahead < 1)).astype(jnp.float32), (sound & (ahead < 5)).astype(jnp.float32)

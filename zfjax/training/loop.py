@@ -26,9 +26,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from zfjax.config import Config
+from zfjax.data.dataset import Dataset
 from zfjax.data.finding import data_home
 from zfjax.data.labels import check_labelled
-from zfjax.data.pipeline import Dataset, training_batches
+from zfjax.data.pipeline import training_batches
 from zfjax.devices import (
     data_mesh,
     first_alone,
@@ -43,7 +44,7 @@ from zfjax.devices import (
 )
 from zfjax.errors import ZfjaxError
 from zfjax.files import clear_unfinished, expanded_path
-from zfjax.inputs import load_mean_image, make_mean_image, open_data
+from zfjax.inputs import load_mean_image, make_mean_image, open_data, reading_of
 from zfjax.progress import Progress
 from zfjax.run import checkpoint
 from zfjax.run.folder import (
@@ -335,14 +336,10 @@ def _loop(
     batches = training_batches(
         dataset,
         config.data.train_split,
+        reading_of(config),
         batch_size=share,
         seed=config.seed,
         start_step=step,
-        view_size=(config.data.view, config.data.view),
-        threads=config.data.threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        on_error=config.data.on_error,
     )
     with closing(batches), ThreadPoolExecutor(1, "steps") as watch:
         try:

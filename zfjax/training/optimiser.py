@@ -23,9 +23,12 @@ def learning_rate(
     warmup = optimizer.warmup_epochs * steps_per_epoch
     rate = jnp.float32(optimizer.learning_rate)
     if optimizer.schedule == "cosine":
-        progress = jnp.clip((step - warmup) / max(epochs * steps_per_epoch - warmup, 1), 0, 1)
+        seen = jnp.asarray(step, jnp.float32) - warmup
+        progress = jnp.clip(seen / max(epochs * steps_per_epoch - warmup, 1), 0, 1)
         rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-    return rate * jnp.minimum(1.0, (step + 1) / warmup) if warmup else rate
+    if not warmup:
+        return rate
+    return rate * jnp.minimum(1.0, jnp.asarray(step + 1, jnp.float32) / warmup)
 
 
 def gradient_transform(optimizer: Optimizer) -> optax.GradientTransformation:
@@ -50,10 +53,8 @@ def clip_filters(
     for name in convolutions:
         kernel = parameters[name]["kernel"]
         rms = jnp.sqrt(jnp.mean(jnp.square(kernel), axis=(0, 1, 2)))
-        clipped[name] = {
-            **parameters[name],
-            "kernel": kernel * jnp.minimum(1.0, CLIP_RADIUS / jnp.maximum(rms, 1e-30)),
-        }
+        shrink = jnp.minimum(1.0, CLIP_RADIUS / jnp.maximum(rms, 1e-30))
+        clipped[name] = {**parameters[name], "kernel": kernel * shrink[None, None, None, :]}
         over.append(rms > CLIP_RADIUS)
     return clipped, jnp.mean(jnp.concatenate(over).astype(jnp.float32))
 

@@ -102,7 +102,7 @@ def train_step(
         "top1": hits[0],
         "top5": hits[1],
         "clipped": clipped,
-        "broken": ~sound,
+        "broken": (~sound).astype(jnp.float32),
     }
     return replace(
         state,
