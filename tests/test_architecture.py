@@ -280,3 +280,15 @@ def test_flatten_and_get_field_agree_and_tell_changes_apart():
 def test_a_network_that_cannot_be_is_refused_in_a_sentence(make):
     with pytest.raises(ZfjaxError, match=r"\.$"):
         make()
+
+
+def test_below_ends_with_the_layer_that_is_asked_for():
+    facts = ZFNET.facts()
+    for position, layer in enumerate(ZFNET.layers):
+        assert ZFNET.below(layer.name) == facts[: position + 1]
+    with pytest.raises(ZfjaxError, match="has no layer 'conv9'"):
+        ZFNET.below("conv9")
+
+
+def test_extent_is_the_kernel_or_the_window():
+    assert [Conv("a", 2, 5).extent, Pool("b", 4).extent] == [5, 4]

@@ -17,7 +17,7 @@ from tests.small import make_config
 from tests.test_train import assert_same_run
 from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.features.evolving import evolve
-from zfjax.files import atomic_path, check_path, clear_unfinished, write_text
+from zfjax.files import atomic_path, check_path, clear_unfinished, write_arrays, write_text
 from zfjax.run import checkpoint
 from zfjax.training.loop import train
 
@@ -301,3 +301,11 @@ def test_system_calls_that_fail_or_kill_lose_nothing(tmp_path):
         and "all exact" in done.stdout
         and "missed" not in done.stdout
     )
+
+
+def test_arrays_are_written_whole_under_their_own_name(tmp_path):
+    path = tmp_path / "new" / "arrays.of.numbers"
+    write_arrays(path, {"step": np.arange(3, dtype=np.int32), "seconds": 1.5})
+    with np.load(path, allow_pickle=False) as stored:
+        assert stored["step"].dtype == np.int32 and stored["seconds"] == 1.5
+    assert [item.name for item in path.parent.iterdir()] == [path.name]

@@ -15,9 +15,11 @@ import resource
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from zfjax.errors import ZfjaxError, explain_os_error
 
@@ -161,6 +163,17 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON (no NaN: undefined is null), whole or not at all."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes an .npz of arrays and numbers by name, whole or not at all; not compressed: that saves
+    3 bytes of 10 and costs a fifth of the time."""
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as handle:  # to a name, NumPy would append .npz
+            np.savez(handle, **arrays)
+
+    write_atomic(path, write)
 
 
 def read_json(path: Path) -> Any:

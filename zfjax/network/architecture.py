@@ -28,6 +28,11 @@ class Conv:
     stride: int = 1
     padding: tuple[int, int] = (0, 0)
 
+    @property
+    def extent(self) -> int:
+        """Pixels of its input that one unit sees along an axis: the kernel."""
+        return self.kernel
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -37,6 +42,11 @@ class Pool:
     window: int = 3
     stride: int = 2
     padding: tuple[int, int] = (0, 0)
+
+    @property
+    def extent(self) -> int:
+        """Pixels of its input that one unit sees along an axis: the window."""
+        return self.window
 
 
 @dataclass(frozen=True)
@@ -202,10 +212,9 @@ class Architecture:
         for layer in self.layers:
             parameters = multiply_adds = 0
             if isinstance(layer, Conv | Pool):
-                kernel = layer.kernel if isinstance(layer, Conv) else layer.window
                 height, width = (
-                    output_size(extent, kernel, layer.stride, layer.padding)
-                    for extent in (height, width)
+                    output_size(cells, layer.extent, layer.stride, layer.padding)
+                    for cells in (height, width)
                 )
                 if min(height, width) < 1:
                     raise ZfjaxError(
@@ -214,7 +223,7 @@ class Architecture:
                         " input larger."
                     )
                 start -= layer.padding[0] * jump
-                size += (kernel - 1) * jump
+                size += (layer.extent - 1) * jump
                 jump *= layer.stride
             if isinstance(layer, Conv):
                 weights = layer.kernel**2 * maps * layer.maps
@@ -240,10 +249,15 @@ class Architecture:
             )
         return tuple(facts)
 
+    def below(self, name: str) -> tuple[LayerFacts, ...]:
+        """The facts of every layer from the image up to the one of that name, itself the last.
+        Raises ZfjaxError for an unknown name."""
+        position = self.layers.index(self.layer(name))
+        return self.facts()[: position + 1]
+
     def fact(self, name: str) -> LayerFacts:
         """The facts of one layer. Raises ZfjaxError for an unknown name."""
-        self.layer(name)
-        return next(fact for fact in self.facts() if fact.layer.name == name)
+        return self.below(name)[-1]
 
     def window(self, name: str) -> Window:
         """The receptive field of one layer's units, in pixels of the input."""
@@ -296,10 +310,10 @@ def _check(layer: Layer) -> None:
                 f"{layer.name}.{field} is {getattr(layer, field)}; it must be 1 or more."
             )
     if isinstance(layer, Conv | Pool):
-        extent = layer.kernel if isinstance(layer, Conv) else layer.window
-        if min(layer.padding) < 0 or max(layer.padding) >= extent:
+        if min(layer.padding) < 0 or max(layer.padding) >= layer.extent:
             raise ZfjaxError(
-                f"{layer.name}.padding is {layer.padding}; each side must be 0 to {extent - 1}."
+                f"{layer.name}.padding is {layer.padding}; each side must be 0 to"
+                f" {layer.extent - 1}."
             )
     if isinstance(layer, Pool) and layer.window > 11:
         raise ZfjaxError(

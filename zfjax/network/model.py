@@ -107,7 +107,7 @@ def feature_maps(
     the value that the whole image gives it."""
     maps: dict[str, jax.Array] = {}
     x, size, origins = images, architecture.input_size, window_origins
-    for fact in architecture.facts():
+    for fact in architecture.facts() if until is None else architecture.below(until):
         layer = fact.layer
         if isinstance(layer, Dense):
             break
@@ -129,8 +129,6 @@ def feature_maps(
         if origins is not None and not isinstance(layer, Norm):
             x = jnp.where(inside_map(origins, x.shape, size), x, 0)
         maps[layer.name] = x
-        if layer.name == until:
-            break
     return maps
 
 
@@ -179,11 +177,6 @@ def class_scores(
             )
             x = jnp.where(kept, x / (1 - layer.dropout), 0)
     return x.astype(jnp.float32)
-
-
-def convolutional_parameters(architecture: Architecture, parameters: Parameters) -> Parameters:
-    """Only what search and projection need: 6% of ZFNet's bytes."""
-    return {name: parameters[name] for name in architecture.conv_names}
 
 
 def parameters_from_torch(

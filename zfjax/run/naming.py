@@ -83,14 +83,9 @@ def layer_words(layer: Layer) -> str:
             f"contrast normalisation over {layer.size} maps, k {layer.k:g}, alpha {layer.alpha:g}, "
             f"beta {layer.beta:g}"
         )
-    extent = layer.kernel if isinstance(layer, Conv) else layer.window
-    what = (
-        f"{extent} × {extent} {'convolution' if isinstance(layer, Conv) else 'max-pooling'}, stride"
-        f" {layer.stride}"
-    )
-    return what + (
-        f", padding {' and '.join(map(str, layer.padding))}" if any(layer.padding) else ""
-    )
+    what = "convolution" if isinstance(layer, Conv) else "max-pooling"
+    padding = f", padding {' and '.join(map(str, layer.padding))}" if any(layer.padding) else ""
+    return f"{layer.extent} × {layer.extent} {what}, stride {layer.stride}{padding}"
 
 
 def _value(value: float | tuple[int, int]) -> str:
