@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.golden.make_captum import UNITS, captum_numbers, weights_and_image
-from zfjax.features import deconvnet
+from tests.projected import project
 from zfjax.network import ops
 from zfjax.network.architecture import Architecture, Conv, Pool
 from zfjax.network.model import feature_maps, parameters_from_torch
@@ -38,7 +38,7 @@ def check_against(found):
     assert len(live) >= 3
     maps, ys, xs = np.array(UNITS)[live].T
     for rule in ("deconvnet", "guided"):
-        tiles = deconvnet.project(
+        tiles = project(
             ARCHITECTURE,
             parameters,
             np.repeat(images, len(live), 0),

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from tests import oracle
+from tests.projected import project
 from zfjax import presets
 from zfjax.features import deconvnet
 from zfjax.network import ops
 from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
+from zfjax.network.layers import layers_of, window_cells
 from zfjax.network.model import feature_maps, kernel_shapes
 from zfjax.network.named import ALEXNET, ZFNET
+from zfjax.subject import network_of
 
 # Norm before pool, then pool before norm; overlapping pools, odd paddings, strides that leave
 # pixels over, non-square.
@@ -100,7 +103,7 @@ def test_projection_equals_the_oracle_everywhere(parameters, image, climbed, rul
         values, memory = climbed[layer]
         maps, ys, xs = units_everywhere(values)
         assert (values[ys, xs, maps] > 0).sum() >= 6
-        found = deconvnet.project(
+        found = project(
             NET,
             parameters,
             image[None].repeat(9, 0),
@@ -156,7 +159,7 @@ def test_window_equals_whole_image_everywhere(architecture):
         values = np.asarray(features[layer])[0]
         maps, ys, xs = units_everywhere(values)
         window, whole = (
-            deconvnet.project(
+            project(
                 architecture,
                 parameters,
                 image,
@@ -199,7 +202,7 @@ def test_first_layer_is_the_part_of_the_filter_inside_times_the_activation(
     corners = (0, 0), (height - 1, width - 1), (0, width - 1), (height - 1, 0)
     for y, x in (*corners, (height // 2, width // 2)):
         map_ = values[y, x].argmax()
-        tile = deconvnet.project(
+        tile = project(
             NET,
             parameters,
             image[None],
@@ -224,11 +227,9 @@ def test_dead_units_are_empty_and_any_batch_size_gives_the_same(parameters, imag
     units = np.concatenate([dead, live])
     ys, xs, maps = units.T
     images = np.stack([image] * len(units))
-    whole = deconvnet.project(NET, parameters, images, "conv2", maps, ys, xs, batch_size=7)
-    parts = deconvnet.project(
-        NET, parameters, jnp.asarray(images), "conv2", maps, ys, xs, batch_size=9
-    )
-    one = deconvnet.project(NET, parameters, images, "conv2", maps, ys, xs, batch_size=3)
+    whole = project(NET, parameters, images, "conv2", maps, ys, xs, batch_size=7)
+    parts = project(NET, parameters, jnp.asarray(images), "conv2", maps, ys, xs, batch_size=9)
+    one = project(NET, parameters, images, "conv2", maps, ys, xs, batch_size=3)
     assert not whole.tiles[:3].any() and not whole.activations[:3].any()
     assert all(np.abs(tile).max() > 0 for tile in whole.tiles[3:])
     for other in (parts, one):
@@ -236,7 +237,7 @@ def test_dead_units_are_empty_and_any_batch_size_gives_the_same(parameters, imag
         np.testing.assert_allclose(other.tiles, whole.tiles, atol=1e-6)
         np.testing.assert_allclose(other.activations, whole.activations, rtol=1e-6)
     empty = np.zeros(0, int)
-    nothing = deconvnet.project(NET, parameters, images[:0], "conv2", empty, empty, empty)
+    nothing = project(NET, parameters, images[:0], "conv2", empty, empty, empty)
     assert nothing.tiles.shape == (0, *NET.tile_size("conv2"), 3) and nothing.activations.shape == (
         0,
     )
@@ -251,7 +252,7 @@ def test_pixels_outside_the_window_change_nothing(parameters, image, climbed):
     other = np.full_like(image, 100)
     other[max(y0, 0) : y1, max(x0, 0) : x1] = image[max(y0, 0) : y1, max(x0, 0) : x1]
     assert (other != image).any()
-    found = deconvnet.project(
+    found = project(
         NET,
         parameters,
         np.stack([image, other, image]),
@@ -272,6 +273,7 @@ def test_pixels_outside_the_window_change_nothing(parameters, image, climbed):
 def test_patches_equal_pixel_by_pixel_copies_for_every_layer():
     pixels = np.random.default_rng(0).integers(0, 128, (*NET.input_size, 3), np.uint8)
     for layer in LAYERS:
+        way = deconvnet.way_of(network_of(NET), layer)
         height, width, _ = NET.fact(layer).shape
         ys, xs = np.array(
             [(y, x) for y in (0, height // 2, height - 1) for x in (0, width // 2, width - 1)]
@@ -280,10 +282,16 @@ def test_patches_equal_pixel_by_pixel_copies_for_every_layer():
             (200, {"outside": 200}),
             (128, {}),
         ):  # mid-grey unless told otherwise
-            found = deconvnet.patches(NET, np.stack([pixels] * 9), layer, ys, xs, **options)
+            found = deconvnet.patches(
+                way, np.stack([pixels] * 9), deconvnet.Places(None, ys, xs), **options
+            )
             for y, x, patch in zip(ys, xs, found, strict=True):
                 expected = oracle.cut(pixels + 1, NET.window(layer).box(y, x), NET.input_size)
                 np.testing.assert_array_equal(patch, np.where(expected == 0, outside, expected - 1))
+
+
+def cheaper_method(architecture, layer):
+    return deconvnet.cheaper_method(layers_of(architecture)[layer])
 
 
 def test_the_cheaper_method_is_the_cheaper_one():
@@ -317,13 +325,7 @@ def test_the_cheaper_method_is_the_cheaper_one():
             cheaper = (
                 "window" if costs["window"] * 4 / 3 < costs["image"] else "image"
             )  # a third for masks
-            assert deconvnet.cheaper_method(architecture, layer) == cheaper, (architecture, layer)
-            assert (
-                deconvnet.window_cells(architecture, layer, "conv1") == cells["window", "conv1"][0]
-            )
-    assert (
-        deconvnet.cheaper_method(ZFNET, "conv1")
-        == deconvnet.cheaper_method(ZFNET, "conv3")
-        == "window"
-    )
-    assert deconvnet.cheaper_method(demo, "conv5") == "image"
+            assert cheaper_method(architecture, layer) == cheaper, (architecture, layer)
+            assert window_cells(architecture, layer, "conv1") == cells["window", "conv1"][0]
+    assert cheaper_method(ZFNET, "conv1") == cheaper_method(ZFNET, "conv3") == "window"
+    assert cheaper_method(demo, "conv5") == "image"

@@ -9,9 +9,9 @@ from tests.odd_files import UPRIGHT, chunk, png, short, with_exif
 from tests.small import make_config
 from zfjax.data.converting import stored_form
 from zfjax.data.dataset import open_dataset
-from zfjax.data.images import MAX_PIXELS, view, view_of_file
+from zfjax.data.images import view, view_of_file
 from zfjax.data.importing import import_images
-from zfjax.features import evolving as engine
+from zfjax.features.projecting import Source, view_of
 
 
 def halves(left, right):
@@ -147,7 +147,7 @@ def test_project_shows_what_an_import_shows(tmp_path, data_dir):
     ):
         (tmp_path / name).write_bytes(data)
         stored = view(stored_form(data, quality=100)[0], (18, 18))
-        seen = engine._view_of(tmp_path / name, make_config(data_dir), None, MAX_PIXELS)
+        seen = view_of(tmp_path / name, make_config(data_dir), Source())
         assert np.abs(seen.astype(int) - stored).mean() < 2 and (
             name != "clean.jpg" or np.array_equal(seen, stored)
         )

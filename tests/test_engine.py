@@ -20,8 +20,9 @@ from zfjax.data.dataset import open_dataset
 from zfjax.errors import ZfjaxError
 from zfjax.features import evolving as engine
 from zfjax.features import strongest, units
-from zfjax.features.evolving import evolve, project
-from zfjax.inputs import evaluation_input
+from zfjax.features.evolving import evolve
+from zfjax.features.projecting import project
+from zfjax.inputs import preparation_of
 from zfjax.network.model import feature_maps
 from zfjax.report.page import write_report
 from zfjax.run import checkpoint
@@ -50,7 +51,7 @@ def maxima(run, step, layer):
     rows = []
     for image_id in range(dataset.count("train")):
         views = dataset.read("train", [image_id], (18, 18))[0].image[None]
-        inputs = evaluation_input(run.config, views, None)
+        inputs = preparation_of(run.config).inputs(views, None)
         rows.append(
             np.asarray(feature_maps(run.config.model, parameters, inputs)[layer]).max(
                 axis=(0, 1, 2)
@@ -137,7 +138,7 @@ def test_places_are_where_the_maps_are_strongest(trained, evolution):
     parameters = checkpoint.load(run.checkpoints / "12")
     for row in evolution.rows(step=12, layer="conv2", selection="top")[::5]:
         views = dataset.read("train", [row["image_id"]], (18, 18))[0].image[None]
-        inputs = evaluation_input(run.config, views, None)
+        inputs = preparation_of(run.config).inputs(views, None)
         one = np.asarray(feature_maps(run.config.model, parameters, inputs)["conv2"])[
             0, :, :, row["map"]
         ]
@@ -183,16 +184,16 @@ def test_every_rank_is_drawn_and_shown_at_every_step(trained):
 def test_settled_ends_at_one_and_identical_checkpoints_never_jump(evolution):
     for layer in evolution.layers:
         assert evolution.settled(layer)[evolution.steps[-1]] == 1.0
-    values = np.ones((2, 1, 3), np.float32)
-    ids = np.arange(3).reshape(1, 1, 3).repeat(2, 0)
-    assert [units.jumped(values, ids, 1, map_) for map_ in range(3)] == [False] * 3
+    values, ids = np.ones((2, 1, 3), np.float32), np.arange(3).reshape(1, 1, 3).repeat(2, 0)
+    top = units.Top(values, ids, np.zeros((2, 1, 3), np.int32))
+    assert units.jumped(top, 1).tolist() == [False] * 3
 
 
 def test_a_stopped_search_goes_on_to_the_same_table(trained, evolution, monkeypatch):
     class Stop(Exception):
         pass
 
-    monkeypatch.setattr(strongest, "search_batch", lambda architecture: 1)
+    monkeypatch.setattr(strongest, "search_batch", lambda network: 1)
     monkeypatch.setattr(engine, "_SAVE_SECONDS", -1.0)
     seen = []
 

@@ -17,11 +17,12 @@ from zfjax.data.reading import Reading
 from zfjax.devices import data_mesh, sharding_of
 from zfjax.errors import ZfjaxError
 from zfjax.files import allow_open_files
-from zfjax.inputs import one_of_ten_views
+from zfjax.inputs import preparation_of
 from zfjax.network.model import class_scores
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
-from zfjax.training.evaluation import evaluate
+from zfjax.subject import images_of, subject_of
+from zfjax.training.evaluation import Batching, evaluate
 from zfjax.training.loop import train
 
 
@@ -29,6 +30,7 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
     run = load_run(unbroken)
     parameters = checkpoint.load(run.checkpoints / "12")
     dataset = open_dataset("small", data_dir)
+    subject = subject_of(run, images_of(run.config, dataset, "validation"))
     examples = dataset.read(
         "validation", range(dataset.count("validation")), (18, 18), with_parts=False
     )
@@ -36,7 +38,8 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
         np.array([getattr(one, name) for one in examples]) for name in ("image", "label")
     )
     crops = [
-        one_of_ten_views(run.config, jax.numpy.asarray(views), None, index) for index in range(10)
+        preparation_of(run.config).one_of_ten(jax.numpy.asarray(views), None, index)
+        for index in range(10)
     ]
     score = lambda inputs: jax.nn.softmax(class_scores(run.config.model, parameters, inputs))
     shares = np.mean([score(crop) for crop in crops], axis=0)
@@ -44,16 +47,13 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
         "loss": -np.log(shares[np.arange(len(labels)), labels]).mean(),
         "top1": (shares.argmax(1) == labels).mean(),
     }
-    found = evaluate(run.config, parameters, dataset, "validation", data_mesh(8, 1), views=10)
+    found = evaluate(subject, parameters, Batching(data_mesh(8, 1), 8), views=10)
     assert (
         found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
         and found["top1"] == expected["top1"]
     )
-    in_parts = dataclasses.replace(
-        run.config, optimizer=dataclasses.replace(run.config.optimizer, accumulate=2)
-    )
     mesh = data_mesh(8, min(8, len(jax.devices())))  # more devices than images a part
-    again = evaluate(in_parts, parameters, dataset, "validation", mesh, views=10)
+    again = evaluate(subject, parameters, Batching(mesh, 8, parts=2), views=10)
     assert (
         again["loss"] == pytest.approx(expected["loss"], rel=1e-5)
         and again["top1"] == expected["top1"]

@@ -18,13 +18,15 @@ from zfjax.data.reading import Reading
 from zfjax.devices import data_mesh
 from zfjax.errors import ZfjaxError
 from zfjax.features import strongest
-from zfjax.features.evolving import evolve, project
-from zfjax.inputs import central_crop, evaluation_input, preparer
+from zfjax.features.evolving import evolve
+from zfjax.features.projecting import project
+from zfjax.inputs import central_crop, preparation_of
 from zfjax.network.model import class_scores
 from zfjax.report.page import write_report
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run, save_run
-from zfjax.training.evaluation import evaluate
+from zfjax.subject import images_of, subject_of
+from zfjax.training.evaluation import Batching, evaluate
 from zfjax.training.loop import train
 
 BROKEN = {"image": b"no picture at all"}
@@ -67,10 +69,10 @@ def readable_maxima(run, ids, layer="conv2"):
     maps]."""
     dataset = open_dataset(run.config.data.name, run.config.data.dir)
     views = np.stack([one.image for one in dataset.read("train", ids, (18, 18))])
-    inputs = preparer(run.config, None)(views)
+    subject = subject_of(run)
     parameters = checkpoint.load(run.checkpoints / "12", run.config.model.conv_names)
     found = strongest.image_maxima(
-        parameters, inputs, architecture=run.config.model, layers=(layer,)
+        parameters, subject.prepare(views), network=subject.network, layers=(layer,)
     )
     return np.asarray(found[0])
 
@@ -85,7 +87,7 @@ def readable_maxima(run, ids, layer="conv2"):
     ],
 )
 def test_evolve_leaves_out_what_cannot_be_read(run_on, monkeypatch, name, unreadable):
-    monkeypatch.setattr(strongest, "search_batch", lambda architecture: 1)  # times 8 devices
+    monkeypatch.setattr(strongest, "search_batch", lambda network: 1)  # times 8 devices
     run = run_on(
         name, lambda split, number: BROKEN if split == "train" and number in unreadable else {}
     )
@@ -123,11 +125,9 @@ def test_splits_without_a_readable_image_are_refused(run_on, tmp_path):
         ZfjaxError, match="split 'validation' of nothing: none of its 12 images can be read"
     ):
         evaluate(
-            run.config,
+            subject_of(run, images_of(run.config, dataset, "validation")),
             checkpoint.load(run.checkpoints / "0"),
-            dataset,
-            "validation",
-            data_mesh(8, 1),
+            Batching(data_mesh(8, 1), 8),
         )
     config = dataclasses.replace(
         make_config(run.config.data.dir), data=run.config.data, recipe="faithful"
@@ -214,9 +214,10 @@ def test_images_without_a_label_are_not_counted(run_on, unbroken, capsys):
     run = run_on("some", unknown("train", "validation", first=7))
     dataset = open_dataset("some", run.config.data.dir)
     parameters = checkpoint.load(run.checkpoints / "12")
-    found = evaluate(run.config, parameters, dataset, "validation", data_mesh(8, 1))
+    subject = subject_of(run, images_of(run.config, dataset, "validation"))
+    found = evaluate(subject, parameters, Batching(data_mesh(8, 1), 8))
     examples = dataset.read("validation", range(7), (18, 18))
-    inputs = evaluation_input(run.config, np.stack([one.image for one in examples]), None)
+    inputs = preparation_of(run.config).inputs(np.stack([one.image for one in examples]), None)
     scores = np.asarray(class_scores(run.config.model, parameters, inputs))
     assert found["top1"] == np.mean(scores.argmax(1) == [one.label for one in examples])
     assert (found["images"], found["unlabelled"]) == (7, 5)

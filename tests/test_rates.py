@@ -14,11 +14,12 @@ from zfjax.commands.cli import main
 from zfjax.data.dataset import open_dataset
 from zfjax.devices import data_mesh
 from zfjax.errors import ZfjaxError
-from zfjax.features.evolving import project
+from zfjax.features.projecting import project
 from zfjax.progress import Reporter
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
-from zfjax.training.evaluation import correct, evaluate
+from zfjax.subject import images_of, subject_of
+from zfjax.training.evaluation import Batching, correct, evaluate
 
 NAN, INF = np.nan, np.inf
 
@@ -66,7 +67,8 @@ def diverged(tmp_path_factory, unbroken):
 def test_an_evaluation_that_is_not_finite_counts_no_hit(diverged, data_dir, step, views):
     run, dataset = load_run(diverged), open_dataset("small", data_dir)
     parameters = checkpoint.load(run.checkpoints / step)
-    found = evaluate(run.config, parameters, dataset, "validation", data_mesh(8, 1), views=views)
+    subject = subject_of(run, images_of(run.config, dataset, "validation"))
+    found = evaluate(subject, parameters, Batching(data_mesh(8, 1), 8), views=views)
     assert not np.isfinite(found["loss"]) and found["images"] == 12
     assert (found["top1"], found["top5"]) == (0, 0)
 

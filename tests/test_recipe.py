@@ -9,7 +9,7 @@ import pytest
 
 from zfjax import config as configs
 from zfjax import presets
-from zfjax.inputs import evaluation_input, normalise, one_of_ten_views, training_input
+from zfjax.inputs import preparation_of, training_input
 from zfjax.network.architecture import Architecture, Conv, Dense, Norm
 from zfjax.network.model import class_scores
 from zfjax.training import optimiser
@@ -68,9 +68,9 @@ def test_clip_by_loops():
 def test_both_scalings():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), np.uint8)
     mean = np.random.default_rng(1).uniform(0, 255, (6, 8, 3)).astype(np.float32)
-    found = normalise(FAITHFUL, jnp.asarray(pixels), mean)
+    found = preparation_of(FAITHFUL).normalise(jnp.asarray(pixels), mean)
     np.testing.assert_array_equal(found, pixels.astype(np.float32) - mean)
-    found = normalise(MODERN, jnp.asarray(pixels), None)
+    found = preparation_of(MODERN).normalise(jnp.asarray(pixels), None)
     expected = (np.float64(pixels) - [123.7, 116.3, 103.5]) / 58
     np.testing.assert_allclose(found, expected, atol=1e-5)  # red first
     assert found.dtype == jnp.float32 and 0.5 < expected.std() < 2
@@ -78,7 +78,7 @@ def test_both_scalings():
 
 def test_evaluation_is_the_centre_and_takes_its_mean_from_there():
     views, mean = numbered(), np.random.default_rng(0).uniform(0, 9, (11, 11, 3)).astype(np.float32)
-    found = np.asarray(evaluation_input(FAITHFUL, jnp.asarray(views), jnp.asarray(mean)))
+    found = np.asarray(preparation_of(FAITHFUL).inputs(jnp.asarray(views), jnp.asarray(mean)))
     assert found.shape == (5, 6, 8, 3)
     np.testing.assert_array_equal(found, views[:, 2:8, 1:9].astype(np.float32) - mean[2:8, 1:9])
 
@@ -104,7 +104,9 @@ def test_ten_views_are_five_crops_and_their_mirror_images():
         np.random.default_rng(0).integers(0, 50, (11, 11, 3)).astype(np.float32),
     )
     one = jax.jit(
-        lambda index: one_of_ten_views(FAITHFUL, jnp.asarray(views), jnp.asarray(mean), index)
+        lambda index: preparation_of(FAITHFUL).one_of_ten(
+            jnp.asarray(views), jnp.asarray(mean), index
+        )
     )
     found = np.stack([one(index) for index in range(10)])
     assert found.shape == (10, 3, 6, 8, 3)
@@ -166,7 +168,7 @@ def test_switched_off_augmentation_leaves_the_view_alone():
     views = jnp.asarray(numbered())
     for seed in range(3):
         found = training_input(still, views, None, jax.random.key(seed))
-        np.testing.assert_array_equal(found, evaluation_input(still, views, None))
+        np.testing.assert_array_equal(found, preparation_of(still).inputs(views, None))
 
 
 def test_an_image_is_moved_alike_whatever_else_is_in_the_batch():

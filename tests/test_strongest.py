@@ -1,14 +1,18 @@
 """The one-pass search against brute force: ties, paddings, merges, bins and samples."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from zfjax.errors import ZfjaxError
-from zfjax.features import strongest
+from zfjax.features import statistics, strongest
+from zfjax.features.asking import Request
 from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
 from zfjax.network.model import feature_maps, kernel_shapes
+from zfjax.subject import Subject, network_of
 
 NET = Architecture(
     "searched",
@@ -56,8 +60,42 @@ def checkpoints():
     return found
 
 
+@dataclasses.dataclass(frozen=True)
+class Halved:
+    """A preparation of our own: what is not zfjax's is one more value of this kind."""
+
+    def inputs(self, views, mean_image):
+        return prepare(views)
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken:
+    """Gives the second image of any batch no finite pixel."""
+
+    def inputs(self, views, mean_image):
+        noise = np.random.default_rng(0).normal(size=(2, 12, 10, 3)).astype(np.float32)
+        noise[1] = np.nan
+        return jnp.asarray(noise)
+
+
 def prepare(views):
     return views.astype(jnp.float32) / 64 - 2
+
+
+def subject_on(checkpoints, steps, preparation=Halved()):  # noqa: B008 (frozen)
+    """These parameters at these steps, to look at; no run, no data set."""
+    return Subject(
+        network=network_of(NET),
+        steps=steps,
+        epochs=tuple(float(step) for step in steps),
+        load=lambda step, names: checkpoints[steps.index(step)],
+        find_steps=lambda words: steps,
+        preparation=preparation,
+    )
+
+
+def request_of(steps, layers=LAYERS, k=K, seed=0):
+    return Request(steps, layers, None, k, "train", len(IDS), "deconvnet", seed=seed)
 
 
 def batches(pictures, ids, size):
@@ -78,14 +116,14 @@ def batches(pictures, ids, size):
 def run(pictures, checkpoints):
     def search(ids=IDS, size=5, **options):
         chosen = options.pop("checkpoints", checkpoints)
-        k = options.pop("k", K)
+        steps = options.pop("steps", tuple(range(len(chosen))))
+        asked = {name: options.pop(name) for name in ("layers", "k", "seed") if name in options}
+        lanes = strongest.Lanes(width=options.pop("width", 1))
         return strongest.search(
-            NET,
-            chosen,
+            subject_on(chosen, steps),
+            request_of(steps, **asked),
             batches(pictures, ids, size),
-            layers=options.pop("layers", LAYERS),
-            k=k,
-            prepare=prepare,
+            lanes=lanes,
             **options,
         )
 
@@ -108,13 +146,13 @@ def maxima(pictures, checkpoints):
 
 
 def assert_same(one, other):
-    for name, value in strongest.statistics_arrays(one).items():
+    for name, value in statistics.statistics_arrays(one).items():
         np.testing.assert_allclose(getattr(other, name), value, rtol=1e-6, err_msg=name)
 
 
-def copied(statistics):
-    arrays = strongest.statistics_arrays(statistics)
-    return strongest.Statistics(**{name: value.copy() for name, value in arrays.items()})
+def copied(gathered):
+    arrays = statistics.statistics_arrays(gathered)
+    return statistics.Statistics(**{name: value.copy() for name, value in arrays.items()})
 
 
 def assert_brute_force(found, maxima, ids, k=K):
@@ -165,7 +203,7 @@ def test_layers_stand_side_by_side_in_the_order_asked_for(run):
 def test_merging_is_exact_in_any_grouping_and_nothing_is_neutral(run):
     whole = run(size=7)
     a, b, c = run(IDS[:4], 3), run(IDS[4:9], 3), run(IDS[9:], 3)
-    merge, nothing = strongest.merge, strongest.empty_statistics(STEPS, MAPS, K)
+    merge, nothing = statistics.merge, statistics.empty_statistics(STEPS, MAPS, K)
     for other in (merge(merge(a, b), c), merge(c, merge(b, a)), merge(merge(c, a), b)):
         assert_same(whole, other)
         np.testing.assert_array_equal(whole.top_id, other.top_id)
@@ -178,10 +216,10 @@ def test_a_stopped_search_goes_on_where_it_was(run):
     whole = run(size=3)
     seen, kept = [], []
 
-    def stop(statistics, images):
+    def stop(gathered, images):
         seen.append(images)
         if len(seen) == 2:
-            kept.append(copied(statistics))
+            kept.append(copied(gathered))
 
     run(size=3, after_batch=stop)
     assert seen == [3, 3, 3, 3, 1]
@@ -197,22 +235,22 @@ def test_bins_are_quarter_octaves_between_edges():
     values = np.concatenate([edges, edges * 1.06, np.float32([0, -3, 1e-30, 3e38])]).astype(
         np.float32
     )
-    for value, found in zip(values, strongest.bin_of(values), strict=True):
+    for value, found in zip(values, statistics.bin_of(values), strict=True):
         if value <= 0:
             assert found == 0
         else:
             below = np.searchsorted(edges, value, side="right")  # edges no larger than the value
-            assert found == np.clip(below, 1, strongest.BINS - 1)
-    ordered = strongest.bin_of(np.sort(values))
-    assert (np.diff(ordered) >= 0).all() and ordered[0] == 0 and ordered[-1] == strongest.BINS - 1
+            assert found == np.clip(below, 1, statistics.BINS - 1)
+    ordered = statistics.bin_of(np.sort(values))
+    assert (np.diff(ordered) >= 0).all() and ordered[0] == 0 and ordered[-1] == statistics.BINS - 1
 
 
 def test_histogram_counts_are_the_bins_of_the_top_values(run, maxima):
     found = run(k=len(IDS), size=16)  # every image has its place
     assert_brute_force(found, maxima, IDS, k=len(IDS))
     for step, map_ in np.ndindex(STEPS, MAPS):
-        bins = strongest.bin_of(found.top_value[step, :, map_])
-        counts = np.bincount(bins, minlength=strongest.BINS)
+        bins = statistics.bin_of(found.top_value[step, :, map_])
+        counts = np.bincount(bins, minlength=statistics.BINS)
         np.testing.assert_array_equal(found.histogram[step, map_], counts)
 
 
@@ -222,7 +260,7 @@ def test_samples_are_of_their_bin_name_their_image_and_depend_on_the_seed_alone(
     names = {}
     for quantile in (0.01, 0.25, 0.5, 0.75, 1.0):
         for step in range(STEPS):
-            values, ids = strongest.quantile_samples(one, step, quantile, seed=4)
+            values, ids = statistics.quantile_samples(one, step, quantile, seed=4)
             names[quantile, step] = ids
             for map_ in range(MAPS):
                 ranked = sorted(float(maxima[i][step, map_]) for i in IDS.tolist())
@@ -234,18 +272,18 @@ def test_samples_are_of_their_bin_name_their_image_and_depend_on_the_seed_alone(
                     assert values[map_] == pytest.approx(
                         float(maxima[int(ids[map_])][step, map_]), rel=1e-6
                     )
-                    assert strongest.bin_of(values[map_]) == strongest.bin_of(np.float32(wanted))
+                    assert statistics.bin_of(values[map_]) == statistics.bin_of(np.float32(wanted))
     assert (names[1.0, 0][0], names[0.5, 1][0]) == (-1, -1)  # the dead map
-    seeds = [strongest.quantile_samples(run(size=7, seed=s), 0, 1.0, seed=s)[1] for s in range(4)]
+    seeds = [statistics.quantile_samples(run(size=7, seed=s), 0, 1.0, seed=s)[1] for s in range(4)]
     assert all((ids[1:] >= 0).any() for ids in seeds)
 
 
 def test_the_scrambling_of_ids_is_one_to_one():
     ids = np.concatenate([np.arange(5000), 2**32 - 1 - np.arange(5000)]).astype(np.uint32)
     for seed in (0, 1, 12345, 2**31):
-        mixed = strongest._mix(ids, seed)
+        mixed = statistics.priorities_of(ids, seed)
         assert len(np.unique(mixed)) == len(ids)
-        np.testing.assert_array_equal(strongest._unmix(mixed, seed), ids)
+        np.testing.assert_array_equal(statistics.ids_of(mixed, seed), ids)
         assert abs(mixed.astype(float).mean() / 2**32 - 0.5) < 0.02
 
 
@@ -263,23 +301,20 @@ def test_parameters_that_are_not_finite_name_step_and_image(run, checkpoints, la
             IDS[:3],
             3,
             checkpoints=[checkpoints[0], broken, checkpoints[2]],
-            step_names=["100", "200", "300"],
+            steps=(100, 200, 300),
             width=width,
         )
 
 
 def test_what_a_padded_row_holds_is_no_error(pictures, checkpoints):
-    def views(_):
-        found = np.random.default_rng(0).normal(size=(2, 12, 10, 3)).astype(np.float32)
-        found[1] = np.nan
-        return jnp.asarray(found)
-
     batch = {
         "image": np.zeros((2, 12, 10, 3), np.uint8),
         "image_id": np.array([9, 4]),
         "weight": np.array([1, 0], np.float32),
     }
-    found = strongest.search(NET, checkpoints, [batch], layers=LAYERS, k=2, prepare=views)
+    steps = tuple(range(len(checkpoints)))
+    subject = subject_on(checkpoints, steps, Broken())
+    found = strongest.search(subject, request_of(steps, k=2), [batch])
     assert (
         found.images == 1 and (found.top_id[:, 0] == 9).all() and (found.top_id[:, 1] == -1).all()
     )

@@ -1,6 +1,7 @@
 """summary.json tells of the run as it is: never one epoch's purity beside another's accuracy,
 seconds of all starts."""
 
+import dataclasses
 import json
 import shutil
 
@@ -11,6 +12,7 @@ from zfjax.commands.cli import main
 from zfjax.features import evolving as engine
 from zfjax.features import strongest
 from zfjax.features.evolving import evolve
+from zfjax.features.statistics import load_pass, save_pass
 from zfjax.files import read_json, write_json
 from zfjax.run.folder import load_run
 from zfjax.run.summary import summary_lines, update_summary
@@ -139,7 +141,7 @@ def test_train_seconds_are_those_of_all_starts(tmp_path, data_dir, monkeypatch):
 
 
 def test_search_seconds_are_those_of_all_starts_of_the_pass(copied, monkeypatch):
-    monkeypatch.setattr(strongest, "search_batch", lambda architecture: 1)
+    monkeypatch.setattr(strongest, "search_batch", lambda network: 1)
     monkeypatch.setattr(engine, "_SAVE_SECONDS", -1.0)
 
     class Killed(Exception):
@@ -151,10 +153,10 @@ def test_search_seconds_are_those_of_all_starts_of_the_pass(copied, monkeypatch)
 
     with pytest.raises(Killed):
         evolve(copied, maps=2, top=3, progress=killed)
-    asked = read_json(copied / "evolution" / "meta.json")["asked"]
-    path, key = copied / "evolution" / "search.npz", json.dumps(asked, sort_keys=True)
-    state, seen, earlier = engine._stopped_pass(path, key)
-    assert seen == 8 and 0 < earlier < 300
-    engine._save_pass(path, key, state, seen, 5000.0)
+    path = copied / "evolution" / "search.npz"
+    saved = load_pass(path)
+    assert saved.asked == read_json(copied / "evolution" / "meta.json")["asked"]
+    assert saved.seen == 8 and 0 < saved.seconds < 300
+    save_pass(path, dataclasses.replace(saved, seconds=5000.0))
     seconds = evolve(copied, maps=2, top=3).meta["seconds"]
     assert 5000 < seconds["search"] < 5300 and 0 < seconds["projection"] < 300

@@ -20,7 +20,7 @@ _HOMES = {
     "Run": "zfjax.run.folder",
     "load_run": "zfjax.run.folder",
     "evolve": "zfjax.features.evolving",
-    "project": "zfjax.features.evolving",
+    "project": "zfjax.features.projecting",
     "write_report": "zfjax.report.page",
 }
 

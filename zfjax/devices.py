@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from zfjax.errors import ZfjaxError
 
 Found = TypeVar("Found")
+Dispatched = TypeVar("Dispatched")
 
 
 def explain_fault(fault: Exception) -> ZfjaxError | None:
@@ -242,3 +243,16 @@ def working_set() -> int:
     in pages already mapped (a ZFNet forward pass of 16 images takes 1.8 times as long at once as in
     twos), elsewhere plenty."""
     return 2**24 if jax.default_backend() == "cpu" else 2**30
+
+
+def one_behind(dispatched: Iterable[Dispatched]) -> Iterator[Dispatched]:
+    """The items of ``dispatched``, each only when the next one is there.
+
+    Devices work on their own: an item whose values are still being computed costs nothing until
+    they are fetched. So whoever dispatches work in a generator and fetches what comes out of this
+    keeps the device busy with the next item while the host deals with the one before."""
+    before: list[Dispatched] = []
+    for item in dispatched:
+        yield from before
+        before = [item]
+    yield from before

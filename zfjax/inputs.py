@@ -5,9 +5,9 @@ mean image. "modern": pixels of about unit scale."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,60 +30,80 @@ CHANNEL_MEAN = (123.7, 116.3, 103.5)  # of ImageNet, red, green, blue, in 0..255
 PIXEL_STD = 58.0
 
 
-def normalise(config: Config, images: jax.Array, mean_image: jax.Array | None) -> jax.Array:
-    """uint8 [n, h, w, 3] to the network's input, float32.
+@dataclass(frozen=True)
+class Preparation:
+    """How views become a network's input. Hashable, so that it can be a static argument of what is
+    compiled: one program for all that is prepared alike."""
 
-    faithful: minus ``mean_image`` (float32 [h, w, 3] or [n, h, w, 3], 0..255), not divided. modern:
-    unit scale."""
-    pixels = images.astype(jnp.float32)
-    if config.recipe == "faithful":
-        assert mean_image is not None, "the faithful recipe has a mean image"
-        return pixels - jnp.broadcast_to(mean_image, pixels.shape)
-    mean = jnp.broadcast_to(jnp.array(CHANNEL_MEAN, jnp.float32), pixels.shape)
-    return (pixels - mean) / PIXEL_STD
+    recipe: str
+    view: int
+    """Pixels along each side of a view."""
+    input_size: tuple[int, int]
+    """(height, width) of the network's input."""
+
+    def normalise(self, pixels: jax.Array, mean_image: jax.Array | None) -> jax.Array:
+        """uint8 [n, h, w, 3] to the network's input, float32.
+
+        faithful: minus ``mean_image`` (float32 [h, w, 3] or [n, h, w, 3], 0..255), not divided.
+        modern: unit scale."""
+        pixels = pixels.astype(jnp.float32)
+        if self.recipe == "faithful":
+            assert mean_image is not None, "the faithful recipe has a mean image"
+            return pixels - jnp.broadcast_to(mean_image, pixels.shape)
+        mean = jnp.broadcast_to(jnp.array(CHANNEL_MEAN, jnp.float32), pixels.shape)
+        return (pixels - mean) / PIXEL_STD
+
+    def crop(self, views: Any) -> Any:
+        """The network's input before it is normalised, cut from the middle of views [..., view,
+        view, c]."""
+        return central_crop(views, self.input_size)
+
+    def inputs(self, views: jax.Array, mean_image: jax.Array | None) -> jax.Array:
+        """Views uint8 [n, view, view, 3] to the network's input: the central crop, normalised,
+        never augmented.
+
+        ``mean_image``: float32 [view, view, 3], cropped alike; None in the modern recipe.
+        """
+        cropped_mean = None if mean_image is None else self.crop(mean_image)
+        return self.normalise(self.crop(views), cropped_mean)
+
+    def one_of_ten(
+        self, views: jax.Array, mean_image: jax.Array | None, index: jax.Array
+    ) -> jax.Array:
+        """Views uint8 [n, view, view, 3] to one of the paper's ten inputs each (section 4): float32
+        [n, height, width, 3].
+
+        ``index`` 0 to 4: four corners and the centre; 5 to 9: their mirror images. The mean image
+        is cropped alike."""
+        height, width = self.input_size
+        choices = (self.view - height + 1, self.view - width + 1)
+        row, column = jnp.array(crop_corners(choices))[index % 5]
+
+        def cut(x: jax.Array) -> jax.Array:
+            begins = (*(0,) * (x.ndim - 3), row, column, 0)
+            return jax.lax.dynamic_slice(x, begins, (*x.shape[:-3], height, width, 3))
+
+        crop = self.normalise(cut(views), None if mean_image is None else cut(mean_image))
+        return jnp.where(index < 5, crop, crop[..., ::-1, :])
 
 
-def central_crop(images: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """The middle ``size`` = (height, width) of [..., h, w, c]."""
+def preparation_of(config: Config) -> Preparation:
+    """How a run prepares its images."""
+    return Preparation(config.recipe, config.data.view, config.model.input_size)
+
+
+def central_crop(images: Any, size: tuple[int, int]) -> Any:
+    """The middle ``size`` = (height, width) of [..., h, w, c], of NumPy or JAX."""
     height, width = size
     top, left = (images.shape[-3] - height) // 2, (images.shape[-2] - width) // 2
     return images[..., top : top + height, left : left + width, :]
 
 
-def evaluation_input(config: Config, views: jax.Array, mean_image: jax.Array | None) -> jax.Array:
-    """Views uint8 [n, view, view, 3] to the network's input: the central crop, normalised, never
-    augmented.
-
-    ``mean_image``: float32 [view, view, 3], cropped alike; None in the modern recipe.
-    """
-    size = config.model.input_size
-    cropped_mean = None if mean_image is None else central_crop(mean_image, size)
-    return normalise(config, central_crop(views, size), cropped_mean)
-
-
-def crop_corners(room: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """(row, column) where the paper's five crops begin, in a view with ``room`` places for a crop
-    along each axis: four corners and the centre."""
-    bottom, right = room[0] - 1, room[1] - 1
+def crop_corners(choices: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """(row, column) where the paper's five crops begin, in a view where a crop has so many
+    ``choices`` along each axis: four corners and the centre."""
+    bottom, right = choices[0] - 1, choices[1] - 1
     return (0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)
-
-
-def one_of_ten_views(
-    config: Config, views: jax.Array, mean_image: jax.Array | None, index: jax.Array
-) -> jax.Array:
-    """Views uint8 [n, view, view, 3] to one of the paper's ten inputs each (section 4): float32 [n,
-    height, width, 3].
-
-    ``index`` 0 to 4: four corners and the centre; 5 to 9: their mirror images. The mean image is
-    cropped alike."""
-    height, width = config.model.input_size
-    room = (config.data.view - height + 1, config.data.view - width + 1)
-    row, column = jnp.array(crop_corners(room))[index % 5]
-    cut = lambda x: jax.lax.dynamic_slice(
-        x, (*(0,) * (x.ndim - 3), row, column, 0), (*x.shape[:-3], height, width, 3)
-    )
-    crop = normalise(config, cut(views), None if mean_image is None else cut(mean_image))
-    return jnp.where(index < 5, crop, crop[..., ::-1, :])
 
 
 def training_input(
@@ -96,32 +116,35 @@ def training_input(
     """
     height, width = config.model.input_size
     border = config.data.shift
-    pad = lambda x: (
-        jnp.pad(x, ((border, border), (border, border), (0, 0)), mode="reflect") if border else x
+
+    def padded(x: jax.Array) -> jax.Array:
+        edges = ((border, border), (border, border), (0, 0))
+        return jnp.pad(x, edges, mode="reflect") if border else x
+
+    rows_free, columns_free = (
+        config.data.view + 2 * border - extent + 1 for extent in (height, width)
     )
-    room = tuple(config.data.view + 2 * border - extent + 1 for extent in (height, width))
     row_key, column_key, flip_key = jax.random.split(key, 3)
     count = len(views)
-    rows = jax.random.randint(row_key, (count,), 0, room[0])
-    columns = jax.random.randint(column_key, (count,), 0, room[1])
+    rows = jax.random.randint(row_key, (count,), 0, rows_free)
+    columns = jax.random.randint(column_key, (count,), 0, columns_free)
     if config.data.crops == "ten":
-        corners = jnp.array(crop_corners(room))
+        corners = jnp.array(crop_corners((rows_free, columns_free)))
         rows, columns = corners[jax.random.randint(row_key, (count,), 0, len(corners))].T
     flips = jax.random.bernoulli(flip_key, 0.5, (count,)) & config.data.flip
 
-    def crop(image, row, column):
-        return jax.lax.dynamic_slice(pad(image), (row, column, 0), (height, width, 3))
+    def crop(image: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(padded(image), (row, column, 0), (height, width, 3))
 
     cropped = jax.vmap(crop)(views, rows, columns)
     mean = None if mean_image is None else jax.vmap(crop, (None, 0, 0))(mean_image, rows, columns)
-    images = normalise(config, cropped, mean)
+    images = preparation_of(config).normalise(cropped, mean)
     return jnp.where(flips[:, None, None, None], images[:, :, ::-1], images)
 
 
-def preparer(config: Config, mean_image: np.ndarray | None) -> Callable[[jax.Array], jax.Array]:
-    """Views uint8 [n, view, view, 3] to the network's normalised inputs, on the device."""
-    prepare = jax.jit(functools.partial(evaluation_input, config))
-    return lambda views: prepare(views, mean_image)
+def with_data_dir(config: Config, data_dir: str | None) -> Config:
+    """``config`` with its data in another folder; None: where it says."""
+    return config if data_dir is None else replace(config, data=replace(config.data, dir=data_dir))
 
 
 def open_data(config: Config, progress: Progress | None = None) -> Dataset:
@@ -130,11 +153,11 @@ def open_data(config: Config, progress: Progress | None = None) -> Dataset:
     folder = config.data.dir or data_home()
     if config.data.name == SCENES:
         check_no_set_called_scenes(Path(folder).expanduser())
-        drawing = (
-            None
-            if progress is None
-            else lambda done, total: progress("drawing scenes", done, total)
-        )
+
+        def drawing(done: int, total: int) -> None:
+            if progress is not None:
+                progress("drawing scenes", done, total)
+
         return open_dataset(*ensure_scenes(folder, progress=drawing), config.data.processes)
     return open_dataset(config.data.name, folder, config.data.processes)
 

@@ -28,9 +28,10 @@ from jax import lax
 from networks import normalised
 
 from zfjax.devices import working_set
-from zfjax.features import deconvnet, strongest
+from zfjax.features import strongest
 from zfjax.network.architecture import Architecture
 from zfjax.network.model import feature_maps, parameters_from_torch
+from zfjax.subject import network_of
 
 WIDTHS = (1, 2, 4, 8)
 PRECISIONS: dict[str, tuple[Any, Any]] = {
@@ -65,11 +66,9 @@ def time_projection(architecture: Architecture, arrays: dict, units: int, repeat
         some = networks.strongest_units(architecture, arrays, images, layer, units)
 
         def ours(layer=layer, some=some) -> Any:
-            found = deconvnet.project(
-                architecture, parameters, inputs, layer, some.maps, some.ys, some.xs, rows=some.rows
-            )
-            off = (abs(found.activations - some.recorded) / some.recorded).max()
-            return found.tiles, off
+            tiles, activations = networks.project(architecture, parameters, inputs, layer, some)
+            off = (abs(activations - some.recorded) / some.recorded).max()
+            return tiles, off
 
         off = ours()[1]
         rate = units / seconds(ours, repeats)
@@ -121,19 +120,11 @@ def time_widths(
         for seed in range(8)
     ]
     checkpoints = jax.tree.map(np.asarray, checkpoints)
-    prepare = jax.jit(lambda images: (images.astype(jnp.float32) - 116) / 58)
+    subject = networks.subject_of(architecture, checkpoints)
     work, rates = 8 * sum(len(batch["image"]) for batch in batches), {}
     for width in WIDTHS:
-        run = functools.partial(
-            strongest.search,
-            architecture,
-            checkpoints,
-            layers=architecture.conv_names,
-            k=9,
-            prepare=prepare,
-            width=width,
-        )
-        rates[width] = work / seconds(lambda run=run: run(batches=iter(batches)), repeats)
+        run = functools.partial(networks.search, subject, batches, width)
+        rates[width] = work / seconds(run, repeats)
         print(
             f"search, {width} checkpoints side by side: {rates[width]:,.0f} images x checkpoints a"
             f" second{memory()}"
@@ -229,7 +220,7 @@ def main() -> None:
     architecture = networks.stack(size, True)
     arrays = networks.weights(architecture, 0)
     time_projection(architecture, arrays, units, repeats)
-    batch_size = min(images, strongest.search_batch(architecture))
+    batch_size = min(images, strongest.search_batch(network_of(architecture)))
     pictures = networks.pictures(batch_size, size)
     batches = [
         {

@@ -80,12 +80,16 @@ def strongest_units(
 
     from zfjax.features import strongest
     from zfjax.network.model import parameters_from_torch
+    from zfjax.subject import network_of
 
     parameters = parameters_from_torch(architecture, arrays)
     values, places = (
         np.asarray(part)
         for part in strongest.image_maxima(
-            parameters, jnp.asarray(normalised(images)), architecture=architecture, layers=(layer,)
+            parameters,
+            jnp.asarray(normalised(images)),
+            network=network_of(architecture),
+            layers=(layer,),
         )
     )
     rows = np.arange(count) % len(images)
@@ -95,6 +99,51 @@ def strongest_units(
     )
     ys, xs = np.divmod(places[rows, maps], architecture.fact(layer).shape[1])
     return Units(maps, ys.astype(np.int32), xs.astype(np.int32), rows, values[rows, maps])
+
+
+def subject_of(architecture: Architecture, checkpoints: list) -> Any:
+    """These parameters, in host memory, at steps 0, 1, ..., to be searched."""
+    from zfjax.inputs import Preparation
+    from zfjax.subject import Subject, network_of
+
+    steps = tuple(range(len(checkpoints)))
+    return Subject(
+        network=network_of(architecture),
+        steps=steps,
+        epochs=tuple(map(float, steps)),
+        load=lambda step, names: checkpoints[step],
+        find_steps=lambda words: steps,
+        preparation=Preparation("modern", max(architecture.input_size), architecture.input_size),
+    )
+
+
+def search(subject: Any, batches: Any, width: int = 1) -> Any:
+    """strongest.search with the statistics of `zfjax evolve`."""
+    from zfjax.features import strongest
+    from zfjax.features.asking import Request
+
+    request = Request(subject.steps, tuple(subject.layers), None, 9, "train", 0, "deconvnet")
+    return strongest.search(subject, request, batches, lanes=strongest.Lanes(width=width))
+
+
+def project(
+    architecture: Architecture, parameters: Any, inputs: np.ndarray, layer: str, units: Units
+) -> tuple[np.ndarray, np.ndarray]:
+    """deconvnet.project, all batches put together: (tiles, activations)."""
+    from zfjax.features import deconvnet
+    from zfjax.subject import network_of
+
+    way = deconvnet.way_of(network_of(architecture), layer)
+    places = deconvnet.Places(units.maps, units.ys, units.xs)
+
+    def inputs_of(rows: np.ndarray, batch: Any) -> np.ndarray:
+        return deconvnet.cut_inputs(way, inputs, batch, units.rows[rows])
+
+    batches = list(deconvnet.project(way, parameters, places, inputs_of))
+    return (
+        np.concatenate([batch.tiles for batch in batches]),
+        np.concatenate([batch.activations for batch in batches]),
+    )
 
 
 def torch_layers(architecture: Architecture, arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -29,18 +29,15 @@ def zfjax_project(
     architecture: Architecture, arrays: dict, images: np.ndarray, layer: str, units: Units
 ) -> Callable[[], np.ndarray]:
     """deconvnet.project and the comparison with what is on record."""
-    from zfjax.features import deconvnet
     from zfjax.network.model import parameters_from_torch
 
     parameters, inputs = parameters_from_torch(architecture, arrays), normalised(images)
 
     def work() -> np.ndarray:
-        found = deconvnet.project(
-            architecture, parameters, inputs, layer, units.maps, units.ys, units.xs, rows=units.rows
-        )
-        if not (abs(found.activations - units.recorded) <= 1e-5 * units.recorded).all():
+        tiles, activations = networks.project(architecture, parameters, inputs, layer, units)
+        if not (abs(activations - units.recorded) <= 1e-5 * units.recorded).all():
             raise AssertionError("a recorded activation was not reproduced")
-        return found.tiles
+        return tiles
 
     return work
 
@@ -53,25 +50,20 @@ def zfjax_down(
 
     from zfjax.features import deconvnet
     from zfjax.network.model import parameters_from_torch
-    from zfjax.network.ops import RULES
+    from zfjax.subject import network_of
 
     parameters, inputs = parameters_from_torch(architecture, arrays), normalised(images)
-    method = deconvnet.cheaper_method(architecture, layer)
-    size = deconvnet.units_per_batch(architecture, layer, method, len(units.maps))
-    static = {"architecture": architecture, "layer": layer, "method": method}
+    way = deconvnet.way_of(network_of(architecture), layer)
+    size = deconvnet.units_per_batch(way.layer, way.method, len(units.maps))
     ready = []
     for start in range(0, len(units.maps), size):
         batch = np.minimum(np.arange(start, start + size), len(units.maps) - 1)
-        places = [part[batch] for part in (units.maps, units.ys, units.xs)]
-        cut = deconvnet.cut_inputs(
-            architecture, inputs, layer, *places[1:], method=method, rows=units.rows[batch]
-        )
-        ready.append(
-            (deconvnet._up(parameters, cut, *places, rule=RULES["deconvnet"], **static), places)
-        )
+        places = deconvnet.Places(units.maps[batch], units.ys[batch], units.xs[batch])
+        cut = deconvnet.cut_inputs(way, inputs, places, units.rows[batch])
+        ready.append((deconvnet._up(parameters, cut, places, way=way), places))
 
     def work() -> None:
-        jax.block_until_ready([deconvnet._down(*up, *places, **static) for up, places in ready])
+        jax.block_until_ready([deconvnet._down(*up, places, way=way) for up, places in ready])
 
     return work
 
@@ -85,6 +77,7 @@ def zfjax_forward(
 
     from zfjax.features import strongest
     from zfjax.network.model import feature_maps, parameters_from_torch
+    from zfjax.subject import network_of
 
     parameters = parameters_from_torch(architecture, arrays)
     inputs = jnp.asarray(normalised(images))
@@ -92,7 +85,7 @@ def zfjax_forward(
         lambda parameters, inputs: strongest._in_pieces(
             lambda some: feature_maps(architecture, parameters, some, until=layer)[layer],
             inputs,
-            strongest.images_at_once(architecture),
+            strongest.images_at_once(network_of(architecture)),
         )
     )
 
@@ -153,20 +146,12 @@ def compare_outputs(size: int, layers: tuple[str, ...], count: int, threads: int
 def work_of(architecture: Architecture, layer: str) -> float:
     """GFLOP of one unit's projection as zfjax does it: up and down through the convolutions of its
     window."""
-    from zfjax.features.deconvnet import cheaper_method, window_cells
-    from zfjax.network.architecture import Conv
+    from zfjax.features.deconvnet import cheaper_method
+    from zfjax.network.layers import layers_of
 
-    total = 0
-    for fact in architecture.facts():
-        if isinstance(fact.layer, Conv):
-            cells = fact.shape[0] * fact.shape[1]
-            each = fact.multiply_adds // cells
-            if cheaper_method(architecture, layer) == "window":
-                cells = window_cells(architecture, layer, fact.layer.name) ** 2
-            total += each * cells
-        if fact.layer.name == layer:
-            return 4 * total / 1e9
-    raise AssertionError(layer)
+    facts = layers_of(architecture)[layer]
+    work = facts.window_work if cheaper_method(facts) == "window" else facts.image_work
+    return 4 * work.multiply_adds / 1e9
 
 
 def main() -> None:

@@ -52,34 +52,26 @@ def _checkpoints(architecture: Architecture, count: int) -> list:
     return jax.tree.map(np.asarray, made)
 
 
+def _stack_and_checkpoints(size: int, checkpoints: int) -> tuple[Architecture, list]:
+    architecture = networks.stack(size, True)
+    return architecture, _checkpoints(architecture, checkpoints)
+
+
 def zfjax_search(size: int, checkpoints: int, images: int) -> Callable[[], dict]:
     """strongest.search over all checkpoints: {"value": [steps, k, maps], "id": ...}."""
-    import jax
-
     from zfjax.features import strongest
 
-    architecture = networks.stack(size, True)
-    parameters, prepare = _checkpoints(architecture, checkpoints), jax.jit(_normalise)
-    batch_size, pictures = strongest.search_batch(architecture), networks.pictures(PICTURES, size)
+    subject = networks.subject_of(*_stack_and_checkpoints(size, checkpoints))
+    batch_size, pictures = (
+        strongest.search_batch(subject.network),
+        networks.pictures(PICTURES, size),
+    )
 
     def work() -> dict:
-        found = strongest.search(
-            architecture,
-            parameters,
-            _batches(pictures, images, batch_size),
-            layers=architecture.conv_names,
-            k=9,
-            prepare=prepare,
-        )
+        found = networks.search(subject, _batches(pictures, images, batch_size))
         return {"value": found.top_value, "id": found.top_id}
 
     return work
-
-
-def _normalise(images):
-    from zfjax.inputs import CHANNEL_MEAN, PIXEL_STD
-
-    return (images.astype("float32") - np.asarray(CHANNEL_MEAN, np.float32)) / PIXEL_STD
 
 
 def bare_forward(size: int, checkpoints: int, images: int) -> Callable[[], None]:
@@ -90,21 +82,21 @@ def bare_forward(size: int, checkpoints: int, images: int) -> Callable[[], None]
     from zfjax.features import strongest
     from zfjax.network.model import feature_maps
 
-    architecture = networks.stack(size, True)
-    parameters, prepare = _checkpoints(architecture, checkpoints), jax.jit(_normalise)
-    batch_size, top = strongest.search_batch(architecture), architecture.conv_names[-1]
+    architecture, parameters = _stack_and_checkpoints(size, checkpoints)
+    subject = networks.subject_of(architecture, parameters)
+    batch_size, top = strongest.search_batch(subject.network), architecture.conv_names[-1]
     pictures = networks.pictures(PICTURES, size)
     run = jax.jit(
         lambda one, inputs: strongest._in_pieces(
             lambda some: feature_maps(architecture, one, some, until=top)[top],
             inputs,
-            strongest.images_at_once(architecture),
+            strongest.images_at_once(subject.network),
         )
     )
 
     def work() -> None:
         for batch in _batches(pictures, images, batch_size):
-            inputs, before = prepare(jnp.asarray(batch["image"])), None
+            inputs, before = subject.prepare(jnp.asarray(batch["image"])), None
             for one in parameters:
                 after = run(one, inputs)
                 if before is not None:

@@ -189,48 +189,45 @@ def data_list(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """``zfjax evaluate``: prints error rates of saved epochs, each as it is done."""
-    from dataclasses import replace
-
     from zfjax.devices import data_mesh
-    from zfjax.inputs import load_mean_image, open_data
+    from zfjax.inputs import open_data, with_data_dir
+    from zfjax.network.model import Parameters
     from zfjax.progress import Reporter
     from zfjax.run.folder import load_run
-    from zfjax.training.evaluation import check_views, evaluate
-    from zfjax.training.rates import TITLES, diverged, left_out, saved_rates
+    from zfjax.subject import images_of, subject_of
+    from zfjax.training.evaluation import batching_of, check_views, evaluate
+    from zfjax.training.rates import TITLES, Rates, diverged, left_out, saved_rates
 
     run = load_run(options.workdir)
-    config = run.config
-    if options.data_dir is not None:
-        config = replace(config, data=replace(config.data, dir=options.data_dir))
+    config = with_data_dir(run.config, options.data_dir)
     split = options.split or config.data.validation_split
     check_views(options.views)
-    steps, asked = run.steps_at(options.at), []
+    steps = run.steps_at(options.at)
+    asked: list[Rates] = []
     how = (
         "one central crop an image"
         if options.views == 1
         else "mean probability of ten crops an image"
     )
     with Reporter() as progress:
-        dataset, mesh = open_data(config, progress), data_mesh(config.batch_size, options.devices)
-        mean = load_mean_image(run)
-        measure = lambda parameters: evaluate(
-            config,
-            parameters,
-            dataset,
-            split,
-            mesh,
-            mean_image=mean,
-            views=options.views,
-            progress=lambda *images: progress("evaluating", *images),
-        )
-        for rates in saved_rates(run, steps, measure):
-            if rates.figures and not any(one.figures for one in asked):
+        images = images_of(config, open_data(config, progress), split)
+        batching = batching_of(config, data_mesh(config.batch_size, options.devices))
+        subject = subject_of(run, images)
+
+        def measure(parameters: Parameters) -> dict[str, float]:
+            def tell(done: int, total: int) -> None:
+                progress("evaluating", done, total)
+
+            return evaluate(subject, parameters, batching, views=options.views, progress=tell)
+
+        for rates in saved_rates(subject, steps, measure):
+            if rates.figures and not any(before.figures for before in asked):
                 print(f"{split}, {how}\n{TITLES}")
             asked.append(rates)
             if rates.figures:
                 print(rates.line(), flush=True)  # seen, and kept, whatever becomes of the next
-    for figures in [one.figures for one in asked if one.figures][:1]:
-        if words := left_out(figures, dataset.count(split)):
+    for figures in [rates.figures for rates in asked if rates.figures][:1]:
+        if words := left_out(figures, images.count):
             print(words)
     if fault := diverged(asked):
         raise fault
@@ -244,8 +241,18 @@ def evolve(options: argparse.Namespace) -> int:
         if not options.maps.isdecimal():
             raise ZfjaxError(f"--maps {options.maps!r} must be a number or 'all'.")
         maps = int(options.maps)
+    asked = {
+        "at": options.at,
+        "layers": options.layers,
+        "maps": maps,
+        "top": options.top,
+        "split": options.split,
+        "images": options.images,
+        "rule": options.rule,
+        "every_rank": options.every_rank,
+    }
     if options.dry_run:
-        return _dry_run(options, maps)
+        return _dry_run(options, asked)
     _join(options)
     from zfjax.devices import is_first
     from zfjax.features.evolving import evolve
@@ -256,17 +263,10 @@ def evolve(options: argparse.Namespace) -> int:
     with Reporter() as progress:
         evolution = evolve(
             options.workdir,
-            at=options.at,
-            layers=options.layers,
-            maps=maps,
-            top=options.top,
             data_dir=options.data_dir,
-            split=options.split,
-            images=options.images,
-            rule=options.rule,
-            every_rank=options.every_rank,
             name=options.name,
             progress=progress,
+            **asked,
         )
     if not is_first():
         return 0
@@ -287,37 +287,24 @@ def evolve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _dry_run(options: argparse.Namespace, maps: int | None) -> int:
+def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
+    """Prints what the same request would take, checked as it would be."""
+    from zfjax.features.asking import Asked, cost
+    from zfjax.features.evolving import asked_of
+    from zfjax.progress import Reporter
     from zfjax.run.folder import load_run
 
     run = load_run(options.workdir)
-    steps, model = run.steps_at(options.at), run.config.model
-    layers = options.layers or model.conv_names
-    images = min(options.images or run.fingerprint["count"], run.fingerprint["count"])
-    macs = 0
-    for fact in model.facts():
-        macs += fact.multiply_adds
-        if fact.layer.name == max(
-            layers, key=lambda layer: model.conv_names.index(model.conv(layer).name)
-        ):
-            break
-    drawn = {layer: min(maps or model.conv(layer).maps, model.conv(layer).maps) for layer in layers}
-    each = (
-        len(steps) * (options.top + 1) if options.every_rank else 2 * len(steps) + options.top - 1
-    )
-    tiles = {layer: count * each for layer, count in drawn.items()}
-    pixels = sum(
-        count * model.tile_size(layer)[0] * model.tile_size(layer)[1]
-        for layer, count in tiles.items()
-    )
-    work = 2 * macs * images * len(steps)
-    print(f"{len(steps)} checkpoints x {images:,} images: {work / 1e12:,.1f} TFLOP to search")
-    print(f"{sum(tiles.values()):,} tiles, at most {pixels * 9 / 2**20:,.0f} MiB")
+    with Reporter() as progress:
+        takes = cost(*asked_of(run, Asked(**asked), options.data_dir, progress))
+    images, steps = takes.images, takes.checkpoints
+    print(f"{steps} checkpoints x {images:,} images: {takes.flops / 1e12:,.1f} TFLOP to search")
+    print(f"{takes.tiles:,} tiles, at most {takes.tile_bytes / 2**20:,.0f} MiB")
     trained = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
     if trained:
         rate = 3 * sorted(trained)[len(trained) // 2]
         print(
-            f"about {images * len(steps) / rate / 60:,.0f} minutes, were this machine the one that"
+            f"about {images * steps / rate / 60:,.0f} minutes, were this machine the one that"
             " trained it"
         )
     return 0
@@ -325,7 +312,7 @@ def _dry_run(options: argparse.Namespace, maps: int | None) -> int:
 
 def project(options: argparse.Namespace) -> int:
     """``zfjax project``: writes the strip of one map on one image."""
-    from zfjax.features.evolving import project
+    from zfjax.features.projecting import project
     from zfjax.report.strip import write_strip
     from zfjax.run.folder import load_run
 
@@ -338,7 +325,7 @@ def project(options: argparse.Namespace) -> int:
         )
     split = options.split or run.config.data.train_split
     by_number = options.image is None
-    found = project(
+    projections = project(
         options.workdir,
         options.image_id if by_number else options.image,
         options.layer,
@@ -351,18 +338,20 @@ def project(options: argparse.Namespace) -> int:
     )
     shown = f"image {options.image_id} of {split}" if by_number else options.image.name
     stem = f"{split}-{options.image_id}" if by_number else options.image.stem
-    epochs = f"epoch{found[0].epoch:g}" + (f"-{found[-1].epoch:g}" if len(found) > 1 else "")
+    epochs = f"epoch{projections[0].epoch:g}" + (
+        f"-{projections[-1].epoch:g}" if len(projections) > 1 else ""
+    )
     name = f"{options.layer}-{options.map}-{stem}-{options.rule}-{epochs}.png"
     path = options.out or run.folder / "projections" / name
     write_strip(
         path,
-        [(f"epoch {one.epoch:g}", one.activation, one.tile) for one in found],
+        [(f"epoch {shot.epoch:g}", shot.activation, shot.tile) for shot in projections],
         f"{options.layer} map {options.map} on {shown}, rule {options.rule}",
     )
-    for one in found:
+    for shot in projections:
         print(
-            f"epoch {one.epoch:g}: activation {one.activation:.4g} at y {one.y}, x {one.x}, box"
-            f" {one.box}"
+            f"epoch {shot.epoch:g}: activation {shot.activation:.4g} at y {shot.y}, x {shot.x}, box"
+            f" {shot.box}"
         )
     print(path)
     return 0

@@ -10,150 +10,145 @@ the whole image is cheaper. The choice is static, by multiply-adds."""
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, Float, Float32, UInt8
 
-from zfjax.devices import working_set
-from zfjax.network.architecture import Architecture, Conv, output_size
-from zfjax.network.model import Parameters, feature_maps, inside_map
+from zfjax.devices import one_behind, working_set
+from zfjax.errors import ZfjaxError
+from zfjax.network.architecture import Window
+from zfjax.network.layers import Layer
+from zfjax.network.model import Parameters, inside_map
 from zfjax.network.ops import RULES, Rule
+from zfjax.subject import Network
 
 Method = Literal["window", "image"]
+MOST_UNITS = 256
+"""Units in a batch, at most: a power of two."""
+
+
+class Places(NamedTuple):
+    """Units of one layer: int32 [units] each."""
+
+    maps: Any
+    ys: Any
+    xs: Any
 
 
 @dataclass(frozen=True)
-class Projections:
-    """``tiles``: float32 [units, height, width, 3], signed, zero outside the receptive field; the
-    tile of a unit covers its receptive field, at most the input. ``activations``: float32 [units],
-    what this pass gave the units."""
+class Way:
+    """Up to the units of one layer and down again: what is the same for all of them. Hashable, a
+    static argument of what is compiled."""
 
-    tiles: np.ndarray
-    activations: np.ndarray
+    network: Network
+    layer: Layer
+    rule: Rule
+    method: Method
+
+    @property
+    def window(self) -> Window:
+        """The layer's receptive field, for the method "window"."""
+        if self.layer.window is None:
+            raise ZfjaxError(f"{self.layer.name} has no window; it is projected on the image.")
+        return self.layer.window
 
 
-def cheaper_method(architecture: Architecture, layer: str) -> Method:
+def way_of(
+    network: Network, layer: str, rule: Rule = RULES["deconvnet"], method: Method | None = None
+) -> Way:
+    """The way to a layer; ``method`` None is the cheaper one. Raises ZfjaxError for a layer that is
+    not there."""
+    facts = network.layer(layer)
+    return Way(network, facts, rule, method or cheaper_method(facts))
+
+
+def cheaper_method(layer: Layer) -> Method:
     """ "window" or "image", whichever takes less time for one unit of ``layer``: by multiply-adds,
     where those of a window, whose every layer is masked, are taken to cost a third more each."""
-    window, image = 0, 0
-    for fact in architecture.facts():
-        if isinstance(fact.layer, Conv):
-            cells = fact.shape[0] * fact.shape[1]
-            image += fact.multiply_adds
-            window += (
-                fact.multiply_adds
-                // cells
-                * window_cells(architecture, layer, fact.layer.name) ** 2
-            )
-        if fact.layer.name == layer:
-            break
+    if layer.window_work is None:
+        return "image"
+    window, image = layer.window_work.multiply_adds, layer.image_work.multiply_adds
     return "window" if 4 * window < 3 * image else "image"
 
 
-def window_cells(architecture: Architecture, layer: str, below: str) -> int:
-    """Cells along one axis of layer ``below`` in the window of one unit of ``layer``."""
-    size = architecture.window(layer).size
-    for fact in architecture.facts():
-        spec = fact.layer
-        if hasattr(spec, "stride"):
-            kernel = spec.kernel if isinstance(spec, Conv) else spec.window
-            size = output_size(size, kernel, spec.stride, (0, 0))
-        if spec.name == below:
-            break
-    return size
-
-
-def units_per_batch(architecture: Architecture, layer: str, method: Method, count: int) -> int:
-    """Units of ``count`` to project at once: a power of two, at most 256, whose largest feature map
-    fits the working set, and no larger than it takes to hold them all."""
-    largest = 1
-    for fact in architecture.facts():
-        rows, columns, maps = fact.shape
-        if method == "window":
-            rows = columns = window_cells(architecture, layer, fact.layer.name)
-        largest = max(largest, 4 * rows * columns * maps)
-        if fact.layer.name == layer:
-            break
+def units_per_batch(layer: Layer, method: Method, count: int) -> int:
+    """Units of ``count`` to project at once: a power of two, at most MOST_UNITS, whose largest
+    feature map fits the working set, and no larger than it takes to hold them all."""
+    work = layer.window_work if method == "window" else layer.image_work
+    largest = work.largest if work is not None else layer.image_work.largest
+    fitting = max(1, working_set() // largest)
     return 2 ** min(
-        8, max(0, (working_set() // largest).bit_length() - 1), max(0, count - 1).bit_length()
+        MOST_UNITS.bit_length() - 1, fitting.bit_length() - 1, max(0, count - 1).bit_length()
     )
 
 
-def project(
-    architecture: Architecture,
-    parameters: Parameters,
-    images: np.ndarray,
-    layer: str,
-    maps: np.ndarray,
-    ys: np.ndarray,
-    xs: np.ndarray,
-    *,
-    rows: np.ndarray | None = None,
-    rule: Rule = RULES["deconvnet"],
-    method: Method | None = None,
-    batch_size: int | None = None,
-) -> Projections:
-    """Projects unit (maps[i], ys[i], xs[i]) of ``layer`` in images[rows[i]] down to pixels, for
-    every i.
+class Projected(NamedTuple):
+    """A batch of units, fetched."""
 
-    ``images``: normalised float32 [images, h, w, 3]; ``rows``: None stands for one image a unit, in
-    order. Runs at precision HIGHEST in batches of ``batch_size`` (None: as many as the device works
-    on well), the last one padded, so that each layer is compiled once. A unit with activation 0 has
-    an all-zero tile."""
-    architecture.conv(layer)
-    method = method or cheaper_method(architecture, layer)
-    batch_size = batch_size or units_per_batch(architecture, layer, method, len(maps))
-    images, count = np.asarray(images), len(maps)
-    places = [np.asarray(values, np.int32) for values in (maps, ys, xs)]
-    rows = np.arange(count) if rows is None else np.asarray(rows)
-    tiles = np.empty((count, *architecture.tile_size(layer), 3), np.float32)
-    activations = np.empty(count, np.float32)
-    pending = None
-    for start in [*range(0, count, batch_size), None]:
-        running = None
-        if start is not None:
-            batch = np.minimum(np.arange(start, start + batch_size), count - 1)
-            units = [values[batch] for values in places]
-            inputs = cut_inputs(
-                architecture, images, layer, *units[1:], method=method, rows=rows[batch]
-            )
-            running = (
-                start,
-                project_cut(
-                    architecture, parameters, inputs, layer, *units, rule=rule, method=method
-                ),
-            )
-        if pending is not None:  # fetched while the next batch runs
-            done = slice(pending[0], min(pending[0] + batch_size, count))
-            for target, found in zip((tiles, activations), pending[1], strict=True):
-                target[done] = np.asarray(found)[: done.stop - done.start]
-        pending = running
-    return Projections(tiles, activations)
+    rows: slice
+    """Which of the units."""
+    tiles: Float32[np.ndarray, "units height width c"]
+    """Signed, zero outside the receptive field, which the tile covers, at most the input."""
+    activations: Float32[np.ndarray, " units"]
+    """What this pass gave the units."""
+
+
+def project(
+    way: Way,
+    parameters: Parameters,
+    places: Places,
+    inputs_of: Callable[[np.ndarray, Places], Any],
+    *,
+    batch_size: int | None = None,
+) -> Iterator[Projected]:
+    """Projects units down to pixels, a batch at a time, in order.
+
+    ``inputs_of(rows, places)``: the normalised inputs (float32, as ``cut_inputs`` cuts them) of the
+    units in these rows, which lie at these places. Runs at precision HIGHEST in batches of
+    ``batch_size`` (None: as many as the device works on well), the last one padded with its last
+    unit, so that each layer is compiled once. A unit with activation 0 has an all-zero tile."""
+    count = len(places.maps)
+    size = batch_size or units_per_batch(way.layer, way.method, count)
+
+    def dispatched() -> Iterator[tuple[slice, Array, Array]]:
+        for start in range(0, count, size):
+            rows = np.minimum(np.arange(start, start + size), count - 1)
+            batch = Places(*(np.asarray(values, np.int32)[rows] for values in places))
+            tiles, activations = project_cut(way, parameters, inputs_of(rows, batch), batch)
+            yield slice(start, min(start + size, count)), tiles, activations
+
+    for rows, tiles, activations in one_behind(dispatched()):
+        real = rows.stop - rows.start
+        yield Projected(rows, np.asarray(tiles)[:real], np.asarray(activations)[:real])
 
 
 def cut_inputs(
-    architecture: Architecture,
-    images: np.ndarray,
-    layer: str,
-    ys: np.ndarray,
-    xs: np.ndarray,
-    *,
-    method: Method,
-    rows: np.ndarray | None = None,
+    way: Way, images: np.ndarray, places: Places, rows: np.ndarray | None = None
 ) -> np.ndarray:
     """What ``project_cut`` runs on: each unit's receptive field [units, size, size, channels], zero
     outside the image; by method "image" the image itself. ``images``: [images, h, w, channels] of
-    any dtype, normalised or not."""
-    rows = np.arange(len(ys)) if rows is None else rows
-    if method == "image":
+    any dtype, normalised or not. ``rows``: each unit's image; None: one a unit, in order."""
+    rows = np.arange(len(places.ys)) if rows is None else rows
+    if way.method == "image":
         return images[rows]
-    window = architecture.window(layer)
-    tops, lefts = (window.start + np.asarray(position) * window.jump for position in (ys, xs))
-    return _cut(images, rows, tops, lefts, (window.size, window.size), 0)
+    tops, lefts = _corners(way.window, places)
+    return _cut(images, rows, tops, lefts, (way.window.size, way.window.size), 0)
+
+
+def patches(
+    way: Way, images: UInt8[np.ndarray, "units h w c"], places: Places, outside: int = 128
+) -> UInt8[np.ndarray, "units height width c"]:
+    """The pixels that each unit sees, aligned with its tile; mid-grey outside.
+
+    ``images``: the network's input before normalisation."""
+    tops, lefts = _tile_corners(way, places)
+    return _cut(images, np.arange(len(images)), tops, lefts, way.layer.tile_size, outside)
 
 
 def _cut(
@@ -169,105 +164,96 @@ def _cut(
     (height, width), (bottom, right) = size, images.shape[1:3]
     cut = np.full((len(rows), height, width, images.shape[3]), outside, images.dtype)
     for index, (row, top, left) in enumerate(zip(rows, tops, lefts, strict=True)):
-        y0, x0, y1, x1 = (
-            max(top, 0),
-            max(left, 0),
-            min(top + height, bottom),
-            min(left + width, right),
-        )
+        y0, x0 = max(top, 0), max(left, 0)
+        y1, x1 = min(top + height, bottom), min(left + width, right)
         cut[index, y0 - top : y1 - top, x0 - left : x1 - left] = images[row, y0:y1, x0:x1]
     return cut
 
 
+def _corners(window: Window, places: Places) -> tuple[Any, Any]:
+    """Rows and columns of the input where the units' receptive fields begin."""
+    return window.start + places.ys * window.jump, window.start + places.xs * window.jump
+
+
+def _tile_corners(way: Way, places: Places) -> tuple[Any, Any]:
+    """Rows and columns of the input where the units' tiles begin: 0 on an axis that a tile covers
+    whole."""
+    if way.layer.window is None:
+        return places.ys * 0, places.xs * 0
+    rows, columns = (
+        corner if tile < extent else corner * 0
+        for corner, tile, extent in zip(
+            _corners(way.layer.window, places),
+            way.layer.tile_size,
+            way.network.input_size,
+            strict=True,
+        )
+    )
+    return rows, columns
+
+
 def project_cut(
-    architecture: Architecture,
-    parameters: Parameters,
-    inputs: np.ndarray,
-    layer: str,
-    maps: np.ndarray,
-    ys: np.ndarray,
-    xs: np.ndarray,
-    *,
-    rule: Rule,
-    method: Method,
-) -> tuple[jax.Array, jax.Array]:
+    way: Way, parameters: Parameters, inputs: Any, places: Places
+) -> tuple[Float[Array, "units height width c"], Float[Array, " units"]]:
     """One batch of ``project`` on normalised inputs from ``cut_inputs``: (tiles, activations),
     still on the device.
 
     Two programs, so that the switches are stored between them: in one, XLA on CPU computes the
     pool's comparisons anew for each of its nine uses, which takes twice as long."""
-    static = {"architecture": architecture, "layer": layer, "method": method}
-    pull_down, activations = _up(parameters, inputs, maps, ys, xs, rule=rule, **static)
-    return _down(pull_down, activations, maps, ys, xs, **static), activations
+    pull_down, activations = _up(parameters, inputs, places, way=way)
+    return _down(pull_down, activations, places, way=way), activations
 
 
-@functools.partial(jax.jit, static_argnames=("architecture", "layer", "rule", "method"))
-def _up(parameters, inputs, maps, ys, xs, *, architecture, layer, rule, method):
-    """The forward pass: the units' activations, and the function that takes a signal down."""
-    origins = None
-    if method == "window":
-        window = architecture.window(layer)
-        origins = tuple(window.start + position * window.jump for position in (ys, xs))
-        inputs = jnp.where(inside_map(origins, inputs.shape, architecture.input_size), inputs, 0)
+@functools.partial(jax.jit, static_argnames="way")
+def _up(
+    parameters: Parameters, inputs: Float[Array, "units h w c"], places: Places, *, way: Way
+) -> tuple[Any, Float[Array, " units"]]:
+    """The forward pass: the function that takes a signal down, and the units' activations."""
+    origins, (_, ys, xs) = None, places
+    if way.method == "window":
+        origins = _corners(way.window, places)
+        inside = inside_map(origins, inputs.shape, way.network.input_size)
+        inputs = jnp.where(inside, inputs, 0)
         ys, xs = jnp.zeros_like(ys), jnp.zeros_like(xs)
 
-    def features(x):
-        return feature_maps(
-            architecture,
-            parameters,
-            x,
-            until=layer,
-            rule=rule,
-            precision=lax.Precision.HIGHEST,
-            window_origins=origins,
-        )[layer]
+    def features(x: Float[Array, "units h w c"]) -> Float[Array, "units rows columns maps"]:
+        maps = way.network.forward(
+            parameters, x, until=way.layer.name, rule=way.rule, origins=origins
+        )
+        return maps[way.layer.name]
 
     values, pull_down = jax.vjp(features, inputs)
-    return pull_down, values[jnp.arange(len(maps)), ys, xs, maps]
+    return pull_down, values[jnp.arange(len(ys)), ys, xs, places.maps]
 
 
-@functools.partial(jax.jit, static_argnames=("architecture", "layer", "method"))
-def _down(pull_down, activations, maps, ys, xs, *, architecture, layer, method):
+@functools.partial(jax.jit, static_argnames="way")
+def _down(
+    pull_down: Callable[[Array], tuple[Array]],
+    activations: Float[Array, " units"],
+    places: Places,
+    *,
+    way: Way,
+) -> Float[Array, "units height width c"]:
     """The way down from each unit's activation, all else zero; the tile of a unit is its receptive
     field."""
-    window, tile_size = architecture.window(layer), architecture.tile_size(layer)
-    corners = tuple(window.start + position * window.jump for position in (ys, xs))
-    tile_corners = tuple(
-        corner if tile < extent else jnp.zeros_like(corner)
-        for corner, tile, extent in zip(corners, tile_size, architecture.input_size, strict=True)
-    )
-    rows, cells = jnp.arange(len(maps)), architecture.fact(layer).shape
-    if method == "window":
+    maps, ys, xs = places
+    tile_size, tile_corners = way.layer.tile_size, _tile_corners(way, places)
+    cells = way.layer.shape
+    if way.method == "window":
         cells, ys, xs = (1, 1, cells[2]), jnp.zeros_like(ys), jnp.zeros_like(xs)
-    seed = jnp.zeros((len(maps), *cells), activations.dtype).at[rows, ys, xs, maps].set(activations)
+    seed = jnp.zeros((len(maps), *cells), activations.dtype)
+    seed = seed.at[jnp.arange(len(maps)), ys, xs, maps].set(activations)
     (pixels,) = pull_down(seed)
-    if method == "window":
-        pixels = jnp.where(inside_map(corners, pixels.shape, architecture.input_size), pixels, 0)
-        tile_corners = tuple(
-            tile - corner for tile, corner in zip(tile_corners, corners, strict=True)
-        )
+    if way.method == "window":
+        corners = _corners(way.window, places)
+        pixels = jnp.where(inside_map(corners, pixels.shape, way.network.input_size), pixels, 0)
+        tile_corners = tile_corners[0] - corners[0], tile_corners[1] - corners[1]
     if pixels.shape[1:3] == tile_size:
         return pixels
-    padded = jnp.pad(pixels, ((0, 0), *((extent, extent) for extent in tile_size), (0, 0)))
-    cut = lambda one, y, x: lax.dynamic_slice(
-        one, (y + tile_size[0], x + tile_size[1], 0), (*tile_size, 3)
-    )
-    return jax.vmap(cut)(padded, *tile_corners)
+    edges = ((0, 0), *((extent, extent) for extent in tile_size), (0, 0))
 
+    def cut(padded: Float[Array, "h w c"], y: Array, x: Array) -> Float[Array, "height width c"]:
+        begins = (y + tile_size[0], x + tile_size[1], 0)
+        return lax.dynamic_slice(padded, begins, (*tile_size, padded.shape[2]))
 
-def patches(
-    architecture: Architecture,
-    images: np.ndarray,
-    layer: str,
-    ys: np.ndarray,
-    xs: np.ndarray,
-    outside: int = 128,
-) -> np.ndarray:
-    """The pixels that each unit sees: uint8 [units, height, width, 3], aligned with its tile;
-    mid-grey outside.
-
-    ``images``: uint8 [units, h, w, 3], the network's input before normalisation.
-    """
-    origins = [architecture.tile_origin(layer, int(y), int(x)) for y, x in zip(ys, xs, strict=True)]
-    tops, lefts = np.array(origins, np.int64).reshape(-1, 2).T
-    return _cut(images, np.arange(len(images)), tops, lefts, architecture.tile_size(layer), outside)
+    return jax.vmap(cut)(jnp.pad(pixels, edges), *tile_corners)

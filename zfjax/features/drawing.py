@@ -4,142 +4,184 @@ activation."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float32, UInt8
 
-from zfjax.config import Config
-from zfjax.data.dataset import Dataset, UnreadableImage
+from zfjax.devices import one_behind
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, strongest, units
-from zfjax.inputs import central_crop, normalise
-from zfjax.network import ops
-from zfjax.network.architecture import Architecture
+from zfjax.features.asking import Request
+from zfjax.features.deconvnet import Places, Way
+from zfjax.features.units import Chosen, Unit
+from zfjax.inputs import Preparation
 from zfjax.network.model import Parameters
-from zfjax.run.evolution import Tile
+from zfjax.network.ops import rule_named
+from zfjax.progress import Progress
+from zfjax.run.evolution import Tile, write_tiles
+from zfjax.subject import Subject
 
-_KEPT_CROPS = 2**28
-"""Bytes of decoded images kept: a winner often wins for several epochs and maps."""
-
-
-def cached_crops(dataset: Dataset, split: str, config: Config) -> Callable[[int], np.ndarray]:
-    """The network's input before normalisation (uint8 [h, w, 3]) by image id, the latest kept."""
-    size = (config.data.view, config.data.view)
-
-    def crop(image_id: int) -> np.ndarray:
-        view_of = dataset.read(split, [image_id], size, with_parts=False)[0].image
-        return np.ascontiguousarray(central_crop(view_of, config.model.input_size))
-
-    return functools.lru_cache(max(64, _KEPT_CROPS // (config.data.view**2 * 3)))(crop)
-
-
-def first_readable(dataset: Dataset, split: str, images: int, config: Config) -> int:
-    """The id of the first of the split's first ``images`` images that can be read: the example that
-    receptive fields are drawn on. Raises ZfjaxError when none can; with data.on_error "fail", when
-    the first cannot."""
-    size = (config.data.view, config.data.view)
-    for image_id in range(images):
-        try:
-            dataset.read(split, [image_id], size, with_parts=False)
-        except UnreadableImage:
-            if config.data.on_error == "fail":
-                raise
-        else:
-            return image_id
-    probe = images < dataset.count(split)
-    asked = (
-        f"None of the {'first ' if probe else ''}{images:,} images of split {split!r} of"
-        f" {dataset.name} can be read"
-    )
-    advice = (
-        "ask for more with --images"
-        if probe
-        else "prepare the data set again, or choose another --split"
-    )
-    raise ZfjaxError(f"{asked}, so there is nothing to search: {advice}.")
+TOLERANCE = 1e-5
+"""Relative difference allowed between a recorded activation and its reproduction."""
 
 
 def look_again(
-    architecture: Architecture,
-    parameters: Parameters,
-    layers: tuple[str, ...],
-    fixed: dict[str, dict[int, int]],
-    prepare: Callable,
-    dataset: Dataset,
-    split: str,
-    config: Config,
-) -> dict[str, list[units.Unit]]:
-    """The fixed units of one step: where each map is strongest on its image; none where it is
-    silent there."""
-    ids = sorted({image_id for images in fixed.values() for image_id in images.values()})
-    size, batch_size = (config.data.view, config.data.view), strongest.search_batch(architecture)
-    maxima, places = [], []
-    for start in range(0, len(ids), batch_size):
-        some = ids[start : start + batch_size]
-        views = [one.image for one in dataset.read(split, some, size, with_parts=False)]
-        inputs = prepare(jnp.asarray(np.stack(views + [views[-1]] * (batch_size - len(some)))))
-        found = strongest.image_maxima(parameters, inputs, architecture=architecture, layers=layers)
-        for target, part in zip((maxima, places), found, strict=True):
-            target.append(np.asarray(part)[: len(some)])
-    again = {layer: [] for layer in layers}
-    columns = units.layer_columns(architecture, layers)
-    for layer, images in fixed.items():
-        width = architecture.fact(layer).shape[1]
-        for map_, image_id in images.items():
-            row, column = divmod(ids.index(image_id), batch_size), columns[layer].start + map_
-            value = float(maxima[row[0]][row[1], column])
-            if value > 0:
-                y, x = divmod(int(places[row[0]][row[1], column]), width)
-                again[layer].append(units.Unit("fixed", map_, 0, image_id, value, y, x))
+    subject: Subject, request: Request, fixed: Mapping[str, Mapping[int, int]]
+) -> list[dict[str, list[Unit]]]:
+    """The fixed units by step and layer: where each map is strongest on its image; none where it is
+    silent there. ``fixed``: {layer: {map: image id}}.
+
+    Every step of a batch of images, then the next batch: so that each image is decoded and sent to
+    the device once, however many steps there are."""
+    images = subject.need("images", "Drawing")
+    ids = sorted({image_id for chosen in fixed.values() for image_id in chosen.values()})
+    columns = units.layer_columns(subject.layers, request.layers)
+    again: list[dict[str, list[Unit]]] = [
+        {name: [] for name in request.layers} for _ in request.steps
+    ]
+    batch_size = strongest.search_batch(subject.network)
+
+    def dispatched() -> Iterator[tuple[int, list[int], tuple[Array, Array]]]:
+        for start in range(0, len(ids), batch_size):
+            batch_ids = ids[start : start + batch_size]
+            padded = batch_ids + [batch_ids[-1]] * (batch_size - len(batch_ids))
+            inputs = subject.prepare(images.views(padded))
+            for step_index, step in enumerate(request.steps):
+                yield (
+                    step_index,
+                    batch_ids,
+                    strongest.image_maxima(
+                        subject.parameters(step),
+                        inputs,
+                        network=subject.network,
+                        layers=request.layers,
+                    ),
+                )
+
+    for step_index, batch_ids, (maxima, places) in one_behind(dispatched()):
+        values, flat = np.asarray(maxima), np.asarray(places)
+        rows = {image_id: row for row, image_id in enumerate(batch_ids)}
+        for name, chosen in fixed.items():
+            for map_, image_id in chosen.items():
+                if image_id in rows:
+                    where = rows[image_id], columns[name].start + map_
+                    value = float(values[where])
+                    if value > 0:
+                        y, x = subject.layer(name).place(int(flat[where]))
+                        again[step_index][name].append(
+                            Unit("fixed", map_, 0, image_id, value, y, x)
+                        )
+    for of_step in again:
+        for chosen_units in of_step.values():
+            chosen_units.sort(key=lambda unit: unit.map)
     return again
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _normalise(images: jax.Array, mean: jax.Array | None, *, config: Config) -> jax.Array:
-    return normalise(config, images, mean)
+@functools.partial(jax.jit, static_argnames="preparation")
+def _normalise(
+    pixels: UInt8[Array, "n h w c"],
+    mean: Float32[Array, "n h w c"] | None,
+    *,
+    preparation: Preparation,
+) -> Float32[Array, "n h w c"]:
+    return preparation.normalise(pixels, mean)
 
 
 def project_units(
-    architecture: Architecture,
+    subject: Subject,
     parameters: Parameters,
-    layer: str,
-    chosen: list[units.Unit],
-    *,
-    rule: ops.Rule,
-    config: Config,
-    mean_image: np.ndarray | None,
-    crop_of: Callable[[int], np.ndarray],
-) -> Iterator[tuple[units.Unit, Tile, float]]:
-    """(unit, tile, activation as projection reproduces it) of each unit."""
-    method = deconvnet.cheaper_method(architecture, layer)
-    batch_size = deconvnet.units_per_batch(architecture, layer, method, len(chosen))
-    mean = None if mean_image is None else central_crop(mean_image, architecture.input_size)
-    pending = None
-    for start in [*range(0, len(chosen), batch_size), None]:
-        running = None
-        if start is not None:
-            some = chosen[start : start + batch_size]
-            padded = some + [some[-1]] * (batch_size - len(some))
-            maps, ys, xs = (
-                np.array([getattr(unit, name) for unit in padded], np.int32)
-                for name in ("map", "y", "x")
+    way: Way,
+    chosen: Sequence[Unit],
+    views: Mapping[int, np.ndarray] | None = None,
+) -> Iterator[tuple[Unit, Tile, float]]:
+    """(unit, tile, activation as projection reproduces it) of each unit. ``views``: by image id,
+    where they are no images of the subject."""
+    preparation, mean_image = subject.preparation, subject.mean_image
+    places = Places(
+        *(
+            np.array([getattr(unit, name) for unit in chosen], np.int32)
+            for name in ("map", "y", "x")
+        )
+    )
+    patches = np.empty((len(chosen), *way.layer.tile_size, 3), np.uint8)
+
+    def pixels_of(ids: list[int]) -> UInt8[np.ndarray, "n h w c"]:
+        if views is not None:
+            whole = np.stack([views[image_id] for image_id in ids])
+        else:
+            whole = subject.need("images", "Drawing").views(ids)
+        return preparation.crop(whole)
+
+    def inputs_of(rows: np.ndarray, batch: Places) -> Array:
+        # Cut first, then normalised: a window is a small part of an image, and its bytes a quarter
+        # of the numbers'. The mean image is cut alike.
+        pixels = pixels_of([chosen[row].image_id for row in rows])
+        patches[rows] = deconvnet.patches(way, pixels, batch)
+        mean = None
+        if mean_image is not None:
+            whole = preparation.crop(np.asarray(mean_image))[None]
+            mean = deconvnet.cut_inputs(way, whole, batch, np.zeros(len(rows), int))
+        cut = deconvnet.cut_inputs(way, pixels, batch)
+        return _normalise(cut, mean, preparation=preparation)
+
+    for rows, tiles, activations in deconvnet.project(way, parameters, places, inputs_of):
+        for unit, tile, patch, activation in zip(
+            chosen[rows], tiles, patches[rows], activations, strict=True
+        ):
+            yield (unit, Tile(unit.selection, unit.map, unit.rank, tile, patch), float(activation))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How many recorded activations were reproduced, and their largest relative difference."""
+
+    units: int = 0
+    worst: float = 0.0
+
+    def and_one(self, error: float) -> Checked:
+        """With one more."""
+        return Checked(self.units + 1, max(self.worst, error))
+
+
+def draw(
+    subject: Subject, request: Request, chosen: Chosen, folder: Path, progress: Progress
+) -> Checked:
+    """Projects the drawn maps' strongest units and the fixed ones, and writes the tiles of every
+    layer and step. Raises ZfjaxError where an activation is not reproduced."""
+    checked, done, total = Checked(), 0, len(request.steps) * len(request.layers)
+    ways = {
+        name: deconvnet.way_of(subject.network, name, rule_named(request.rule))
+        for name in request.layers
+    }
+    for step_index, step in enumerate(request.steps):
+        parameters = jax.device_put(subject.parameters(step))
+        for name, way in ways.items():
+            strongest_units = units.units_to_draw(
+                chosen.top[name],
+                way.layer,
+                chosen.maps[name],
+                step_index,
+                request.ranks(step_index),
             )
-            crops = np.stack([crop_of(unit.image_id) for unit in padded])
-            cut = functools.partial(
-                deconvnet.cut_inputs, architecture, layer=layer, ys=ys, xs=xs, method=method
-            )
-            cut_mean = None if mean is None else cut(mean[None], rows=np.zeros(batch_size, int))
-            inputs = _normalise(cut(crops), cut_mean, config=config)
-            found = deconvnet.project_cut(
-                architecture, parameters, inputs, layer, maps, ys, xs, rule=rule, method=method
-            )
-            running = some, deconvnet.patches(architecture, crops, layer, ys, xs), found
-        if pending is not None:  # fetched while the next batch runs
-            some, patches, (tiles, activations) = pending
-            tiles, activations = np.asarray(tiles), np.asarray(activations)
-            for row, unit in enumerate(some):
-                tile = Tile(unit.selection, unit.map, unit.rank, tiles[row], patches[row])
-                yield unit, tile, float(activations[row])
-        pending = running
+            tiles = []
+            for unit, tile, value in project_units(
+                subject, parameters, way, strongest_units + chosen.fixed[step_index][name]
+            ):
+                error = abs(value - unit.activation) / unit.activation
+                checked = checked.and_one(error)
+                if not error <= TOLERANCE:
+                    raise ZfjaxError(
+                        f"Map {unit.map} of {name} at step {step}: the search recorded"
+                        f" {unit.activation:.8g} on image {unit.image_id}, projection gives"
+                        f" {value:.8g}; the data or the checkpoint changed since. Delete"
+                        f" {folder.name} and evolve again."
+                    )
+                tiles.append(tile)
+            write_tiles(folder / "tiles" / name / f"{step}.npz", tiles)
+            done += 1
+            progress("projecting", done, total)
+    return checked

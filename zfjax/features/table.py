@@ -1,119 +1,158 @@
-"""units.parquet from what the search has gathered and the projection has located: one row a unit
-selected."""
+"""units.parquet from what the search has gathered: one row a unit selected, column by column.
+
+A row's place, margin and jump are computed for all maps of a step and layer at once: with every
+rank of every map at 71 epochs the table has millions of rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.ma as ma
+from jaxtyping import Int64
 
-from zfjax.data.dataset import NO_LABEL, Dataset
-from zfjax.features import strongest, units
-from zfjax.features.strongest import Statistics
+from zfjax.data.dataset import NO_LABEL
+from zfjax.features.asking import Request
+from zfjax.features.statistics import Statistics, quantile_samples
+from zfjax.features.units import QUANTILES, Chosen, Top, Unit, jumped, layer_columns, margins
+from zfjax.network.layers import Layer
 from zfjax.run.evolution import UNITS_SCHEMA, write_units
-from zfjax.run.folder import Run
+from zfjax.subject import Subject
 
+Columns = dict[str, ma.MaskedArray | np.ndarray]
+"""Arrays of equal length; masked is null."""
 
-@dataclass(frozen=True)
-class Request:
-    """What an evolution was asked to show; another request never overwrites a finished one."""
-
-    steps: tuple[int, ...]
-    layers: tuple[str, ...]
-    maps: int | None
-    top: int
-    split: str
-    images: int
-    rule: str
-    every_rank: bool = False
-    seed: int = 0
+BOX = ("box_y0", "box_x0", "box_y1", "box_x1")
 
 
 def write_table(
-    run: Run,
-    dataset: Dataset,
-    request: Request,
-    statistics: Statistics,
-    located: dict[tuple[int, str, str, int, int], tuple[float, int, int]],
-    folder: Path,
-) -> np.ndarray:
+    subject: Subject, request: Request, statistics: Statistics, chosen: Chosen, folder: Path
+) -> Int64[np.ndarray, " ids"]:
     """Writes units.parquet; returns labels by image id (int64, NO_LABEL where none is known, or no
     row needs it).
 
-    ``located``: (activation, y, x) of each drawn unit by (step index, layer, selection, map, rank).
     The label and its name are null where the data set does not know it."""
-    architecture = run.config.model
-    places = units.layer_columns(architecture, request.layers)
-    columns = units.Columns({name: [] for name in UNITS_SCHEMA.names})
-    seen = {unit: place for unit, (_, *place) in located.items()}
-    rows: list[tuple] = []
-    for index in range(len(request.steps)):
-        quantiles = [
-            (f"quantile:{q:g}", *strongest.quantile_samples(statistics, index, q, request.seed))
-            for q in units.QUANTILES
+    blocks = []
+    spans = layer_columns(subject.layers, request.layers)
+    for step_index, step in enumerate(request.steps):
+        samples = [
+            (f"quantile:{q:g}", *quantile_samples(statistics, step_index, q, request.seed))
+            for q in QUANTILES
         ]
-        for layer in request.layers:
-            part = places[layer]
-            width = architecture.fact(layer).shape[1]
-            tops = [
-                getattr(statistics, name)[index][:, part]
-                for name in ("top_value", "top_id", "top_place")
+        for name, span in spans.items():
+            rows = [
+                _strongest(chosen.top[name], step_index, subject.layer(name)),
+                _selected(
+                    "low",
+                    statistics.low_value[step_index][:, span],
+                    statistics.low_id[step_index][:, span],
+                ),
+                *(
+                    _selected(kind, values[None, span], ids[None, span])
+                    for kind, values, ids in samples
+                ),
+                _fixed(chosen.fixed[step_index][name]),
             ]
-            for rank, map_ in zip(*np.nonzero(tops[0] > 0), strict=True):
-                seen[index, layer, "top", int(map_), int(rank)] = divmod(
-                    int(tops[2][rank, map_]), width
-                )
-            chosen = [
-                ("top", *tops[:2]),
-                ("low", statistics.low_value[index][:, part], statistics.low_id[index][:, part]),
-                *((name, values[None, part], ids[None, part]) for name, values, ids in quantiles),
-            ]
-            for selection, values, ids in chosen:
-                rows += [
-                    (index, layer, selection, *row)
-                    for row in units.selection_rows(selection, values, ids)
-                ]
-            last_top = statistics.top_id[-1][0, part]
-            rows += [
-                (index, layer, "fixed", map_, 0, value, int(last_top[map_]))
-                for (at, of, selection, map_, _), (value, _, _) in located.items()
-                if at == index and of == layer and selection == "fixed"
-            ]
-    needed = sorted({row[6] for row in rows})
-    described = dict(zip(needed, dataset.describe(request.split, needed), strict=True))
-    for index, layer, selection, map_, rank, activation, image_id in rows:
-        part = places[layer]
-        y, x = seen.get((index, layer, selection, map_, rank), (None, None))
-        box = (None,) * 4 if y is None else architecture.window(layer).box(y, x)
-        strongest_row = selection == "top" and rank == 0
-        tops = statistics.top_value[..., part], statistics.top_id[..., part]
-        label, file_name = described[image_id]
-        columns.add(
-            step=request.steps[index],
-            epoch=run.epoch(request.steps[index]),
-            layer=layer,
-            map=map_,
-            rank=rank,
-            activation=activation,
-            image_id=image_id,
-            file_name=file_name,
-            label=None if label == NO_LABEL else label,
-            label_name=None if label == NO_LABEL else run.class_names[label],
-            split=request.split,
-            y=y,
-            x=x,
-            box_y0=box[0],
-            box_x0=box[1],
-            box_y1=box[2],
-            box_x1=box[3],
-            selection=selection,
-            rule=request.rule,
-            jumped=units.jumped(*tops, index, map_) if strongest_row else None,
-            margin=units.margin(tops[0][index, :, map_]) if strongest_row else None,
-        )
-    write_units(folder, columns.values)
-    labels = np.full(max(needed, default=-1) + 2, NO_LABEL, np.int64)
-    for image_id, (label, _) in described.items():
-        labels[image_id] = label
+            block = _joined(rows)
+            count = len(block["map"])
+            block |= {
+                "step": np.full(count, step, np.int32),
+                "epoch": np.full(count, subject.epoch(step)),
+                "layer": np.full(count, name, object),
+                "split": np.full(count, request.split, object),
+                "rule": np.full(count, request.rule, object),
+                **_boxes(subject.layer(name), block["y"], block["x"]),
+            }
+            blocks.append(block)
+    table = _joined(blocks)
+    described, labels = _described(subject, table["image_id"])
+    write_units(folder, {name: {**table, **described}[name] for name in UNITS_SCHEMA.names})
     return labels
+
+
+def _selected(selection: str, values: np.ndarray, ids: np.ndarray) -> Columns:
+    """Rows of all entries with a positive activation, by map, then rank; arrays are [ranks,
+    maps]."""
+    maps, ranks = np.nonzero((np.isfinite(values) & (values > 0) & (ids >= 0)).T)
+    nowhere = ma.masked_all(len(maps), np.int32)
+    return {
+        "selection": np.full(len(maps), selection, object),
+        "map": maps.astype(np.int32),
+        "rank": ranks.astype(np.int32),
+        "activation": values[ranks, maps].astype(np.float32),
+        "image_id": ids[ranks, maps].astype(np.int64),
+        "y": nowhere,
+        "x": nowhere,
+        "jumped": ma.masked_all(len(maps), bool),
+        "margin": ma.masked_all(len(maps), np.float32),
+    }
+
+
+def _strongest(top: Top, step_index: int, layer: Layer) -> Columns:
+    """The rows of selection "top": they have places, and rank 0 says more."""
+    rows = _selected("top", top.value[step_index], top.id[step_index])
+    maps, ranks = rows["map"], rows["rank"]
+    places = top.place[step_index][ranks, maps]
+    rows["y"], rows["x"] = np.divmod(places, np.int32(layer.shape[1]))
+    best = ranks == 0
+    for name, values in (
+        ("jumped", jumped(top, step_index)),
+        ("margin", margins(top.value[step_index])),
+    ):
+        rows[name] = ma.array(values[maps], mask=ma.getmaskarray(values)[maps] | ~best)
+    return rows
+
+
+def _fixed(units: Sequence[Unit]) -> Columns:
+    """The rows of selection "fixed", in the order they are given."""
+
+    def column(name: str, dtype: Any) -> np.ndarray:
+        return np.array([getattr(unit, name) for unit in units], dtype)
+
+    return {
+        "selection": np.full(len(units), "fixed", object),
+        **{name: column(name, np.int32) for name in ("map", "rank", "y", "x")},
+        "activation": column("activation", np.float32),
+        "image_id": column("image_id", np.int64),
+        "jumped": ma.masked_all(len(units), bool),
+        "margin": ma.masked_all(len(units), np.float32),
+    }
+
+
+def _boxes(layer: Layer, ys: Any, xs: Any) -> Columns:
+    """Each unit's receptive field in pixels of the input; null where it has no place."""
+    if layer.window is None:
+        return {name: ma.masked_all(len(ys), np.int32) for name in BOX}
+    y0, x0 = (layer.window.start + layer.window.jump * cells for cells in (ys, xs))
+    return dict(zip(BOX, (y0, x0, y0 + layer.window.size, x0 + layer.window.size), strict=True))
+
+
+def _joined(blocks: Iterable[Columns]) -> Columns:
+    """The rows of all, one below the other."""
+    blocks = list(blocks)
+    return {
+        name: (ma if any(ma.isMaskedArray(block[name]) for block in blocks) else np).concatenate(
+            [block[name] for block in blocks]
+        )
+        for name in blocks[0]
+    }
+
+
+def _described(subject: Subject, ids: Any) -> tuple[Columns, np.ndarray]:
+    """What the data set says of each row's image, and labels by image id."""
+    needed, rows = np.unique(ids, return_inverse=True)
+    facts = subject.need("images", "A table").describe(needed)
+    labels = np.array([label for label, _ in facts], np.int64)
+    classes = dict(enumerate(subject.labels or ()))
+    names = np.array([classes.get(label) for label in labels.tolist()], object)
+    files = np.array([file_name for _, file_name in facts], object)
+    by_id = np.full(int(needed.max(initial=-1)) + 2, NO_LABEL, np.int64)
+    by_id[needed] = labels
+    columns = {
+        "file_name": files[rows],
+        "label": ma.array(labels.astype(np.int32), mask=labels == NO_LABEL)[rows],
+        "label_name": names[rows],
+    }
+    return columns, by_id

@@ -1,5 +1,4 @@
-"""From the pass's statistics to the table: which units are drawn, and one row for each unit
-selected. No JAX.
+"""From the pass's statistics to what is drawn and said: units, margins, jumps, purity. No JAX.
 
 Selections: "top" (rank 0 is the strongest image), "fixed" (the last step's winner, at every step),
 "low" (the weakest positive images) and "quantile:q". Rows of units that are not drawn have no
@@ -7,13 +6,13 @@ place: y, x and box are null."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64
 
-from zfjax.network.architecture import Architecture
+from zfjax.network.layers import Layer
 
 QUANTILES = (0.5, 0.9, 0.99)
 
@@ -32,98 +31,89 @@ class Unit:
     x: int
 
 
-@dataclass
-class Columns:
-    """The table's columns as they grow."""
+@dataclass(frozen=True)
+class Top:
+    """The strongest images of one layer's maps, at every step: arrays [steps, k, maps]."""
 
-    values: dict[str, list[Any]] = field(default_factory=dict)
+    value: Float32[np.ndarray, "steps k maps"]
+    id: Int64[np.ndarray, "steps k maps"]
+    place: Int32[np.ndarray, "steps k maps"]
+    """y * width + x."""
 
-    def add(self, **row: Any) -> None:
-        """Adds a row."""
-        for name, value in row.items():
-            self.values.setdefault(name, []).append(value)
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is drawn of a search's results."""
+
+    top: Mapping[str, Top]
+    """By layer, all maps."""
+    maps: Mapping[str, list[int]]
+    """The drawn maps of each layer."""
+    fixed: Sequence[Mapping[str, list[Unit]]]
+    """The fixed units by step and layer."""
 
 
 def draw_maps(
-    architecture: Architecture, layers: Sequence[str], count: int | None, seed: int
+    layers: Mapping[str, Layer], names: Sequence[str], count: int | None, seed: int
 ) -> dict[str, list[int]]:
-    """A seeded uniform draw of ``count`` maps of each layer (None: all), ascending; dead ones as
-    likely as others."""
+    """A seeded uniform draw of ``count`` maps of each named layer (None: all), ascending; dead ones
+    as likely as others. ``layers``: all that there are, in forward order: a layer's maps do not
+    depend on which others are asked for."""
     drawn = {}
-    for layer in layers:
-        maps = architecture.conv(layer).maps
-        generator = np.random.default_rng([seed, architecture.conv_names.index(layer)])
+    for name in names:
+        maps = layers[name].maps
+        generator = np.random.default_rng([seed, list(layers).index(name)])
         chosen = np.arange(maps) if count is None else generator.choice(maps, count, replace=False)
-        drawn[layer] = sorted(int(index) for index in chosen)
+        drawn[name] = sorted(int(index) for index in chosen)
     return drawn
 
 
-def layer_columns(architecture: Architecture, layers: Sequence[str]) -> dict[str, slice]:
-    """Where each layer's maps stand among the statistics' columns."""
-    places, start = {}, 0
-    for layer in layers:
-        places[layer] = slice(start, start + architecture.conv(layer).maps)
-        start += architecture.conv(layer).maps
-    return places
+def layer_columns(layers: Mapping[str, Layer], names: Sequence[str]) -> dict[str, slice]:
+    """Where each named layer's maps stand among the statistics' columns."""
+    columns, start = {}, 0
+    for name in names:
+        columns[name] = slice(start, start + layers[name].maps)
+        start += layers[name].maps
+    return columns
 
 
 def units_to_draw(
-    top_value: np.ndarray,
-    top_id: np.ndarray,
-    top_place: np.ndarray,
-    maps: Sequence[int],
-    step: int,
-    width: int,
-    every_rank: bool = False,
+    top: Top, layer: Layer, maps: Sequence[int], step_index: int, ranks: int
 ) -> list[Unit]:
-    """Units of one layer drawn at step index ``step``: rank 0; all ranks at the last step, or
-    ``every_rank``.
-
-    ``top_value``, ``top_id``, ``top_place``: [steps, k, maps of the layer], the layer's map
-    ``width`` cells wide. Dead maps have none."""
+    """The ``ranks`` strongest units of these maps at one step. Dead maps have none."""
     units = []
     for map_ in maps:
-        for rank in range(top_value.shape[1] if every_rank or step == len(top_value) - 1 else 1):
-            value = top_value[step, rank, map_]
+        for rank in range(ranks):
+            value = top.value[step_index, rank, map_]
             if value > 0:
-                y, x = divmod(int(top_place[step, rank, map_]), width)
-                units.append(
-                    Unit("top", map_, rank, int(top_id[step, rank, map_]), float(value), y, x)
-                )
+                y, x = layer.place(int(top.place[step_index, rank, map_]))
+                image_id = int(top.id[step_index, rank, map_])
+                units.append(Unit("top", map_, rank, image_id, float(value), y, x))
     return units
 
 
-def fixed_images(top_value: np.ndarray, top_id: np.ndarray, maps: Sequence[int]) -> dict[int, int]:
+def fixed_images(top: Top, maps: Sequence[int]) -> dict[int, int]:
     """{map: image id} of the last step's winners, which are looked at again at every step."""
-    return {map_: int(top_id[-1, 0, map_]) for map_ in maps if top_value[-1, 0, map_] > 0}
+    return {map_: int(top.id[-1, 0, map_]) for map_ in maps if top.value[-1, 0, map_] > 0}
 
 
-def selection_rows(
-    selection: str, values: np.ndarray, ids: np.ndarray
-) -> list[tuple[int, int, float, int]]:
-    """(map, rank, activation, image id) of all entries with a positive activation; arrays are
-    [ranks, maps]."""
-    maps, ranks = np.nonzero((np.isfinite(values) & (values > 0) & (ids >= 0)).T)
-    return [
-        (int(map_), int(rank), float(values[rank, map_]), int(ids[rank, map_]))
-        for map_, rank in zip(maps, ranks, strict=True)
-    ]
+def margins(values: Float32[np.ndarray, "k maps"]) -> np.ma.MaskedArray:
+    """(a1 - a2) / a1 of each map's descending activations, float32 [maps]; masked without a second
+    positive one."""
+    if len(values) < 2:
+        return np.ma.masked_all(values.shape[1], np.float32)
+    known = values[1] > 0
+    first, second = np.where(known, values[0], 1), np.where(known, values[1], 0)
+    return np.ma.array((first - second) / first, np.float32, mask=~known)
 
 
-def margin(values: np.ndarray) -> float | None:
-    """(a1 - a2) / a1 of one map's descending activations [k]; None without a second positive
-    one."""
-    if len(values) < 2 or not values[1] > 0:
-        return None
-    return float((values[0] - values[1]) / values[0])
-
-
-def jumped(top_value: np.ndarray, top_id: np.ndarray, step: int, map_: int) -> bool | None:
-    """Whether the strongest image differs from the step before; None at the first step or after a
-    dead one."""
-    if step == 0 or not top_value[step - 1, 0, map_] > 0:
-        return None
-    return bool(top_id[step, 0, map_] != top_id[step - 1, 0, map_])
+def jumped(top: Top, step_index: int) -> np.ma.MaskedArray:
+    """Whether each map's strongest image differs from the step before, bool [maps]; masked at the
+    first step and after a dead one."""
+    if step_index == 0:
+        return np.ma.masked_all(top.id.shape[2], bool)
+    known: Bool[np.ndarray, " maps"] = top.value[step_index - 1, 0] > 0
+    return np.ma.array(top.id[step_index, 0] != top.id[step_index - 1, 0], bool, mask=~known)
 
 
 def purity(top_value: np.ndarray, labels: np.ndarray) -> float | None:

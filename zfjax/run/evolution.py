@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -153,6 +154,27 @@ class Evolution:
             int(step): kernel for step, kernel in zip(stored["step"], stored["kernel"], strict=True)
         }
 
+    def histogram(self, layer: str) -> np.ndarray:
+        """How many images' maxima fell into each bin: int64 [steps, maps of the layer, bins]. Bin i
+        holds ``bin_edges[i]`` <= maximum < ``bin_edges[i + 1]``; bin 0 those that leave the map
+        silent.
+
+        Raises ZfjaxError where there are none: an evolution made before they were kept."""
+        self._check(layer)
+        stored = self._histograms
+        index = stored["layer"].tolist().index(layer)
+        start = int(stored["start"][index])
+        return stored["histogram"][:, start : start + self.meta["map_count"][layer]]
+
+    @property
+    def bin_edges(self) -> np.ndarray:
+        """float32 [bins + 1], ascending from 0 to infinity. Raises as ``histogram``."""
+        return self._histograms["edges"]
+
+    @cached_property
+    def _histograms(self) -> dict[str, np.ndarray]:
+        return _read_arrays(self.folder / "histograms.npz")
+
     def settled(self, layer: str) -> dict[int, float | None]:
         """By step, the share (0..1) of maps alive at the last step whose strongest image is already
         the last step's.
@@ -241,6 +263,30 @@ def write_units(folder: Path, columns: dict[str, Any]) -> None:
         folder / "units.parquet",
         lambda temporary: pq.write_table(table, temporary, compression="zstd"),
     )
+
+
+def write_histograms(
+    folder: Path, steps: Sequence[int], counts: Mapping[str, np.ndarray], edges: np.ndarray
+) -> None:
+    """Writes histograms.npz. ``counts``: int64 [steps, maps, bins] by layer; ``edges``: float32
+    [bins + 1].
+
+    In the file: ``histogram`` of all layers side by side, ``layer`` and ``start`` (where each one's
+    maps begin), ``step``, ``edges``."""
+    widths = [values.shape[1] for values in counts.values()]
+    arrays: dict[str, Any] = {
+        "step": np.array(steps, np.int32),
+        "layer": np.array(list(counts), np.str_),
+        "start": np.array([sum(widths[:index]) for index in range(len(widths))], np.int32),
+        "histogram": np.concatenate(list(counts.values()), axis=1).astype(np.int64),
+        "edges": np.asarray(edges, np.float32),
+    }
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as handle:  # mostly zeros: of a hundred MB some are left
+            np.savez_compressed(handle, **arrays)
+
+    write_atomic(folder / "histograms.npz", write)
 
 
 def write_tiles(path: Path, tiles: list[Tile]) -> None:

@@ -4,7 +4,8 @@ ten."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -13,64 +14,83 @@ import optax
 from jax.sharding import Mesh
 
 from zfjax.config import Config
-from zfjax.data.dataset import Dataset
 from zfjax.data.labels import check_labelled
-from zfjax.data.pipeline import evaluation_batches
-from zfjax.devices import in_parts, place, replicated
+from zfjax.data.views import Images
+from zfjax.devices import in_parts, one_behind, place, replicated
 from zfjax.errors import ZfjaxError
-from zfjax.inputs import evaluation_input, one_of_ten_views, reading_of
-from zfjax.network.model import Parameters, class_scores
+from zfjax.inputs import Preparation
+from zfjax.network.model import Parameters
+from zfjax.subject import Scores, Subject
+
+
+@dataclass(frozen=True)
+class Batching:
+    """Images at a time. ``size``: on all devices of ``mesh`` together; ``parts``: how many pieces a
+    batch is computed in, one after the other."""
+
+    mesh: Mesh
+    size: int
+    parts: int = 1
+
+
+def batching_of(config: Config, mesh: Mesh) -> Batching:
+    """As many as training computes, in as many parts: it fits as training does."""
+    return Batching(mesh, config.batch_size, config.optimizer.accumulate)
 
 
 def evaluate(
-    config: Config,
+    subject: Subject,
     parameters: Parameters,
-    dataset: Dataset,
-    split: str,
-    mesh: Mesh,
+    batching: Batching,
     *,
-    mean_image: np.ndarray | None = None,
     views: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
-    """{"loss": nats, "top1": 0..1, "top5": 0..1, "images": how many} of ``split``, every image that
-    can be read and has a label once, at precision HIGHEST. The loss is NaN where a score is not
-    finite; no hit is counted on such an image. "unlabelled": how many have none, where there are
-    such; they count nowhere.
+    """{"loss": nats, "top1": 0..1, "top5": 0..1, "images": how many} of the subject's images, every
+    one that can be read and has a label once, at precision HIGHEST. The loss is NaN where a score
+    is not finite; no hit is counted on such an image. "unlabelled": how many have none, where there
+    are such; they count nowhere.
 
     ``views``: 1 is the central crop; 10 averages the class probabilities of the four corners, the
-    centre and their mirror images (paper, section 4). Raises ZfjaxError for another number, and for
-    a split that is empty, or has no image that can be read, or no label."""
+    centre and their mirror images (paper, section 4). Raises ZfjaxError for another number, for a
+    subject without scores, and for a split that is empty, or has no image that can be read, or no
+    label."""
     check_views(views)
-    count = dataset.count(split)
-    if count:
-        check_labelled(dataset, split, "evaluation")
+    images: Images = subject.need("images", "An error rate")
+    if images.count:
+        check_labelled(images.dataset, images.split, "evaluation")
+    mesh = batching.mesh
     parameters = jax.device_put(parameters, replicated(mesh))
-    mean = None if mean_image is None else jax.device_put(mean_image, replicated(mesh))
-    sums, done, under_way = np.zeros(5), 0, np.zeros(5)
-    for batch in evaluation_batches(
-        dataset, split, reading_of(config), batch_size=config.batch_size // jax.process_count()
-    ):
-        placed = place(mesh, [batch[name] for name in ("image", "label", "weight")])
-        found = _sums(parameters, *placed, mean, config=config, ten=views == 10)
-        sums += np.asarray(
-            under_way, np.float64
-        )  # of the batch before: the devices already have the next
-        under_way = found
-        done = min(done + config.batch_size, count)
+    mean = subject.mean_image
+    mean = None if mean is None else jax.device_put(mean, replicated(mesh))
+    scores = subject.need("scores", "An error rate")
+    how = _How(scores, subject.preparation, batching.parts, ten=views == 10)
+
+    def dispatched() -> Iterator[jax.Array]:
+        for batch in images.batches(batching.size // jax.process_count()):
+            rows = place(mesh, tuple(batch[name] for name in ("image", "label", "weight")))
+            yield _sums(parameters, rows, mean, how=how)
+
+    sums, done = np.zeros(5), 0
+    for of_batch in one_behind(dispatched()):
+        sums += np.asarray(of_batch, np.float64)
+        done = min(done + batching.size, images.count)
         if progress is not None:
-            progress(done, count)
-    sums += np.asarray(under_way, np.float64)
+            progress(done, images.count)
     if not sums[3]:
-        why = f"none of its {count:,} images can be read" if count else "it is empty"
-        why = "none of its images that can be read has a label" if sums[4] else why
-        raise ZfjaxError(
-            f"There is nothing to evaluate on in split {split!r} of {dataset.name}: {why}; prepare"
-            " the data set again, or choose another split."
-        )
+        raise _nothing_to_count(images, unlabelled=bool(sums[4]))
     figures = dict(zip(("loss", "top1", "top5"), (sums[:3] / sums[3]).tolist(), strict=True))
     unlabelled = {"unlabelled": int(sums[4])} if sums[4] else {}
     return {**figures, "images": int(sums[3]), **unlabelled}
+
+
+def _nothing_to_count(images: Images, unlabelled: bool) -> ZfjaxError:
+    why = f"none of its {images.count:,} images can be read" if images.count else "it is empty"
+    why = "none of its images that can be read has a label" if unlabelled else why
+    return ZfjaxError(
+        f"There is nothing to evaluate on in split {images.split!r} of {images.dataset.name}:"
+        f" {why}; prepare the data set again, or choose another split."
+    )
 
 
 def check_views(views: int) -> None:
@@ -81,39 +101,58 @@ def check_views(views: int) -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnames=("config", "ten"))
-def _sums(parameters, views, labels, weights, mean_image, *, config, ten):
-    """[loss, top-1, top-5, images, images without a label] summed over a batch; in as many parts as
-    training computes it, to fit as it does."""
-    score = lambda inputs: class_scores(
-        config.model, parameters, inputs, precision=jax.lax.Precision.HIGHEST
-    )
+@dataclass(frozen=True)
+class _How:
+    """What is compiled into ``_sums``."""
 
-    def sums(part):
+    scores: Scores
+    preparation: Preparation
+    parts: int
+    ten: bool
+
+
+@functools.partial(jax.jit, static_argnames="how")
+def _sums(
+    parameters: Parameters,
+    batch: tuple[jax.Array, jax.Array, jax.Array],
+    mean_image: jax.Array | None,
+    *,
+    how: _How,
+) -> jax.Array:
+    """[loss, top-1, top-5, images, images without a label] summed over a batch: views, labels,
+    weights."""
+
+    def score(inputs: jax.Array) -> jax.Array:
+        return how.scores(parameters, inputs)
+
+    def sums(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         views, labels, weights = part
-        if ten:
-            share = lambda index: jax.nn.softmax(
-                score(one_of_ten_views(config, views, mean_image, index))
-            )
-            shares = jax.lax.map(share, jnp.arange(10))
+        if how.ten:
+
+            def shares_of(index: jax.Array) -> jax.Array:
+                inputs = how.preparation.one_of_ten(views, mean_image, index)
+                return jax.nn.softmax(score(inputs))
+
+            shares = jax.lax.map(shares_of, jnp.arange(10))
             scores = jnp.log(jnp.maximum(shares.mean(axis=0), 1e-30))  # of the mean probability
         else:
-            scores = score(evaluation_input(config, views, mean_image))
+            scores = score(how.preparation.inputs(views, mean_image))
         known = jnp.where(labels >= 0, weights, 0)
         labels = jnp.maximum(labels, 0)
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
         top1, top5 = correct(scores, labels)
         losses = jnp.where(_sound(scores), losses, jnp.nan)
-        count = lambda values: jnp.where(
-            known > 0, values, 0
-        ).sum()  # a product would make NaN of padding
+
+        def count(values: jax.Array) -> jax.Array:
+            return jnp.where(known > 0, values, 0).sum()  # a product would make NaN of padding
+
         figures = [count(values) for values in (losses, top1, top5, jnp.ones_like(weights))]
         return jnp.stack([*figures, (weights - known).sum()])
 
-    parts, given = config.optimizer.accumulate, (views, labels, weights)
-    if parts == 1:
-        return sums(given)
-    return jax.lax.map(sums, jax.tree.map(lambda rows: in_parts(rows, parts), given)).sum(axis=0)
+    if how.parts == 1:
+        return sums(batch)
+    pieces = jax.tree.map(lambda rows: in_parts(rows, how.parts), batch)
+    return jax.lax.map(sums, pieces).sum(axis=0)
 
 
 def correct(scores: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:

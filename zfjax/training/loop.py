@@ -66,8 +66,9 @@ from zfjax.run.starts import (
     current_versions,
 )
 from zfjax.run.summary import train_seconds
+from zfjax.subject import images_of, subject_of
 from zfjax.training import optimiser
-from zfjax.training.evaluation import evaluate
+from zfjax.training.evaluation import batching_of, evaluate
 from zfjax.training.interrupts import Interrupted, Notice, agreement, noted
 from zfjax.training.records import Records
 from zfjax.training.step import TrainState, initial_state, no_totals, train_step
@@ -283,6 +284,7 @@ def _loop(
     found = first_alone(lambda: _resumed(run))
     state = jax.tree.map(np.asarray, initial_state(config)) if found is None else found
     state = from_first(state)
+    validation = subject_of(run, images_of(config, dataset, config.data.validation_split), mean)
     state = jax.device_put(
         state, jax.tree.map(lambda leaf: sharding_of(mesh, leaf, shard_parameters), state)
     )
@@ -310,9 +312,8 @@ def _loop(
 
     def end_epoch(state: TrainState) -> TrainState:
         """Validates and saves: at the end of every epoch, and for the initial network."""
-        split = config.data.validation_split
         figures = evaluate(
-            config, state.parameters, dataset, split, mesh, mean_image=mean, progress=validating
+            validation, state.parameters, batching_of(config, mesh), progress=validating
         )
         if not math.isfinite(figures["loss"]):
             raise _diverged(step, run)

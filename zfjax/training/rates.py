@@ -12,7 +12,7 @@ import numpy as np
 from zfjax.errors import ZfjaxError
 from zfjax.network.model import Parameters
 from zfjax.run import checkpoint
-from zfjax.run.folder import Run
+from zfjax.subject import Subject
 
 TITLES = f"{'epoch':>8}{'top-1 error':>14}{'top-5 error':>14}{'loss':>9}"
 
@@ -29,12 +29,13 @@ class Rates:
 
     def line(self) -> str:
         """A line under TITLES. For figures only."""
-        top1, top5 = (1 - self.figures[name] for name in ("top1", "top5"))
-        return f"{self.epoch:>8g}{top1:>14.2%}{top5:>14.2%}{self.figures['loss']:>9.3f}"
+        figures = self.figures or {}
+        top1, top5 = (1 - figures[name] for name in ("top1", "top5"))
+        return f"{self.epoch:>8g}{top1:>14.2%}{top5:>14.2%}{figures['loss']:>9.3f}"
 
 
 def saved_rates(
-    run: Run, steps: Sequence[int], measure: Callable[[Parameters], dict[str, float]]
+    subject: Subject, steps: Sequence[int], measure: Callable[[Parameters], dict[str, float]]
 ) -> Iterator[Rates]:
     """The rates of each of ``steps`` as it is done. ``measure``: parameters to ``evaluate``'s
     figures.
@@ -42,14 +43,14 @@ def saved_rates(
     Parameters or scores that are not finite are a fault of their epoch, and the next follows.
     Raises ZfjaxError for a damaged checkpoint, and as ``measure`` does."""
     for step in steps:
-        parameters = checkpoint.load(run.checkpoints / str(step))
+        parameters = subject.parameters(step, whole=True)
         if name := _broken(parameters):
-            yield Rates(run.epoch(step), step, None, f"parameters that are not finite ({name})")
+            yield Rates(subject.epoch(step), step, None, f"parameters that are not finite ({name})")
             continue
         figures = measure(parameters)
         sound = math.isfinite(figures["loss"])
         yield Rates(
-            run.epoch(step),
+            subject.epoch(step),
             step,
             figures if sound else None,
             None if sound else "scores that are not finite",
@@ -78,14 +79,16 @@ def left_out(figures: dict[str, float], count: int) -> str | None:
 def diverged(asked: Sequence[Rates]) -> ZfjaxError | None:
     """Which of the epochs asked for have no rates, why, and how to ask for the others; None when
     all have."""
-    broken = [one for one in asked if one.fault]
+    broken = [rates for rates in asked if rates.fault]
     if not broken:
         return None
-    which = "; ".join(f"epoch {one.epoch:g} (step {one.step}) has {one.fault}" for one in broken)
+    which = "; ".join(
+        f"epoch {rates.epoch:g} (step {rates.step}) has {rates.fault}" for rates in broken
+    )
     wanted = " ".join(
-        f"{one.epoch:g}" if one.epoch.is_integer() else f"step:{one.step}"
-        for one in asked
-        if not one.fault
+        f"{rates.epoch:g}" if rates.epoch.is_integer() else f"step:{rates.step}"
+        for rates in asked
+        if not rates.fault
     )
     several = len(broken) > 1
     advice = (

@@ -1,0 +1,111 @@
+"""project(): one map on one image, at any epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from zfjax.config import Config
+from zfjax.data.images import MAX_PIXELS, view_of_file
+from zfjax.errors import ZfjaxError
+from zfjax.features import deconvnet, drawing, strongest
+from zfjax.features.units import Unit
+from zfjax.inputs import open_data, with_data_dir
+from zfjax.network.ops import rule_named
+from zfjax.run.evolution import Tile
+from zfjax.run.folder import load_run
+from zfjax.subject import Subject, images_of, subject_of
+
+
+@dataclass(frozen=True)
+class UnitProjection:
+    """One map's strongest place on one image at one epoch."""
+
+    step: int
+    epoch: float
+    activation: float
+    y: int
+    x: int
+    box: tuple[int, int, int, int]
+    """(y0, x0, y1, x1) in pixels of the network's input, half open, not clipped."""
+    tile: Tile
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an image is looked for."""
+
+    split: str | None = None
+    """Of the run's data set; None: the training split."""
+    data_dir: str | None = None
+    max_pixels: int = MAX_PIXELS
+    """The most that a file may have."""
+
+
+def project(
+    workdir: Path | str,
+    image: Path | str | int,
+    layer: str,
+    map: int,
+    *,
+    at: Sequence[str] | None = None,
+    rule: str = "deconvnet",
+    **source: Any,
+) -> list[UnitProjection]:
+    """Projects map ``map`` of ``layer`` on an image, from its strongest place, at each saved epoch
+    of ``at``.
+
+    ``image``: a file, shown as an import would store it (upright, what is transparent white), or
+    the id of an image of the run's data set: ``split`` (None: the training split), in ``data_dir``
+    (None: where the run has it). ``max_pixels``: the most that a file may have. An activation of 0
+    gives an all-zero projection. Raises ZfjaxError for an image that cannot be read."""
+    run, where = load_run(workdir), Source(**source)
+    subject = subject_of(run)
+    available = subject.layer(layer).maps
+    if not 0 <= map < available:
+        raise ZfjaxError(f"--map {map}: {layer} has maps 0 to {available - 1}.")
+    way = deconvnet.way_of(subject.network, layer, rule_named(rule))
+    view = view_of(image, with_data_dir(run.config, where.data_dir), where)
+    return [project_view(subject, step, view, way, map) for step in subject.find_steps(at)]
+
+
+def view_of(
+    image: Path | str | int, config: Config, source: Source
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The evaluation view of a file, or of an image of the data set."""
+    if isinstance(image, int):
+        split = source.split or config.data.train_split
+        return images_of(config, open_data(config), split).view(image)
+    if source.max_pixels < 1:
+        raise ZfjaxError(f"--max-pixels {source.max_pixels} must be 1 or more.")
+    return view_of_file(Path(image), (config.data.view, config.data.view), source.max_pixels)
+
+
+def project_view(
+    subject: Subject,
+    step: int,
+    view: UInt8[np.ndarray, "height width 3"],
+    way: deconvnet.Way,
+    map_: int,
+) -> UnitProjection:
+    """One map on one view at one step. Raises ZfjaxError where the step has diverged."""
+    layer, parameters = way.layer, subject.parameters(step)
+    maxima, places = strongest.image_maxima(
+        parameters, subject.prepare(view[None]), network=subject.network, layers=(layer.name,)
+    )
+    if not np.isfinite(maxima[0, map_]):
+        raise ZfjaxError(
+            f"Epoch {subject.epoch(step):g} (step {step}) gives activations that are not finite:"
+            " its parameters have diverged; leave it out with --at."
+        )
+    y, x = layer.place(int(places[0, map_]))
+    unit = Unit("top", map_, 0, 0, float(maxima[0, map_]), y, x)
+    [(_, tile, activation)] = drawing.project_units(subject, parameters, way, [unit], {0: view})
+    height, width = subject.network.input_size
+    box = (0, 0, height, width) if layer.window is None else layer.window.box(y, x)
+    return UnitProjection(step, subject.epoch(step), activation, y, x, box, tile)

@@ -1,0 +1,256 @@
+"""The subject: what is looked at. Which layers, how to run them, with which parameters at which
+step, on which images, prepared how.
+
+Search, projection, drawing and evaluation take one frozen value and ask nothing else of a run; a
+network that is not ours is one more constructor beside ``subject_of``. What is compiled takes the
+static part of it, a ``Network``, which is equal and hashes alike for equal networks: another
+subject of the same network compiles nothing anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax import lax
+
+from zfjax.config import Config
+from zfjax.data.dataset import Dataset
+from zfjax.data.views import Images
+from zfjax.devices import as_first, first_alone
+from zfjax.errors import ZfjaxError
+from zfjax.inputs import Preparation, load_mean_image, preparation_of, reading_of
+from zfjax.network.architecture import Architecture
+from zfjax.network.layers import Layer, layers_of
+from zfjax.network.model import Parameters, class_scores, feature_maps, initial_parameters
+from zfjax.network.ops import GRADIENT, Rule
+from zfjax.run import checkpoint
+from zfjax.run.folder import Run
+
+Origins = tuple[jax.Array, jax.Array]
+"""Rows and columns (int32 [n] each) of the input where receptive-field crops begin."""
+
+
+class Forward(Protocol):
+    """A forward pass at precision HIGHEST; hashable, equal where it computes the same."""
+
+    def __call__(
+        self,
+        parameters: Parameters,
+        inputs: jax.Array,
+        *,
+        until: str,
+        rule: Rule = GRADIENT,
+        origins: Origins | None = None,
+    ) -> dict[str, jax.Array]:
+        """{layer: maps [n, height, width, maps]} of normalised inputs [n, h, w, 3], up to layer
+        ``until`` at least.
+
+        ``rule``: how a signal comes down when this is differentiated. ``origins``: the inputs are
+        the windows of units of ``until`` that begin there, and the one unit that is left has the
+        value that the whole image gives it."""
+
+
+class Scores(Protocol):
+    """Class scores at precision HIGHEST; hashable like a ``Forward``."""
+
+    def __call__(self, parameters: Parameters, inputs: jax.Array) -> jax.Array:
+        """float32 [n, classes] of normalised inputs [n, h, w, 3]."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The static part of a subject: its layers and how they are run."""
+
+    name: str
+    sequence: tuple[Layer, ...]
+    """In forward order."""
+    forward: Forward
+    input_size: tuple[int, int]
+    """(height, width) of the input, in pixels."""
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """By name, in forward order."""
+        return {layer.name: layer for layer in self.sequence}
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name. Raises ZfjaxError naming the layers there are."""
+        if name not in self.layers:
+            raise ZfjaxError(
+                f"{self.name} has no convolution {name!r}; it has {', '.join(self.layers)}."
+            )
+        return self.layers[name]
+
+    def highest(self, names: Iterable[str]) -> Layer:
+        """The last of these layers in forward order: the forward pass may stop there."""
+        wanted = set(names)
+        return [layer for layer in self.sequence if layer.name in wanted][-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is looked at; see the top of this file. What may be None is asked for by ``need``."""
+
+    network: Network
+    steps: tuple[int, ...]
+    """Steps whose parameters are saved, ascending."""
+    epochs: tuple[float, ...]
+    """Of ``steps``."""
+    load: Callable[[int, tuple[str, ...] | None], Parameters]
+    """The parameters of a step, digests checked; of these layers, or None: all."""
+    find_steps: Callable[[Sequence[str] | None], tuple[int, ...]]
+    """Saved steps in the words of ``--at``; None: all."""
+    preparation: Preparation
+    mean_image: np.ndarray | None = None
+    """float32 [view, view, 3], where the preparation takes one."""
+    images: Images | None = None
+    train_split: str | None = None
+    """The split it was trained on."""
+    scores: Scores | None = None
+    labels: tuple[str, ...] | None = None
+    """The names of the classes."""
+    initial: Callable[[int], Parameters] | None = None
+    """The parameters at step 0, a pure function of a seed."""
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """What can be searched and projected, by name, in forward order."""
+        return self.network.layers
+
+    @property
+    def forward(self) -> Forward:
+        """(parameters, inputs, until=, rule=, origins=) -> {layer: maps}."""
+        return self.network.forward
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name. Raises ZfjaxError naming the layers there are."""
+        return self.network.layer(name)
+
+    def epoch(self, step: int) -> float:
+        """Epochs trained at a saved step."""
+        return self.epochs[self.steps.index(step)]
+
+    def parameters(self, step: int, *, whole: bool = False) -> Parameters:
+        """The parameters of a saved step, in host memory, digests checked: those that ``layers``
+        need, or the ``whole`` tree. Raises ZfjaxError for a step that is absent or damaged."""
+        return self.load(step, None if whole else tuple(self.layers))
+
+    def holding(self, steps: Sequence[int]) -> Subject:
+        """A copy that has read what its layers need at these steps, and keeps it in host memory."""
+        kept = {step: self.parameters(step) for step in steps}
+
+        def load(step: int, names: tuple[str, ...] | None) -> Parameters:
+            return kept[step] if step in kept and names is not None else self.load(step, names)
+
+        return dataclasses.replace(self, load=load)
+
+    def prepare(self, views: Any) -> jax.Array:
+        """Views uint8 [n, view, view, 3] to the network's inputs, on the device."""
+        return _prepare(views, self.mean_image, preparation=self.preparation)
+
+    @functools.cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """Of the images: name, version, split, count, digest."""
+        return self.need("images", "A fingerprint").fingerprint()
+
+    def need(self, what: str, purpose: str) -> Any:
+        """Its "images", "scores", "labels" or "initial". Raises ZfjaxError where it has none."""
+        value = getattr(self, what)
+        if value is None:
+            words = {"scores": "class scores", "initial": "an initialiser"}.get(what, what)
+            raise ZfjaxError(f"{purpose} needs {words}, and what is looked at has none.")
+        return value
+
+
+@functools.partial(jax.jit, static_argnames="preparation")
+def _prepare(
+    views: jax.Array, mean_image: jax.Array | None, *, preparation: Preparation
+) -> jax.Array:
+    return preparation.inputs(views, mean_image)
+
+
+@dataclass(frozen=True)
+class ArchitectureForward:
+    """``Forward`` of our own networks."""
+
+    architecture: Architecture
+
+    def __call__(
+        self,
+        parameters: Parameters,
+        inputs: jax.Array,
+        *,
+        until: str,
+        rule: Rule = GRADIENT,
+        origins: Origins | None = None,
+    ) -> dict[str, jax.Array]:
+        """As in ``Forward``."""
+        return feature_maps(
+            self.architecture,
+            parameters,
+            inputs,
+            until=until,
+            rule=rule,
+            precision=lax.Precision.HIGHEST,
+            window_origins=origins,
+        )
+
+
+@dataclass(frozen=True)
+class ArchitectureScores:
+    """``Scores`` of our own networks."""
+
+    architecture: Architecture
+
+    def __call__(self, parameters: Parameters, inputs: jax.Array) -> jax.Array:
+        """As in ``Scores``."""
+        return class_scores(self.architecture, parameters, inputs, precision=lax.Precision.HIGHEST)
+
+
+def network_of(architecture: Architecture) -> Network:
+    """The convolutions of an architecture, to look at."""
+    layers = tuple(layers_of(architecture).values())
+    forward = ArchitectureForward(architecture)
+    return Network(architecture.name, layers, forward, architecture.input_size)
+
+
+def images_of(config: Config, dataset: Dataset, split: str) -> Images:
+    """A split of a run's data set as the run looks at it; of many processes each reads its
+    share."""
+    return Images(dataset, split, reading_of(config))
+
+
+def subject_of(
+    run: Run, images: Images | None = None, mean_image: np.ndarray | None = None
+) -> Subject:
+    """A run as what is looked at, on these images (None: what needs some will say so).
+    ``mean_image``: for who has it already; None: read from the run, where its recipe takes one.
+    Raises ZfjaxError for one that is damaged."""
+    architecture = run.config.model
+
+    def load(step: int, names: tuple[str, ...] | None) -> Parameters:
+        return checkpoint.load(run.checkpoints / str(step), names)
+
+    def find_steps(words: Sequence[str] | None) -> tuple[int, ...]:
+        # As process 0 sees the folder: others may see late what is new in it.
+        return as_first(first_alone(lambda: run.steps_at(words)))
+
+    return Subject(
+        network=network_of(architecture),
+        steps=run.steps,
+        epochs=tuple(run.epoch(step) for step in run.steps),
+        load=load,
+        find_steps=find_steps,
+        preparation=preparation_of(run.config),
+        mean_image=load_mean_image(run) if mean_image is None else mean_image,
+        images=images,
+        train_split=run.config.data.train_split,
+        scores=ArchitectureScores(architecture),
+        labels=run.class_names,
+        initial=lambda seed: initial_parameters(architecture, run.config.recipe, seed),
+    )
