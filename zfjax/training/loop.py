@@ -8,7 +8,6 @@ bit). Many processes run this same loop; process 0 alone writes."""
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections import deque
@@ -16,7 +15,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,6 @@ from jax.sharding import Mesh
 
 from zfjax.config import Config
 from zfjax.data.finding import data_home
-from zfjax.data.labels import check_labelled
 from zfjax.data.pipeline import Dataset, training_batches
 from zfjax.devices import (
     data_mesh,
@@ -51,23 +48,15 @@ from zfjax.run.folder import (
     TRAINING,
     Run,
     check_folder,
-    check_same,
     load_run,
     locked_run,
-    save_run,
     saved_steps,
-)
-from zfjax.run.starts import (
-    Start,
-    asks_deterministic,
-    current_commit,
-    current_system,
-    current_versions,
 )
 from zfjax.run.summary import train_seconds
 from zfjax.training import optimiser
 from zfjax.training.evaluation import evaluate
 from zfjax.training.interrupts import Interrupted, Notice, agreement, noted
+from zfjax.training.opening import note_start, open_run
 from zfjax.training.records import Records
 from zfjax.training.step import TrainState, initial_state, no_totals, train_step
 
@@ -110,17 +99,17 @@ def train(
     keep_compiled(data_home() / "compiled")
     with ExitStack() as held:
         first_alone(lambda: _take_over(folder, held))
-        first_alone(lambda: _open_run(folder, config, open_data(config, progress)))
+        first_alone(lambda: open_run(folder, config, open_data(config, progress)))
         seen_by_all(folder / "config.json")
         dataset = together(lambda: open_data(config))
-        run = together(lambda: _open_run(folder, config, dataset))
+        run = together(lambda: open_run(folder, config, dataset))
         finished = run.last_step in run.steps and run.last_step in saved_steps(run.resume)
         if from_first(np.int32(finished)):
             first_alone(lambda: checkpoint.keep_newest(run.resume, 2))
             if after_epoch is not None:
                 after_epoch(run.last_step, progress)
             return run
-        first_alone(lambda: _note_start(folder, mesh))
+        first_alone(lambda: note_start(folder, mesh))
         began -= first_alone(lambda: train_seconds(run)) or 0.0
         make_mean_image(run, dataset, progress)
         with (
@@ -145,69 +134,6 @@ def _take_over(folder: Path, held: ExitStack) -> None:
     clear_unfinished(folder, locked=True)
     for root in (folder / "checkpoints", folder / "resume"):
         checkpoint.mend_unfinished(root)
-
-
-def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
-    """The run in ``folder``, begun when there is none."""
-    split = config.data.train_split
-    for needed in (split, config.data.validation_split):
-        if needed not in dataset.splits:
-            raise ZfjaxError(
-                f"Data set {dataset.name} has no split {needed!r}; it has"
-                f" {', '.join(dataset.splits)}. Import it again with --holdout 0.1, or choose with"
-                " --data.train-split and --data.validation-split."
-            )
-        if not dataset.count(needed):
-            raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
-        check_labelled(dataset, needed, "training" if needed == split else "validation")
-    config = replace(config, model=config.model.with_classes(len(dataset.class_names)))
-    fingerprint = dataset.fingerprint(split)
-    if (folder / "config.json").exists():
-        run = load_run(folder)
-        check_same(run, config)
-        if run.fingerprint["digest"] != fingerprint["digest"]:
-            raise ZfjaxError(
-                f"{folder} was trained on another {split} split of {dataset.name}; use another"
-                " --workdir."
-            )
-        return replace(run, config=replace(run.config, data=config.data))
-    steps_per_epoch = dataset.count(split) // config.batch_size
-    if not steps_per_epoch:
-        raise ZfjaxError(
-            f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of"
-            f" {split!r}."
-        )
-    run = Run(
-        folder=folder,
-        config=config,
-        steps_per_epoch=steps_per_epoch,
-        class_names=dataset.class_names,
-        fingerprint=fingerprint,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=current_versions(),
-        git_commit=current_commit(),
-    )
-    save_run(run)
-    return run
-
-
-def _note_start(folder: Path, mesh: Mesh) -> None:
-    """Adds this start to config.json: what is computed from here on is of these versions, on these
-    devices."""
-    stored = load_run(folder)  # its settings stay those of the first start
-    device = mesh.devices.flat[0]
-    start = Start(
-        when=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=current_versions(),
-        git_commit=current_commit(),
-        system=current_system(),
-        platform=device.platform,
-        device_kind=device.device_kind,
-        devices=mesh.size,
-        processes=jax.process_count(),
-        deterministic=asks_deterministic(os.environ.get("XLA_FLAGS", "")),
-    )
-    save_run(replace(stored, starts=(*stored.starts, start)))
 
 
 def _resumed(run: Run) -> TrainState | None:
