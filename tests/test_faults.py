@@ -144,7 +144,7 @@ def test_a_signal_that_python_drops_comes_again():
 @pytest.mark.parametrize("gone", ["stdout", "stderr"])
 def test_one_of_many_leaves_though_nobody_reads_what_it_says(gone):
     code = (
-        "import sys, jax; from zfjax import devices; from zfjax.commands import cli\n"
+        "import sys, jax; from zfjax.commands import cli\n"
         "jax.distributed.is_initialized = lambda: True; jax.distributed.shutdown = lambda: None\n"
         "def run(options): print('x' * 9); raise cli.ZfjaxError('no')\n"
         "cli.commands.info = run; cli.main(['info']); print('still here', file=sys.stderr)"
@@ -217,9 +217,9 @@ def test_time_left_is_told_off_a_terminal(capsys, monkeypatch):
 
 APART = """
 import sys
-from zfjax import devices
+from zfjax import processes
 from zfjax.commands.cli import main
-devices.VISIBLE_SECONDS = 1.0
+processes.VISIBLE_SECONDS = 1.0
 index = sys.argv[-1]
 sys.exit(main([word.replace("OWN", "run" + index) for word in sys.argv[1:]]))
 """

@@ -12,6 +12,7 @@ LINE = (
     "errors",
     "files",
     "progress",
+    "processes",
     "devices",
     "joining",
     "network",

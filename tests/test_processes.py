@@ -96,9 +96,9 @@ def test_many_processes_train_alike(tmp_path, data_dir, unbroken, count):
 ADDED = """
 import sys
 import numpy as np
-from zfjax.devices import added, together
-from zfjax.joining import join
 from zfjax.errors import ZfjaxError
+from zfjax.joining import join
+from zfjax.processes import added, together
 _, address, _, count, _, index = sys.argv[1:]
 index = int(index)
 join(address, int(count), index)

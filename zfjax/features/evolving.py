@@ -25,7 +25,7 @@ from PIL import Image
 from zfjax.config import Config
 from zfjax.data.images import MAX_PIXELS, view_of_file
 from zfjax.data.pipeline import Dataset, evaluation_batches
-from zfjax.devices import as_first, barrier, first_alone, from_first, is_first, local_mesh, together
+from zfjax.devices import local_mesh
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, strongest, units
 from zfjax.features.strongest import Statistics
@@ -35,6 +35,7 @@ from zfjax.inputs import central_crop, load_mean_image, open_data, preparer
 from zfjax.network import ops
 from zfjax.network.architecture import Architecture
 from zfjax.network.model import Parameters
+from zfjax.processes import as_first, barrier, first_alone, from_first, is_first, together
 from zfjax.progress import Progress
 from zfjax.run import checkpoint
 from zfjax.run.evolution import Evolution, Tile, open_evolution, write_tiles

@@ -26,21 +26,11 @@ from jax.sharding import Mesh
 from zfjax.config import Config
 from zfjax.data.finding import data_home
 from zfjax.data.pipeline import Dataset, training_batches
-from zfjax.devices import (
-    data_mesh,
-    first_alone,
-    from_first,
-    is_first,
-    keep_compiled,
-    place,
-    replicated,
-    seen_by_all,
-    sharding_of,
-    together,
-)
+from zfjax.devices import data_mesh, keep_compiled, place, replicated, sharding_of
 from zfjax.errors import ZfjaxError
 from zfjax.files import clear_unfinished, expanded_path
 from zfjax.inputs import load_mean_image, make_mean_image, open_data
+from zfjax.processes import first_alone, from_first, is_first, seen_by_all, together
 from zfjax.progress import Progress
 from zfjax.run import checkpoint
 from zfjax.run.folder import (

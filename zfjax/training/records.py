@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import time
 
-from zfjax.devices import is_first, whole
+from zfjax.devices import whole
+from zfjax.processes import is_first
 from zfjax.run import checkpoint
 from zfjax.run.folder import EVALUATION, TRAINING, Run, append_metrics, cut_metrics
 from zfjax.run.summary import note_train_seconds
