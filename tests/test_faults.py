@@ -18,11 +18,11 @@ import pytest
 from tests.small import make_config, stop_at
 from tests.test_processes import finish, start, train_arguments
 from tests.test_train import assert_same_run
-from zfjax.commands import cli
 from zfjax.errors import ZfjaxError
 from zfjax.progress import Reporter, time_words
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
+from zfjax.signals import Terminated, stopping_gently
 from zfjax.training import loop as training
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import idle_seconds, train
@@ -134,7 +134,7 @@ def test_a_signal_that_python_drops_comes_again():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
 
-    with pytest.raises(cli._Terminated), cli.stopping_gently():
+    with pytest.raises(Terminated), stopping_gently():
         gc.callbacks.append(once)
         gc.collect()  # what is raised in there is only printed
         time.sleep(5)
@@ -271,7 +271,7 @@ def test_a_signal_that_python_drops_while_an_epoch_is_drawn_comes_again(tmp_path
         time.sleep(5)
         raise AssertionError("the signal was lost")
 
-    with cli.stopping_gently(), pytest.raises(Interrupted, match="at step 4 of 12"):
+    with stopping_gently(), pytest.raises(Interrupted, match="at step 4 of 12"):
         train(make_config(data_dir), tmp_path, devices=1, after_epoch=after_epoch)
 
 

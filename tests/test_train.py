@@ -105,9 +105,8 @@ def test_a_signal_during_a_validation_stops_it_and_the_run_stays_the_same(
 
 SIGNALLED_TWICE = """
 import os, signal, sys, time
-from zfjax.commands import cli
-from zfjax.training import interrupts
-with interrupts.noted() if sys.argv[1] == "train" else cli.stopping_gently():
+from zfjax import signals
+with signals.noted() if sys.argv[1] == "train" else signals.stopping_gently():
     try:
         os.kill(os.getpid(), int(sys.argv[2]))
         time.sleep(0.01)

@@ -74,7 +74,8 @@ def train(options: argparse.Namespace) -> int:
 def _run_training(config: Config, workdir: Path, **how: Any) -> Any:
     from zfjax.processes import is_first
     from zfjax.progress import Reporter
-    from zfjax.run.folder import check_folder, load_run, saved_steps
+    from zfjax.run.folder import check_folder, load_run
+    from zfjax.run.steps import saved_steps
     from zfjax.run.summary import summary_lines, update_summary
     from zfjax.training.loop import train
 

@@ -4,11 +4,8 @@ processes agree on."""
 from __future__ import annotations
 
 import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -29,64 +26,6 @@ class Interrupted(ZfjaxError):
             f"Stopped on {name} at step {step} of {last_step}; the same command goes on from there."
         )
         self.exit_status = 128 + number
-
-
-class Notice:
-    """The signal received so far: call it for its number, 0 before there is one."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._raised: Callable[[int], BaseException] | None = None
-
-    def __call__(self) -> int:
-        """Its number."""
-        return self._number
-
-    @contextmanager
-    def at_once(self, error: Callable[[int], BaseException]) -> Iterator[None]:
-        """While all is saved: a signal raises ``error(number)`` wherever the program is."""
-        self._raised = error
-        try:
-            if self._number:
-                raise error(self._number)
-            yield
-        finally:
-            self._raised = None
-
-    def take(self, number: int) -> None:
-        """Notes a signal."""
-        self._number = number
-        if self._raised is not None:
-            raise self._raised(number)
-
-
-@contextmanager
-def noted() -> Iterator[Notice]:
-    """SIGINT and SIGTERM only leave a notice. A second signal acts as usual; one that the caller's
-    shell ignores (Ctrl-C on what runs in the background) stays ignored."""
-    notice = Notice()
-    if threading.current_thread() is not threading.main_thread():
-        yield notice
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {
-        number: handler
-        for number, handler in before.items()
-        if handler not in (None, signal.SIG_IGN)
-    }
-
-    def note(number: int, frame: Any) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_DFL)
-        notice.take(number)
-
-    try:
-        for number in before:
-            signal.signal(number, note)
-        yield notice
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def agreement(mesh: Mesh) -> Callable[[int], int]:

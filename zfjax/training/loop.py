@@ -33,19 +33,13 @@ from zfjax.inputs import load_mean_image, make_mean_image, open_data
 from zfjax.processes import first_alone, from_first, is_first, seen_by_all, together
 from zfjax.progress import Progress
 from zfjax.run import checkpoint
-from zfjax.run.folder import (
-    EVALUATION,
-    TRAINING,
-    Run,
-    check_folder,
-    load_run,
-    locked_run,
-    saved_steps,
-)
+from zfjax.run.folder import EVALUATION, TRAINING, Run, check_folder, load_run, locked_run
+from zfjax.run.steps import keep_newest, mend_unfinished, saved_steps, set_aside
 from zfjax.run.summary import train_seconds
+from zfjax.signals import Notice, noted
 from zfjax.training import optimiser
 from zfjax.training.evaluation import evaluate
-from zfjax.training.interrupts import Interrupted, Notice, agreement, noted
+from zfjax.training.interrupts import Interrupted, agreement
 from zfjax.training.opening import note_start, open_run
 from zfjax.training.records import Records
 from zfjax.training.step import TrainState, initial_state, no_totals, train_step
@@ -95,7 +89,7 @@ def train(
         run = together(lambda: open_run(folder, config, dataset))
         finished = run.last_step in run.steps and run.last_step in saved_steps(run.resume)
         if from_first(np.int32(finished)):
-            first_alone(lambda: checkpoint.keep_newest(run.resume, 2))
+            first_alone(lambda: keep_newest(run.resume, 2))
             if after_epoch is not None:
                 after_epoch(run.last_step, progress)
             return run
@@ -123,7 +117,7 @@ def _take_over(folder: Path, held: ExitStack) -> None:
     held.enter_context(locked_run(folder))
     clear_unfinished(folder, locked=True)
     for root in (folder / "checkpoints", folder / "resume"):
-        checkpoint.mend_unfinished(root)
+        mend_unfinished(root)
 
 
 def _resumed(run: Run) -> TrainState | None:
@@ -136,7 +130,7 @@ def _resumed(run: Run) -> TrainState | None:
         try:
             stored = checkpoint.load(path)
         except checkpoint.DamagedCheckpoint as error:
-            aside = checkpoint.set_aside(path)
+            aside = set_aside(path)
             print(
                 f"{error} It was set aside as {aside.name}; looking for a state before it.",
                 file=sys.stderr,

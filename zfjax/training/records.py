@@ -9,6 +9,7 @@ from zfjax.devices import whole
 from zfjax.processes import is_first
 from zfjax.run import checkpoint
 from zfjax.run.folder import EVALUATION, TRAINING, Run, append_metrics, cut_metrics
+from zfjax.run.steps import keep_newest
 from zfjax.run.summary import note_train_seconds
 from zfjax.training.step import TrainState
 from zfjax.training.tensorboard import Board
@@ -74,7 +75,7 @@ class Records:
         if self._writes:
             self._parameters.wait()
             self._states.save(step, held)
-            checkpoint.keep_newest(self._run.resume, 2)
+            keep_newest(self._run.resume, 2)
             self._note_time()
 
     def _note_time(self) -> None:
@@ -91,5 +92,5 @@ class Records:
             self._board.close()
         self.wait()
         if self._writes:
-            checkpoint.keep_newest(self._run.resume, 2)
+            keep_newest(self._run.resume, 2)
             self._note_time()
