@@ -24,8 +24,10 @@ from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
 from zfjax.signals import Terminated, stopping_gently
 from zfjax.training import loop as training
+from zfjax.training import resuming
 from zfjax.training.interrupts import Interrupted
-from zfjax.training.loop import idle_seconds, train
+from zfjax.training.loop import train
+from zfjax.training.pace import idle_seconds
 from zfjax.training.tensorboard import Board
 
 
@@ -62,7 +64,7 @@ def test_a_state_of_another_zfjax_or_an_unreadable_disk_is_no_damage(
         monkeypatch.context() as patched,
         pytest.raises(ZfjaxError, match="use the version that saved it"),
     ):
-        patched.setattr(training, "initial_state", lambda config: {"other": np.zeros(3)})
+        patched.setattr(resuming, "initial_state", lambda config: {"other": np.zeros(3)})
         train(make_config(data_dir), folder, devices=1)
     with (
         monkeypatch.context() as patched,

@@ -47,6 +47,7 @@ NO_JAX = (
     "run.info",
     "features.units",
     "training.tensorboard",
+    "training.schedule",
     "commands.flags",
     "commands.everything",
     "commands.cli",

@@ -15,7 +15,7 @@ from zfjax.files import read_json
 from zfjax.processes import first_alone, from_first
 from zfjax.report.page import write_report
 from zfjax.run.folder import load_run
-from zfjax.training.loop import AfterEpoch
+from zfjax.training.epochs import AfterEpoch
 
 
 def live_evolution(workdir: Path, every: int, images: int) -> AfterEpoch:

@@ -28,7 +28,7 @@ def evaluate(
     split: str,
     mesh: Mesh,
     *,
-    mean_image: np.ndarray | None = None,
+    mean_image: np.ndarray | jax.Array | None = None,
     views: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
