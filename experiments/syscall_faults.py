@@ -377,7 +377,8 @@ def _digests(folder: Path) -> dict[str, object]:
     """Saved digests of every step (they are checked on load), and the metrics without their
     speeds."""
     from zfjax.run import checkpoint
-    from zfjax.run.folder import load_run, saved_steps
+    from zfjax.run.folder import load_run
+    from zfjax.run.steps import saved_steps
 
     run = load_run(folder)
     trees = {

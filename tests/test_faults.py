@@ -18,14 +18,16 @@ import pytest
 from tests.small import make_config, stop_at
 from tests.test_processes import finish, start, train_arguments
 from tests.test_train import assert_same_run
-from zfjax.commands import cli
 from zfjax.errors import ZfjaxError
 from zfjax.progress import Reporter, time_words
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
+from zfjax.signals import Terminated, stopping_gently
 from zfjax.training import loop as training
+from zfjax.training import resuming
 from zfjax.training.interrupts import Interrupted
-from zfjax.training.loop import idle_seconds, train
+from zfjax.training.loop import train
+from zfjax.training.pace import idle_seconds
 from zfjax.training.tensorboard import Board
 
 
@@ -62,7 +64,7 @@ def test_a_state_of_another_zfjax_or_an_unreadable_disk_is_no_damage(
         monkeypatch.context() as patched,
         pytest.raises(ZfjaxError, match="use the version that saved it"),
     ):
-        patched.setattr(training, "initial_state", lambda config: {"other": np.zeros(3)})
+        patched.setattr(resuming, "initial_state", lambda config: {"other": np.zeros(3)})
         train(make_config(data_dir), folder, devices=1)
     with (
         monkeypatch.context() as patched,
@@ -134,7 +136,7 @@ def test_a_signal_that_python_drops_comes_again():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
 
-    with pytest.raises(cli._Terminated), cli.stopping_gently():
+    with pytest.raises(Terminated), stopping_gently():
         gc.callbacks.append(once)
         gc.collect()  # what is raised in there is only printed
         time.sleep(5)
@@ -144,7 +146,7 @@ def test_a_signal_that_python_drops_comes_again():
 @pytest.mark.parametrize("gone", ["stdout", "stderr"])
 def test_one_of_many_leaves_though_nobody_reads_what_it_says(gone):
     code = (
-        "import sys, jax; from zfjax import devices; from zfjax.commands import cli\n"
+        "import sys, jax; from zfjax.commands import cli\n"
         "jax.distributed.is_initialized = lambda: True; jax.distributed.shutdown = lambda: None\n"
         "def run(options): print('x' * 9); raise cli.ZfjaxError('no')\n"
         "cli.commands.info = run; cli.main(['info']); print('still here', file=sys.stderr)"
@@ -217,9 +219,9 @@ def test_time_left_is_told_off_a_terminal(capsys, monkeypatch):
 
 APART = """
 import sys
-from zfjax import devices
+from zfjax import processes
 from zfjax.commands.cli import main
-devices.VISIBLE_SECONDS = 1.0
+processes.VISIBLE_SECONDS = 1.0
 index = sys.argv[-1]
 sys.exit(main([word.replace("OWN", "run" + index) for word in sys.argv[1:]]))
 """
@@ -271,7 +273,7 @@ def test_a_signal_that_python_drops_while_an_epoch_is_drawn_comes_again(tmp_path
         time.sleep(5)
         raise AssertionError("the signal was lost")
 
-    with cli.stopping_gently(), pytest.raises(Interrupted, match="at step 4 of 12"):
+    with stopping_gently(), pytest.raises(Interrupted, match="at step 4 of 12"):
         train(make_config(data_dir), tmp_path, devices=1, after_epoch=after_epoch)
 
 

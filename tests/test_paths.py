@@ -18,7 +18,7 @@ from tests.test_train import assert_same_run
 from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.features.evolving import evolve
 from zfjax.files import atomic_path, check_path, clear_unfinished, write_arrays, write_text
-from zfjax.run import checkpoint
+from zfjax.run import checkpoint, steps
 from zfjax.training.loop import train
 
 ODD_NAMES = (
@@ -172,13 +172,11 @@ def test_a_state_that_is_being_deleted_is_off_the_list_first(tmp_path, monkeypat
     for step in (1, 2, 3):
         saver.save(step, {"a": np.full(3, step, np.float32)})
     saver.wait()
-    monkeypatch.setattr(
-        checkpoint.shutil, "rmtree", lambda *arguments, **options: None
-    )  # killed there
-    checkpoint.keep_newest(tmp_path, 2)
-    assert checkpoint.saved_steps(tmp_path) == (2, 3) and (tmp_path / "1.deleted").exists()
+    monkeypatch.setattr(steps.shutil, "rmtree", lambda *arguments, **options: None)  # killed there
+    steps.keep_newest(tmp_path, 2)
+    assert steps.saved_steps(tmp_path) == (2, 3) and (tmp_path / "1.deleted").exists()
     monkeypatch.undo()
-    checkpoint.mend_unfinished(tmp_path)
+    steps.mend_unfinished(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
 
 

@@ -21,6 +21,7 @@ from zfjax import config as configs
 from zfjax.features.evolving import evolve
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
+from zfjax.run.steps import saved_steps
 from zfjax.training.loop import train
 
 
@@ -96,9 +97,9 @@ def test_many_processes_train_alike(tmp_path, data_dir, unbroken, count):
 ADDED = """
 import sys
 import numpy as np
-from zfjax.devices import added, together
-from zfjax.joining import join
 from zfjax.errors import ZfjaxError
+from zfjax.joining import join
+from zfjax.processes import added, together
 _, address, _, count, _, index = sys.argv[1:]
 index = int(index)
 join(address, int(count), index)
@@ -136,7 +137,7 @@ def test_sigterm_to_one_process_stops_all_at_one_step_and_any_number_goes_on(
     assert all("Stopped on SIGTERM at step" in errors for _, errors in told)
     assert len({errors.split(" at step ")[1].split()[0] for _, errors in told}) == 1
     before = load_run(folder)
-    assert checkpoint.saved_steps(before.resume) and before.last_step not in before.steps
+    assert saved_steps(before.resume) and before.last_step not in before.steps
     train(make_config(data_dir), folder, devices=1)
     assert_close_runs(unbroken, folder)
 

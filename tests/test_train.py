@@ -21,7 +21,9 @@ from zfjax.errors import ZfjaxError
 from zfjax.network.model import kernel_shapes
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run, locked_run
-from zfjax.training.loop import Interrupted, snapshot_steps, train
+from zfjax.training import loop
+from zfjax.training.loop import Interrupted, train
+from zfjax.training.schedule import snapshot_steps
 from zfjax.training.step import initial_state, train_step
 
 
@@ -105,9 +107,8 @@ def test_a_signal_during_a_validation_stops_it_and_the_run_stays_the_same(
 
 SIGNALLED_TWICE = """
 import os, signal, sys, time
-from zfjax.commands import cli
-from zfjax.training import interrupts
-with interrupts.noted() if sys.argv[1] == "train" else cli.stopping_gently():
+from zfjax import signals
+with signals.noted() if sys.argv[1] == "train" else signals.stopping_gently():
     try:
         os.kill(os.getpid(), int(sys.argv[2]))
         time.sleep(0.01)
@@ -375,3 +376,42 @@ def test_a_run_may_move_its_data_folder(tmp_path, data_dir, unbroken):
     shutil.rmtree(folder / "resume" / "12")
     train(make_config(moved), folder, devices=1)
     assert_same_run(unbroken, folder)
+
+
+def test_the_loop_refuses_arrays_that_pass_unasked(tmp_path, data_dir, monkeypatch):
+    """Arrays of the host, handed to a step, are such: on CPU too."""
+    monkeypatch.setattr(loop, "place", lambda mesh, arrays: arrays)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+        train(make_config(data_dir), tmp_path, devices=1)
+
+
+def test_the_loop_refuses_to_ask_the_devices_at_every_step(tmp_path, data_dir, monkeypatch):
+    if jax.default_backend() == "cpu":
+        pytest.skip("on CPU host and device share memory: nothing passes")
+    monkeypatch.setattr(loop.Pace, "follow", lambda self, step: int(step))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed device-to-host transfer"):
+        train(make_config(data_dir), tmp_path, devices=1)
+
+
+def test_a_second_epoch_compiles_nothing_anew(tmp_path, data_dir, caplog):
+    config, ends = make_config(data_dir), []
+    # Another rate than any other test's: this run finds no program of theirs in the cache.
+    optimizer = dataclasses.replace(config.optimizer, learning_rate=0.0625)
+
+    def compiled():
+        return [
+            record.getMessage().split(" in ")[0]
+            for record in caplog.records
+            if "XLA compilation" in record.getMessage()
+        ]
+
+    def progress(stage, done, total, **figures):
+        if stage == "training" and "validation_top1" in figures:
+            ends.append(len(compiled()))
+
+    with caplog.at_level("DEBUG"), jax.log_compiles():
+        train(
+            dataclasses.replace(config, optimizer=optimizer), tmp_path, progress=progress, devices=1
+        )
+    assert any("train_step" in program for program in compiled()), "the log is read rightly"
+    assert len(ends) == 4 and compiled()[ends[1] :] == []

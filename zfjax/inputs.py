@@ -20,9 +20,9 @@ from zfjax.data.pipeline import pixel_sums
 from zfjax.data.reading import Reading, Share
 from zfjax.data.scenes import ensure_scenes
 from zfjax.data.set_names import SCENES, check_no_set_called_scenes
-from zfjax.devices import added, first_alone, from_first, together
 from zfjax.errors import ZfjaxError
 from zfjax.files import write_atomic
+from zfjax.processes import added, first_alone, from_first, together
 from zfjax.progress import Progress
 from zfjax.run.folder import Run
 

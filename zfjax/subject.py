@@ -21,13 +21,13 @@ from jax import lax
 from zfjax.config import Config
 from zfjax.data.dataset import Dataset
 from zfjax.data.views import Images
-from zfjax.devices import as_first, first_alone
 from zfjax.errors import ZfjaxError
 from zfjax.inputs import Preparation, load_mean_image, preparation_of, reading_of
 from zfjax.network.architecture import Architecture
 from zfjax.network.layers import Layer, layers_of
 from zfjax.network.model import Parameters, class_scores, feature_maps, initial_parameters
 from zfjax.network.ops import GRADIENT, Rule
+from zfjax.processes import as_first, first_alone
 from zfjax.run import checkpoint
 from zfjax.run.folder import Run
 
@@ -106,7 +106,7 @@ class Subject:
     find_steps: Callable[[Sequence[str] | None], tuple[int, ...]]
     """Saved steps in the words of ``--at``; None: all."""
     preparation: Preparation
-    mean_image: np.ndarray | None = None
+    mean_image: np.ndarray | jax.Array | None = None
     """float32 [view, view, 3], where the preparation takes one."""
     images: Images | None = None
     train_split: str | None = None
@@ -226,7 +226,7 @@ def images_of(config: Config, dataset: Dataset, split: str) -> Images:
 
 
 def subject_of(
-    run: Run, images: Images | None = None, mean_image: np.ndarray | None = None
+    run: Run, images: Images | None = None, mean_image: np.ndarray | jax.Array | None = None
 ) -> Subject:
     """A run as what is looked at, on these images (None: what needs some will say so).
     ``mean_image``: for who has it already; None: read from the run, where its recipe takes one.

@@ -8,16 +8,16 @@ import logging
 import os
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from zfjax import presets
 from zfjax.commands import everything as commands
 from zfjax.errors import ZfjaxError, explain_os_error
+from zfjax.signals import Terminated, stopping_gently
 
 
 def console() -> None:
@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(str(error))
         status = error.exit_status
         together = status != 1  # stopped on a signal by all processes; one may still be saving
-    except (KeyboardInterrupt, _Terminated) as stopped:
+    except (KeyboardInterrupt, Terminated) as stopped:
         _say("stopped.")
-        status = 128 + (signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT)
+        status = 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
     except BrokenPipeError:
         status = 1
     except OSError as error:
@@ -100,55 +100,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         parser.error(f"unrecognised: {' '.join(rest)}; see `zfjax {known.command} --help`")
     known.config_flags = rest
     return known.run(known) or 0
-
-
-class _Terminated(BaseException):
-    """SIGTERM outside of training: what is half-written is removed on the way out."""
-
-
-@contextmanager
-def stopping_gently() -> Iterator[None]:
-    """SIGTERM unwinds as Ctrl-C does, and a second signal ends at once. Training has its own way
-    while it can save."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def unwind(number: int, frame: Any) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_DFL)
-        raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-    def again(unraisable: Any) -> None:
-        """Python drops what a signal raises in a callback of the garbage collector and its like: it
-        is raised again."""
-        if issubclass(unraisable.exc_type, Exception | GeneratorExit | SystemExit):
-            return hook(unraisable)
-
-        def raise_again(number: int, frame: Any) -> None:
-            raise unraisable.exc_value
-
-        signal.signal(signal.SIGALRM, raise_again)
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    before = {
-        number: handler
-        for number, handler in before.items()
-        if handler not in (None, signal.SIG_IGN)
-    }
-    hook, sys.unraisablehook = sys.unraisablehook, again
-    try:
-        for number in before:
-            signal.signal(number, unwind)
-        yield
-    finally:
-        if (
-            sys.unraisablehook is again
-        ):  # checkpoint.py may have put its own before it, which is for good
-            sys.unraisablehook = hook
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -73,9 +73,10 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _run_training(config: Config, workdir: Path, **how: Any) -> Any:
-    from zfjax.devices import is_first
+    from zfjax.processes import is_first
     from zfjax.progress import Reporter
-    from zfjax.run.folder import check_folder, load_run, saved_steps
+    from zfjax.run.folder import check_folder, load_run
+    from zfjax.run.steps import saved_steps
     from zfjax.run.summary import summary_lines, update_summary
     from zfjax.training.loop import train
 
@@ -254,8 +255,8 @@ def evolve(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry_run(options, asked)
     _join(options)
-    from zfjax.devices import is_first
     from zfjax.features.evolving import evolve
+    from zfjax.processes import is_first
     from zfjax.progress import Reporter
     from zfjax.run.folder import load_run
     from zfjax.run.summary import covers, evolution_lines, summary_lines, update_summary

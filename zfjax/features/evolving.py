@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int64
 from PIL import Image
 
-from zfjax.devices import barrier, first_alone, from_first, is_first, local_mesh, together
+from zfjax.devices import local_mesh
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, strongest, table, units
 from zfjax.features.asking import (
@@ -43,6 +43,7 @@ from zfjax.features.statistics import (
 from zfjax.features.units import Chosen, Top
 from zfjax.files import clear_unfinished, read_json, write_arrays, write_atomic, write_json
 from zfjax.inputs import open_data, with_data_dir
+from zfjax.processes import barrier, first_alone, from_first, is_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.folder import Run, load_run, locked_run

@@ -23,6 +23,7 @@ from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.starts import Start, start_from
 from zfjax.run.starts import current_commit as current_commit
 from zfjax.run.starts import current_versions as current_versions
+from zfjax.run.steps import saved_steps
 
 FORMAT_VERSION = 1
 TRAINING, EVALUATION = "training", "evaluation"
@@ -157,15 +158,6 @@ class Run:
         if not chosen:
             raise ZfjaxError("--at names no epoch.")
         return tuple(sorted(chosen))
-
-
-def saved_steps(root: Path) -> tuple[int, ...]:
-    """Steps with a complete folder below ``root``; temporary folders do not count."""
-    if not root.is_dir():
-        return ()
-    return tuple(
-        sorted(int(path.name) for path in root.iterdir() if path.name.isdecimal() and path.is_dir())
-    )
 
 
 def load_run(folder: Path | str) -> Run:

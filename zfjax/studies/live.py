@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.devices import first_alone, from_first
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
 from zfjax.files import read_json
+from zfjax.processes import first_alone, from_first
 from zfjax.report.page import write_report
 from zfjax.run.folder import load_run
-from zfjax.training.loop import AfterEpoch
+from zfjax.training.epochs import AfterEpoch
 
 
 def live_evolution(workdir: Path, every: int, images: int) -> AfterEpoch:

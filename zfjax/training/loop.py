@@ -3,81 +3,43 @@
 Every random draw and the order of the images are pure functions of (seed, step), so a run that was
 killed goes on as if nothing had happened: the same parameters, bit for bit, on the same kind and
 number of devices (on CPU also of threads: XLA splits its sums among them, which may change the last
-bit). Many processes run this same loop; process 0 alone writes."""
+bit). Many processes run this same loop; process 0 alone writes.
+"""
 
 from __future__ import annotations
 
-import math
-import os
-import sys
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from zfjax.config import Config
-from zfjax.data.dataset import Dataset
 from zfjax.data.finding import data_home
-from zfjax.data.labels import check_labelled
 from zfjax.data.pipeline import training_batches
-from zfjax.devices import (
-    data_mesh,
-    first_alone,
-    from_first,
-    is_first,
-    keep_compiled,
-    place,
-    replicated,
-    seen_by_all,
-    sharding_of,
-    together,
-)
-from zfjax.errors import ZfjaxError
+from zfjax.devices import data_mesh, keep_compiled, place
 from zfjax.files import clear_unfinished, expanded_path
-from zfjax.inputs import load_mean_image, make_mean_image, open_data, reading_of
+from zfjax.inputs import make_mean_image, open_data, reading_of
+from zfjax.processes import first_alone, from_first, is_first, seen_by_all, together
 from zfjax.progress import Progress
-from zfjax.run import checkpoint
-from zfjax.run.folder import (
-    EVALUATION,
-    TRAINING,
-    Run,
-    check_folder,
-    check_same,
-    load_run,
-    locked_run,
-    save_run,
-    saved_steps,
-)
-from zfjax.run.starts import (
-    Start,
-    asks_deterministic,
-    current_commit,
-    current_system,
-    current_versions,
-)
+from zfjax.run.folder import Run, check_folder, load_run, locked_run
+from zfjax.run.steps import keep_newest, mend_unfinished, saved_steps
 from zfjax.run.summary import train_seconds
+from zfjax.signals import noted
 from zfjax.subject import images_of, subject_of
-from zfjax.training import optimiser
-from zfjax.training.evaluation import batching_of, evaluate
-from zfjax.training.interrupts import Interrupted, Notice, agreement, noted
+from zfjax.training import epochs
+from zfjax.training.epochs import AfterEpoch, Session
+from zfjax.training.interrupts import Interrupted, Stop, Stopped
+from zfjax.training.opening import note_start, open_run
+from zfjax.training.pace import Pace
 from zfjax.training.records import Records
-from zfjax.training.step import TrainState, initial_state, no_totals, train_step
-
-AfterEpoch = Callable[[int, Progress], None]
-
-LOGS_PER_EPOCH = 10
-STEPS_AHEAD = 2
-"""Steps that the host may be ahead of the devices."""
+from zfjax.training.resuming import begin_state, is_validated, placed_mean
+from zfjax.training.schedule import schedule_of
+from zfjax.training.step import TrainState, train_step
 
 
 def train(
@@ -98,367 +60,136 @@ def train(
     ``shard_parameters``: large parameters and their momentum are spread over the devices, not
     copied to each. Raises ZfjaxError for another config in the workdir, a busy workdir, missing
     data, a full disk, divergence; and Interrupted (exit status 128 + signal) after SIGINT or
-    SIGTERM, when the state has been saved."""
+    SIGTERM, when the state has been saved.
+    """
     began = time.monotonic()
-    progress = (
-        progress if progress is not None and is_first() else lambda *arguments, **figures: None
-    )
+    tell = progress if progress is not None and is_first() else _tell_nobody
     folder = check_folder(workdir)
-    if config.data.dir:  # the run remembers it, and may be asked from another folder
-        config = replace(
-            config, data=replace(config.data, dir=str(expanded_path(config.data.dir).absolute()))
-        )
+    config = _with_absolute_data(config)
     mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
     keep_compiled(data_home() / "compiled")
-    with ExitStack() as held:
-        first_alone(lambda: _take_over(folder, held))
-        first_alone(lambda: _open_run(folder, config, open_data(config, progress)))
+    with ExitStack() as locks:
+        first_alone(lambda: _take_over(folder, locks))
+        first_alone(lambda: open_run(folder, config, open_data(config, tell)))
         seen_by_all(folder / "config.json")
         dataset = together(lambda: open_data(config))
-        run = together(lambda: _open_run(folder, config, dataset))
-        finished = run.last_step in run.steps and run.last_step in saved_steps(run.resume)
-        if from_first(np.int32(finished)):
-            first_alone(lambda: checkpoint.keep_newest(run.resume, 2))
+        run = together(lambda: open_run(folder, config, dataset))
+        if from_first(np.int32(_is_finished(run))):
+            first_alone(lambda: keep_newest(run.resume, 2))
             if after_epoch is not None:
-                after_epoch(run.last_step, progress)
+                after_epoch(run.last_step, tell)
             return run
-        first_alone(lambda: _note_start(folder, mesh))
+        first_alone(lambda: note_start(folder, mesh))
         began -= first_alone(lambda: train_seconds(run)) or 0.0
-        make_mean_image(run, dataset, progress)
-        with (
-            noted() as interrupted
-        ):  # until here a signal ends it at once: there is nothing to save
-            _loop(
-                run,
-                dataset,
-                mesh,
-                Records(run, began),
-                progress,
-                interrupted,
-                after_epoch,
-                shard_parameters,
+        make_mean_image(run, dataset, tell)
+        # Until here a signal ends it at once: there is nothing to save.
+        with noted() as notice:
+            mean = placed_mean(run, mesh)
+            validation = images_of(run.config, dataset, run.config.data.validation_split)
+            session = Session(
+                run=run,
+                dataset=dataset,
+                validation=subject_of(run, validation, mean),
+                mesh=mesh,
+                mean=mean,
+                schedule=schedule_of(run, alone=jax.process_count() == 1),
+                records=Records(run, began),
+                progress=tell,
+                stop=Stop(mesh, notice),
+                after_epoch=after_epoch,
             )
+            state = begin_state(run, mesh, shard_parameters)
+            _loop(session, state)
     return load_run(folder)
 
 
-def _take_over(folder: Path, held: ExitStack) -> None:
+def _tell_nobody(*arguments: Any, **figures: Any) -> None:
+    pass
+
+
+def _with_absolute_data(config: Config) -> Config:
+    """The run remembers where its data is, and may be asked from another folder."""
+    if not config.data.dir:
+        return config
+    folder = str(expanded_path(config.data.dir).absolute())
+    return replace(config, data=replace(config.data, dir=folder))
+
+
+def _take_over(folder: Path, locks: ExitStack) -> None:
     """Locks the workdir and clears away what a killed process has left half-written."""
-    held.enter_context(locked_run(folder))
+    locks.enter_context(locked_run(folder))
     clear_unfinished(folder, locked=True)
     for root in (folder / "checkpoints", folder / "resume"):
-        checkpoint.mend_unfinished(root)
+        mend_unfinished(root)
 
 
-def _open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
-    """The run in ``folder``, begun when there is none."""
-    split = config.data.train_split
-    for needed in (split, config.data.validation_split):
-        if needed not in dataset.splits:
-            raise ZfjaxError(
-                f"Data set {dataset.name} has no split {needed!r}; it has"
-                f" {', '.join(dataset.splits)}. Import it again with --holdout 0.1, or choose with"
-                " --data.train-split and --data.validation-split."
-            )
-        if not dataset.count(needed):
-            raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
-        check_labelled(dataset, needed, "training" if needed == split else "validation")
-    config = replace(config, model=config.model.with_classes(len(dataset.class_names)))
-    fingerprint = dataset.fingerprint(split)
-    if (folder / "config.json").exists():
-        run = load_run(folder)
-        check_same(run, config)
-        if run.fingerprint["digest"] != fingerprint["digest"]:
-            raise ZfjaxError(
-                f"{folder} was trained on another {split} split of {dataset.name}; use another"
-                " --workdir."
-            )
-        return replace(run, config=replace(run.config, data=config.data))
-    steps_per_epoch = dataset.count(split) // config.batch_size
-    if not steps_per_epoch:
-        raise ZfjaxError(
-            f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of"
-            f" {split!r}."
-        )
-    run = Run(
-        folder=folder,
-        config=config,
-        steps_per_epoch=steps_per_epoch,
-        class_names=dataset.class_names,
-        fingerprint=fingerprint,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=current_versions(),
-        git_commit=current_commit(),
-    )
-    save_run(run)
-    return run
+def _is_finished(run: Run) -> bool:
+    return run.last_step in run.steps and run.last_step in saved_steps(run.resume)
 
 
-def _note_start(folder: Path, mesh: Mesh) -> None:
-    """Adds this start to config.json: what is computed from here on is of these versions, on these
-    devices."""
-    stored = load_run(folder)  # its settings stay those of the first start
-    device = mesh.devices.flat[0]
-    start = Start(
-        when=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=current_versions(),
-        git_commit=current_commit(),
-        system=current_system(),
-        platform=device.platform,
-        device_kind=device.device_kind,
-        devices=mesh.size,
-        processes=jax.process_count(),
-        deterministic=asks_deterministic(os.environ.get("XLA_FLAGS", "")),
-    )
-    save_run(replace(stored, starts=(*stored.starts, start)))
+def _loop(session: Session, state: TrainState) -> None:
+    """Trains from ``state`` to the last step, or until a signal is obeyed: then the state is saved
+    and Interrupted raised.
 
-
-def _resumed(run: Run) -> TrainState | None:
-    """The newest sound state, as NumPy arrays; a damaged one is set aside, named, and the one
-    before is taken. None for a run without one. Raises ZfjaxError where there should be one: it
-    would begin anew, over what is saved."""
-    template = jax.eval_shape(lambda: initial_state(run.config))
-    for step in reversed(saved_steps(run.resume)):
-        path = run.resume / str(step)
-        try:
-            stored = checkpoint.load(path)
-        except checkpoint.DamagedCheckpoint as error:
-            aside = checkpoint.set_aside(path)
-            print(
-                f"{error} It was set aside as {aside.name}; looking for a state before it.",
-                file=sys.stderr,
-            )
-        else:
-            return checkpoint.restore_into(template, stored)
-    if saved := max(run.steps, default=0):
-        raise ZfjaxError(
-            f"{run.resume} holds no sound state to go on from, though parameters up to epoch"
-            f" {run.epoch(saved):g} are saved: restore a state from a copy, or train anew in"
-            " another --workdir."
-        )
-    return None
-
-
-_mark = jax.jit(jnp.copy)  # not donated with the state, so it can be waited for
-
-
-def _done_at(mark: jax.Array) -> float:
-    mark.block_until_ready()
-    return time.monotonic()
-
-
-def idle_seconds(asked: float, got: float, last_step: Future[float] | None) -> float:
-    """Of the seconds between asking for a batch and getting it, those in which the devices had
-    nothing to do. ``last_step`` will give the time at which the last step was done; None: there was
-    none."""
-    if last_step is None:
-        return got - asked
-    return got - max(asked, last_step.result()) if last_step.done() else 0.0
-
-
-class _Stopped(BaseException):
-    """A signal was agreed on; the state is whole."""
-
-    def __init__(self, number: int):
-        super().__init__(number)
-        self.number = number
-
-
-def _loop(
-    run: Run,
-    dataset: Dataset,
-    mesh: Mesh,
-    records: Records,
-    progress: Progress,
-    interrupted: Notice,
-    after_epoch: AfterEpoch | None,
-    shard_parameters: bool,
-) -> None:
-    config = run.config
-    log_every = max(1, run.steps_per_epoch // LOGS_PER_EPOCH)
-    snapshots = snapshot_steps(config.snapshots, run.steps_per_epoch)
-    mean = first_alone(lambda: load_mean_image(run))
-    if config.recipe == "faithful":
-        empty = np.zeros((config.data.view, config.data.view, 3), np.float32)
-        mean = jax.device_put(from_first(empty if mean is None else mean), replicated(mesh))
-
-    found = first_alone(lambda: _resumed(run))
-    state = jax.tree.map(np.asarray, initial_state(config)) if found is None else found
-    state = from_first(state)
-    validation = subject_of(run, images_of(config, dataset, config.data.validation_split), mean)
-    state = jax.device_put(
-        state, jax.tree.map(lambda leaf: sharding_of(mesh, leaf, shard_parameters), state)
-    )
-    step = int(state.step)
-    validated = int(state.plateau["validated"]) > step // run.steps_per_epoch
+    What a step needs is on the devices before it is asked for, and nothing is asked back: within
+    the guard an array that passes between host and devices unasked is an error, for it would make
+    one wait for the other at every step.
+    """
+    run, schedule, records = session.run, session.schedule, session.records
+    step, validated = int(state.step), is_validated(run, state)
     records.begin(step if step or validated else -1, validated)
-    agreed = agreement(mesh)
-    saved_at = time.monotonic()
-
-    def obey() -> None:
-        if number := agreed(interrupted()):
-            raise _Stopped(number)
-
-    def time_to_save() -> bool:
-        late = time.monotonic() - saved_at > 60 * config.save_minutes
-        if jax.process_count() == 1:
-            return late
-        # A state may be gathered from all processes: they must save at the same step, whatever
-        # their clocks say.
-        return step % run.steps_per_epoch % log_every == 0 and bool(from_first(np.int32(late)))
-
-    def validating(done: int, total: int) -> None:
-        progress("validating", done, total)
-        obey()
-
-    def end_epoch(state: TrainState) -> TrainState:
-        """Validates and saves: at the end of every epoch, and for the initial network."""
-        figures = evaluate(
-            validation, state.parameters, batching_of(config, mesh), progress=validating
-        )
-        if not math.isfinite(figures["loss"]):
-            raise _diverged(step, run)
-        records.log(step, EVALUATION, **figures)
-        progress("training", step, run.last_step, validation_top1=figures["top1"])
-        records.save_parameters(step, state)
-        state = replace(
-            state, plateau=_after_epoch(state.plateau, 1 - figures["top1"], step, config, mesh)
-        )
-        records.save_state(step, state)
-        return state
-
-    def epoch_saved() -> None:
-        if after_epoch is not None and step:
-            records.wait()
-            # Of many processes each is at a place of its own: they obey together when it is drawn.
-            with interrupted.at_once(_Stopped) if jax.process_count() == 1 else nullcontext():
-                after_epoch(step, progress)
-
-    share = config.batch_size // jax.process_count()
-    batches = training_batches(
-        dataset,
-        config.data.train_split,
-        reading_of(config),
-        batch_size=share,
-        seed=config.seed,
-        start_step=step,
-    )
-    with closing(batches), ThreadPoolExecutor(1, "steps") as watch:
+    batches = _batches(session, step)
+    with closing(batches), Pace() as pace, jax.transfer_guard("disallow"):
         try:
-            if step % run.steps_per_epoch == 0:
+            if schedule.ends_epoch(step):
                 if not validated:
-                    state = end_epoch(state)
-                epoch_saved()
-            logged_at = saved_at = time.monotonic()
-            waited = 0.0
-            under_way: deque[Future[float]] = deque()
+                    state = epochs.end_epoch(session, step, state)
+                epochs.show_epoch(session, step)
+            pace.restart()
+            saved_at = time.monotonic()
             while step < run.last_step:
-                asked = time.monotonic()
-                batch = next(batches)
-                waited += idle_seconds(
-                    asked, time.monotonic(), under_way[-1] if under_way else None
-                )
-                views, labels = place(mesh, (batch["image"], batch["label"]))
+                batch = pace.next(batches)
+                views, labels = place(session.mesh, (batch["image"], batch["label"]))
                 state = train_step(
-                    state, views, labels, mean, config=config, steps_per_epoch=run.steps_per_epoch
+                    state,
+                    views,
+                    labels,
+                    session.mean,
+                    config=run.config,
+                    steps_per_epoch=run.steps_per_epoch,
                 )
                 step += 1
-                under_way.append(watch.submit(_done_at, _mark(state.step)))
-                if (
-                    len(under_way) > STEPS_AHEAD
-                ):  # else every batch of the epoch might lie on the devices
-                    under_way.popleft().result()
-                epoch_ends = step % run.steps_per_epoch == 0
-                if epoch_ends or step % run.steps_per_epoch % log_every == 0:
-                    # Done long since, or failed: then it is said here, not an epoch later.
-                    records.wait()
-                    figures = _figures(state, step, run, logged_at, waited)
-                    records.log(step, TRAINING, **figures)
-                    progress("training", step, run.last_step, **figures)
-                    state = replace(state, totals=jax.device_put(no_totals(), replicated(mesh)))
-                    logged_at, waited = time.monotonic(), 0.0
-                if step in snapshots:
-                    _check_sound(state, step, run)
-                    records.save_parameters(step, state)
-                if epoch_ends:
-                    state = end_epoch(state)
-                    epoch_saved()
-                    logged_at = saved_at = time.monotonic()
-                elif time_to_save():
-                    _check_sound(state, step, run)
-                    records.save_state(step, state)
+                pace.follow(state.step)
+                if schedule.logs(step):
+                    state = epochs.log_batches(session, step, state, pace)
+                if schedule.keeps(step):
+                    epochs.save_snapshot(session, step, state)
+                if schedule.ends_epoch(step):
+                    state = epochs.end_epoch(session, step, state)
+                    epochs.show_epoch(session, step)
+                    pace.restart()
+                    saved_at = time.monotonic()
+                elif schedule.may_save(step) and epochs.agree_on_time(
+                    time.monotonic() - saved_at > schedule.save_seconds
+                ):
+                    epochs.save_state(session, step, state)
                     saved_at = time.monotonic()
                 if step < run.last_step:
-                    obey()
-        except _Stopped as stopped:
-            _check_sound(state, step, run)
-            records.save_state(step, state)
-            records.close()
+                    session.stop.obey()
+        except Stopped as stopped:
+            epochs.save_and_close(session, step, state)
             raise Interrupted(stopped.number, step, run.last_step) from None
     records.close()
 
 
-def snapshot_steps(count: int, steps_per_epoch: int) -> tuple[int, ...]:
-    """At most ``count`` steps within the first epoch, evenly spaced in logarithm: features change
-    fastest then."""
-    if not count or steps_per_epoch < 2:
-        return ()
-    return tuple(sorted({round(step) for step in np.geomspace(1, steps_per_epoch - 1, count)}))
-
-
-def _figures(
-    state: TrainState, step: int, run: Run, logged_at: float, waited: float
-) -> dict[str, float]:
-    """A training line of metrics.jsonl. Raises ZfjaxError for a loss that is not finite."""
-    totals = _check_sound(state, step, run)  # waits for the device: only then is the time known
-    seconds = time.monotonic() - logged_at
-    figures = {
-        "loss": totals["loss"] / totals["steps"],
-        "top1": totals["top1"] / totals["images"],
-        "top5": totals["top5"] / totals["images"],
-        "learning_rate": _rate(state, run),
-        "images_per_second": totals["images"] / seconds,
-        "data_wait": waited / seconds,
-    }
-    if run.config.recipe == "faithful":
-        figures["clipped"] = totals["clipped"] / totals["steps"]
-    return figures
-
-
-def _rate(state: TrainState, run: Run) -> float:
-    """The learning rate of the step just taken."""
-    scheduled = optimiser.learning_rate(
-        run.config.optimizer, state.step - 1, run.steps_per_epoch, run.config.epochs
+def _batches(session: Session, start_step: int) -> Generator[dict[str, Any], None, None]:
+    """This process's share of the global batches, endlessly, from ``start_step`` on."""
+    config = session.run.config
+    yield from training_batches(
+        session.dataset,
+        config.data.train_split,
+        reading_of(config),
+        batch_size=config.batch_size // jax.process_count(),
+        seed=config.seed,
+        start_step=start_step,
     )
-    return float(scheduled * state.plateau["scale"])
-
-
-def _check_sound(state: TrainState, step: int, run: Run) -> dict[str, float]:
-    """The state's totals. Raises ZfjaxError when a loss or gradient among them was not finite."""
-    totals = {name: float(total) for name, total in state.totals.items()}
-    if totals["broken"] or not math.isfinite(totals["loss"]):
-        raise _diverged(step, run)
-    return totals
-
-
-def _diverged(step: int, run: Run) -> ZfjaxError:
-    return ZfjaxError(
-        f"The loss or its gradient is not finite near step {step} (epoch {run.epoch(step):.2f});"
-        " nothing was saved from there on. Lower --optimizer.learning-rate, in another --workdir."
-    )
-
-
-def _after_epoch(
-    plateau: dict[str, jax.Array], error: float, step: int, config: Config, mesh: Mesh
-) -> dict[str, jax.Array]:
-    """The plateau's state after a validation; that of the initial network is only counted."""
-    scale, best, waited = float(plateau["scale"]), float(plateau["best"]), int(plateau["waited"])
-    if config.optimizer.schedule == "plateau" and step:
-        held = scale, best, waited, float(np.float32(error))
-        scale, best, waited = optimiser.plateau_update(*held, config.optimizer.patience)
-    values: dict[str, Any] = {
-        "scale": np.float32(scale),
-        "best": np.float32(best),
-        "waited": np.int32(waited),
-        "validated": np.int32(int(plateau["validated"]) + 1),
-    }
-    return jax.device_put(values, replicated(mesh))

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -33,11 +35,15 @@ def learning_rate(
 
 def gradient_transform(optimizer: Optimizer) -> optax.GradientTransformation:
     """Weight decay on kernels, then momentum; the caller scales by the learning rate."""
-    kernels = lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)
     return optax.chain(
-        optax.add_decayed_weights(optimizer.weight_decay, mask=kernels),
+        optax.add_decayed_weights(optimizer.weight_decay, mask=_is_kernel),
         optax.trace(decay=optimizer.momentum),
     )
+
+
+def _is_kernel(parameters: Parameters) -> Any:
+    """A tree of booleans: weights, not biases."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
 
 
 def clip_filters(

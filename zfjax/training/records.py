@@ -4,10 +4,13 @@ alone."""
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from zfjax.devices import is_first, whole
+from zfjax.devices import whole
+from zfjax.processes import is_first
 from zfjax.run import checkpoint
 from zfjax.run.folder import EVALUATION, TRAINING, Run, append_metrics, cut_metrics
+from zfjax.run.steps import keep_newest
 from zfjax.run.summary import note_train_seconds
 from zfjax.training.step import TrainState
 from zfjax.training.tensorboard import Board
@@ -22,18 +25,20 @@ class Records:
         self._run, self._writes = run, is_first()
         self._began = time.monotonic() if began is None else began
         self._parameters = checkpoint.Saver(run.checkpoints)
-        self._states = checkpoint.Saver(
-            run.resume, keep_replaced=False
-        )  # one saved on a signal, before validation
+        # A state saved on a signal, before validation, is replaced by the one after it.
+        self._states = checkpoint.Saver(run.resume, keep_replaced=False)
         self._board: Board | None = None
 
     def begin(self, step: int, validated: bool) -> None:
         """Drops lines after ``step``, and its validation's where that is still to come."""
         if self._writes:
-            own = lambda line: validated or line["step"] < step or self._run.is_training_line(line)
-            cut_metrics(
-                self._run.folder / "metrics.jsonl", lambda line: line["step"] <= step and own(line)
-            )
+
+            def stays(line: dict[str, Any]) -> bool:
+                comes_again = line["step"] == step and not validated
+                comes_again = comes_again and not self._run.is_training_line(line)
+                return line["step"] <= step and not comes_again
+
+            cut_metrics(self._run.folder / "metrics.jsonl", stays)
             if self._run.config.tensorboard:
                 self._board = Board(self._run.folder / "tensorboard", step)
 
@@ -55,9 +60,8 @@ class Records:
 
     def save_parameters(self, step: int, state: TrainState) -> None:
         """Starts saving RUN/checkpoints/<step>."""
-        parameters = whole(
-            state.parameters
-        )  # a copy: what is saved in the background must not be donated meanwhile
+        # A copy: what is saved in the background must not be donated meanwhile.
+        parameters = whole(state.parameters)
         if self._writes:
             # Parameters without any state before them would be those of a run that has lost it.
             self._states.wait()
@@ -69,11 +73,11 @@ class Records:
     def save_state(self, step: int, state: TrainState) -> None:
         """Starts saving RUN/resume/<step>, once the parameters before it are on disk: no state may
         know of an epoch whose parameters a crash has taken."""
-        held = checkpoint.flattened(whole(state))
+        leaves = checkpoint.flattened(whole(state))
         if self._writes:
             self._parameters.wait()
-            self._states.save(step, held)
-            checkpoint.keep_newest(self._run.resume, 2)
+            self._states.save(step, leaves)
+            keep_newest(self._run.resume, 2)
             self._note_time()
 
     def _note_time(self) -> None:
@@ -90,5 +94,5 @@ class Records:
             self._board.close()
         self.wait()
         if self._writes:
-            checkpoint.keep_newest(self._run.resume, 2)
+            keep_newest(self._run.resume, 2)
             self._note_time()

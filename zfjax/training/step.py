@@ -40,19 +40,23 @@ class TrainState:
 def initial_state(config: Config) -> TrainState:
     """The state at step 0, a pure function of the config."""
     parameters = initial_parameters(config.model, config.recipe, config.seed)
-    whole = lambda: jnp.zeros((), jnp.int32)
     return TrainState(
-        step=whole(),
+        step=_count(),
         parameters=parameters,
         momentum=optimiser.gradient_transform(config.optimizer).init(parameters),
         plateau={
             "scale": jnp.ones(()),
             "best": jnp.full((), jnp.inf),
-            "waited": whole(),
-            "validated": whole(),
+            "waited": _count(),
+            "validated": _count(),
         },
         totals=no_totals(),
     )
+
+
+def _count() -> jax.Array:
+    """0 (int32)."""
+    return jnp.zeros((), jnp.int32)
 
 
 def no_totals() -> dict[str, jax.Array]:
@@ -82,7 +86,10 @@ def train_step(
         gradient, state.momentum, state.parameters
     )
     sound = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
-    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
+
+    def keep(new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
+
     # Behind a barrier each array is updated in place; fused, XLA computes the momentum twice and
     # copies all.
     momentum = jax.lax.optimization_barrier(keep(momentum, state.momentum))
@@ -95,7 +102,7 @@ def train_step(
     clipped = jnp.zeros(())
     if config.recipe == "faithful":
         parameters, clipped = optimiser.clip_filters(parameters, config.model.conv_names)
-    figures = {
+    figures: dict[str, Any] = {
         "steps": 1.0,
         "images": float(len(labels)),
         "loss": loss,
@@ -125,7 +132,9 @@ def _gradient(
     precision = jax.lax.Precision.HIGHEST if config.precision == "highest" else None
     parts = config.optimizer.accumulate
 
-    def loss_and_hits(parameters, inputs, labels, key):
+    def loss_and_hits(
+        parameters: Parameters, inputs: jax.Array, labels: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         scores = class_scores(
             config.model, parameters, inputs, dropout_key=key, precision=precision
         )
@@ -137,19 +146,20 @@ def _gradient(
             [top1.sum(), top5.sum()]
         )
 
-    run = jax.value_and_grad(loss_and_hits, has_aux=True)
+    gradient_of = jax.value_and_grad(loss_and_hits, has_aux=True)
     if parts == 1:
-        return run(parameters, inputs, labels, dropout_key)
+        return gradient_of(parameters, inputs, labels, dropout_key)
 
-    def add(total, part):
-        index, inputs, labels = part
-        found = run(parameters, inputs, labels, jax.random.fold_in(dropout_key, index))
-        return jax.tree.map(jnp.add, total, found), None
+    def add(total: Any, indexed_part: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[Any, None]:
+        index, part_inputs, part_labels = indexed_part
+        key = jax.random.fold_in(dropout_key, index)
+        own = gradient_of(parameters, part_inputs, part_labels, key)
+        return jax.tree.map(jnp.add, total, own), None
 
     nothing = jax.tree.map(jnp.zeros_like, ((jnp.zeros(()), jnp.zeros(2)), parameters))
     # XLA on CPU runs the gradients of convolutions within a loop twenty times as slowly as outside
     # of one.
     unroll = parts if jax.default_backend() == "cpu" else 1
-    given = jnp.arange(parts), in_parts(inputs, parts), in_parts(labels, parts)
-    ((loss, hits), gradient), _ = jax.lax.scan(add, nothing, given, unroll=unroll)
+    indexed_parts = jnp.arange(parts), in_parts(inputs, parts), in_parts(labels, parts)
+    ((loss, hits), gradient), _ = jax.lax.scan(add, nothing, indexed_parts, unroll=unroll)
     return (loss / parts, hits), jax.tree.map(lambda leaf: leaf / parts, gradient)

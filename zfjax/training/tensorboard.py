@@ -41,7 +41,7 @@ class Board:
         summaries = [
             self._summary.scalar(f"{name}/{source}", value) for name, value in figures.items()
         ]
-        self._write(step, [self._event.Event(summary=one) for one in summaries])
+        self._write(step, [self._event.Event(summary=summary) for summary in summaries])
 
     def filters(self, step: int, layer: str, kernel: np.ndarray) -> None:
         """A first layer's kernels (float32 [height, width, 3, maps]); zero is mid-grey, one scale

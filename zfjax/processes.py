@@ -1,0 +1,131 @@
+"""Processes that act as one: what one does for all, what all do together, and what they tell each
+other.
+
+One program runs in every process. Process 0 alone writes; the others wait where what it writes
+matters. A process alone waits for nobody: each of these then costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from zfjax.errors import ZfjaxError
+
+Result = TypeVar("Result")
+
+
+def is_first() -> bool:
+    """Whether this is process 0, which writes."""
+    return jax.process_index() == 0
+
+
+def first_alone(work: Callable[[], Result]) -> Result | None:
+    """``work()`` in process 0 while the others wait, and get None; its ZfjaxError ends them all."""
+    if jax.process_count() == 1:
+        return work()
+    from jax.experimental import multihost_utils
+
+    result, error = None, None
+    if is_first():
+        try:
+            result = work()
+        except ZfjaxError as raised:
+            error = raised
+    if multihost_utils.broadcast_one_to_all(np.int32(error is not None)):
+        raise error or ZfjaxError("Process 0 stopped; its message says why.")
+    return result
+
+
+def together(work: Callable[[], Result]) -> Result:
+    """``work()`` in every process; a ZfjaxError in any ends them all."""
+    if jax.process_count() == 1:
+        return work()
+    from jax.experimental import multihost_utils
+
+    results, error = [], None
+    try:
+        results.append(work())
+    except ZfjaxError as raised:
+        error = raised
+    failed = multihost_utils.process_allgather(np.int32(error is not None))
+    if failed.any():
+        raise error or ZfjaxError(
+            f"Process {int(np.argmax(failed))} stopped; its message says why."
+        )
+    return results[0]
+
+
+def added(values: np.ndarray) -> np.ndarray:
+    """The sum over all processes of int64 values from 0 to below 2**54, exact; all must ask."""
+    if jax.process_count() == 1:
+        return values
+    from jax.experimental import multihost_utils
+
+    # In halves: JAX would make int32 of int64.
+    halves = np.stack([values & (2**24 - 1), values >> 24]).astype(np.int32)
+    low, high = multihost_utils.process_allgather(halves).astype(np.int64).sum(axis=0)
+    return low + (high << 24)
+
+
+def from_first(tree: Any) -> Any:
+    """Process 0's arrays in every process; the others give arrays of the same shapes."""
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+
+def as_first(numbers: Sequence[int] | None) -> tuple[int, ...]:
+    """Process 0's integers, below 2**31, in every process; what the others give does not matter."""
+    numbers = tuple(numbers or ())
+    count = int(from_first(np.int32(len(numbers))))
+    own = np.array(numbers if is_first() else [0] * count, np.int32)
+    return tuple(from_first(own).tolist()) if count else ()
+
+
+VISIBLE_SECONDS = 60.0
+"""For which a file that another machine has written may be out of sight: network drives keep old
+lists for a while."""
+
+
+def seen_by_all(path: Path) -> None:
+    """Returns when every process sees ``path`` as process 0 does. Raises ZfjaxError when one does
+    not in time: then it looks at a folder of its own."""
+    if jax.process_count() == 1:
+        return
+
+    def own() -> np.ndarray:
+        try:
+            return np.frombuffer(hashlib.sha256(path.read_bytes()).digest(), np.uint8)
+        except OSError:  # not there yet, or just being replaced
+            return np.zeros(32, np.uint8)
+
+    wanted = from_first(own())
+
+    def look() -> None:
+        until = time.monotonic() + VISIBLE_SECONDS
+        while not np.array_equal(own(), wanted):
+            if time.monotonic() > until:
+                raise ZfjaxError(
+                    f"Process {jax.process_index()} does not see what process 0 has written to"
+                    f" {path}: all need the same --workdir, on a disk that all of them share."
+                )
+            time.sleep(0.1)
+
+    together(look)
+
+
+def barrier(name: str) -> None:
+    """Returns when every process is here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)

@@ -1,0 +1,95 @@
+"""A run is begun or gone on with: what it needs of its data set is there, and its record says who
+computes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+
+from zfjax.config import Config
+from zfjax.data.dataset import Dataset
+from zfjax.data.labels import check_labelled
+from zfjax.errors import ZfjaxError
+from zfjax.run.folder import Run, check_same, load_run, save_run
+from zfjax.run.starts import (
+    Start,
+    asks_deterministic,
+    current_commit,
+    current_system,
+    current_versions,
+)
+
+
+def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
+    """The run in ``folder``, begun when there is none: its config.json is written then, and nothing
+    else.
+
+    Raises ZfjaxError where the data set cannot train it, and where ``folder`` holds a run of other
+    settings or data.
+    """
+    split = config.data.train_split
+    for needed in (split, config.data.validation_split):
+        if needed not in dataset.splits:
+            raise ZfjaxError(
+                f"Data set {dataset.name} has no split {needed!r}; it has"
+                f" {', '.join(dataset.splits)}. Import it again with --holdout 0.1, or choose with"
+                " --data.train-split and --data.validation-split."
+            )
+        if not dataset.count(needed):
+            raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
+        check_labelled(dataset, needed, "training" if needed == split else "validation")
+    config = replace(config, model=config.model.with_classes(len(dataset.class_names)))
+    fingerprint = dataset.fingerprint(split)
+    if (folder / "config.json").exists():
+        run = load_run(folder)
+        check_same(run, config)
+        if run.fingerprint["digest"] != fingerprint["digest"]:
+            raise ZfjaxError(
+                f"{folder} was trained on another {split} split of {dataset.name}; use another"
+                " --workdir."
+            )
+        return replace(run, config=replace(run.config, data=config.data))
+    steps_per_epoch = dataset.count(split) // config.batch_size
+    if not steps_per_epoch:
+        raise ZfjaxError(
+            f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of"
+            f" {split!r}."
+        )
+    run = Run(
+        folder=folder,
+        config=config,
+        steps_per_epoch=steps_per_epoch,
+        class_names=dataset.class_names,
+        fingerprint=fingerprint,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=current_versions(),
+        git_commit=current_commit(),
+    )
+    save_run(run)
+    return run
+
+
+def note_start(folder: Path, mesh: Mesh) -> None:
+    """Adds this start to config.json: what is computed from here on is of these versions, on these
+    devices.
+    """
+    stored = load_run(folder)  # its settings stay those of the first start
+    device = mesh.devices.flat[0]
+    start = Start(
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=current_versions(),
+        git_commit=current_commit(),
+        system=current_system(),
+        platform=device.platform,
+        device_kind=device.device_kind,
+        devices=mesh.size,
+        processes=jax.process_count(),
+        deterministic=asks_deterministic(os.environ.get("XLA_FLAGS", "")),
+    )
+    save_run(replace(stored, starts=(*stored.starts, start)))
