@@ -16,7 +16,8 @@ class Projections(NamedTuple):
 
 def project(architecture, parameters, images, layer, maps, ys, xs, **options):
     """Unit (maps[i], ys[i], xs[i]) of ``layer`` in images[rows[i]]; ``rows``: one image a unit
-    unless given."""
+    unless given.
+    """
     rule = options.pop("rule", RULES["deconvnet"])
     way = deconvnet.way_of(network_of(architecture), layer, rule, options.pop("method", None))
     rows = options.pop("rows", np.arange(len(maps)))

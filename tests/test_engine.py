@@ -18,8 +18,7 @@ from zfjax import config as configs
 from zfjax.commands.cli import main
 from zfjax.data.dataset import open_dataset
 from zfjax.errors import ZfjaxError
-from zfjax.features import evolving as engine
-from zfjax.features import strongest, units
+from zfjax.features import searching, strongest, units
 from zfjax.features.evolving import evolve
 from zfjax.features.projecting import project
 from zfjax.inputs import preparation_of
@@ -194,7 +193,7 @@ def test_a_stopped_search_goes_on_to_the_same_table(trained, evolution, monkeypa
         pass
 
     monkeypatch.setattr(strongest, "search_batch", lambda network: 1)
-    monkeypatch.setattr(engine, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(searching, "SAVE_SECONDS", -1.0)
     seen = []
 
     def stop_after_two(stage, done, total, **figures):
@@ -239,6 +238,7 @@ def test_all_other_settings_are_refused_and_the_same_return_at_once(trained, evo
         ({"top": 0}, "--top"),
         ({"at": ["9"]}, "saved epochs are 0, 1, 2, 3"),
         ({"at": ["soon"]}, "not an epoch"),
+        ({"at": ["step:3"]}, "no checkpoint was saved"),
         ({"split": "odd"}, "odd"),
         ({"rule": "magic"}, "no rule 'magic'"),
         ({"name": "../up"}, "--name"),
@@ -312,13 +312,6 @@ def test_project_draws_a_winner_again_by_its_number(trained, evolution, capsys):
     assert main(["project", *arguments, "--out", "strip.xyz"]) == 1
     said = capsys.readouterr().err
     assert "there is no folder" in said and "ends in .png" in said
-
-
-def test_non_finite_parameters_are_named(trained):
-    run = load_run(trained)
-    assert dataclasses.is_dataclass(run)
-    with pytest.raises(ZfjaxError, match="no checkpoint was saved"):
-        run.steps_at(["step:3"])
 
 
 def command(*arguments, **options):
@@ -402,13 +395,13 @@ def test_a_read_only_or_full_place_loses_nothing(trained, evolution, tmp_path):
 
 
 def test_an_activation_that_is_not_reproduced_is_an_error(trained, monkeypatch):
-    honest = engine.strongest.search
+    honest = strongest.search
 
     def altered(*arguments, **options):
         found = honest(*arguments, **options)
         return dataclasses.replace(found, top_value=found.top_value * np.float32(1.0001))
 
-    monkeypatch.setattr(engine.strongest, "search", altered)
+    monkeypatch.setattr(strongest, "search", altered)
     with pytest.raises(ZfjaxError, match="the search recorded"):
         evolve(trained, maps=3, name="altered")
 

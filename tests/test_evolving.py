@@ -200,13 +200,13 @@ def test_the_dry_run_is_the_requests_cost(modern, capsys, every_rank):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--maps", "99"], "conv1 has 6 maps"),
-        (["--top", "0"], "--top 0"),
-        (["--images", "0"], "--images 0"),
+        ([], "--maps 16: conv1 has 6 maps"),
+        (["--maps", "2", "--top", "0"], "--top 0"),
+        (["--maps", "2", "--images", "0"], "--images 0"),
         (["--layers", "conv7"], "no convolution 'conv7'"),
-        (["--rule", "magic"], "invalid choice"),
-        (["--split", "odd"], "no split 'odd'"),
-        (["--at", "9"], "no checkpoint was saved there"),
+        (["--maps", "2", "--rule", "magic"], "no rule 'magic'"),
+        (["--maps", "2", "--split", "odd"], "no split 'odd'"),
+        (["--maps", "2", "--at", "9"], "no checkpoint was saved there"),
     ],
 )
 def test_the_dry_run_refuses_what_the_real_one_refuses(modern, capsys, flags, words):
@@ -220,7 +220,7 @@ def test_the_dry_run_refuses_what_the_real_one_refuses(modern, capsys, flags, wo
 def test_what_a_subject_lacks_is_said(unbroken):
     subject = subject_of(load_run(unbroken))
     with pytest.raises(ZfjaxError, match="A search needs images, and what is looked at has none"):
-        asking.request_of(subject, Asked())
+        asking.request_of(subject, Asked(maps=2))
     bare = dataclasses.replace(subject, scores=None, initial=None)
     with pytest.raises(ZfjaxError, match="An error rate needs class scores"):
         bare.need("scores", "An error rate")

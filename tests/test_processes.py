@@ -220,7 +220,7 @@ def test_a_search_that_was_stopped_goes_on_in_two_processes(tmp_path, unbroken, 
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("zfjax.features.evolving._SAVE_SECONDS", 0.0)
+        patched.setattr("zfjax.features.searching.SAVE_SECONDS", 0.0)
         patched.setattr("zfjax.features.strongest.search_batch", lambda network: 1)
         evolve(folder, maps=3, top=4, progress=stop)
     finish(start(2, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))

@@ -9,8 +9,7 @@ import pytest
 
 from tests.small import make_config, stop_at
 from zfjax.commands.cli import main
-from zfjax.features import evolving as engine
-from zfjax.features import strongest
+from zfjax.features import searching, strongest
 from zfjax.features.evolving import evolve
 from zfjax.features.statistics import load_pass, save_pass
 from zfjax.files import read_json, write_json
@@ -142,7 +141,7 @@ def test_train_seconds_are_those_of_all_starts(tmp_path, data_dir, monkeypatch):
 
 def test_search_seconds_are_those_of_all_starts_of_the_pass(copied, monkeypatch):
     monkeypatch.setattr(strongest, "search_batch", lambda network: 1)
-    monkeypatch.setattr(engine, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(searching, "SAVE_SECONDS", -1.0)
 
     class Killed(Exception):
         pass

@@ -1,7 +1,8 @@
 """What a network is shown: the data set, its mean image, and views made into inputs.
 
 Two recipes, never mixed. "faithful" is the paper's (section 3): pixels of about -128..128 minus the
-mean image. "modern": pixels of about unit scale."""
+mean image. "modern": pixels of about unit scale.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ PIXEL_STD = 58.0
 @dataclass(frozen=True)
 class Preparation:
     """How views become a network's input. Hashable, so that it can be a static argument of what is
-    compiled: one program for all that is prepared alike."""
+    compiled: one program for all that is prepared alike.
+    """
 
     recipe: str
     view: int
@@ -45,7 +47,8 @@ class Preparation:
         """uint8 [n, h, w, 3] to the network's input, float32.
 
         faithful: minus ``mean_image`` (float32 [h, w, 3] or [n, h, w, 3], 0..255), not divided.
-        modern: unit scale."""
+        modern: unit scale.
+        """
         pixels = pixels.astype(jnp.float32)
         if self.recipe == "faithful":
             assert mean_image is not None, "the faithful recipe has a mean image"
@@ -55,7 +58,8 @@ class Preparation:
 
     def crop(self, views: Any) -> Any:
         """The network's input before it is normalised, cut from the middle of views [..., view,
-        view, c]."""
+        view, c].
+        """
         return central_crop(views, self.input_size)
 
     def inputs(self, views: jax.Array, mean_image: jax.Array | None) -> jax.Array:
@@ -74,7 +78,8 @@ class Preparation:
         [n, height, width, 3].
 
         ``index`` 0 to 4: four corners and the centre; 5 to 9: their mirror images. The mean image
-        is cropped alike."""
+        is cropped alike.
+        """
         height, width = self.input_size
         choices = (self.view - height + 1, self.view - width + 1)
         row, column = jnp.array(crop_corners(choices))[index % 5]
@@ -101,7 +106,8 @@ def central_crop(images: Any, size: tuple[int, int]) -> Any:
 
 def crop_corners(choices: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """(row, column) where the paper's five crops begin, in a view where a crop has so many
-    ``choices`` along each axis: four corners and the centre."""
+    ``choices`` along each axis: four corners and the centre.
+    """
     bottom, right = choices[0] - 1, choices[1] - 1
     return (0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)
 
@@ -149,7 +155,8 @@ def with_data_dir(config: Config, data_dir: str | None) -> Config:
 
 def open_data(config: Config, progress: Progress | None = None) -> Dataset:
     """The run's data set; the embedded scenes are drawn when they are not there yet. Raises
-    ZfjaxError, also where a set of somebody's own is called scenes."""
+    ZfjaxError, also where a set of somebody's own is called scenes.
+    """
     folder = config.data.dir or data_home()
     if config.data.name == SCENES:
         check_no_set_called_scenes(Path(folder).expanduser())
@@ -170,7 +177,8 @@ def reading_of(config: Config) -> Reading:
 
 def make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
     """RUN/mean_image.npy, the per-pixel mean of the training views (paper, section 3), computed
-    once, by all processes together; nothing in the modern recipe."""
+    once, by all processes together; nothing in the modern recipe.
+    """
     path, data = run.folder / "mean_image.npy", run.config.data
     if run.config.recipe != "faithful" or from_first(np.int32(path.exists())):
         return
@@ -199,7 +207,8 @@ def _save_array(path: Path, array: np.ndarray) -> None:
 
 def load_mean_image(run: Run) -> np.ndarray | None:
     """RUN/mean_image.npy, float32 [view, view, 3]; None in the modern recipe. Raises ZfjaxError
-    when it is damaged."""
+    when it is damaged.
+    """
     if run.config.recipe != "faithful":
         return None
     path = run.folder / "mean_image.npy"

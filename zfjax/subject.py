@@ -4,7 +4,8 @@ step, on which images, prepared how.
 Search, projection, drawing and evaluation take one frozen value and ask nothing else of a run; a
 network that is not ours is one more constructor beside ``subject_of``. What is compiled takes the
 static part of it, a ``Network``, which is equal and hashes alike for equal networks: another
-subject of the same network compiles nothing anew."""
+subject of the same network compiles nothing anew.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ class Forward(Protocol):
 
         ``rule``: how a signal comes down when this is differentiated. ``origins``: the inputs are
         the windows of units of ``until`` that begin there, and the one unit that is left has the
-        value that the whole image gives it."""
+        value that the whole image gives it.
+        """
 
 
 class Scores(Protocol):
@@ -137,7 +139,8 @@ class Subject:
 
     def parameters(self, step: int, *, whole: bool = False) -> Parameters:
         """The parameters of a saved step, in host memory, digests checked: those that ``layers``
-        need, or the ``whole`` tree. Raises ZfjaxError for a step that is absent or damaged."""
+        need, or the ``whole`` tree. Raises ZfjaxError for a step that is absent or damaged.
+        """
         return self.load(step, None if whole else tuple(self.layers))
 
     def holding(self, steps: Sequence[int]) -> Subject:
@@ -153,10 +156,10 @@ class Subject:
         """Views uint8 [n, view, view, 3] to the network's inputs, on the device."""
         return _prepare(views, self.mean_image, preparation=self.preparation)
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> dict[str, Any]:
         """Of the images: name, version, split, count, digest."""
-        return self.need("images", "A fingerprint").fingerprint()
+        return self.need("images", "A fingerprint").fingerprint
 
     def need(self, what: str, purpose: str) -> Any:
         """Its "images", "scores", "labels" or "initial". Raises ZfjaxError where it has none."""
@@ -230,7 +233,8 @@ def subject_of(
 ) -> Subject:
     """A run as what is looked at, on these images (None: what needs some will say so).
     ``mean_image``: for who has it already; None: read from the run, where its recipe takes one.
-    Raises ZfjaxError for one that is damaged."""
+    Raises ZfjaxError for one that is damaged.
+    """
     architecture = run.config.model
 
     def load(step: int, names: tuple[str, ...] | None) -> Parameters:

@@ -1,11 +1,13 @@
 """The images of one split in the view that analyses look at, each decoded once and kept while it
-fits."""
+fits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,8 @@ class Images:
     """One split of a data set; an image's id is its index there.
 
     ``batches`` reads it once from end to end; what is looked at again (``views``) comes from
-    memory where it is still kept, else it is decoded anew, in threads."""
+    memory where it is still kept, else it is decoded anew, in threads.
+    """
 
     dataset: Dataset
     split: str
@@ -39,6 +42,7 @@ class Images:
         """Images of the split. Raises ZfjaxError for a split that is not there."""
         return self.dataset.count(self.split)
 
+    @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """What tells whether a table was made from these very images: ``Dataset.fingerprint``."""
         return self.dataset.fingerprint(self.split)
@@ -48,7 +52,8 @@ class Images:
     ) -> Iterator[Batch]:
         """This process's share of images ``start`` to ``start + limit`` (to the end without a
         limit), ``batch_size`` at a time: as ``evaluation_batches`` gives them. ``keep``: some will
-        be looked at again."""
+        be looked at again.
+        """
         batches = evaluation_batches(
             self.dataset, self.split, self.reading, batch_size=batch_size, start=start, limit=limit
         )
@@ -56,7 +61,8 @@ class Images:
 
     def _noted(self, batch: Batch) -> Batch:
         """Keeps a batch's views while there is room. None makes way for them: which will be looked
-        at again is not known yet, so that one is as good as another."""
+        at again is not known yet, so that one is as good as another.
+        """
         for row in np.flatnonzero(batch["weight"] > 0):
             if len(self._kept) >= self._capacity:
                 break
@@ -70,7 +76,8 @@ class Images:
 
     def views(self, image_ids: Sequence[int]) -> np.ndarray:
         """The views of these images, in this order: uint8 [n, h, w, 3]. Raises ZfjaxError for one
-        that is not there, UnreadableImage for one that cannot be decoded."""
+        that is not there, UnreadableImage for one that cannot be decoded.
+        """
         wanted = dict.fromkeys(int(image_id) for image_id in image_ids)
         pixels = {
             image_id: self._kept.pop(image_id) for image_id in wanted if image_id in self._kept
@@ -105,7 +112,8 @@ class Images:
     def first_readable(self, limit: int) -> int:
         """The id of the first of the first ``limit`` images that can be read: the example that
         receptive fields are drawn on. Raises ZfjaxError when none can; with ``on_error`` "fail",
-        when the first cannot."""
+        when the first cannot.
+        """
         for image_id in range(limit):
             try:
                 self.view(image_id)

@@ -1,5 +1,6 @@
 """What an evolution is asked to show: the words a person gives, checked once at the door, and what
-answering will cost."""
+answering will cost.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ class Asked:
 @dataclass(frozen=True)
 class Request:
     """What an evolution shows; another request never overwrites a finished one. A field that is
-    added has a default, with which evolutions made before it stay what they are."""
+    added has a default, with which evolutions made before it stay what they are.
+    """
 
     steps: tuple[int, ...]
     layers: tuple[str, ...]
@@ -93,19 +95,19 @@ def differing(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[
     """The fields in which a record of what was asked differs from another, ``now``.
 
     A field that the first one's writer did not know yet counts as its default there; one that only
-    the first one has was added later than this, and says nothing here."""
-    recorded, wanted = before or {}, json.loads(json.dumps(now))
-    known = {
-        field.name: field.default
+    the first one has was added later than this, and says nothing here.
+    """
+    recorded, wanted = (json.loads(json.dumps(record)) for record in (before or {}, now))
+    defaults = {
+        field.name: json.loads(json.dumps(field.default))
         for field in dataclasses.fields(Request)
         if field.default is not dataclasses.MISSING
     }
-    defaults = json.loads(json.dumps(known))
+    before_that = {**defaults, **recorded}
     return [
         name
         for name, value in wanted.items()
-        if (name not in recorded and name not in defaults)
-        or recorded.get(name, defaults.get(name)) != value
+        if name not in before_that or before_that[name] != value
     ]
 
 

@@ -5,7 +5,8 @@ A unit is the value of a convolution after its ReLU at (map, y, x). Its projecti
 vector-Jacobian product of the forward pass under a backward rule, seeded with the unit's own
 activation and zero everywhere else. A unit sees only a window of the input, so the forward and the
 way down may run on that crop alone, with equal numbers; where the window is as large as the image
-the whole image is cheaper. The choice is static, by multiply-adds."""
+the whole image is cheaper. The choice is static, by multiply-adds.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ class Places(NamedTuple):
 @dataclass(frozen=True)
 class Way:
     """Up to the units of one layer and down again: what is the same for all of them. Hashable, a
-    static argument of what is compiled."""
+    static argument of what is compiled.
+    """
 
     network: Network
     layer: Layer
@@ -63,14 +65,16 @@ def way_of(
     network: Network, layer: str, rule: Rule = RULES["deconvnet"], method: Method | None = None
 ) -> Way:
     """The way to a layer; ``method`` None is the cheaper one. Raises ZfjaxError for a layer that is
-    not there."""
+    not there.
+    """
     facts = network.layer(layer)
     return Way(network, facts, rule, method or cheaper_method(facts))
 
 
 def cheaper_method(layer: Layer) -> Method:
     """ "window" or "image", whichever takes less time for one unit of ``layer``: by multiply-adds,
-    where those of a window, whose every layer is masked, are taken to cost a third more each."""
+    where those of a window, whose every layer is masked, are taken to cost a third more each.
+    """
     if layer.window_work is None:
         return "image"
     window, image = layer.window_work.multiply_adds, layer.image_work.multiply_adds
@@ -79,7 +83,8 @@ def cheaper_method(layer: Layer) -> Method:
 
 def units_per_batch(layer: Layer, method: Method, count: int) -> int:
     """Units of ``count`` to project at once: a power of two, at most MOST_UNITS, whose largest
-    feature map fits the working set, and no larger than it takes to hold them all."""
+    feature map fits the working set, and no larger than it takes to hold them all.
+    """
     work = layer.window_work if method == "window" else layer.image_work
     largest = work.largest if work is not None else layer.image_work.largest
     fitting = max(1, working_set() // largest)
@@ -112,7 +117,8 @@ def project(
     ``inputs_of(rows, places)``: the normalised inputs (float32, as ``cut_inputs`` cuts them) of the
     units in these rows, which lie at these places. Runs at precision HIGHEST in batches of
     ``batch_size`` (None: as many as the device works on well), the last one padded with its last
-    unit, so that each layer is compiled once. A unit with activation 0 has an all-zero tile."""
+    unit, so that each layer is compiled once. A unit with activation 0 has an all-zero tile.
+    """
     count = len(places.maps)
     size = batch_size or units_per_batch(way.layer, way.method, count)
 
@@ -133,7 +139,8 @@ def cut_inputs(
 ) -> np.ndarray:
     """What ``project_cut`` runs on: each unit's receptive field [units, size, size, channels], zero
     outside the image; by method "image" the image itself. ``images``: [images, h, w, channels] of
-    any dtype, normalised or not. ``rows``: each unit's image; None: one a unit, in order."""
+    any dtype, normalised or not. ``rows``: each unit's image; None: one a unit, in order.
+    """
     rows = np.arange(len(places.ys)) if rows is None else rows
     if way.method == "image":
         return images[rows]
@@ -146,7 +153,8 @@ def patches(
 ) -> UInt8[np.ndarray, "units height width c"]:
     """The pixels that each unit sees, aligned with its tile; mid-grey outside.
 
-    ``images``: the network's input before normalisation."""
+    ``images``: the network's input before normalisation.
+    """
     tops, lefts = _tile_corners(way, places)
     return _cut(images, np.arange(len(images)), tops, lefts, way.layer.tile_size, outside)
 
@@ -160,7 +168,8 @@ def _cut(
     outside: int,
 ) -> np.ndarray:
     """Crops of ``size`` of images[rows] that begin at (tops, lefts), ``outside`` where they leave
-    the image."""
+    the image.
+    """
     (height, width), (bottom, right) = size, images.shape[1:3]
     cut = np.full((len(rows), height, width, images.shape[3]), outside, images.dtype)
     for index, (row, top, left) in enumerate(zip(rows, tops, lefts, strict=True)):
@@ -177,7 +186,8 @@ def _corners(window: Window, places: Places) -> tuple[Any, Any]:
 
 def _tile_corners(way: Way, places: Places) -> tuple[Any, Any]:
     """Rows and columns of the input where the units' tiles begin: 0 on an axis that a tile covers
-    whole."""
+    whole.
+    """
     if way.layer.window is None:
         return places.ys * 0, places.xs * 0
     rows, columns = (
@@ -199,7 +209,8 @@ def project_cut(
     still on the device.
 
     Two programs, so that the switches are stored between them: in one, XLA on CPU computes the
-    pool's comparisons anew for each of its nine uses, which takes twice as long."""
+    pool's comparisons anew for each of its nine uses, which takes twice as long.
+    """
     pull_down, activations = _up(parameters, inputs, places, way=way)
     return _down(pull_down, activations, places, way=way), activations
 
@@ -235,7 +246,8 @@ def _down(
     way: Way,
 ) -> Float[Array, "units height width c"]:
     """The way down from each unit's activation, all else zero; the tile of a unit is its receptive
-    field."""
+    field.
+    """
     maps, ys, xs = places
     tile_size, tile_corners = way.layer.tile_size, _tile_corners(way, places)
     cells = way.layer.shape

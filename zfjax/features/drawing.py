@@ -1,5 +1,6 @@
 """Units to tiles: decode the images they lie on, look again at fixed ones, project, reproduce each
-activation."""
+activation.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def look_again(
     silent there. ``fixed``: {layer: {map: image id}}.
 
     Every step of a batch of images, then the next batch: so that each image is decoded and sent to
-    the device once, however many steps there are."""
+    the device once, however many steps there are.
+    """
     images = subject.need("images", "Drawing")
     ids = sorted({image_id for chosen in fixed.values() for image_id in chosen.values()})
     columns = units.layer_columns(subject.layers, request.layers)
@@ -99,7 +101,8 @@ def project_units(
     views: Mapping[int, np.ndarray] | None = None,
 ) -> Iterator[tuple[Unit, Tile, float]]:
     """(unit, tile, activation as projection reproduces it) of each unit. ``views``: by image id,
-    where they are no images of the subject."""
+    where they are no images of the subject.
+    """
     preparation, mean_image = subject.preparation, subject.mean_image
     places = Places(
         *(
@@ -151,7 +154,8 @@ def draw(
     subject: Subject, request: Request, chosen: Chosen, folder: Path, progress: Progress
 ) -> Checked:
     """Projects the drawn maps' strongest units and the fixed ones, and writes the tiles of every
-    layer and step. Raises ZfjaxError where an activation is not reproduced."""
+    layer and step. Raises ZfjaxError where an activation is not reproduced.
+    """
     checked, done, total = Checked(), 0, len(request.steps) * len(request.layers)
     ways = {
         name: deconvnet.way_of(subject.network, name, rule_named(request.rule))

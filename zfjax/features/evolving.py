@@ -2,7 +2,8 @@
 
 The search reads each image once for all epochs and can be stopped and resumed. Then the units
 chosen are projected from their receptive fields, each one's recorded activation reproduced on the
-way. The table is written last."""
+way. The table is written last.
+"""
 
 from __future__ import annotations
 
@@ -13,47 +14,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Int64
 from PIL import Image
 
-from zfjax.devices import local_mesh
 from zfjax.errors import ZfjaxError
-from zfjax.features import deconvnet, drawing, strongest, table, units
-from zfjax.features.asking import (
-    Asked,
-    Request,
-    check_asked,
-    command_line,
-    differing,
-    record_of,
-    request_of,
-)
-from zfjax.features.statistics import (
-    SavedPass,
-    Statistics,
-    assign,
-    bin_edges,
-    empty_statistics,
-    load_pass,
-    merge,
-    save_pass,
-)
+from zfjax.features import deconvnet, drawing, table, units
+from zfjax.features.asking import Asked, Request, check_asked, command_line, record_of, request_of
+from zfjax.features.searching import search_on
+from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
 from zfjax.files import clear_unfinished, read_json, write_arrays, write_atomic, write_json
 from zfjax.inputs import open_data, with_data_dir
-from zfjax.processes import barrier, first_alone, from_first, is_first, together
+from zfjax.processes import first_alone, from_first, is_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.folder import Run, load_run, locked_run
 from zfjax.subject import Subject, images_of, subject_of
 
-_SAVE_SECONDS = 60.0
-
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """Where an evolution is written."""
 
     folder: Path
@@ -81,60 +62,63 @@ def evolve(
     ``rule`` ("deconvnet"); ``every_rank``, draw the ``top`` images of every epoch, else rank 0 of
     every epoch, and all at the last. Raises ZfjaxError for what the run, the data or the disk
     cannot give, and when a recorded activation is not reproduced. ``locked``: the caller holds the
-    run's lock (training does, between epochs)."""
+    run's lock (training does, between epochs).
+    """
     run = load_run(workdir)
     subject, request = asked_of(run, Asked(**asked), data_dir, progress)
-    _check_trained_on(run, subject)
-    place = Place(run.evolution_folder(name), name, None if locked else run.folder)
-    return evolve_subject(subject, request, place, progress)
+    target = Target(run.evolution_folder(name), name, None if locked else run.folder)
+    return evolve_subject(subject, request, target, progress)
 
 
 def asked_of(
     run: Run, asked: Asked, data_dir: str | None = None, progress: Progress | None = None
 ) -> tuple[Subject, Request]:
     """A run on the split that is asked for, and what is asked, checked: the one door of an
-    evolution and of its dry run. Raises ZfjaxError for what is not there."""
+    evolution and of its dry run. Raises ZfjaxError for what is not there.
+    """
     config = with_data_dir(run.config, data_dir)
     dataset = open_data(config, _of_first(progress))
     subject = subject_of(run, images_of(config, dataset, asked.split or config.data.train_split))
-    return subject, request_of(subject, asked)
+    request = request_of(subject, asked)
+    _check_trained_on(run, subject)
+    return subject, request
 
 
 def evolve_subject(
-    subject: Subject, request: Request, place: Place, progress: Progress | None = None
+    subject: Subject, request: Request, target: Target, progress: Progress | None = None
 ) -> Evolution:
     """``evolve`` for anything that can be looked at."""
     images = subject.need("images", "A search")
     example = together(lambda: images.first_readable(request.images))
     asked, progress = record_of(subject, request), _of_first(progress)
     with ExitStack() as lock:
-        there = np.int32(first_alone(lambda: _begun(place, asked, lock)) or 0)
+        there = np.int32(first_alone(lambda: _begun(target, asked, lock)) or 0)
         if from_first(there):
-            return open_evolution(place.folder)
+            return open_evolution(target.folder)
         clock = time.monotonic()
         subject = subject.holding(request.steps)
-        statistics, earlier = _search(subject, request, place.folder, asked, progress)
+        statistics, earlier = search_on(subject, request, target.folder, asked, progress)
         searched = time.monotonic() - clock
 
         def finish() -> None:
-            meta = _drawn(subject, request, statistics, place.folder, progress)
-            _write_example(images.view(example), subject, place.folder)
+            meta = _drawn(subject, request, statistics, target.folder, progress)
+            _write_example(images.view(example), subject, target.folder)
             drawn = time.monotonic() - clock - searched
             seconds = {"search": round(earlier + searched, 1), "projection": round(drawn, 1)}
-            command = command_line(request, place.name)
+            command = command_line(request, target.name)
             meta.update(
                 seconds=seconds,
                 asked=asked,
                 fingerprint=subject.fingerprint,
-                name=place.name,
+                name=target.name,
                 command=command,
             )
-            write_json(place.folder / "meta.json", meta)
-            for passing in (place.folder / "search.npz", *place.folder.glob("search-*.part.npz")):
+            write_json(target.folder / "meta.json", meta)
+            for passing in (target.folder / "search.npz", *target.folder.glob("search-*.part.npz")):
                 passing.unlink(missing_ok=True)
 
         first_alone(finish)
-    return open_evolution(place.folder)
+    return open_evolution(target.folder)
 
 
 def _of_first(progress: Progress | None) -> Progress:
@@ -157,12 +141,13 @@ def _check_trained_on(run: Run, subject: Subject) -> None:
         )
 
 
-def _begun(place: Place, asked: dict[str, Any], lock: ExitStack) -> bool:
+def _begun(target: Target, asked: dict[str, Any], lock: ExitStack) -> bool:
     """Locks the run and begins the evolution or goes on with it; whether it is there already,
-    finished."""
-    folder = place.folder
-    if place.lock is not None:
-        lock.enter_context(locked_run(place.lock))
+    finished.
+    """
+    folder = target.folder
+    if target.lock is not None:
+        lock.enter_context(locked_run(target.lock))
     for written in (folder.parent, folder, *folder.glob("tiles/*")):
         clear_unfinished(written, locked=True)
     if (folder / "meta.json").exists():
@@ -174,79 +159,12 @@ def _begun(place: Place, asked: dict[str, Any], lock: ExitStack) -> bool:
     return False
 
 
-def _search(
-    subject: Subject, request: Request, folder: Path, asked: dict[str, Any], progress: Progress
-) -> tuple[Statistics, float]:
-    """The pass over the images, going on from search.npz where a stopped pass left one, and the
-    seconds that earlier starts of it took up to there. Process 0 gets the whole result."""
-    path, began = folder / "search.npz", time.monotonic()
-    stopped = load_pass(path)
-    if stopped is None or differing(stopped.asked, asked):
-        stopped = SavedPass(asked, _nothing(subject, request), 0)
-    seen, earlier = int(from_first(np.int64(stopped.seen))), stopped.seconds
-    # What was gathered before is process 0's alone, or it would be counted once for each process.
-    state = stopped.statistics if is_first() else _nothing(subject, request)
-    mesh = local_mesh()
-    batch_size = strongest.search_batch(subject.network) * mesh.size
-    last_saved = time.monotonic()
-
-    def after_batch(statistics: Statistics, images: int) -> None:
-        nonlocal seen, last_saved
-        seen = min(request.images, seen + batch_size * jax.process_count())
-        progress("searching", seen, request.images)
-        late = from_first(np.int32(time.monotonic() - last_saved > _SAVE_SECONDS))
-        if late or seen == request.images:
-            _gather(statistics, folder, seen)
-            if is_first():
-                seconds = earlier + time.monotonic() - began
-                save_pass(path, SavedPass(asked, statistics, seen, seconds))
-            last_saved = time.monotonic()
-
-    batches = subject.need("images", "A search").batches(
-        batch_size, start=seen, limit=request.images - seen, keep=True
-    )
-    statistics = strongest.search(
-        subject, request, batches, lanes=strongest.Lanes(mesh), state=state, after_batch=after_batch
-    )
-    return statistics, earlier
-
-
-def _nothing(subject: Subject, request: Request) -> Statistics:
-    maps = sum(subject.layer(name).maps for name in request.layers)
-    return empty_statistics(len(request.steps), maps, request.top)
-
-
-def _gather(statistics: Statistics, folder: Path, seen: int) -> None:
-    """Moves what every process has found into process 0's statistics, by way of the run's folder:
-    in place. Each time under new names, since a network drive may show an old file for a while."""
-    if jax.process_count() == 1:
-        return
-
-    def share(index: int) -> Path:
-        return folder / f"search-{index}-{seen}.part.npz"
-
-    if not is_first():
-        save_pass(share(jax.process_index()), SavedPass({}, statistics, seen))
-        steps, k, maps = statistics.top_value.shape
-        assign(statistics, empty_statistics(steps, maps, k))
-    barrier("parts of the search are written")
-    if is_first():
-        for index in range(1, jax.process_count()):
-            other = load_pass(share(index))
-            if other is None:
-                raise ZfjaxError(
-                    f"{share(index)} is not readable here: all processes must see the same"
-                    f" {folder}."
-                )
-            assign(statistics, merge(statistics, other.statistics))
-            share(index).unlink()
-
-
 def _drawn(
     subject: Subject, request: Request, statistics: Statistics, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Projects the drawn units, writes tiles, filters, histograms and the table; returns what
-    meta.json says of them."""
+    meta.json says of them.
+    """
     spans = units.layer_columns(subject.layers, request.layers)
     maps = units.draw_maps(subject.layers, request.layers, request.maps, request.seed)
     arrays = statistics.top_value, statistics.top_id, statistics.top_place

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
@@ -63,7 +64,8 @@ def project(
     ``image``: a file, shown as an import would store it (upright, what is transparent white), or
     the id of an image of the run's data set: ``split`` (None: the training split), in ``data_dir``
     (None: where the run has it). ``max_pixels``: the most that a file may have. An activation of 0
-    gives an all-zero projection. Raises ZfjaxError for an image that cannot be read."""
+    gives an all-zero projection. Raises ZfjaxError for an image that cannot be read.
+    """
     run, where = load_run(workdir), Source(**source)
     subject = subject_of(run)
     available = subject.layer(layer).maps
@@ -94,7 +96,7 @@ def project_view(
     map_: int,
 ) -> UnitProjection:
     """One map on one view at one step. Raises ZfjaxError where the step has diverged."""
-    layer, parameters = way.layer, subject.parameters(step)
+    layer, parameters = way.layer, jax.device_put(subject.parameters(step))
     maxima, places = strongest.image_maxima(
         parameters, subject.prepare(view[None]), network=subject.network, layers=(layer.name,)
     )

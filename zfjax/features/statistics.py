@@ -1,7 +1,8 @@
 """What the pass over the images keeps of them, and how it is merged, asked and saved. No JAX.
 
 Order and ties are lexicographic on (-value, image id), whatever the batches; merging is exact and
-commutative."""
+commutative.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +15,21 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int, Int64, UInt32
+from numpy.typing import ArrayLike
 
 from zfjax.files import write_arrays
 
 BINS = 128
 """Bin 0 holds images where the map is silent; bins 1.. hold four to an octave, from LOWEST_EDGE
-up."""
+up.
+"""
 SLOTS = 2
 """Images sampled of each bin."""
 LOWEST_EDGE = 2.0**-16
 EDGE_BITS = 21
 """A float32's lowest bits, without which its exponent and the two highest bits of its mantissa are
-left: four bins an octave, by integers alone."""
+left: four bins an octave, by integers alone.
+"""
 FIRST_EDGE = (127 - 16) << 2
 """LOWEST_EDGE's bits without the lowest EDGE_BITS."""
 EMPTY = np.uint32(0xFFFFFFFF)
@@ -42,7 +46,8 @@ class Statistics:
     """int64 [steps, k, maps]; -1 where empty."""
     top_place: np.ndarray
     """int32 [steps, k, maps]: where the maximum lies, y * width + x; the first place in reading
-    order wins a tie."""
+    order wins a tie.
+    """
     low_value: np.ndarray
     """float32 [steps, k, maps]: the weakest positive maxima, ascending; inf where empty."""
     low_id: np.ndarray
@@ -50,7 +55,8 @@ class Statistics:
     """int64 [steps, maps, BINS]."""
     sample_priority: np.ndarray
     """uint32 [steps, maps, BINS, SLOTS]: the seeded rank of a sampled image, which names it; all
-    ones where empty."""
+    ones where empty.
+    """
     sample_value: np.ndarray
     """float32 [steps, maps, BINS, SLOTS]."""
 
@@ -97,7 +103,8 @@ def merge_batch(
     total: Statistics, step_index: int, batch: Mapping[str, np.ndarray], ids: np.ndarray
 ) -> None:
     """Adds what one step gave on one batch, images ``ids``, into ``total``, in place: the pass
-    holds one copy of its statistics."""
+    holds one copy of its statistics.
+    """
     for kind, empty in (("top", -np.inf), ("low", np.inf)):
         values = batch[f"{kind}_value"]
         new = [values, np.where(values == empty, -1, ids[batch[f"{kind}_row"]])]
@@ -121,7 +128,8 @@ def _ranked(statistics: Statistics, kind: str) -> list[np.ndarray]:
 
 def _best(one: list[np.ndarray], other: list[np.ndarray], *, descending: bool) -> list[np.ndarray]:
     """The best of both on axis -2, as many as ``one`` holds; each a list of values, ids and what
-    belongs to them."""
+    belongs to them.
+    """
     k = one[0].shape[-2]
     joined = [np.concatenate(pair, axis=-2) for pair in zip(one, other, strict=True)]
     order = np.lexsort((joined[1], -joined[0] if descending else joined[0]), axis=-2)[..., :k, :]
@@ -139,16 +147,17 @@ def statistics_arrays(statistics: Statistics) -> dict[str, np.ndarray]:
     return {field.name: getattr(statistics, field.name) for field in fields(Statistics)}
 
 
-def bin_of(values: np.ndarray) -> Int[np.ndarray, ...]:
+def bin_of(values: ArrayLike) -> Int[np.ndarray, ...]:
     """The histogram bin of float32 values, as the pass computes it."""
-    values = np.asarray(values, np.float32)
-    bits = values.view(np.int32) >> EDGE_BITS
-    return np.where(values > 0, np.clip(bits - FIRST_EDGE + 1, 1, BINS - 1), 0)
+    floats = np.asarray(values, np.float32)
+    bits = floats.view(np.int32) >> EDGE_BITS
+    return np.where(floats > 0, np.clip(bits - FIRST_EDGE + 1, 1, BINS - 1), 0)
 
 
 def bin_edges() -> Float32[np.ndarray, " edges"]:
     """BINS + 1 edges: bin i holds edges[i] <= value < edges[i + 1]. Bin 0 holds 0 alone, bin 1 all
-    that is positive below the second edge above LOWEST_EDGE, the last bin all from its edge on."""
+    that is positive below the second edge above LOWEST_EDGE, the last bin all from its edge on.
+    """
     bits = (np.arange(BINS + 1, dtype=np.int32) - 1 + FIRST_EDGE) << EDGE_BITS
     edges = bits.view(np.float32).copy()
     edges[:2] = 0, np.finfo(np.float32).smallest_subnormal
@@ -180,7 +189,8 @@ def quantile_samples(
 
 def priorities_of(ids: UInt32[np.ndarray, " images"], seed: int) -> UInt32[np.ndarray, " images"]:
     """A seeded one-to-one scrambling of uint32 (the finaliser of MurmurHash3): an image's rank
-    among those that may be sampled."""
+    among those that may be sampled.
+    """
     x = ids ^ np.uint32(seed * 0x9E3779B1 % 2**32)
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
@@ -200,7 +210,8 @@ def ids_of(priorities: UInt32[np.ndarray, " images"], seed: int) -> UInt32[np.nd
 @dataclass(frozen=True)
 class SavedPass:
     """A pass that was stopped: what it was asked for, what it has gathered, from how many images,
-    in how many seconds of all its starts."""
+    in how many seconds of all its starts.
+    """
 
     asked: dict[str, Any]
     statistics: Statistics

@@ -6,7 +6,8 @@ of image maxima in fixed logarithmic bins, and a small seeded sample of each bin
 One entry an image: its spatial maximum. A batch is decoded and sent to the device once, then each
 checkpoint's convolutions run on it; the host keeps the statistics, so device memory is flat in
 epochs and images. The place of a maximum comes with it: rows are compared first, then the cells of
-one row."""
+one row.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ from zfjax.subject import Network, Subject
 class Lanes:
     """What runs side by side. ``mesh``: this process's devices, over which a batch is spread (it
     must divide); None is one device. ``width``: checkpoints run side by side by vmap; more than 1
-    makes grouped convolutions, slower on CPU."""
+    makes grouped convolutions, slower on CPU.
+    """
 
     mesh: Mesh | None = None
     width: int = 1
@@ -83,7 +85,8 @@ def search(
     ``batches``: dicts of image uint8 [n, h, w, 3], image_id int64 [n], weight float32 [n] (0:
     padding), equally sized. ``state``: statistics to go on from, added to in place.
     ``after_batch(statistics, images)`` is told how many images a batch added. Raises ZfjaxError
-    naming step and image where an activation is not finite."""
+    naming step and image where an activation is not finite.
+    """
     maps = sum(subject.layer(name).maps for name in request.layers)
     total = state or empty_statistics(len(request.steps), maps, request.top)
     # A device works while the host merges what it gave before. The step after the last one of a
@@ -113,9 +116,8 @@ def _dispatched(
 ) -> Iterator[_Running]:
     """Starts every group of ``lanes.width`` checkpoints on every batch."""
     mesh = None if lanes.mesh is None or lanes.mesh.size == 1 else lanes.mesh
-    run = functools.partial(
-        _batch_statistics, network=subject.network, layers=request.layers, k=request.top, mesh=mesh
-    )
+    kept = _Kept(subject.network, request.layers, request.top, mesh)
+    run = functools.partial(_batch_statistics, kept=kept)
     if lanes.width > 1:
         run = jax.vmap(run, in_axes=(0, None, None, None))
     count = len(request.steps)
@@ -137,7 +139,8 @@ def _dispatched(
 
 def _sent(subject: Subject, batch: Batch, seed: int, mesh: Mesh | None) -> _Batch:
     """A batch on its way to the device. Ordered by id, because ``top_k`` breaks ties by position:
-    so the lower id wins within a batch, as it does between batches."""
+    so the lower id wins within a batch, as it does between batches.
+    """
     order = np.argsort(
         np.where(batch["weight"] > 0, batch["image_id"], np.iinfo(np.int64).max), kind="stable"
     )
@@ -148,38 +151,49 @@ def _sent(subject: Subject, batch: Batch, seed: int, mesh: Mesh | None) -> _Batc
     return _Batch(subject.prepare(on_device), ids, real, priorities)
 
 
-@functools.partial(jax.jit, static_argnames=("network", "layers", "k", "mesh"))
+@dataclass(frozen=True)
+class _Kept:
+    """What is compiled into ``_batch_statistics``: the ``k`` strongest and weakest images of these
+    layers' maps; ``mesh``: None for one device.
+    """
+
+    network: Network
+    layers: tuple[str, ...]
+    k: int
+    mesh: Mesh | None
+
+
+@functools.partial(jax.jit, static_argnames="kept")
 def _batch_statistics(
     parameters: Parameters,
     inputs: Float32[Array, "n h w c"],
     real: Bool[Array, " n"] | Bool[np.ndarray, " n"],
     priorities: UInt32[Array, " n"] | UInt32[np.ndarray, " n"],
     *,
-    network: Network,
-    layers: tuple[str, ...],
-    k: int,
-    mesh: Mesh | None,
+    kept: _Kept,
 ) -> dict[str, Array]:
     """What ``merge_batch`` takes of one checkpoint on one batch. ``real``: no padding."""
 
     def find(parameters: Parameters, inputs: Array) -> tuple[Array, Array]:
         return _in_pieces(
-            lambda piece: _image_maxima(parameters, piece, network=network, layers=layers),
+            lambda piece: _image_maxima(
+                parameters, piece, network=kept.network, layers=kept.layers
+            ),
             inputs,
-            images_at_once(network),
+            images_at_once(kept.network),
         )
 
-    if mesh is not None:  # every device looks at its own images; what follows is small
+    if kept.mesh is not None:  # every device looks at its own images; what follows is small
         rows = PartitionSpec("batch")
         find = jax.shard_map(
-            find, mesh=mesh, in_specs=(PartitionSpec(), rows), out_specs=rows, check_vma=False
+            find, mesh=kept.mesh, in_specs=(PartitionSpec(), rows), out_specs=rows, check_vma=False
         )
     maxima, places = find(parameters, inputs)
     count, columns = maxima.shape
-    kept = min(k, count)
+    ranks = min(kept.k, count)
     live = real[:, None]
-    top_value, top_row = lax.top_k(jnp.where(live, maxima, -jnp.inf).T, kept)
-    low_value, low_row = lax.top_k(jnp.where(live & (maxima > 0), -maxima, -jnp.inf).T, kept)
+    top_value, top_row = lax.top_k(jnp.where(live, maxima, -jnp.inf).T, ranks)
+    low_value, low_row = lax.top_k(jnp.where(live & (maxima > 0), -maxima, -jnp.inf).T, ranks)
     top_place = jnp.take_along_axis(places.T, top_row, axis=1)
     # The histogram and the samples are scattered into one flat array of cells (map, bin).
     bits = lax.bitcast_convert_type(maxima, jnp.int32) >> EDGE_BITS
@@ -214,7 +228,8 @@ def image_maxima(
     layers: tuple[str, ...],
 ) -> tuple[Float[Array, "n maps"], Int32[Array, "n maps"]]:
     """Each map's maximum over each image (maps of all ``layers`` side by side) and its place (y *
-    width + x), the same numbers that the pass finds. ``inputs``: normalised."""
+    width + x), the same numbers that the pass finds. ``inputs``: normalised.
+    """
     return _in_pieces(
         lambda piece: _image_maxima(parameters, piece, network=network, layers=layers),
         inputs,
@@ -224,21 +239,24 @@ def image_maxima(
 
 def search_batch(network: Network) -> int:
     """Images a batch: a power of two whose inputs fit the device's working set, 8 to 256. On CPU
-    256 at 64 pixels and 16 at 224."""
+    256 at 64 pixels and 16 at 224.
+    """
     height, width = network.input_size
     return 2 ** max(3, min(8, (working_set() // (12 * height * width)).bit_length() - 1))
 
 
 def images_at_once(network: Network) -> int:
     """Images to run at once: a power of two whose largest feature map fits the device's working
-    set."""
+    set.
+    """
     largest = max(layer.image_work.largest for layer in network.sequence)
     return 2 ** max(0, (working_set() // largest).bit_length() - 1)
 
 
 def _in_pieces(run: Callable[[Array], Any], inputs: Any, size: int) -> Any:
     """``run`` over pieces of ``size`` rows one after the other; all at once where they are not
-    more, or uneven."""
+    more, or uneven.
+    """
     count = len(inputs)
     if count <= size or count % size:
         return run(inputs)
@@ -263,7 +281,8 @@ def _first_maximum(
     x: Float[Array, "n h w maps"],
 ) -> tuple[Float[Array, "n maps"], Int32[Array, "n maps"]]:
     """(maximum, place) over the cells of x. Rows first, then the cells of one row: on CPU a few
-    hundredths of a forward pass, where an argmax costs a fifth."""
+    hundredths of a forward pass, where an argmax costs a fifth.
+    """
     height, width = x.shape[1:3]
     of_rows = x.max(axis=2)
     value = of_rows.max(axis=1)

@@ -1,7 +1,8 @@
 """units.parquet from what the search has gathered: one row a unit selected, column by column.
 
 A row's place, margin and jump are computed for all maps of a step and layer at once: with every
-rank of every map at 71 epochs the table has millions of rows."""
+rank of every map at 71 epochs the table has millions of rows.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def write_table(
     """Writes units.parquet; returns labels by image id (int64, NO_LABEL where none is known, or no
     row needs it).
 
-    The label and its name are null where the data set does not know it."""
+    The label and its name are null where the data set does not know it.
+    """
     blocks = []
     spans = layer_columns(subject.layers, request.layers)
     for step_index, step in enumerate(request.steps):
@@ -74,7 +76,8 @@ def write_table(
 
 def _selected(selection: str, values: np.ndarray, ids: np.ndarray) -> Columns:
     """Rows of all entries with a positive activation, by map, then rank; arrays are [ranks,
-    maps]."""
+    maps].
+    """
     maps, ranks = np.nonzero((np.isfinite(values) & (values > 0) & (ids >= 0)).T)
     nowhere = ma.masked_all(len(maps), np.int32)
     return {

@@ -2,7 +2,8 @@
 
 Selections: "top" (rank 0 is the strongest image), "fixed" (the last step's winner, at every step),
 "low" (the weakest positive images) and "quantile:q". Rows of units that are not drawn have no
-place: y, x and box are null."""
+place: y, x and box are null.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def draw_maps(
 ) -> dict[str, list[int]]:
     """A seeded uniform draw of ``count`` maps of each named layer (None: all), ascending; dead ones
     as likely as others. ``layers``: all that there are, in forward order: a layer's maps do not
-    depend on which others are asked for."""
+    depend on which others are asked for.
+    """
     drawn = {}
     for name in names:
         maps = layers[name].maps
@@ -99,7 +101,8 @@ def fixed_images(top: Top, maps: Sequence[int]) -> dict[int, int]:
 
 def margins(values: Float32[np.ndarray, "k maps"]) -> np.ma.MaskedArray:
     """(a1 - a2) / a1 of each map's descending activations, float32 [maps]; masked without a second
-    positive one."""
+    positive one.
+    """
     if len(values) < 2:
         return np.ma.masked_all(values.shape[1], np.float32)
     known = values[1] > 0
@@ -109,7 +112,8 @@ def margins(values: Float32[np.ndarray, "k maps"]) -> np.ma.MaskedArray:
 
 def jumped(top: Top, step_index: int) -> np.ma.MaskedArray:
     """Whether each map's strongest image differs from the step before, bool [maps]; masked at the
-    first step and after a dead one."""
+    first step and after a dead one.
+    """
     if step_index == 0:
         return np.ma.masked_all(top.id.shape[2], bool)
     known: Bool[np.ndarray, " maps"] = top.value[step_index - 1, 0] > 0
@@ -121,7 +125,8 @@ def purity(top_value: np.ndarray, labels: np.ndarray) -> float | None:
     when all are dead.
 
     ``top_value``, ``labels``: [k, maps]. Images whose label is not known (negative) are left out,
-    and so are maps that have no others; None when no label is known."""
+    and so are maps that have no others; None when no label is known.
+    """
     shares = []
     for map_ in range(top_value.shape[1]):
         known = labels[(top_value[:, map_] > 0) & (labels[:, map_] >= 0), map_]

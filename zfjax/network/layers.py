@@ -26,7 +26,8 @@ class Layer:
     """(height, width, maps)."""
     window: Window | None
     """What one unit sees of the input; None where it is not known: the whole image stands for
-    it."""
+    it.
+    """
     tile_size: tuple[int, int]
     """(height, width) of a unit's tile in pixels: its window, at most the input."""
     image_work: Work

@@ -24,7 +24,7 @@ import numpy as np
 from etils import epath
 
 from zfjax.errors import ZfjaxError
-from zfjax.run.checkpoint_faults import DamagedCheckpoint, kind, reading, saving
+from zfjax.run.checkpoint_faults import DamagedCheckpoint, damage_named, kind, saving
 from zfjax.run.steps import delete_step, make_way, set_aside
 from zfjax.signals import silence
 
@@ -204,7 +204,7 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
     path = path.absolute()
     advice = "restore it from a copy, or move it away to leave this step out"
     expected = _metadata(path)["digests"]
-    with reading(path, f"; {advice}"):
+    with damage_named(path, f"; {advice}"):
         with _alone():
             described = ocp.metadata(path).metadata
         wanted = {name: described[name] for name in (described if names is None else names)}
@@ -239,7 +239,7 @@ def described_leaves(path: Path) -> None:
     has.
     """
     ocp, digests = _orbax(), _metadata(path)["digests"]
-    with reading(path), _alone():
+    with damage_named(path), _alone():
         names = leaf_paths(ocp.metadata(path).metadata)
     if set(names) != set(digests):
         raise DamagedCheckpoint(f"The checkpoint {path} lists other arrays than were saved.")
@@ -250,6 +250,6 @@ def _metadata(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise DamagedCheckpoint(f"There is no checkpoint {path}.")
     ocp = _orbax()
-    with reading(path, "; restore it from a copy, or move it away", words=kind), _alone():
+    with damage_named(path, "; restore it from a copy, or move it away", words=kind), _alone():
         written = dict(ocp.metadata(path).custom_metadata)
         return {**written, "digests": written["digests"]}  # a file that was cut short has lost them

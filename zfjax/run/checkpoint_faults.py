@@ -141,7 +141,7 @@ def kind(error: Exception) -> str:
 
 
 @contextmanager
-def reading(
+def damage_named(
     path: Path, advice: str = "", words: Callable[[Exception], str] = kind_and_words
 ) -> Iterator[None]:
     """A failure within is raised as DamagedCheckpoint, with ``words`` of it and ``advice``; as

@@ -1,5 +1,6 @@
 """Error rates of given parameters on a split: one central crop an image, or the mean of the paper's
-ten."""
+ten.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from zfjax.subject import Scores, Subject
 @dataclass(frozen=True)
 class Batching:
     """Images at a time. ``size``: on all devices of ``mesh`` together; ``parts``: how many pieces a
-    batch is computed in, one after the other."""
+    batch is computed in, one after the other.
+    """
 
     mesh: Mesh
     size: int
@@ -54,7 +56,8 @@ def evaluate(
     ``views``: 1 is the central crop; 10 averages the class probabilities of the four corners, the
     centre and their mirror images (paper, section 4). Raises ZfjaxError for another number, for a
     subject without scores, and for a split that is empty, or has no image that can be read, or no
-    label."""
+    label.
+    """
     check_views(views)
     images: Images = subject.need("images", "An error rate")
     if images.count:
@@ -120,7 +123,8 @@ def _sums(
     how: _How,
 ) -> jax.Array:
     """[loss, top-1, top-5, images, images without a label] summed over a batch: views, labels,
-    weights."""
+    weights.
+    """
 
     def score(inputs: jax.Array) -> jax.Array:
         return how.scores(parameters, inputs)
@@ -157,7 +161,8 @@ def _sums(
 
 def correct(scores: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(top-1, top-5) hits as float32 [n]: fewer than 1 (5) classes score higher, or as high with a
-    lower number. Scores that are not all finite are no hit: nothing is higher than NaN."""
+    lower number. Scores that are not all finite are no hit: nothing is higher than NaN.
+    """
     own = jnp.take_along_axis(scores, labels[:, None], axis=1)
     earlier = jnp.arange(scores.shape[1])[None, :] < labels[:, None]
     ahead = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)

@@ -1,5 +1,6 @@
 """Error rates of saved epochs, one after the other, in the words of ``zfjax evaluate``; epochs
-without are named."""
+without are named.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ TITLES = f"{'epoch':>8}{'top-1 error':>14}{'top-5 error':>14}{'loss':>9}"
 @dataclass(frozen=True)
 class Rates:
     """What one saved epoch gives: ``figures`` as ``evaluate`` returns them, or ``fault``, why there
-    are none."""
+    are none.
+    """
 
     epoch: float
     step: int
@@ -41,7 +43,8 @@ def saved_rates(
     figures.
 
     Parameters or scores that are not finite are a fault of their epoch, and the next follows.
-    Raises ZfjaxError for a damaged checkpoint, and as ``measure`` does."""
+    Raises ZfjaxError for a damaged checkpoint, and as ``measure`` does.
+    """
     for step in steps:
         parameters = subject.parameters(step, whole=True)
         if name := _broken(parameters):
@@ -78,7 +81,8 @@ def left_out(figures: dict[str, float], count: int) -> str | None:
 
 def diverged(asked: Sequence[Rates]) -> ZfjaxError | None:
     """Which of the epochs asked for have no rates, why, and how to ask for the others; None when
-    all have."""
+    all have.
+    """
     broken = [rates for rates in asked if rates.fault]
     if not broken:
         return None
