@@ -18,6 +18,7 @@ from PIL import Image
 
 from zfjax.data.headers import JPEG_SIDE, TOO_LONG, byte_limit
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, as_image_errors, read_picture
+from zfjax.data.import_options import FOLDERS
 from zfjax.errors import ZfjaxError
 
 GRAYSCALE = "grayscale, kept"
@@ -92,8 +93,8 @@ def merged(*groups: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 def stored_form(
     data: bytes,
-    size: int | None = None,
-    quality: int = 95,
+    size: int | None = FOLDERS.size,
+    quality: int = FOLDERS.quality,
     max_pixels: int = MAX_PIXELS,
     *,
     upright: bool = True,

@@ -45,6 +45,7 @@ from zfjax.data.converting import (
 from zfjax.data.dataset import check_shard
 from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.images import MAX_PIXELS, byte_limit
+from zfjax.data.import_options import ILSVRC2012
 from zfjax.data.set_names import check_name
 from zfjax.data.sources import TarInside, read_place, tar_places
 from zfjax.errors import ZfjaxError, explain_os_error
@@ -102,8 +103,8 @@ def import_imagenet(
     name: str,
     data_dir: Path | str,
     *,
-    size: int | None = 256,
-    quality: int = 90,
+    size: int | None = ILSVRC2012.size,
+    quality: int = ILSVRC2012.quality,
     max_pixels: int = MAX_PIXELS,
     workers: int | None = None,
     shard_images: int | None = None,

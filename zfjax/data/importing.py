@@ -28,6 +28,7 @@ from zfjax.data.converting import (
 from zfjax.data.headers import byte_limit
 from zfjax.data.holding_out import hold_out
 from zfjax.data.images import MAX_PIXELS, ImageError
+from zfjax.data.import_options import FOLDERS
 from zfjax.data.set_names import check_name
 from zfjax.data.sources import open_source
 from zfjax.data.split_names import SPLITS
@@ -44,8 +45,8 @@ def import_images(
     *,
     holdout: float = 0.0,
     splits: Mapping[str, str] | None = None,
-    size: int | None = None,
-    quality: int = 95,
+    size: int | None = FOLDERS.size,
+    quality: int = FOLDERS.quality,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportSummary:

@@ -1,5 +1,6 @@
 """The evolution so far, drawn between the epochs of a training: RUN/evolution-live and
-RUN/report-live."""
+RUN/report-live.
+"""
 
 from __future__ import annotations
 
