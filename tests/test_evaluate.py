@@ -1,5 +1,6 @@
 """Error rates from one crop and from ten; parameters spread over devices; records that cannot be
-read."""
+read.
+"""
 
 import dataclasses
 import resource
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.small import make_config
-from zfjax.commands import everything as commands
+from zfjax.commands import information
 from zfjax.commands.cli import main
 from zfjax.data.dataset import open_dataset
 from zfjax.data.pipeline import evaluation_batches, pixel_sums, training_batches
@@ -41,8 +42,8 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
         preparation_of(run.config).one_of_ten(jax.numpy.asarray(views), None, index)
         for index in range(10)
     ]
-    score = lambda inputs: jax.nn.softmax(class_scores(run.config.model, parameters, inputs))
-    shares = np.mean([score(crop) for crop in crops], axis=0)
+    scores = [class_scores(run.config.model, parameters, crop) for crop in crops]
+    shares = np.mean([jax.nn.softmax(crop_scores) for crop_scores in scores], axis=0)
     expected = {
         "loss": -np.log(shares[np.arange(len(labels)), labels]).mean(),
         "top1": (shares.argmax(1) == labels).mean(),
@@ -80,7 +81,7 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
 
 
 def test_a_device_whose_memory_is_full_is_said(monkeypatch, capsys):
-    monkeypatch.setattr(commands, "info", lambda options: jax.numpy.zeros(2**44).sum())
+    monkeypatch.setattr(information, "show_info", lambda options: jax.numpy.zeros(2**44).sum())
     assert main(["info"]) == 1
     told = capsys.readouterr().err
     assert (
@@ -88,7 +89,7 @@ def test_a_device_whose_memory_is_full_is_said(monkeypatch, capsys):
         and "--batch-size" in told
     )
     assert told.count("\n") == 1
-    monkeypatch.setattr(commands, "info", lambda options: 1 / 0)
+    monkeypatch.setattr(information, "show_info", lambda options: 1 / 0)
     assert main(["info"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err, "a fault of ours shows where it lies"
 

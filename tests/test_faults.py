@@ -1,5 +1,6 @@
 """What may happen to a training run: lost states, signals at odd moments, folders that are not
-shared, slow data."""
+shared, slow data.
+"""
 
 import dataclasses
 import gc
@@ -146,10 +147,10 @@ def test_a_signal_that_python_drops_comes_again():
 @pytest.mark.parametrize("gone", ["stdout", "stderr"])
 def test_one_of_many_leaves_though_nobody_reads_what_it_says(gone):
     code = (
-        "import sys, jax; from zfjax.commands import cli\n"
+        "import sys, jax; from zfjax.commands import cli, information\n"
         "jax.distributed.is_initialized = lambda: True; jax.distributed.shutdown = lambda: None\n"
         "def run(options): print('x' * 9); raise cli.ZfjaxError('no')\n"
-        "cli.commands.info = run; cli.main(['info']); print('still here', file=sys.stderr)"
+        "information.show_info = run; cli.main(['info']); print('still here', file=sys.stderr)"
     )
     reader, writer = os.pipe()
     os.close(reader)
@@ -279,7 +280,8 @@ def test_a_signal_that_python_drops_while_an_epoch_is_drawn_comes_again(tmp_path
 
 def test_the_plateau_goes_on_where_it_was(tmp_path, data_dir):
     """The rate that a plateau has divided, and how long it has waited, survive a stop at any
-    step."""
+    step.
+    """
     config = make_config(data_dir, epochs=5)
     optimizer = dataclasses.replace(
         config.optimizer, schedule="plateau", patience=2, warmup_epochs=0.0

@@ -29,12 +29,12 @@ from tests.data_helpers import (
 from tests.odd_files import png_header, short, with_exif
 from zfjax.commands.cli import main
 from zfjax.data import imagenet, writing
-from zfjax.data.converting import Stored
 from zfjax.data.dataset import list_datasets, open_dataset
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.imagenet_labels import class_wnids, validation_label
 from zfjax.data.imagenet_plan import TARS, Settings, Shard
 from zfjax.data.imagenet_shards import make_shard
+from zfjax.data.import_options import Stored
 from zfjax.data.sources import tar_places
 from zfjax.errors import ZfjaxError
 

@@ -12,9 +12,9 @@ from tests import odd_files
 from tests.data_helpers import encoded, jpeg, make_tree, picture
 from zfjax.commands.cli import main
 from zfjax.data import headers, metadata, writing
-from zfjax.data.converting import Stored
 from zfjax.data.dataset import UnreadableImage, open_dataset
 from zfjax.data.images import MAX_PIXELS, view, view_of_file
+from zfjax.data.import_options import Stored
 from zfjax.data.importing import import_images
 from zfjax.data.workers import Worker
 from zfjax.errors import ZfjaxError

@@ -12,8 +12,9 @@ from tests.data_helpers import encoded, jpeg, kill_when_there, make_tar, make_tr
 from zfjax.commands.cli import main
 from zfjax.data import headers, importing
 from zfjax.data.arranging import arrange
-from zfjax.data.converting import Stored, stored_form
+from zfjax.data.converting import stored_form
 from zfjax.data.dataset import list_datasets, open_dataset
+from zfjax.data.import_options import Stored
 from zfjax.data.importing import import_images
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock

@@ -55,10 +55,18 @@ NO_JAX = (
     "training.tensorboard",
     "training.schedule",
     "commands.flags",
-    "commands.everything",
+    "data.import_options",
+    "commands.arguments",
     "commands.cli",
+    "commands.data",
+    "commands.demonstration",
+    "commands.evaluation",
+    "commands.features",
+    "commands.information",
+    "commands.reports",
+    "commands.training",
 )
-KNOWN_SHARED = {("commands.everything", "info")}
+KNOWN_SHARED: set[tuple[str, str]] = set()
 """(room, function) whose function is called like some module. None is a public name of zfjax; add
 no more."""
 

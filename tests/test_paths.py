@@ -1,5 +1,6 @@
 """Where a run may lie, what a killed process has left there, and how a command that has failed
-leaves."""
+leaves.
+"""
 
 import os
 import shutil
@@ -182,11 +183,11 @@ def test_a_state_that_is_being_deleted_is_off_the_list_first(tmp_path, monkeypat
 
 STUCK = """
 import sys, threading
-from zfjax.commands import cli
+from zfjax.commands import cli, information
 def run(options):
     threading.Thread(target=threading.Event().wait).start()  # as Orbax's, after a failed save
     raise cli.ZfjaxError("The disk is full.")
-cli.commands.info = run
+information.show_info = run
 sys.argv = ["zfjax", "info"]
 cli.console()
 """

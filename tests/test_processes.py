@@ -1,5 +1,6 @@
 """Two and four real processes over loopback: the same loss curve and table as one, resumed by any
-other number."""
+other number.
+"""
 
 import dataclasses
 import json
@@ -153,7 +154,8 @@ sys.exit(main([*sys.argv[1:], "--shard-parameters", "--save-minutes", "0.00001"]
 
 def test_two_processes_that_share_parameters_go_on_from_one(tmp_path, data_dir, unbroken):
     """They save after every step: a save gathers the parts, so that all must come to it at the same
-    step."""
+    step.
+    """
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)
     shutil.rmtree(folder / "checkpoints" / "12")
@@ -195,8 +197,11 @@ def test_one_that_fails_alone_leaves_and_the_others_say_so(tmp_path, with_a_bad_
     assert not any("Traceback" in errors or "Check failure" in errors for errors in told)
 
 
+def table_of(folder):
+    return pq.read_table(folder / "evolution" / "units.parquet").to_pylist()
+
+
 def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, unbroken):
-    table = lambda folder: pq.read_table(folder / "evolution" / "units.parquet").to_pylist()
     expected = tmp_path / "expected"
     shutil.copytree(unbroken, expected)
     evolve(expected, maps=3, top=4)  # on eight fake devices, where conftest.py has set them
@@ -204,7 +209,7 @@ def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, 
         folder = tmp_path / str(count)
         shutil.copytree(unbroken, folder)
         finish(start(count, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
-        assert table(folder) == table(expected)
+        assert table_of(folder) == table_of(expected)
         assert not list((folder / "evolution").glob("search*"))
     assert len(jax.devices()) == 8 or pytest.skip("needs the 8 fake devices of conftest.py")
 
@@ -224,10 +229,7 @@ def test_a_search_that_was_stopped_goes_on_in_two_processes(tmp_path, unbroken, 
         patched.setattr("zfjax.features.strongest.search_batch", lambda network: 1)
         evolve(folder, maps=3, top=4, progress=stop)
     finish(start(2, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
-    tables = [
-        pq.read_table(one / "evolution" / "units.parquet").to_pylist() for one in (folder, expected)
-    ]
-    assert tables[0] == tables[1]
+    assert table_of(folder) == table_of(expected)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,8 @@ def test_live_evolution_and_tensorboard_change_no_parameter(tmp_path, data_dir, 
 
 def events(folder):
     """(tag, step) of every value in the event files: length, its checksum, a message, its checksum,
-    again and again."""
+    again and again.
+    """
     from tensorboardX.proto.event_pb2 import Event
 
     found = []

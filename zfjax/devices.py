@@ -18,7 +18,8 @@ Dispatched = TypeVar("Dispatched")
 
 def explain_fault(fault: Exception) -> ZfjaxError | None:
     """One clear sentence for what a device reports of full memory or of another process's end; None
-    for all else."""
+    for all else.
+    """
     cause = (str(fault).splitlines() or [""])[0][:200]
     if not isinstance(fault, jax.errors.JaxRuntimeError):
         return None
@@ -39,7 +40,8 @@ def explain_fault(fault: Exception) -> ZfjaxError | None:
 
 def data_mesh(batch_size: int, count: int | None = None) -> Mesh:
     """A mesh of ``count`` devices (default all, of all processes); its one axis is the batch, which
-    they must divide, else ZfjaxError."""
+    they must divide, else ZfjaxError.
+    """
     devices = jax.devices()
     if count is not None and jax.process_count() > 1:
         raise ZfjaxError("--devices is for one process; many use all their devices.")
@@ -76,7 +78,8 @@ SHARDED_FROM = 2**16
 def sharding_of(mesh: Mesh, leaf: Any, shard: bool) -> NamedSharding:
     """Where a leaf of the training state lies: with ``shard`` a large one is cut along its longest
     axis that the devices divide (fully connected layers are nine tenths of ZFNet), all else is on
-    every device."""
+    every device.
+    """
     if shard and leaf.size >= SHARDED_FROM:
         for axis in np.argsort(leaf.shape)[::-1]:
             if leaf.shape[axis] % mesh.size == 0:
@@ -102,7 +105,8 @@ def whole(tree: Any) -> Any:
 def keep_compiled(folder: Path) -> None:
     """Keeps compiled programs in ``folder`` for later starts, unless the user has chosen a place
     (JAX_COMPILATION_CACHE_DIR). Not on CPU, where a program fits one kind of processor only and
-    compiles fast."""
+    compiles fast.
+    """
     chosen = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     if jax.default_backend() != "cpu" and not chosen:
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -128,7 +132,8 @@ def in_parts(rows: jax.Array, parts: int) -> jax.Array:
 def working_set() -> int:
     """Bytes that the largest array of one piece of work should take: on CPU what stays in cache and
     in pages already mapped (a ZFNet forward pass of 16 images takes 1.8 times as long at once as in
-    twos), elsewhere plenty."""
+    twos), elsewhere plenty.
+    """
     return 2**24 if jax.default_backend() == "cpu" else 2**30
 
 

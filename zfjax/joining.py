@@ -2,7 +2,8 @@
 
 What meets and parts waits in C++, where no signal is heard: it is asked to from a thread of its
 own, while the main thread listens, says who is waited for and where, and leaves at once when it is
-told to."""
+told to.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +35,13 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
 
     "auto" leaves all three to JAX, which finds them out under Slurm, Open MPI and on Cloud TPU.
     None: this process is alone. Must come before anything else touches a device. A signal ends the
-    wait. Raises ZfjaxError when the others do not come, or an address is none."""
+    wait. Raises ZfjaxError when the others do not come, or an address is none.
+    """
     if coordinator is None:
         if count is not None or index is not None:
             raise ZfjaxError("--process-count and --process-index need --coordinator HOST:PORT.")
         return
-    given: dict[str, Any] = {}
+    meeting: dict[str, Any] = {}
     if coordinator != "auto":
         if count is None or index is None or not 0 <= index < count:
             raise ZfjaxError(
@@ -47,7 +49,7 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
                 " N - 1."
             )
         _split_address(coordinator)
-        given = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+        meeting = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
     # JAX's own notice of SIGTERM would take ours away, and nobody asks it.
     jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -60,7 +62,7 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
     def meet() -> None:
         # Longer than this process waits: at its own time limit JAX ends the process with a page of
         # addresses.
-        jax.distributed.initialize(**given, initialization_timeout=seconds + 600)
+        jax.distributed.initialize(**meeting, initialization_timeout=seconds + 600)
         jax.devices()  # the first look at them waits for all processes as well
 
     try:
@@ -77,7 +79,8 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
 
 def _listening(meet: Callable[[], None], seconds: float) -> None:
     """``meet()`` in a thread, while this one hears signals and says what is waited for. Raises what
-    it raises, and TimeoutError after so many seconds."""
+    it raises, and TimeoutError after so many seconds.
+    """
     failed: list[BaseException] = []
 
     def work() -> None:
@@ -154,7 +157,8 @@ def leave(status: int, fault: Exception | None = None, seconds: float = LEAVING_
     others may wait for it in a sum it will never join, while at a Python program's end JAX waits
     minutes for them. Those that failed together part in order within ``seconds``. After a ``fault``
     of a device there is nothing to wait for, but in process 0, whose end would cut short what the
-    others say. A process alone returns."""
+    others say. A process alone returns.
+    """
     if not jax.distributed.is_initialized():
         return
     if fault is None or jax.process_index() == 0:

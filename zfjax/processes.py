@@ -93,12 +93,14 @@ def as_first(numbers: Sequence[int] | None) -> tuple[int, ...]:
 
 VISIBLE_SECONDS = 60.0
 """For which a file that another machine has written may be out of sight: network drives keep old
-lists for a while."""
+lists for a while.
+"""
 
 
 def seen_by_all(path: Path) -> None:
     """Returns when every process sees ``path`` as process 0 does. Raises ZfjaxError when one does
-    not in time: then it looks at a folder of its own."""
+    not in time: then it looks at a folder of its own.
+    """
     if jax.process_count() == 1:
         return
 

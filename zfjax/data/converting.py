@@ -19,6 +19,7 @@ from PIL import Image
 
 from zfjax.data.headers import JPEG_SIDE, TOO_LONG, byte_limit
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, as_image_errors, read_picture
+from zfjax.data.import_options import FOLDERS, Stored
 from zfjax.errors import ZfjaxError, escaped
 
 GRAYSCALE = "grayscale, kept"
@@ -27,34 +28,6 @@ Form = Callable[[bytes], tuple[bytes, tuple[str, ...], bool]]
 """A file's bytes to what is stored of it, as ``stored_form`` says it."""
 
 _COMMENT_BYTES = 65_533  # the most that a JPEG holds
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What is stored of every image. Raises ZfjaxError for numbers that no import can have.
-
-    ``size``: pixels of the shorter side, to which larger images are resized once (None: as they
-    are). ``quality``: of what is stored anew, as JPEG. An image whose header announces more than
-    ``max_pixels`` is skipped undecoded."""
-
-    size: int | None = None
-    quality: int = 95
-    max_pixels: int = MAX_PIXELS
-
-    def __post_init__(self) -> None:
-        if (
-            (self.size is not None and self.size < 1)
-            or not 1 <= self.quality <= 100
-            or self.max_pixels < 1
-        ):
-            raise ZfjaxError(
-                "The size and the pixel limit must be at least 1, and the quality between 1 and"
-                " 100."
-            )
-
-    def form(self, *, upright: bool = True) -> Form:
-        """``stored_form`` with these settings."""
-        return functools.partial(stored_form, **vars(self), upright=upright)
 
 
 @dataclass(frozen=True)
@@ -113,8 +86,8 @@ def merged(*groups: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 def stored_form(
     data: bytes,
-    size: int | None = None,
-    quality: int = 95,
+    size: int | None = FOLDERS.size,
+    quality: int = FOLDERS.quality,
     max_pixels: int = MAX_PIXELS,
     *,
     upright: bool = True,
@@ -163,6 +136,11 @@ def stored_form(
             encoded, "JPEG", quality=quality, subsampling=0 if quality > 90 else 2, comment=kept
         )
         return encoded.getvalue(), tuple(reasons), resized
+
+
+def form_of(stored: Stored, *, upright: bool = True) -> Form:
+    """``stored_form`` with these numbers."""
+    return functools.partial(stored_form, **vars(stored), upright=upright)
 
 
 @dataclass

@@ -24,9 +24,10 @@ from PIL import (
 )
 
 from zfjax.data.annotations import JPEG_START, PNG_START, bare
+from zfjax.data.import_options import FOLDERS
 from zfjax.errors import ZfjaxError
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = FOLDERS.max_pixels
 JPEG_SIDE = 65_500
 """The longest side, in pixels, that libjpeg reads or writes."""
 TOO_LONG = f"a side above {JPEG_SIDE:,} pixels, which JPEG cannot hold"

@@ -21,10 +21,11 @@ from typing import Any
 
 from zfjax.data import writing
 from zfjax.data.class_names import check_naming, decode_table, partial_note
-from zfjax.data.converting import Account, ImportSummary, Stored, check_absent, merged
+from zfjax.data.converting import Account, ImportSummary, check_absent, merged
 from zfjax.data.imagenet_labels import class_wnids
 from zfjax.data.imagenet_plan import TARS, Progress, Settings, Shard, plan
 from zfjax.data.imagenet_shards import Target, make_shards
+from zfjax.data.import_options import ILSVRC2012, Stored
 from zfjax.data.import_workers import start_workers, usable_cores
 from zfjax.data.set_names import check_name
 from zfjax.errors import ZfjaxError, explain_os_error
@@ -36,8 +37,6 @@ VALIDATION_IMAGES = 50
 READABLE_NAMES = "LOC_synset_mapping.txt"
 """Optional, beside the tars: a line "wnid name, other name" a class, as the set's Kaggle edition
 brings it."""
-RESIZED = Stored(size=256, quality=90)
-"""What is stored of every image, where nothing else is asked for."""
 SHARD_IMAGES = {True: 4096, False: 2560}
 """Images a shard, resized or not: about 320 or 500 shards, each a file that a reader keeps open."""
 
@@ -57,7 +56,7 @@ def import_imagenet(
     name: str,
     data_dir: Path | str,
     *,
-    stored: Stored = RESIZED,
+    stored: Stored = ILSVRC2012,
     workers: int | None = None,
     shard_images: int | None = None,
     progress: Progress | None = None,

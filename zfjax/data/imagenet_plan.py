@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zfjax.data.converting import Stored
 from zfjax.data.imagenet_labels import class_wnids, validation_label
+from zfjax.data.import_options import Stored
 from zfjax.data.import_workers import Workers, result_of
 from zfjax.data.sources import TarInside, tar_places
 from zfjax.errors import ZfjaxError

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zfjax.data import writing
-from zfjax.data.converting import Account
+from zfjax.data.converting import Account, form_of
 from zfjax.data.imagenet_labels import class_wnids
 from zfjax.data.imagenet_plan import TARS, Progress, Settings, Shard
 from zfjax.data.images import byte_limit
@@ -72,7 +72,7 @@ def make_shard(
     features = writing.image_features(writing.About(wnids))
     records: list[bytes | None] = [None] * len(shard.names)
     # EXIF is ignored, as in everyone's numbers on this set.
-    form = settings.stored.form(upright=False)
+    form = form_of(settings.stored, upright=False)
     files, limit = Account(), byte_limit(settings.max_pixels)
     with open(tar, "rb") as handle:
         for row in np.argsort(shard.offsets):

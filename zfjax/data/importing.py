@@ -16,17 +16,16 @@ from typing import Any
 from zfjax.data import writing
 from zfjax.data.arranging import Layout, arrange
 from zfjax.data.class_names import tabled_names
-from zfjax.data.converting import Converter, ImportSummary, Stored, check_absent, merged
+from zfjax.data.converting import Converter, ImportSummary, check_absent, form_of, merged
 from zfjax.data.headers import byte_limit
 from zfjax.data.holding_out import hold_out
 from zfjax.data.images import ImageError
+from zfjax.data.import_options import FOLDERS, Stored
 from zfjax.data.set_names import check_name
 from zfjax.data.sources import Source, open_source
 from zfjax.data.split_names import SPLITS
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock
-
-AS_IT_IS = Stored()
 
 
 def import_images(
@@ -36,7 +35,7 @@ def import_images(
     *,
     holdout: float = 0.0,
     splits: Mapping[str, str] | None = None,
-    stored: Stored = AS_IT_IS,
+    stored: Stored = FOLDERS,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportSummary:
     """Writes DATA_DIR/NAME/1.0.0 from SOURCE and says what it did.
@@ -72,7 +71,7 @@ def import_images(
                     "train/CLASS/IMAGE."
                 )
             readable, notes = tabled_names(layout.class_tables, opened.read, layout.classes)
-            form = stored.form()
+            form = form_of(stored)
             if holdout:
                 limit = byte_limit(stored.max_pixels)
                 read = functools.partial(_read_up_to, opened, limit)

@@ -118,7 +118,8 @@ def _key_name(key: Any) -> str:
 
 def flattened(tree: Tree) -> dict[str, np.ndarray]:
     """{"parameters.conv1.kernel": leaf, ...}: a tree of any node kinds, flat, as Orbax keeps it
-    unchanged."""
+    unchanged.
+    """
     return {name.replace("/", "."): leaf for name, leaf in leaf_paths(tree).items()}
 
 
@@ -133,7 +134,8 @@ class Saver:
     """Saves trees of NumPy arrays to ``root/<step>`` in the background, one at a time.
 
     A step that is there already with other content is set aside under a new name and kept; without
-    ``keep_replaced`` until the new one is on disk."""
+    ``keep_replaced`` until the new one is on disk.
+    """
 
     def __init__(self, root: Path, keep_replaced: bool = True):
         self.root, self._keep_replaced = root.absolute(), keep_replaced
@@ -144,7 +146,8 @@ class Saver:
 
     def save(self, step: int, tree: Tree) -> None:
         """Starts saving; waits for the save before it. A step that is there with equal digests is
-        kept. Raises ZfjaxError when the disk is full or the folder read-only."""
+        kept. Raises ZfjaxError when the disk is full or the folder read-only.
+        """
         self.wait()
         path = self.root / str(step)
         digests = {name: digest(leaf) for name, leaf in leaf_paths(tree).items()}
@@ -167,7 +170,8 @@ class Saver:
 
     def wait(self) -> None:
         """Returns when the last save is on disk and was found there. Raises ZfjaxError when it
-        failed."""
+        failed.
+        """
         under_way, self._saving = self._saving, None
         if under_way is not None:
             response, step = under_way
@@ -180,7 +184,8 @@ class Saver:
 
     def _prove(self, path: Path) -> None:
         """That ``path`` can be read back: the first save of a start with every byte, later ones by
-        their lists."""
+        their lists.
+        """
         try:
             if self._proven:
                 described_leaves(path)
@@ -199,7 +204,8 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
     these top keys.
 
     Raises DamagedCheckpoint naming the folder when it is absent, truncated or altered, ZfjaxError
-    when it cannot be read for another reason."""
+    when it cannot be read for another reason.
+    """
     ocp = _orbax()
     path = path.absolute()
     advice = "restore it from a copy, or move it away to leave this step out"
@@ -223,7 +229,8 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
 
 def restore_into(tree: Tree, stored: Tree) -> Tree:
     """``tree``'s structure with the arrays of ``stored``, made by ``flattened``. ZfjaxError when
-    parts differ."""
+    parts differ.
+    """
     flat = dict(stored)
     names = [name.replace("/", ".") for name in leaf_paths(tree)]
     if sorted(names) != sorted(flat):

@@ -1,5 +1,6 @@
 """The evolution so far, drawn between the epochs of a training: RUN/evolution-live and
-RUN/report-live."""
+RUN/report-live.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ def live_evolution(workdir: Path, every: int, images: int) -> AfterEpoch:
             model = run.config.model
             few = min(16, *(model.conv(layer).maps for layer in model.conv_names))
             evolve(workdir, images=images, maps=few, name="live", locked=True, progress=progress)
-            first_alone(lambda: write_report(run, name="live"))
+            first_alone(lambda: write_report(run, name="live", progress=progress))
 
     return draw
 

@@ -21,7 +21,8 @@ def learning_rate(
     optimizer: Optimizer, step: jax.Array, steps_per_epoch: int, epochs: int
 ) -> jax.Array:
     """The scheduled rate at ``step`` (float32), before any plateau division: linear warm-up, then
-    cosine to 0."""
+    cosine to 0.
+    """
     warmup = optimizer.warmup_epochs * steps_per_epoch
     rate = jnp.float32(optimizer.learning_rate)
     if optimizer.schedule == "cosine":
@@ -53,7 +54,8 @@ def clip_filters(
     direction kept.
 
     Returns the parameters and the clipped share of all filters (float32, 0..1). RMS over a filter's
-    k * k * in weights; biases, fully connected layers and momentum are untouched."""
+    k * k * in weights; biases, fully connected layers and momentum are untouched.
+    """
     clipped = dict(parameters)
     over = []
     for name in convolutions:
@@ -70,7 +72,8 @@ def plateau_update(
 ) -> tuple[float, float, int]:
     """(scale, best, waited) after an epoch's validation error: the rate is divided by 10 after
     ``patience`` epochs without a better one (the paper anneals by hand "when the validation error
-    plateaus")."""
+    plateaus").
+    """
     if error < best:
         return scale, error, 0
     if waited + 1 >= patience:

@@ -1,5 +1,6 @@
 """What a training run writes while it runs: metrics, parameters, states, TensorBoard. In process 0
-alone."""
+alone.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class Records:
 
     def __init__(self, run: Run, began: float | None = None):
         """``began``: when training would have, had it gone on all the time, by ``time.monotonic``;
-        None: now."""
+        None: now.
+        """
         self._run, self._writes = run, is_first()
         self._began = time.monotonic() if began is None else began
         self._parameters = checkpoint.Saver(run.checkpoints)
@@ -72,7 +74,8 @@ class Records:
 
     def save_state(self, step: int, state: TrainState) -> None:
         """Starts saving RUN/resume/<step>, once the parameters before it are on disk: no state may
-        know of an epoch whose parameters a crash has taken."""
+        know of an epoch whose parameters a crash has taken.
+        """
         leaves = checkpoint.flattened(whole(state))
         if self._writes:
             self._parameters.wait()

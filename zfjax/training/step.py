@@ -1,7 +1,8 @@
 """The training state and one jitted step on it.
 
 Every random draw is a pure function of (seed, step, index in the global batch), for any number of
-devices."""
+devices.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +32,12 @@ class TrainState:
     momentum: Any
     plateau: dict[str, jax.Array]
     """scale (float32) of the learning rate, best validation error so far, epochs waited since; and
-    how many epochs have been validated, the initial network counted."""
+    how many epochs have been validated, the initial network counted.
+    """
     totals: dict[str, jax.Array]
     """Sums since the last line of metrics.jsonl: in the state, so that a resumed run writes the
-    same line."""
+    same line.
+    """
 
 
 def initial_state(config: Config) -> TrainState:
@@ -78,7 +81,8 @@ def train_step(
     steps_per_epoch: int,
 ) -> TrainState:
     """One step on views uint8 [n, view, view, 3] and labels int32 [n]; a step whose loss or
-    gradient is not finite leaves the parameters as they were and is counted as broken."""
+    gradient is not finite leaves the parameters as they were and is counted as broken.
+    """
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step))
     inputs = training_input(config, views, mean_image, keys[0]).astype(config.compute)
     (loss, hits), gradient = _gradient(config, state.parameters, inputs, labels, keys[1])
@@ -128,7 +132,8 @@ def _gradient(
     dropout_key: jax.Array,
 ) -> tuple[tuple[jax.Array, jax.Array], Parameters]:
     """((mean loss, hits [top-1, top-5]), gradient) of the batch, in ``optimizer.accumulate`` parts
-    one after the other: the same but for rounding, in less memory."""
+    one after the other: the same but for rounding, in less memory.
+    """
     precision = jax.lax.Precision.HIGHEST if config.precision == "highest" else None
     parts = config.optimizer.accumulate
 

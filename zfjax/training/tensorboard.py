@@ -1,5 +1,6 @@
 """RUN/tensorboard: the metrics, and the first layer's filters. The one door to tensorboardX. No
-JAX."""
+JAX.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class Board:
     """An event file in ``folder``; what an earlier start wrote after ``step`` is hidden, so that a
     resumed run shows no point twice. Written at once by the caller: tensorboardX's own thread dies
     of a full disk, and its callers then wait for it for ever. Raises ZfjaxError where tensorboardX
-    is not installed, and when the disk is full."""
+    is not installed, and when the disk is full.
+    """
 
     def __init__(self, folder: Path, step: int):
         try:
@@ -45,7 +47,8 @@ class Board:
 
     def filters(self, step: int, layer: str, kernel: np.ndarray) -> None:
         """A first layer's kernels (float32 [height, width, 3, maps]); zero is mid-grey, one scale
-        for all."""
+        for all.
+        """
         scale = max(float(np.abs(kernel).max()), 1e-30)
         pictures = np.clip(0.5 + kernel / (2 * scale), 0, 1).transpose(3, 0, 1, 2)
         drawn = self._summary.image(f"{layer}/filters", pictures, dataformats="NHWC")

@@ -1,0 +1,67 @@
+"""Arguments that several commands share, and how a command is added to the parser. No JAX."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Command = Callable[[argparse.Namespace], int]
+"""Runs a command; returns the exit status. Raises ZfjaxError for a user's mistake."""
+
+
+def add_command(
+    subparsers: Subparsers, name: str, run: Command, text: str, **options: Any
+) -> argparse.ArgumentParser:
+    """The parser of ``zfjax NAME``, which calls ``run``."""
+    parser = subparsers.add_parser(name, help=text, description=text, allow_abbrev=False, **options)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def takes_config_fields(parser: argparse.ArgumentParser) -> None:
+    """Leaves what ``parser`` does not know to the command, as ``config_flags``."""
+    parser.set_defaults(takes_config_fields=True)
+
+
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """--workdir, --at."""
+    parser.add_argument("--workdir", type=Path, required=True, help="run folder")
+    parser.add_argument(
+        "--at", nargs="+", default=None, help="epochs, 'step:N', 'last' or 'all' (default: all)"
+    )
+
+
+def data_argument(parser: argparse.ArgumentParser) -> None:
+    """--data.dir."""
+    parser.add_argument(
+        "--data.dir", dest="data_dir", default=None, help="folder of prepared data sets"
+    )
+
+
+def process_arguments(parser: argparse.ArgumentParser) -> None:
+    """--coordinator, --process-count, --process-index."""
+    group = parser.add_argument_group("many processes (launch/ starts them)")
+    group.add_argument(
+        "--coordinator",
+        default=None,
+        help="HOST:PORT of process 0, or 'auto' under Slurm, Open MPI and on Cloud TPU",
+    )
+    group.add_argument("--process-count", type=int, default=None, help="processes in all")
+    group.add_argument(
+        "--process-index", type=int, default=None, help="which of them this is, from 0"
+    )
+
+
+def join_others(options: argparse.Namespace) -> None:
+    """Makes this process one of many, where ``process_arguments`` ask for it."""
+    if (
+        options.coordinator
+        or options.process_count is not None
+        or options.process_index is not None
+    ):
+        from zfjax.joining import join
+
+        join(options.coordinator, options.process_count, options.process_index)

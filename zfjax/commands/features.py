@@ -1,0 +1,206 @@
+"""``zfjax evolve`` and ``zfjax project``. No JAX."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from zfjax.commands.arguments import (
+    Subparsers,
+    add_command,
+    data_argument,
+    join_others,
+    process_arguments,
+    run_arguments,
+)
+from zfjax.data.import_options import FOLDERS
+from zfjax.errors import ZfjaxError
+
+
+def add_evolve(subparsers: Subparsers) -> None:
+    """``zfjax evolve`` and its flags."""
+    parser = add_command(
+        subparsers,
+        "evolve",
+        evolve,
+        "Search every epoch's strongest images, project them to pixels.",
+    )
+    run_arguments(parser)
+    parser.add_argument("--layers", nargs="+", default=None, help="convolutions (default: all)")
+    parser.add_argument(
+        "--maps", default="16", help="maps drawn of each layer, or 'all' (default: 16)"
+    )
+    parser.add_argument(
+        "--top", type=int, default=9, help="strongest images kept of each map (default: 9)"
+    )
+    data_argument(parser)
+    parser.add_argument(
+        "--split", default=None, help="split searched (default: the training split)"
+    )
+    parser.add_argument(
+        "--images", type=int, default=None, help="search only the first so many images"
+    )
+    parser.add_argument(
+        "--rule",
+        default="deconvnet",
+        help="deconvnet, guided, gradient, deconvnet+norm or guided+norm",
+    )
+    parser.add_argument(
+        "--every-rank", action="store_true", help="draw all --top images of every epoch"
+    )
+    parser.add_argument("--name", default=None, help="write RUN/evolution-NAME")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what it would cost, run nothing"
+    )
+    process_arguments(parser)
+
+
+def add_project(subparsers: Subparsers) -> None:
+    """``zfjax project`` and its flags."""
+    parser = add_command(
+        subparsers, "project", project, "One image, one map, any epochs: a picture strip."
+    )
+    run_arguments(parser)
+    image = parser.add_mutually_exclusive_group(required=True)
+    image.add_argument("--image", type=Path, help="an image file")
+    image.add_argument(
+        "--image-id", type=int, help="an image of the run's data set, by its number in the split"
+    )
+    parser.add_argument("--split", default=None, help="of --image-id (default: the training split)")
+    data_argument(parser)
+    parser.add_argument("--layer", required=True)
+    parser.add_argument("--map", type=int, required=True)
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=FOLDERS.max_pixels,
+        help="of --image: a larger one is refused (default: %(default)s)",
+    )
+    parser.add_argument("--rule", default="deconvnet", help="as in evolve")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="PNG to write (default: RUN/projections/...)"
+    )
+
+
+def evolve(options: argparse.Namespace) -> int:
+    """``zfjax evolve``: searches and projects."""
+    maps: int | None = None
+    if options.maps != "all":
+        if not options.maps.isdecimal():
+            raise ZfjaxError(f"--maps {options.maps!r} must be a number or 'all'.")
+        maps = int(options.maps)
+    asked = {
+        "at": options.at,
+        "layers": options.layers,
+        "maps": maps,
+        "top": options.top,
+        "split": options.split,
+        "images": options.images,
+        "rule": options.rule,
+        "every_rank": options.every_rank,
+    }
+    if options.dry_run:
+        return _dry_run(options, asked)
+    join_others(options)
+    from zfjax.features.evolving import evolve
+    from zfjax.processes import is_first
+    from zfjax.progress import Reporter
+    from zfjax.run.folder import load_run
+    from zfjax.run.summary import covers, evolution_lines, summary_lines, update_summary
+
+    with Reporter() as progress:
+        evolution = evolve(
+            options.workdir,
+            data_dir=options.data_dir,
+            name=options.name,
+            progress=progress,
+            **asked,
+        )
+    if not is_first():
+        return 0
+    run = load_run(options.workdir)
+    if covers(run, evolution):
+        print("\n".join(summary_lines(update_summary(run, evolution))))
+    else:  # the summary is of the last epoch, all layers and the unnamed evolution
+        print("\n".join(evolution_lines(evolution)))
+    checked = evolution.meta["checked"]
+    print(
+        f"{checked['units']:,} recorded activations reproduced, largest relative difference"
+        f" {checked['worst']:.1e}"
+    )
+    print(
+        f"Next: zfjax report --workdir {options.workdir}"
+        + (f" --name {options.name}" if options.name else "")
+    )
+    return 0
+
+
+def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
+    """Prints what the same request would take, checked as it would be."""
+    from zfjax.features.asking import Asked, cost
+    from zfjax.features.evolving import asked_of
+    from zfjax.progress import Reporter
+    from zfjax.run.folder import load_run
+
+    run = load_run(options.workdir)
+    with Reporter() as progress:
+        takes = cost(*asked_of(run, Asked(**asked), options.data_dir, progress))
+    images, steps = takes.images, takes.checkpoints
+    print(f"{steps} checkpoints x {images:,} images: {takes.flops / 1e12:,.1f} TFLOP to search")
+    print(f"{takes.tiles:,} tiles, at most {takes.tile_bytes / 2**20:,.0f} MiB")
+    trained = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
+    if trained:
+        rate = 3 * sorted(trained)[len(trained) // 2]
+        print(
+            f"about {images * steps / rate / 60:,.0f} minutes, were this machine the one that"
+            " trained it"
+        )
+    return 0
+
+
+def project(options: argparse.Namespace) -> int:
+    """``zfjax project``: writes the strip of one map on one image."""
+    from zfjax.features.projecting import project
+    from zfjax.report.strip import write_strip
+    from zfjax.run.folder import load_run
+
+    run = load_run(options.workdir)
+    if options.out is not None and options.out.suffix.lower() != ".png":
+        raise ZfjaxError(f"--out {options.out}: the strip is a PNG; give a name that ends in .png.")
+    if options.out is not None and not options.out.absolute().parent.is_dir():
+        raise ZfjaxError(
+            f"--out {options.out}: there is no folder {options.out.absolute().parent}."
+        )
+    split = options.split or run.config.data.train_split
+    by_number = options.image is None
+    projections = project(
+        options.workdir,
+        options.image_id if by_number else options.image,
+        options.layer,
+        options.map,
+        at=options.at,
+        rule=options.rule,
+        split=split,
+        data_dir=options.data_dir,
+        max_pixels=options.max_pixels,
+    )
+    shown = f"image {options.image_id} of {split}" if by_number else options.image.name
+    stem = f"{split}-{options.image_id}" if by_number else options.image.stem
+    epochs = f"epoch{projections[0].epoch:g}" + (
+        f"-{projections[-1].epoch:g}" if len(projections) > 1 else ""
+    )
+    name = f"{options.layer}-{options.map}-{stem}-{options.rule}-{epochs}.png"
+    path = options.out or run.folder / "projections" / name
+    write_strip(
+        path,
+        [(f"epoch {shot.epoch:g}", shot.activation, shot.tile) for shot in projections],
+        f"{options.layer} map {options.map} on {shown}, rule {options.rule}",
+    )
+    for shot in projections:
+        print(
+            f"epoch {shot.epoch:g}: activation {shot.activation:.4g} at y {shot.y}, x {shot.x}, box"
+            f" {shot.box}"
+        )
+    print(path)
+    return 0

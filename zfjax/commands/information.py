@@ -1,0 +1,74 @@
+"""``zfjax info``. No JAX."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from zfjax import presets
+from zfjax.commands.arguments import Subparsers, add_command, takes_config_fields
+from zfjax.commands.flags import resolve_config
+from zfjax.config import Config
+from zfjax.errors import ZfjaxError
+
+
+def add_info(subparsers: Subparsers) -> None:
+    """``zfjax info`` and its flags."""
+    parser = add_command(
+        subparsers,
+        "info",
+        show_info,
+        "Layer table, costs, and a run's epochs; nothing is run. Takes config fields, as train.",
+    )
+    parser.add_argument("--preset", default=None, help=f"one of {', '.join(presets.PRESETS)}")
+    parser.add_argument("--workdir", type=Path, default=None, help="run folder")
+    parser.add_argument(
+        "--images-per-second",
+        type=float,
+        default=None,
+        help="a training's speed: the cores to feed it, and its hours",
+    )
+    takes_config_fields(parser)
+
+
+def show_info(options: argparse.Namespace) -> int:
+    """``zfjax info``: prints the layer table and what a run costs; takes config fields, like
+    ``train``.
+    """
+    from zfjax.run.folder import load_run
+    from zfjax.run.info import describe_config, describe_run
+
+    if (options.preset is None) == (options.workdir is None):
+        raise ZfjaxError("Give --preset NAME or --workdir RUN.")
+    if options.workdir and options.config_flags:
+        raise ZfjaxError("A run keeps its settings; config fields go with --preset.")
+    run = load_run(options.workdir) if options.workdir else None
+    config = (
+        run.config if run else resolve_config(presets.preset(options.preset), options.config_flags)
+    )
+    images = run.fingerprint["count"] if run else _prepared_images(config)
+    print(
+        "\n".join(
+            describe_config(config, options.images_per_second, images)
+            + (describe_run(run) if run else [])
+        )
+    )
+    return 0
+
+
+def _prepared_images(config: Config) -> int | None:
+    """Images of the training split, where the data set is prepared already; None for the drawings,
+    always as many.
+    """
+    from zfjax.data.dataset import open_dataset
+    from zfjax.data.finding import data_home
+    from zfjax.data.set_names import SCENES
+
+    if config.data.name == SCENES:
+        return None
+    try:
+        return open_dataset(config.data.name, config.data.dir or data_home()).count(
+            config.data.train_split
+        )
+    except ZfjaxError:
+        return None

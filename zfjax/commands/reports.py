@@ -1,0 +1,35 @@
+"""``zfjax report``. No JAX."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from zfjax.commands.arguments import Subparsers, add_command
+
+
+def add_report(subparsers: Subparsers) -> None:
+    """``zfjax report`` and its flags."""
+    parser = add_command(
+        subparsers, "report", report, "Figures and the page, from saved files only."
+    )
+    parser.add_argument("--workdir", type=Path, required=True, help="run folder")
+    parser.add_argument("--name", default=None, help="of a named evolution")
+    parser.add_argument("--no-photos", action="store_true", help="leave every photograph out")
+
+
+def report(options: argparse.Namespace) -> int:
+    """``zfjax report``: writes figures and page."""
+    from zfjax.progress import Reporter
+    from zfjax.report.page import write_report
+    from zfjax.run.folder import load_run
+
+    with Reporter() as progress:
+        page = write_report(
+            load_run(options.workdir),
+            name=options.name,
+            photos=not options.no_photos,
+            progress=progress,
+        )
+    print(f"Open the report: {page}")
+    return 0
