@@ -64,12 +64,13 @@ class Reported:
         self.boards, laid = {}, {}
         with pytest.MonkeyPatch.context() as patch:
             files, tile = Board.files, Board.tile
-            keep_board = lambda board, stem: (
-                self.boards.setdefault(stem, board) and files(board, stem)
-            )
-            keep_tile = lambda board, *what: (
-                laid.setdefault(id(board), []).append(what) or tile(board, *what)
-            )
+
+            def keep_board(board, stem):
+                return self.boards.setdefault(stem, board) and files(board, stem)
+
+            def keep_tile(board, *what):
+                return laid.setdefault(id(board), []).append(what) or tile(board, *what)
+
             patch.setattr(Board, "files", keep_board)
             patch.setattr(Board, "tile", keep_tile)
             self.path = write_report(self.run, **options)

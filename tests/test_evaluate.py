@@ -38,7 +38,10 @@ def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
     crops = [
         one_of_ten_views(run.config, jax.numpy.asarray(views), None, index) for index in range(10)
     ]
-    score = lambda inputs: jax.nn.softmax(class_scores(run.config.model, parameters, inputs))
+
+    def score(inputs):
+        return jax.nn.softmax(class_scores(run.config.model, parameters, inputs))
+
     shares = np.mean([score(crop) for crop in crops], axis=0)
     expected = {
         "loss": -np.log(shares[np.arange(len(labels)), labels]).mean(),

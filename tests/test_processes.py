@@ -195,7 +195,9 @@ def test_one_that_fails_alone_leaves_and_the_others_say_so(tmp_path, with_a_bad_
 
 
 def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, unbroken):
-    table = lambda folder: pq.read_table(folder / "evolution" / "units.parquet").to_pylist()
+    def table(folder):
+        return pq.read_table(folder / "evolution" / "units.parquet").to_pylist()
+
     expected = tmp_path / "expected"
     shutil.copytree(unbroken, expected)
     evolve(expected, maps=3, top=4)  # on eight fake devices, where conftest.py has set them

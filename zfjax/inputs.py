@@ -79,9 +79,12 @@ def one_of_ten_views(
     height, width = config.model.input_size
     room = (config.data.view - height + 1, config.data.view - width + 1)
     row, column = jnp.array(crop_corners(room))[index % 5]
-    cut = lambda x: jax.lax.dynamic_slice(
-        x, (*(0,) * (x.ndim - 3), row, column, 0), (*x.shape[:-3], height, width, 3)
-    )
+
+    def cut(x: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(
+            x, (*(0,) * (x.ndim - 3), row, column, 0), (*x.shape[:-3], height, width, 3)
+        )
+
     crop = normalise(config, cut(views), None if mean_image is None else cut(mean_image))
     return jnp.where(index < 5, crop, crop[..., ::-1, :])
 
@@ -96,10 +99,7 @@ def training_input(
     """
     height, width = config.model.input_size
     border = config.data.shift
-    pad = lambda x: (
-        jnp.pad(x, ((border, border), (border, border), (0, 0)), mode="reflect") if border else x
-    )
-    room = tuple(config.data.view + 2 * border - extent + 1 for extent in (height, width))
+    room = (config.data.view + 2 * border - height + 1, config.data.view + 2 * border - width + 1)
     row_key, column_key, flip_key = jax.random.split(key, 3)
     count = len(views)
     rows = jax.random.randint(row_key, (count,), 0, room[0])
@@ -109,8 +109,11 @@ def training_input(
         rows, columns = corners[jax.random.randint(row_key, (count,), 0, len(corners))].T
     flips = jax.random.bernoulli(flip_key, 0.5, (count,)) & config.data.flip
 
-    def crop(image, row, column):
-        return jax.lax.dynamic_slice(pad(image), (row, column, 0), (height, width, 3))
+    def crop(image: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+        if border:
+            edges = ((border, border), (border, border), (0, 0))
+            image = jnp.pad(image, edges, mode="reflect")
+        return jax.lax.dynamic_slice(image, (row, column, 0), (height, width, 3))
 
     cropped = jax.vmap(crop)(views, rows, columns)
     mean = None if mean_image is None else jax.vmap(crop, (None, 0, 0))(mean_image, rows, columns)
