@@ -61,10 +61,10 @@ def evaluation_input(config: Config, views: jax.Array, mean_image: jax.Array | N
     return normalise(config, central_crop(views, size), cropped_mean)
 
 
-def crop_corners(room: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """(row, column) where the paper's five crops begin, in a view with ``room`` places for a crop
+def crop_corners(places: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """(row, column) where the paper's five crops begin, in a view with ``places`` places for a crop
     along each axis: four corners and the centre."""
-    bottom, right = room[0] - 1, room[1] - 1
+    bottom, right = places[0] - 1, places[1] - 1
     return (0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)
 
 
@@ -77,8 +77,8 @@ def one_of_ten_views(
     ``index`` 0 to 4: four corners and the centre; 5 to 9: their mirror images. The mean image is
     cropped alike."""
     height, width = config.model.input_size
-    room = (config.data.view - height + 1, config.data.view - width + 1)
-    row, column = jnp.array(crop_corners(room))[index % 5]
+    places = (config.data.view - height + 1, config.data.view - width + 1)
+    row, column = jnp.array(crop_corners(places))[index % 5]
 
     def cut(x: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(
@@ -99,13 +99,13 @@ def training_input(
     """
     height, width = config.model.input_size
     border = config.data.shift
-    room = (config.data.view + 2 * border - height + 1, config.data.view + 2 * border - width + 1)
+    places = (config.data.view + 2 * border - height + 1, config.data.view + 2 * border - width + 1)
     row_key, column_key, flip_key = jax.random.split(key, 3)
     count = len(views)
-    rows = jax.random.randint(row_key, (count,), 0, room[0])
-    columns = jax.random.randint(column_key, (count,), 0, room[1])
+    rows = jax.random.randint(row_key, (count,), 0, places[0])
+    columns = jax.random.randint(column_key, (count,), 0, places[1])
     if config.data.crops == "ten":
-        corners = jnp.array(crop_corners(room))
+        corners = jnp.array(crop_corners(places))
         rows, columns = corners[jax.random.randint(row_key, (count,), 0, len(corners))].T
     flips = jax.random.bernoulli(flip_key, 0.5, (count,)) & config.data.flip
 

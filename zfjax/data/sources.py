@@ -233,7 +233,7 @@ def tar_places(
     skipped: dict[str, list[str]] = {}
     for member in _members(path, handle):
         name = _text(member.name)
-        parts = tuple(part for part in name.split("/") if part not in ("", "."))
+        parts = tuple(step for step in name.split("/") if step not in ("", "."))
         if not parts and member.isdir():
             continue  # "./" itself
         reason = _classify(parts, absolute=name.startswith("/"))
@@ -307,10 +307,10 @@ def _members(path: Path, handle: BinaryIO | TarInside) -> Iterator[tarfile.TarIn
         start: int | None = 0
         while start is not None:
             handle.seek(start)
-            archive = tarfile.open(fileobj=handle, mode="r:")  # noqa: SIM115 (closing it would do nothing)
+            archive = tarfile.open(fileobj=handle, mode="r:")  # closing it would do nothing
             while (member := archive.next()) is not None:
                 yield member
-                archive.members.clear()  # type: ignore[attr-defined]  # its list of all headers so far
+                archive.members.clear()  # type: ignore[attr-defined]  # all headers so far
             # tarfile takes a damaged header for the end; a real end is a block of zeros.
             handle.seek(archive.offset)
             if handle.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
