@@ -1,5 +1,6 @@
-# make demo: the main job on embedded data.  make test: the tests.  make proof: what is too long for them, under an hour;
-# e.g. make proof KILLS=100 SYSCALLS=60.  Each sets up its own .venv first.
+# make demo: the main job on embedded data.  make test: the tests; make test FAST=1: those that take no processes and no
+# whole run, in a minute.  make lint: ruff and mypy.  make proof: what is too long for the tests, under an hour; e.g.
+# make proof KILLS=100 SYSCALLS=60.  Each sets up its own .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -14,7 +15,7 @@ demo: .venv/ready
 	$(BIN)/zfjax demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(if $(FAST),-m "not slow")
 
 proof: .venv/ready
 	$(BIN)/python experiments/faults.py --kills $(KILLS) --signals $(SIGNALS) --lost $(LOST)
@@ -23,6 +24,7 @@ proof: .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

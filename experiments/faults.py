@@ -211,14 +211,10 @@ def start_two(run: Path) -> list[subprocess.Popen]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    meet = lambda index: (
-        "--coordinator",
-        address,
-        "--process-count",
-        "2",
-        "--process-index",
-        str(index),
-    )
+
+    def meet(index):
+        return ("--coordinator", address, "--process-count", "2", "--process-index", str(index))
+
     return [start(run, more=meet(index)) for index in range(2)]
 
 

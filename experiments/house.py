@@ -29,7 +29,7 @@ MANY_PARAMETERS = 8
 class Function:
     """One ``def``: where it stands, its parameters and its lines."""
 
-    place: str
+    name: str
     parameters: int
     lines: int
 
@@ -49,7 +49,7 @@ class House:
     def above(self, parameters: int) -> list[Function]:
         """Functions with more parameters, the longest lists first."""
         long = [function for function in self.functions if function.parameters > parameters]
-        return sorted(long, key=lambda function: (-function.parameters, function.place))
+        return sorted(long, key=lambda function: (-function.parameters, function.name))
 
 
 def count(folder: Path) -> House:
@@ -101,13 +101,13 @@ def report(house: House) -> list[str]:
         f" longest {house.files[longest]} ({longest}),"
         f" above {LINES}: {sum(length > LINES for length in house.files.values())}",
         f"functions {len(house.functions)}, longest {long_function.lines} lines"
-        f" ({long_function.place})",
+        f" ({long_function.name})",
         f"lines above {COLUMNS} columns {len(house.wide)}, named lambdas {len(house.lambdas)}",
     ]
     for most in PARAMETERS:
         long = house.above(most)
         lines.append(f"functions above {most} parameters: {len(long)}")
-        lines += [f"  {function.parameters}  {function.place}" for function in long]
+        lines += [f"  {function.parameters}  {function.name}" for function in long]
     return lines
 
 

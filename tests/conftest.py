@@ -47,7 +47,10 @@ def with_a_bad_record(tmp_path_factory):
     }
     import_images(make_tree(folder / "source", files), "sound", folder / "data")
     bad = {("train", 5), ("validation", 2)}
-    change = lambda *record: {"image": b"no picture at all"} if record in bad else {}
+
+    def change(*record):
+        return {"image": b"no picture at all"} if record in bad else {}
+
     return altered(folder / "data", "sound", "bad", change)
 
 

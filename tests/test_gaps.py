@@ -153,7 +153,10 @@ def test_evolve_project_and_report_need_no_labels(run_on, capsys):
     labelled = run_on("known", unknown())
     options = {"split": "validation", "maps": 2, "top": 3, "at": ["0", "last"]}
     evolution, other = evolve(run.folder, **options), evolve(labelled.folder, **options)
-    drop = lambda table: table.drop_columns(["label", "label_name"])
+
+    def drop(table):
+        return table.drop_columns(["label", "label_name"])
+
     assert drop(evolution.units) == drop(other.units), "labels change nothing else"
     assert (
         evolution.units["label"].null_count

@@ -138,7 +138,10 @@ def test_a_resumed_run_writes_the_validation_that_is_still_to_come(tmp_path, dat
     path.write_text(path.read_text() + json.dumps(late) + "\n")
     train(config, folder, devices=1)
     speeds = ("images_per_second", "data_wait")
-    bare = lambda run: [{k: v for k, v in line.items() if k not in speeds} for line in run.metrics]
+
+    def bare(run):
+        return [{k: v for k, v in line.items() if k not in speeds} for line in run.metrics]
+
     assert bare(load_run(folder)) == bare(on_train)
 
 

@@ -38,9 +38,12 @@ def conv_shapes():
 def test_conv_up_and_down_equal_loops(kind, extent):
     size, stride, padding = kind
     x, kernel, bias = drawn((1, extent, extent + 3, 2)), drawn((size, size, 2, 3), 1), drawn(3, 2)
-    up = lambda value: convolution.conv(
-        value, kernel, bias, stride=stride, padding=padding, precision=HIGHEST
-    )
+
+    def up(value):
+        return convolution.conv(
+            value, kernel, bias, stride=stride, padding=padding, precision=HIGHEST
+        )
+
     y, down = jax.vjp(up, x)
     expected = oracle.convolve(x[0], kernel, bias, stride, padding)
     np.testing.assert_allclose(y[0], expected, atol=1e-5 * np.abs(expected).max())
@@ -70,9 +73,9 @@ def test_all_gradients_of_a_convolution_are_those_of_the_plain_one(
     monkeypatch.setattr(convolution, "WIDE_MAP", 3)
     x, kernel, bias = drawn((6, 14, 11, channels)), drawn((5, 5, channels, maps), 1), drawn(maps, 2)
     dimensions = ("NHWC", "HWIO", "NHWC")
-    plain = lambda x, kernel, bias: (
-        bias[None, None, None, :]
-        + lax.conv_general_dilated(
+
+    def plain(x, kernel, bias):
+        return bias[None, None, None, :] + lax.conv_general_dilated(
             x,
             kernel,
             (stride, stride),
@@ -80,10 +83,10 @@ def test_all_gradients_of_a_convolution_are_those_of_the_plain_one(
             dimension_numbers=dimensions,
             precision=HIGHEST,
         )
-    )
-    ours = lambda *values: convolution.conv(
-        *values, stride=stride, padding=padding, precision=HIGHEST
-    )
+
+    def ours(*values):
+        return convolution.conv(*values, stride=stride, padding=padding, precision=HIGHEST)
+
     expected, pull_expected = jax.vjp(plain, x, kernel, bias)
     found, pull = jax.vjp(ours, x, kernel, bias)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
@@ -99,12 +102,13 @@ def test_kernel_gradients_in_bfloat16_add_up_in_float32(monkeypatch):
     x, g = (
         jnp.asarray(np.abs(drawn(shape)), narrow) for shape in ((256, 12, 12, 2), (256, 10, 10, 4))
     )
-    up = lambda x, kernel: convolution.conv(
-        x, kernel, jnp.zeros(4, x.dtype), stride=1, padding=(0, 0)
-    )
-    gradient = lambda x, g: jax.vjp(lambda kernel: up(x, kernel), jnp.ones((3, 3, 2, 4), x.dtype))[
-        1
-    ](g)[0]
+
+    def up(x, kernel):
+        return convolution.conv(x, kernel, jnp.zeros(4, x.dtype), stride=1, padding=(0, 0))
+
+    def gradient(x, g):
+        return jax.vjp(lambda kernel: up(x, kernel), jnp.ones((3, 3, 2, 4), x.dtype))[1](g)[0]
+
     found, exact = gradient(x, g), gradient(x.astype(jnp.float32), g.astype(jnp.float32))
     assert found.dtype == narrow
     np.testing.assert_allclose(
@@ -120,9 +124,12 @@ def test_conv_adjoint_in_float64_for_random_shapes(seed):
     with jax.enable_x64(True):
         x = generator.normal(size=(2, size + 5, size + 8, 3))
         kernel = generator.normal(size=(size, size, 3, 4))
-        up = lambda value: convolution.conv(
-            value, jnp.asarray(kernel), jnp.zeros(4), stride=stride, padding=padding
-        )
+
+        def up(value):
+            return convolution.conv(
+                value, jnp.asarray(kernel), jnp.zeros(4), stride=stride, padding=padding
+            )
+
         y, down = jax.vjp(up, jnp.asarray(x))
         g = generator.normal(size=y.shape)
         back = np.asarray(down(jnp.asarray(g))[0])
@@ -148,9 +155,12 @@ def test_pool_equals_xla_and_loops_up_and_down(window, stride, padding):
     x[0, :6, :6] = 0  # whole windows tie at zero
     x[1, 5:] = -7  # negative everywhere: padding must not win
     pads = ((0, 0), padding, padding, (0, 0))
-    theirs = lambda v: lax.reduce_window(
-        v, -jnp.inf, lax.max, (1, window, window, 1), (1, stride, stride, 1), pads
-    )
+
+    def theirs(v):
+        return lax.reduce_window(
+            v, -jnp.inf, lax.max, (1, window, window, 1), (1, stride, stride, 1), pads
+        )
+
     y, down = jax.vjp(lambda value: ops.max_pool(value, window, stride, padding), x)
     their_y, their_down = jax.vjp(theirs, x)
     np.testing.assert_array_equal(y, their_y)
@@ -215,11 +225,12 @@ def test_norm_up_and_down_equal_the_whole_jacobian(spec):
     x = drawn((2, 3, 2, 8), scale=200)
     x[0] = np.abs(x[0])
     x[0, 0, 0] = 0
-    up = lambda rule: (
-        lambda v: ops.local_response_norm(
+
+    def up(rule):
+        return lambda v: ops.local_response_norm(
             v, spec.size, spec.k, spec.alpha, spec.beta, ops.RULES[rule]
         )
-    )
+
     y, down = jax.vjp(up("deconvnet+norm"), x)
     np.testing.assert_allclose(y, oracle.normalise(x, spec), rtol=1e-5)
     assert np.abs(np.asarray(y) - x / spec.k**spec.beta).max() > 0.05 * np.abs(y).max()
@@ -243,7 +254,10 @@ def test_norm_gradient_equals_finite_differences():
         numeric[place] = (
             g * (oracle.normalise(x + step, spec) - oracle.normalise(x - step, spec))
         ).sum() / 2e-4
-    norm = lambda v: ops.local_response_norm(v, 5, 2.0, 0.05, 0.75, ops.GRADIENT)
+
+    def norm(v):
+        return ops.local_response_norm(v, 5, 2.0, 0.05, 0.75, ops.GRADIENT)
+
     found = jax.vjp(norm, x.astype(np.float32))[1](g.astype(np.float32))[0]
     np.testing.assert_allclose(found[0, 0, 0], numeric, rtol=1e-3, atol=1e-5)
 
@@ -270,11 +284,17 @@ def test_the_three_relu_rules():
 
 def test_relu_rules_at_zero_and_in_a_chain():
     x, g = np.array([0.0, -0.0, 1e-30, -1.0], np.float32), np.ones(4, np.float32)
-    down = lambda rule: np.asarray(jax.vjp(lambda v: ops.relu(v, ops.RULES[rule]), x)[1](g)[0])
+
+    def down(rule):
+        return np.asarray(jax.vjp(lambda v: ops.relu(v, ops.RULES[rule]), x)[1](g)[0])
+
     np.testing.assert_array_equal(down("deconvnet"), [1, 1, 1, 1])
     np.testing.assert_array_equal(down("gradient"), [0, 0, 1, 0])
     np.testing.assert_array_equal(down("guided"), [0, 0, 1, 0])
-    twice = lambda v: ops.relu(-2 * ops.relu(v, ops.RULES["deconvnet"]), ops.RULES["deconvnet"])
+
+    def twice(v):
+        return ops.relu(-2 * ops.relu(v, ops.RULES["deconvnet"]), ops.RULES["deconvnet"])
+
     np.testing.assert_array_equal(
         jax.vjp(twice, x)[1](g)[0], np.zeros(4)
     )  # each ReLU rectifies what reaches it

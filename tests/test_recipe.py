@@ -175,15 +175,19 @@ def test_an_image_is_moved_alike_whatever_else_is_in_the_batch():
     views = numbered()
     others = views.copy()
     others[1:] = 200
-    draw = lambda batch: np.asarray(
-        training_input(MODERN, jnp.asarray(batch), None, jax.random.key(0))
-    )
+
+    def draw(batch):
+        return np.asarray(training_input(MODERN, jnp.asarray(batch), None, jax.random.key(0)))
+
     np.testing.assert_array_equal(draw(views)[0], draw(others)[0])
 
 
 def test_cosine_schedule_begins_peaks_and_ends():
     optimizer = configs.Optimizer(learning_rate=0.4, schedule="cosine", warmup_epochs=2.0)
-    rate = lambda step: float(optimiser.learning_rate(optimizer, jnp.int32(step), 10, 8))
+
+    def rate(step):
+        return float(optimiser.learning_rate(optimizer, jnp.int32(step), 10, 8))
+
     warm = [rate(step) for step in range(20)]
     np.testing.assert_allclose(warm, 0.4 * np.arange(1, 21) / 20, rtol=1e-5)
     assert (
@@ -281,9 +285,12 @@ def test_bfloat16_is_for_convolutions_and_products_alone():
 
     def dtypes(config):
         """{operation: dtypes of its operands} in one step."""
-        step = lambda state, views: training_step.train_step(
-            state, views, labels, None, config=config, steps_per_epoch=4
-        )
+
+        def step(state, views):
+            return training_step.train_step(
+                state, views, labels, None, config=config, steps_per_epoch=4
+            )
+
         kinds = {}
         for one in equations(
             jax.make_jaxpr(step)(training_step.initial_state(config), views).jaxpr

@@ -112,7 +112,10 @@ def test_a_later_epoch_takes_an_older_evolutions_numbers_out(copied, evolved):
 
 def test_train_seconds_are_those_of_all_starts(tmp_path, data_dir, monkeypatch):
     folder, config = tmp_path / "run", make_config(data_dir)
-    seconds = lambda: read_json(folder / "summary.json")["seconds"]["train"]
+
+    def seconds():
+        return read_json(folder / "summary.json")["seconds"]["train"]
+
     with pytest.raises(Interrupted):
         train(config, folder, progress=stop_at(6), devices=1)
     first = seconds()

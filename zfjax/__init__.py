@@ -7,7 +7,21 @@ Importing it starts no backend; the names below load what they need when first u
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zfjax.config import Config as Config
+    from zfjax.errors import ZfjaxError as ZfjaxError
+    from zfjax.features.evolving import evolve as evolve
+    from zfjax.features.evolving import project as project
+    from zfjax.network.architecture import Architecture as Architecture
+    from zfjax.network.named import ALEXNET as ALEXNET
+    from zfjax.network.named import ZFNET as ZFNET
+    from zfjax.presets import PRESETS as PRESETS
+    from zfjax.report.page import write_report as write_report
+    from zfjax.run.evolution import Evolution as Evolution
+    from zfjax.run.folder import Run as Run
+    from zfjax.run.folder import load_run as load_run
 
 _HOMES = {
     "Architecture": "zfjax.network.architecture",

@@ -172,16 +172,18 @@ RESUMABLE_FIELDS = frozenset(
 def field_words(kind: type) -> dict[str, str]:
     """What the text under each field of a dataclass says of it, on one line; fields without one are
     left out."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
-    found = {}
-    for item, after in zip(body, body[1:], strict=False):
+    definition = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(definition, ast.ClassDef)
+    words = {}
+    for item, after in zip(definition.body, definition.body[1:], strict=False):
         if (
             isinstance(item, ast.AnnAssign)
+            and isinstance(item.target, ast.Name)
             and isinstance(after, ast.Expr)
             and isinstance(after.value, ast.Constant)
         ):
-            found[item.target.id] = " ".join(str(after.value.value).split())
-    return found
+            words[item.target.id] = " ".join(str(after.value.value).split())
+    return words
 
 
 def choices(kind: type, name: str) -> tuple[str, ...]:
@@ -193,9 +195,9 @@ def choices(kind: type, name: str) -> tuple[str, ...]:
 def get_field(config: Config, path: str) -> Any:
     """The value at a dotted path, layers by name: ``get_field(config, "model.conv1.kernel")``."""
     value: Any = config
-    for part in path.split("."):
-        by_name = isinstance(value, Architecture) and part not in ("name", "input_size", "layers")
-        value = value.layer(part) if by_name else getattr(value, part)
+    for name in path.split("."):
+        is_layer = isinstance(value, Architecture) and name not in ("name", "input_size", "layers")
+        value = value.layer(name) if is_layer else getattr(value, name)
     return value
 
 
@@ -271,7 +273,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise ZfjaxError(f"{where} must be a list of layers.")
         return tuple(_layer(item, f"{where}[{index}]") for index, item in enumerate(value))
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
     origin = typing.get_origin(hint)
     if origin is Literal:

@@ -71,18 +71,17 @@ class Reporter:
     def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
         """Moves the bar of ``stage``; off a terminal prints a line now and then, and at the end of
         the stage."""
-        held = self._figures.setdefault(stage, {})
-        held.update({name: value for name, value in figures.items() if name in _SHOWN})
-        words = "  ".join(_SHOWN[name].format(held[name]) for name in _SHOWN if name in held)
+        latest = self._figures.setdefault(stage, {})
+        latest.update({name: value for name, value in figures.items() if name in _SHOWN})
+        words = "  ".join(_SHOWN[name].format(latest[name]) for name in _SHOWN if name in latest)
         if left := self._left(stage, done, total):
-            words = (
-                f"{left} left  {words}".rstrip()
-            )  # first: a narrow terminal cuts what comes last
+            # First, for a narrow terminal cuts what comes last.
+            words = f"{left} left  {words}".rstrip()
         if self._terminal:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage, total=total, figures="")
-            figures = words.replace("  ", " ").replace("validation ", "val ")
-            self._bars.update(self._tasks[stage], completed=done, total=total, figures=figures)
+            short = words.replace("  ", " ").replace("validation ", "val ")
+            self._bars.update(self._tasks[stage], completed=done, total=total, figures=short)
             return
         now = time.monotonic()
         if done < self._reached.get(stage, total + 1):  # the stage begins, or begins anew
@@ -114,6 +113,6 @@ def time_words(seconds: float) -> str:
     minutes, whole = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (whole, "s")]
-    first = next((place for place, (count, _) in enumerate(parts) if count), 3)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
+    amounts = [(days, "d"), (hours, "h"), (minutes, "min"), (whole, "s")]
+    first = next((index for index, (count, _) in enumerate(amounts) if count), 3)
+    return " ".join(f"{count} {unit}" for count, unit in amounts[first : first + 2])

@@ -108,7 +108,9 @@ class Contender:
 
 
 def _serve(pipe: Any, builder: Callable[..., Callable[[], Any]], options: dict[str, Any]) -> None:
-    work: Callable[[], Any] = lambda: None
+    def work() -> Any:
+        return None
+
     repeats = 1
     while True:
         try:

@@ -112,7 +112,10 @@ def captum_cut(
                 for part in (units.maps, units.ys, units.xs)
             )
             order = torch.arange(len(maps), device=device)
-            select = lambda out: out[order, maps, ys, xs]  # noqa: B023 (used at once)
+
+            def select(out):
+                return out[order, maps, ys, xs]  # noqa: B023 (used at once)
+
             rows = torch.from_numpy(units.rows[some]).to(device)
             batch = inputs[rows].contiguous(memory_format=_format(torch, channels_last))
             found.append(deconvolution.attribute(batch, select).detach().cpu().numpy())

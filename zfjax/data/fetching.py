@@ -37,7 +37,8 @@ def fetch(name: str, data_dir: Path | str) -> Dataset:
             ) from None
         except ImportError as error:
             raise _needs(name, error) from None
-        except Exception as error:  # noqa: BLE001 (a version or kind that the set does not have, a path for a name)
+        except Exception as error:
+            # A version or a kind that the set does not have, a path for a name: many kinds.
             raise ZfjaxError(
                 f"TFDS does not take {name!r} ({_cause(error)}); give NAME, NAME/CONFIG or"
                 " NAME:VERSION, as in its catalogue."
@@ -50,7 +51,7 @@ def fetch(name: str, data_dir: Path | str) -> Dataset:
             builder.download_and_prepare()
         except ImportError as error:
             raise _needs(name, error) from None
-        except Exception as error:  # noqa: BLE001 (TFDS, requests and the builders raise many kinds)
+        except Exception as error:  # TFDS, requests and the builders raise many kinds
             if base == "imagenet2012":
                 raise ZfjaxError(
                     "TFDS wants ILSVRC2012's tars downloaded by hand; zfjax imports them without"

@@ -39,8 +39,8 @@ def _folders(root: Path) -> list[Path]:
 
 def _versions(folder: Path) -> list[Path]:
     """Version folders under ``folder``, oldest first."""
-    found = [path for path in _folders(folder) if _VERSION.fullmatch(path.name)]
-    return sorted(found, key=lambda path: tuple(int(number) for number in path.name.split(".")))
+    versions = [path for path in _folders(folder) if _VERSION.fullmatch(path.name)]
+    return sorted(versions, key=lambda path: tuple(int(number) for number in path.name.split(".")))
 
 
 def newest_version(name: str, root: Path) -> Path:

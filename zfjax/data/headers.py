@@ -160,7 +160,7 @@ def _other_format(data: bytes) -> str | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _limited(reader: type, max_pixels: int) -> type:
+def _limited(reader: Any, max_pixels: int) -> Any:
     """Pillow's reader with our limit where it has its own, and no look at EXIF, of which it
     warns."""
 

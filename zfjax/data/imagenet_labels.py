@@ -43,7 +43,8 @@ def _packaged(name: str) -> tuple[str, ...]:
     """The lines of a list that comes with the TFDS package (its imagenet2012 builder itself needs
     TensorFlow)."""
     spec = importlib.util.find_spec("tensorflow_datasets")
-    path = Path(spec.origin).parent / "datasets" / "imagenet2012" / name
+    origin = "" if spec is None or spec.origin is None else spec.origin
+    path = Path(origin).parent / "datasets" / "imagenet2012" / name
     if not path.is_file():
         raise ZfjaxError(
             f"The installed tensorflow-datasets lacks {name}; install a version that brings it."

@@ -98,7 +98,7 @@ def _list_train(
     for done, (label, future) in enumerate(listed, 1):
         places, left_out = result_of(future)
         _gather(skipped, left_out)
-        entries += [(name, label, *place) for name, place in places]
+        entries += [(name, label, *offset_and_size) for name, offset_and_size in places]
         if progress is not None:
             progress("listing class tars", done, len(listed))
     return entries
@@ -110,13 +110,13 @@ def _list_validation(source: Path, skipped: dict[str, list[str]]) -> list[Entry]
     with open(validation, "rb") as handle:
         places, _, left_out = tar_places(validation, handle)
     _gather(skipped, left_out)
-    for inside, place in places.items():
+    for inside, (offset, size) in places.items():
         name = Path(inside).name
         label = validation_label(name)
         if label is None:
             skipped.setdefault("not the name of a validation image", []).append(inside)
         else:
-            entries.append((name, label, *place))
+            entries.append((name, label, offset, size))
     return entries
 
 

@@ -221,7 +221,7 @@ def _tar(path: Path, handle: BinaryIO) -> Source:
 
 
 def tar_places(
-    path: Path, handle: BinaryIO
+    path: Path, handle: BinaryIO | TarInside
 ) -> tuple[dict[str, tuple[int, int]], tuple[str, ...], dict[str, list[str]]]:
     """({file: (byte at which it begins in ``handle``, its size)}, folders, what is skipped by
     reason) of a tar.
@@ -233,7 +233,7 @@ def tar_places(
     skipped: dict[str, list[str]] = {}
     for member in _members(path, handle):
         name = _text(member.name)
-        parts = tuple(part for part in name.split("/") if part not in ("", "."))
+        parts = tuple(step for step in name.split("/") if step not in ("", "."))
         if not parts and member.isdir():
             continue  # "./" itself
         reason = _classify(parts, absolute=name.startswith("/"))
@@ -298,7 +298,7 @@ class TarInside(io.RawIOBase):
         return data
 
 
-def _members(path: Path, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:
+def _members(path: Path, handle: BinaryIO | TarInside) -> Iterator[tarfile.TarInfo]:
     """The members' headers, one at a time; memory does not grow with the tar.
 
     What follows the end of an archive is read as the next one, as `tar -i` does (`cat a.tar
@@ -307,10 +307,10 @@ def _members(path: Path, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:
         start: int | None = 0
         while start is not None:
             handle.seek(start)
-            archive = tarfile.open(fileobj=handle, mode="r:")  # noqa: SIM115 (closing it would do nothing)
+            archive = tarfile.open(fileobj=handle, mode="r:")  # closing it would do nothing
             while (member := archive.next()) is not None:
                 yield member
-                archive.members.clear()
+                archive.members.clear()  # type: ignore[attr-defined]  # all headers so far
             # tarfile takes a damaged header for the end; a real end is a block of zeros.
             handle.seek(archive.offset)
             if handle.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -322,7 +322,7 @@ def _members(path: Path, handle: BinaryIO) -> Iterator[tarfile.TarInfo]:
         raise explain_os_error(error, f"read {path}:") from error
 
 
-def _after_zeros(handle: BinaryIO, offset: int) -> int | None:
+def _after_zeros(handle: BinaryIO | TarInside, offset: int) -> int | None:
     """Where the first block that is not all zeros begins, from ``offset`` on; None where there is
     none."""
     handle.seek(offset)

@@ -68,6 +68,8 @@ class Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(descriptor)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
         self._send((name, data_dir, view_size, descriptor))
 
     def read(self, split: str, image_ids: Sequence[int]) -> Answer:
@@ -75,7 +77,7 @@ class Worker:
         it has died."""
         self._send((split, list(image_ids)))
         try:
-            fault, labels, unreadable = pickle.load(self._process.stdout)
+            fault, labels, unreadable = pickle.load(self._answers)
         except (EOFError, OSError, pickle.UnpicklingError):
             raise self._died() from None
         if fault is not None:
@@ -84,7 +86,7 @@ class Worker:
 
     def close(self) -> None:
         """Ends it."""
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._requests, self._answers):
             try:
                 pipe.close()
             except OSError:  # what it was to be told: it is gone
@@ -97,8 +99,8 @@ class Worker:
 
     def _send(self, message: Any) -> None:
         try:
-            pickle.dump(message, self._process.stdin)
-            self._process.stdin.flush()
+            pickle.dump(message, self._requests)
+            self._requests.flush()
         except OSError:
             raise self._died() from None
 

@@ -115,7 +115,8 @@ def record(features: Any, example: Mapping[str, Any]) -> bytes:
     }
     if "parts" in example:
         encoded["parts"] = [
-            {"name": part, "box": tfds.features.BBox(*box)} for part, box in example["parts"]
+            {"name": part_name, "box": tfds.features.BBox(*box)}
+            for part_name, box in example["parts"]
         ]
     message = tf_example_pb2.Example.FromString(
         features.serialize_example(features.encode_example(encoded))

@@ -178,14 +178,29 @@ def unpool(
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
+@dataclass(frozen=True)
+class _Normalisation:
+    """x / (k + alpha * S)^beta, and how the signal comes down."""
+
+    size: int
+    k: float
+    alpha: float
+    beta: float
+    rule: Rule
+
+
 def local_response_norm(
     x: Float[Array, "*shape maps"], size: int, k: float, alpha: float, beta: float, rule: Rule
 ) -> Float[Array, "*shape maps"]:
     """x / (k + alpha * S)^beta over x [..., maps], S the sum of squares of ``size`` neighbouring
     maps (fewer at the ends). ``alpha`` multiplies the sum (Krizhevsky 2012, section 3.3). Computed
     in float32, returned in x's dtype."""
-    return _norm_forward(x, size, k, alpha, beta, rule)[0]
+    return _norm(x, _Normalisation(size, k, alpha, beta, rule))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _norm(x: Float[Array, "*shape maps"], norm: _Normalisation) -> Float[Array, "*shape maps"]:
+    return _norm_forward(x, norm)[0]
 
 
 def _neighbour_sum(x: Float32[Array, "*shape maps"], size: int) -> Float32[Array, "*shape maps"]:
@@ -204,31 +219,25 @@ def _inverse_power(d: Float32[Array, "*shape"], beta: float) -> Float32[Array, "
 
 
 def _norm_forward(
-    x: Float[Array, "*shape maps"], size: int, k: float, alpha: float, beta: float, rule: Rule
+    x: Float[Array, "*shape maps"], norm: _Normalisation
 ) -> tuple[Float[Array, "*shape maps"], Float[Array, "*shape maps"] | None]:
     wide = x.astype(jnp.float32)
-    scale = _inverse_power(k + alpha * _neighbour_sum(wide * wide, size), beta)
-    return (wide * scale).astype(x.dtype), (x if rule.norm == "gradient" else None)
+    d = norm.k + norm.alpha * _neighbour_sum(wide * wide, norm.size)
+    scale = _inverse_power(d, norm.beta)
+    return (wide * scale).astype(x.dtype), (x if norm.rule.norm == "gradient" else None)
 
 
 def _norm_backward(
-    size: int,
-    k: float,
-    alpha: float,
-    beta: float,
-    rule: Rule,
-    x: Float[Array, "*shape maps"] | None,
-    g: Float[Array, "*shape maps"],
+    norm: _Normalisation, x: Float[Array, "*shape maps"] | None, g: Float[Array, "*shape maps"]
 ) -> tuple[Float[Array, "*shape maps"]]:
     if x is None:  # the rule is the identity
         return (g,)
     wide, signal = x.astype(jnp.float32), g.astype(jnp.float32)
-    d = k + alpha * _neighbour_sum(wide * wide, size)
-    scale = _inverse_power(d, beta)
-    down = signal * scale - 2 * alpha * beta * wide * _neighbour_sum(
-        signal * wide * scale / d, size
-    )
+    d = norm.k + norm.alpha * _neighbour_sum(wide * wide, norm.size)
+    scale = _inverse_power(d, norm.beta)
+    among = _neighbour_sum(signal * wide * scale / d, norm.size)
+    down = signal * scale - 2 * norm.alpha * norm.beta * wide * among
     return (down.astype(g.dtype),)
 
 
-local_response_norm.defvjp(_norm_forward, _norm_backward)
+_norm.defvjp(_norm_forward, _norm_backward)

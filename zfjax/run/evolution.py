@@ -197,11 +197,11 @@ class Evolution:
         final = winners[self.steps[-1]]
         return {
             step: (
-                sum(held.get(map_) == image for map_, image in final.items()) / len(final)
+                sum(winner.get(map_) == image for map_, image in final.items()) / len(final)
                 if final
                 else None
             )
-            for step, held in winners.items()
+            for step, winner in winners.items()
         }
 
     def _check(self, layer: str) -> None:

@@ -46,9 +46,9 @@ def describe_config(
         f"{'layer':<8}{'size':>14}{'sees':>7}{'every':>7}{'parameters':>14}{'MMAC':>9}",
     ]
     for fact in model.facts():
-        height, width, maps = fact.shape
+        size, window = "x".join(map(str, fact.shape)), fact.window
         lines.append(
-            f"{fact.layer.name:<8}{f'{height}x{width}x{maps}':>14}{fact.window.size:>7}{fact.window.jump:>7}"
+            f"{fact.layer.name:<8}{size:>14}{window.size:>7}{window.jump:>7}"
             f"{fact.parameters:>14,}{fact.multiply_adds / 1e6:>9.1f}"
         )
     macs = sum(fact.multiply_adds for fact in model.facts())

@@ -28,10 +28,11 @@ def network_name(config: Config) -> str:
     if not bases:
         return model.name
     changed, gone = min(
-        (changes(model, base) for base in bases), key=lambda found: sum(map(len, found))
+        (changes(model, base) for base in bases),
+        key=lambda changed_and_gone: sum(map(len, changed_and_gone)),
     )
     words = _listed("with", changed), _listed("without", gone)
-    return " ".join([model.name, " and ".join(part for part in words if part)]).strip()
+    return " ".join([model.name, " and ".join(filter(None, words))]).strip()
 
 
 def _listed(word: str, changed: list[str]) -> str:
@@ -42,7 +43,7 @@ def _listed(word: str, changed: list[str]) -> str:
 def changes(model: Architecture, base: Architecture) -> tuple[list[str], list[str]]:
     """(what ``model`` has otherwise than ``base``, layers of ``base`` that it lacks), in the order
     of the layers."""
-    own, theirs = ({layer.name: layer for layer in one.layers} for one in (model, base))
+    own, theirs = ({layer.name: layer for layer in network.layers} for network in (model, base))
     changed = []
     for name, layer in own.items():
         if name not in theirs:

@@ -64,7 +64,7 @@ def changes_between(starts: Sequence[Start]) -> list[str]:
     × cpu"; what is not known of either is left out."""
     told: list[str] = []
     for before, after in zip(starts, starts[1:], strict=False):
-        pairs = [
+        pairs: list[tuple[str, object, object]] = [
             (f"{name} ", before.versions.get(name), version)
             for name, version in after.versions.items()
         ]

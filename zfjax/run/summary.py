@@ -27,27 +27,27 @@ def update_summary(
     ``seconds``: "train" as ``note_train_seconds`` keeps it; "search" (of all starts of its pass, a
     killed one up to its last saved state) and "projection" of that evolution; "report" of the last
     one."""
-    found = read_summary(run)
+    summary = read_summary(run)
     validation = run.validation_lines
-    found["chance"] = 1 / len(run.class_names)
-    before = found.get("epoch")
+    summary["chance"] = 1 / len(run.class_names)
+    before = summary.get("epoch")
     if validation:
-        found.update(
+        summary.update(
             {name: validation[-1][name] for name in ("top1", "top5")}, epoch=validation[-1]["epoch"]
         )
-        found.update(split=run.config.data.validation_split, held_out=run.held_out)
-    if not _still_true(run, found, before):
+        summary.update(split=run.config.data.validation_split, held_out=run.held_out)
+    if not _still_true(run, summary, before):
         for name in OF_EVOLUTION:
-            found.pop(name, None)
-        found["seconds"] = {
+            summary.pop(name, None)
+        summary["seconds"] = {
             name: value
-            for name, value in found.get("seconds", {}).items()
+            for name, value in summary.get("seconds", {}).items()
             if name not in ("search", "projection", "report")
         }
     if evolution is not None and covers(run, evolution):
         meta = evolution.meta
-        found["dead_share"], found["purity"] = dead_share(evolution), purity(evolution)
-        found["evolution"] = {
+        summary["dead_share"], summary["purity"] = dead_share(evolution), purity(evolution)
+        summary["evolution"] = {
             "step": evolution.steps[-1],
             "epoch": evolution.epochs[-1],
             "layers": list(evolution.layers),
@@ -55,12 +55,12 @@ def update_summary(
             "images": meta["images"] - meta.get("unreadable", 0),
         }
         seconds |= meta["seconds"]
-    found["seconds"] = {
-        **found.get("seconds", {}),
+    summary["seconds"] = {
+        **summary.get("seconds", {}),
         **{name: round(value, 1) for name, value in seconds.items()},
     }
-    write_json(run.folder / "summary.json", found)
-    return found
+    write_json(run.folder / "summary.json", summary)
+    return summary
 
 
 def read_summary(run: Run) -> dict[str, Any]:
@@ -77,12 +77,12 @@ def covers(run: Run, evolution: Evolution) -> bool:
     return unnamed and whole and evolution.steps[-1] == run.steps[-1]
 
 
-def _still_true(run: Run, found: dict[str, Any], before: float | None) -> bool:
+def _still_true(run: Run, summary: dict[str, Any], before: float | None) -> bool:
     """Whether what the summary says of an evolution is of the run's last step; ``before``: the
     epoch it was written at, all that zfjax 0.1.0 kept."""
-    if "evolution" in found:
-        return bool(run.steps) and found["evolution"]["step"] == run.steps[-1]
-    return before == found.get("epoch")
+    if "evolution" in summary:
+        return bool(run.steps) and summary["evolution"]["step"] == run.steps[-1]
+    return before == summary.get("epoch")
 
 
 def dead_share(evolution: Evolution) -> float:
@@ -109,9 +109,9 @@ def note_train_seconds(run: Run, total: float) -> None:
 
     Noted with every state that is saved: a killed start counts up to its last one.
     """
-    found = read_summary(run)
-    found["seconds"] = {**found.get("seconds", {}), "train": round(total, 1)}
-    write_json(run.folder / "summary.json", found)
+    summary = read_summary(run)
+    summary["seconds"] = {**summary.get("seconds", {}), "train": round(total, 1)}
+    write_json(run.folder / "summary.json", summary)
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
