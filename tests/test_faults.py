@@ -262,6 +262,34 @@ def test_a_signal_before_the_first_step_of_many_processes_ends_them_at_once(tmp_
     assert time.monotonic() - begun < 20
 
 
+BUSY = """
+import sys, time
+from zfjax import waiting
+from zfjax.training import loop
+from zfjax.commands.cli import console
+waiting.SAY_AFTER = 0.5
+if sys.argv[-1] == "0":
+    loop.open_run = lambda *arguments: time.sleep(60)
+console()
+"""
+
+
+def test_who_waits_for_a_busy_process_0_says_so_and_hears_a_signal(tmp_path, data_dir):
+    arguments = train_arguments(tmp_path, data_dir, tmp_path / "run")
+    busy, waits = start(2, *arguments, program=("-c", BUSY))
+    try:
+        assert waits.stderr.readline().startswith("zfjax: process 1 waits for process 0 (")
+        begun = time.monotonic()
+        waits.send_signal(signal.SIGTERM)
+        _, told = waits.communicate(timeout=60)
+        assert waits.returncode == 128 + signal.SIGTERM and "zfjax: stopped." in told
+        assert time.monotonic() - begun < 15
+    finally:
+        for process in (busy, waits):
+            process.kill()
+            process.communicate()
+
+
 def test_a_signal_that_python_drops_while_an_epoch_is_drawn_comes_again(tmp_path, data_dir):
     def once(phase, info):
         gc.callbacks.remove(once)

@@ -13,6 +13,7 @@ LINE = (
     "files",
     "signals",
     "progress",
+    "waiting",
     "processes",
     "devices",
     "joining",
@@ -33,6 +34,7 @@ LINE = (
 APART = {("training", "features"), ("report", "features"), ("report", "training")}
 """(wing, wing) of which the first does not know the second, though it stands after it."""
 NO_JAX = (
+    "waiting",
     "errors",
     "files",
     "config",

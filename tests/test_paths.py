@@ -2,6 +2,7 @@
 leaves.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ import pytest
 
 from tests.small import make_config
 from tests.test_train import assert_same_run
+from zfjax import config as configs
+from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.features.evolving import evolve
 from zfjax.files import atomic_path, check_path, clear_unfinished, write_arrays, write_text
@@ -76,6 +79,24 @@ def test_a_path_that_cannot_work_is_refused_before_anything_is_written(
     with pytest.raises(ZfjaxError, match=words):
         train(make_config(data_dir), where, devices=1)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workdir", ["s3://bucket/run", "GS://bucket/run", "file:///tmp/run"])
+def test_a_url_is_refused_on_the_command_line(tmp_path, data_dir, monkeypatch, capsys, workdir):
+    """Where a path has made one slash of two."""
+    record = tmp_path / "config.json"
+    record.write_text(json.dumps(configs.to_json(make_config(data_dir))))
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--config", str(record), "--workdir", workdir]) == 1
+    assert "is not a folder: a run needs a path" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_commands_that_are_printed_can_be_pasted(unbroken, tmp_path, capsys):
+    folder = tmp_path / "run [lr=0.02]*"
+    shutil.copytree(unbroken, folder)
+    assert main(["report", "--workdir", str(folder)]) == 1
+    assert f"zfjax evolve --workdir '{folder}'`" in capsys.readouterr().err
 
 
 def test_a_home_that_is_not_there_is_a_sentence():
@@ -141,10 +162,13 @@ def test_what_a_dead_process_left_is_cleared_at_the_next_start(tmp_path, data_di
     for name in names:
         (folder / name).write_text("half")
     (folder / "notes.tmp").write_text("the user's own")
+    (folder / "evolution-live").mkdir()
+    (folder / "evolution-live" / f".units.parquet.{dead.pid}.tmp").write_text("half")
     (folder / "resume" / "4.deleted").mkdir()
     (folder / "checkpoints" / "16.orbax-checkpoint-tmp").mkdir()
     train(make_config(data_dir), folder, devices=1)
     left = {path.name for path in folder.rglob("*")}
+    assert not left & {f".units.parquet.{dead.pid}.tmp"}
     assert not left & {*names, "4.deleted", "16.orbax-checkpoint-tmp"} and "notes.tmp" in left
 
 
@@ -200,9 +224,9 @@ def test_a_command_that_has_failed_waits_for_no_thread():
 
 WAITING = """
 import sys
-from zfjax import joining
+from zfjax import waiting
 from zfjax.commands.cli import console
-joining._SAY_AFTER = 0.2
+waiting.SAY_AFTER = 0.2
 console()
 """
 
@@ -277,7 +301,7 @@ def test_those_who_do_not_come_and_addresses_that_are_none_end_in_a_sentence(tmp
     )
     from zfjax.joining import join
 
-    for address in ("host", "host:port", ":80", "host:99999"):
+    for address in ("host", "host:port", ":80", "host:99999", "http://host:80"):
         with pytest.raises(ZfjaxError, match="must be HOST:PORT"):
             join(address, 2, 1)
 

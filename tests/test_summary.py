@@ -110,6 +110,33 @@ def test_a_later_epoch_takes_an_older_evolutions_numbers_out(copied, evolved):
     )
 
 
+def test_a_summary_of_before_that_is_of_another_epoch_or_of_some_layers_is_taken_out(
+    copied, evolved
+):
+    """zfjax 0.1.0 wrote any evolution's numbers there, and not whose they were."""
+    run = load_run(copied)
+    figures = {"top1": 0.5, "epoch": 3.0, "dead_share": 0.0, "seconds": {"train": 2.0}}
+    whole = {"conv1": 1.0, "conv2": 0.5}
+    for steps, purity, stays in (
+        ([0], whole, False),
+        ([0, 12], {"conv1": 1.0}, False),
+        ([0, 12], whole, True),
+    ):
+        write_json(copied / "evolution" / "meta.json", {"complete": True, "steps": steps})
+        write_json(copied / "summary.json", {**figures, "purity": purity})
+        assert ("purity" in update_summary(run)) == stays
+
+
+def test_a_validation_labelled_in_part_says_of_how_many_it_speaks(copied):
+    run, path = load_run(copied), copied / "metrics.jsonl"
+    line = {**run.validation_lines[-1], "images": 1, "unlabelled": 11, "top1": 0.0}
+    path.write_text(path.read_text() + json.dumps(line) + "\n")
+    summary = update_summary(load_run(copied))
+    assert (summary["images"], summary["unlabelled"]) == (1, 11)
+    assert "top-1 0.0%" in summary_lines(summary)[0]
+    assert "on the 1 of 12 held-out images that have a label (chance" in summary_lines(summary)[0]
+
+
 def test_train_seconds_are_those_of_all_starts(tmp_path, data_dir, monkeypatch):
     folder, config = tmp_path / "run", make_config(data_dir)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
+from pathlib import Path
 
 
 class ZfjaxError(Exception):
@@ -40,6 +42,11 @@ def escaped(text: str) -> str:
     """``text`` with letters that a terminal would obey, or nobody sees, written as escapes: names
     of files and folders are anyone's."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def quoted(path: Path) -> str:
+    """A path as a shell takes it, for a command that is printed."""
+    return shlex.quote(str(path))
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

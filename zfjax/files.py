@@ -30,7 +30,8 @@ def check_path(path: Path | str, what: str) -> Path:
     Orbax reads a backslash as a slash, and takes "gs:" within a path for a bucket; a name that is
     not UTF-8 reaches neither it nor JSON. All else that a shell, a glob or a URL reads is fine.
     """
-    if "://" in str(path) or str(path).startswith("gs:/"):
+    # A command has made one slash of two by then.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise ZfjaxError(
             f"{path} is not a folder: {what} needs a path that all processes see, like a mounted"
             " disk."

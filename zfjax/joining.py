@@ -12,13 +12,12 @@ import os
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, first_line
+from zfjax.waiting import attended
 
 JOIN_SECONDS = 300
 """For which the others are waited for (environment: ZFJAX_JOIN_SECONDS)."""
@@ -26,7 +25,6 @@ LEAVING_SECONDS = 5.0
 """For which those that failed together wait for each other."""
 PARTING_SECONDS = 300.0
 """For which those that stop together wait for the one that still saves."""
-_SAY_AFTER, _SAY_EVERY = 5.0, 60.0
 
 
 def join(coordinator: str | None, count: int | None = None, index: int | None = None) -> None:
@@ -66,44 +64,26 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
         jax.devices()  # the first look at them waits for all processes as well
 
     try:
-        _listening(meet, seconds)
+        attended(meet, lambda waited: _waiting_words(waited, seconds), most=seconds)
     except BaseException as error:  # a signal too: there is nobody to part from
         with contextlib.suppress(AttributeError):
             _jax_state().client = None
         if not isinstance(error, RuntimeError | ValueError | OSError):
             raise
         address = getattr(_jax_state(), "coordinator_address", None) or coordinator
-        cause = _unresolved(address) or (str(error).splitlines() or [""])[0][:200].rstrip(".")
+        cause = _unresolved(address) or _cause(error, coordinator, seconds)
         raise ZfjaxError(f"The processes did not find each other at {address}: {cause}.") from None
 
 
-def _listening(meet: Callable[[], None], seconds: float) -> None:
-    """``meet()`` in a thread, while this one hears signals and says what is waited for. Raises what
-    it raises, and TimeoutError after so many seconds.
-    """
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            meet()
-        except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits)
-            failed.append(error)
-
-    worker = threading.Thread(target=work, name="join", daemon=True)
-    worker.start()
-    begun, say_at = time.monotonic(), _SAY_AFTER
-    while worker.is_alive():
-        worker.join(0.1)
-        waited = time.monotonic() - begun
-        if waited > seconds:
-            raise TimeoutError(
-                f"not all came within {seconds:.0f} s (environment: ZFJAX_JOIN_SECONDS)"
-            )
-        if waited > say_at and worker.is_alive():
-            say_at += _SAY_EVERY
-            print(f"zfjax: {_waiting_words(waited, seconds)}", file=sys.stderr, flush=True)
-    if failed:
-        raise failed[0]
+def _cause(error: Exception, coordinator: str, seconds: float) -> str:
+    """Why the processes did not meet, in words that say what to do."""
+    if isinstance(error, TimeoutError):
+        return f"not all came within {seconds:.0f} s (environment: ZFJAX_JOIN_SECONDS)"
+    if coordinator == "auto" and "should be defined" in str(error):
+        return "JAX sees no Slurm, Open MPI or Cloud TPU here; give --coordinator HOST:PORT"
+    if "Failed to start RPC server" in str(error):
+        return "its port is taken, or not this machine's; choose another"
+    return first_line(error).rstrip(".")
 
 
 def _waiting_words(waited: float, seconds: float) -> str:
@@ -132,7 +112,7 @@ def _split_address(address: str) -> tuple[str, int]:
     """(host, port) of "host:port" or "[v6]:port". Raises ZfjaxError for what is neither."""
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if not colon or not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ZfjaxError(f"--coordinator {address!r} must be HOST:PORT of process 0, or 'auto'.")
     return host, int(port)
 

@@ -17,8 +17,18 @@ import jax
 import numpy as np
 
 from zfjax.errors import ZfjaxError
+from zfjax.waiting import attended
 
 Result = TypeVar("Result")
+
+
+def _attended(wait: Callable[[], Result], whom: str) -> Result:
+    """A wait for other processes that hears signals, and says ``whom`` it waits for."""
+
+    def words(seconds: float) -> str:
+        return f"process {jax.process_index()} waits for {whom} ({seconds:.0f} s)."
+
+    return attended(wait, words)
 
 
 def is_first() -> bool:
@@ -38,7 +48,8 @@ def first_alone(work: Callable[[], Result]) -> Result | None:
             result = work()
         except ZfjaxError as raised:
             error = raised
-    if multihost_utils.broadcast_one_to_all(np.int32(error is not None)):
+    failed = np.int32(error is not None)
+    if _attended(lambda: multihost_utils.broadcast_one_to_all(failed), "process 0"):
         raise error or ZfjaxError("Process 0 stopped; its message says why.")
     return result
 
@@ -54,7 +65,8 @@ def together(work: Callable[[], Result]) -> Result:
         results.append(work())
     except ZfjaxError as raised:
         error = raised
-    failed = multihost_utils.process_allgather(np.int32(error is not None))
+    own = np.int32(error is not None)
+    failed = _attended(lambda: multihost_utils.process_allgather(own), "the others")
     if failed.any():
         raise error or ZfjaxError(
             f"Process {int(np.argmax(failed))} stopped; its message says why."
@@ -70,7 +82,8 @@ def added(values: np.ndarray) -> np.ndarray:
 
     # In halves: JAX would make int32 of int64.
     halves = np.stack([values & (2**24 - 1), values >> 24]).astype(np.int32)
-    low, high = multihost_utils.process_allgather(halves).astype(np.int64).sum(axis=0)
+    gathered = _attended(lambda: multihost_utils.process_allgather(halves), "the others")
+    low, high = gathered.astype(np.int64).sum(axis=0)
     return low + (high << 24)
 
 
@@ -80,7 +93,8 @@ def from_first(tree: Any) -> Any:
         return tree
     from jax.experimental import multihost_utils
 
-    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+    told = _attended(lambda: multihost_utils.broadcast_one_to_all(tree), "process 0")
+    return jax.tree.map(np.asarray, told)
 
 
 def as_first(numbers: Sequence[int] | None) -> tuple[int, ...]:
@@ -130,4 +144,4 @@ def barrier(name: str) -> None:
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        multihost_utils.sync_global_devices(name)
+        _attended(lambda: multihost_utils.sync_global_devices(name), "the others")

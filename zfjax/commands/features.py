@@ -15,7 +15,7 @@ from zfjax.commands.arguments import (
     run_arguments,
 )
 from zfjax.data.import_options import FOLDERS
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, quoted
 
 
 def add_evolve(subparsers: Subparsers) -> None:
@@ -130,7 +130,7 @@ def evolve(options: argparse.Namespace) -> int:
         f" {checked['worst']:.1e}"
     )
     print(
-        f"Next: zfjax report --workdir {options.workdir}"
+        f"Next: zfjax report --workdir {quoted(options.workdir)}"
         + (f" --name {options.name}" if options.name else "")
     )
     return 0

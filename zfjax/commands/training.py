@@ -18,7 +18,7 @@ from zfjax.commands.arguments import (
 )
 from zfjax.commands.flags import config_parser, resolve_config
 from zfjax.config import Config
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def train(options: argparse.Namespace) -> int:
             options.workdir, options.evolve_every, options.evolve_images
         )
     if run_training(config, options.workdir, **how):
-        print(f"Next: zfjax evolve --workdir {options.workdir}")
+        print(f"Next: zfjax evolve --workdir {quoted(options.workdir)}")
     return 0
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json, write_arrays, write_atomic
 
 UNITS_SCHEMA = pa.schema(
@@ -245,7 +245,7 @@ def open_evolution(folder: Path) -> Evolution:
         )
         raise ZfjaxError(
             f"There is no evolution in {folder}; run `zfjax evolve --workdir"
-            f" {folder.parent}{named}` first."
+            f" {quoted(folder.parent)}{named}` first."
         )
     meta = read_json(path)
     if not meta.get("complete"):

@@ -17,7 +17,7 @@ from typing import Any
 
 from zfjax import config as configs
 from zfjax.config import Config
-from zfjax.errors import ZfjaxError, explain_os_error
+from zfjax.errors import ZfjaxError, explain_os_error, quoted
 from zfjax.files import check_path, exclusive_lock, read_json, write_json, write_text
 from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.starts import Start, start_from
@@ -127,7 +127,8 @@ class Run:
         """
         if not self.steps:
             raise ZfjaxError(
-                f"{self.folder} has no checkpoints yet; run `zfjax train --workdir {self.folder}`"
+                f"{self.folder} has no checkpoints yet; run `zfjax train --workdir"
+                f" {quoted(self.folder)}`"
                 " first."
             )
         chosen: set[int] = set()
@@ -167,7 +168,7 @@ def load_run(folder: Path | str) -> Run:
     if not path.exists():
         raise ZfjaxError(
             f"{folder} is not a run: it has no config.json; train with `zfjax train --workdir"
-            f" {folder}`."
+            f" {quoted(folder)}`."
         )
     record = read_json(path)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zfjax.errors import ZfjaxError
 from zfjax.files import read_json, write_json
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
@@ -36,6 +37,8 @@ def update_summary(
             {name: validation[-1][name] for name in ("top1", "top5")}, epoch=validation[-1]["epoch"]
         )
         summary.update(split=run.config.data.validation_split, held_out=run.held_out)
+        counts = {name: validation[-1].get(name) for name in ("images", "unlabelled")}
+        summary.update({name: int(count) for name, count in counts.items() if count})
     if not _still_true(run, summary, before):
         for name in OF_EVOLUTION:
             summary.pop(name, None)
@@ -82,7 +85,14 @@ def _still_true(run: Run, summary: dict[str, Any], before: float | None) -> bool
     epoch it was written at, all that zfjax 0.1.0 kept."""
     if "evolution" in summary:
         return bool(run.steps) and summary["evolution"]["step"] == run.steps[-1]
-    return before == summary.get("epoch")
+    if "purity" not in summary:
+        return before == summary.get("epoch")
+    try:  # what zfjax 0.1.0 wrote may be of any evolution: its own record says of which
+        last = read_json(run.evolution_folder() / "meta.json")["steps"][-1]
+    except (ZfjaxError, LookupError, TypeError):
+        return False
+    whole = set(summary["purity"]) == set(run.config.model.conv_names)
+    return whole and before == summary.get("epoch") and run.steps[-1:] == (last,)
 
 
 def dead_share(evolution: Evolution) -> float:
@@ -119,6 +129,9 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     lines = []
     if "top1" in summary:
         where = "held-out images" if summary.get("held_out", True) else TRAINING_IMAGES
+        if unlabelled := summary.get("unlabelled"):
+            labelled = summary["images"]
+            where = f"the {labelled:,} of {labelled + unlabelled:,} {where} that have a label"
         lines.append(
             f"top-1 {summary['top1']:.1%}, top-5 {summary['top5']:.1%} on {where} "
             f"(chance {summary['chance']:.1%})"

@@ -118,7 +118,8 @@ def _with_absolute_data(config: Config) -> Config:
 def _take_over(folder: Path, locks: ExitStack) -> None:
     """Locks the workdir and clears away what a killed process has left half-written."""
     locks.enter_context(locked_run(folder))
-    clear_unfinished(folder, locked=True)
+    for inner in (folder, *folder.glob("evolution*"), *folder.glob("evolution*/tiles/*")):
+        clear_unfinished(inner, locked=True)
     for root in (folder / "checkpoints", folder / "resume"):
         mend_unfinished(root)
 

@@ -42,11 +42,16 @@ def saved_rates(
     """The rates of each of ``steps`` as it is done. ``measure``: parameters to ``evaluate``'s
     figures.
 
-    Parameters or scores that are not finite are a fault of their epoch, and the next follows.
-    Raises ZfjaxError for a damaged checkpoint, and as ``measure`` does.
+    A damaged checkpoint, and parameters or scores that are not finite, are a fault of their epoch,
+    and the next follows. Raises ZfjaxError as ``measure`` does.
     """
     for step in steps:
-        parameters = subject.parameters(step, whole=True)
+        try:
+            parameters = subject.parameters(step, whole=True)
+        except checkpoint.DamagedCheckpoint as error:
+            why = str(error).split("; restore")[0].rstrip(".")
+            yield Rates(subject.epoch(step), step, None, f"a damaged checkpoint ({why})")
+            continue
         if name := _broken(parameters):
             yield Rates(subject.epoch(step), step, None, f"parameters that are not finite ({name})")
             continue
