@@ -1,7 +1,9 @@
-"""Strictness (strict.py, first of all), eight fake CPU devices, absl flags marked as parsed (for
-grain: google/grain#1355), shared runs and reports."""
+"""Strictness (strict.py, first of all), eight fake CPU devices, compiled programs kept for all
+processes, absl flags marked as parsed (for grain: google/grain#1355), shared runs and reports."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import pytest
@@ -14,6 +16,16 @@ from tests.small import make_config, make_data
 from tests.synthetic_run import SMALL
 from zfjax.data.importing import import_images
 from zfjax.training.loop import train
+
+# The small runs' programs take most of their time to compile, and are the same in every process.
+COMPILED = {
+    "jax_compilation_cache_dir": str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"),
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+for name, value in COMPILED.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
 
 jax.config.update("jax_num_cpu_devices", 8)
 flags.FLAGS.mark_as_parsed()
