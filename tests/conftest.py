@@ -1,5 +1,6 @@
 """Strictness (strict.py, first of all), eight fake CPU devices, compiled programs kept for all
-processes, absl flags marked as parsed (for grain: google/grain#1355), shared runs and reports."""
+processes, absl flags marked as parsed (for grain: google/grain#1355), shared runs and reports.
+"""
 
 import os
 from dataclasses import replace
@@ -40,7 +41,8 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def unbroken(tmp_path_factory, data_dir):
     """Its small run, trained on one device without a break: to read and to copy, never to
-    change."""
+    change.
+    """
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     train(make_config(data_dir), folder, devices=1)
     return folder
@@ -49,7 +51,8 @@ def unbroken(tmp_path_factory, data_dir):
 @pytest.fixture(scope="session")
 def with_a_bad_record(tmp_path_factory):
     """A data set of 24 and 6 images in which training image 5 and validation image 2 are no
-    JPEGs."""
+    JPEGs.
+    """
     folder = tmp_path_factory.mktemp("bad")
     files = {
         f"{split}/{name}/{n}.jpg": jpeg(10 * n + place, 20, 24)

@@ -1,7 +1,8 @@
 """What a network is shown: the data set, its mean image, and views made into inputs.
 
 Two recipes, never mixed. "faithful" is the paper's (section 3): pixels of about -128..128 minus the
-mean image. "modern": pixels of about unit scale."""
+mean image. "modern": pixels of about unit scale.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def normalise(config: Config, images: jax.Array, mean_image: jax.Array | None) -
     """uint8 [n, h, w, 3] to the network's input, float32.
 
     faithful: minus ``mean_image`` (float32 [h, w, 3] or [n, h, w, 3], 0..255), not divided. modern:
-    unit scale."""
+    unit scale.
+    """
     pixels = images.astype(jnp.float32)
     if config.recipe == "faithful":
         assert mean_image is not None, "the faithful recipe has a mean image"
@@ -63,7 +65,8 @@ def evaluation_input(config: Config, views: jax.Array, mean_image: jax.Array | N
 
 def crop_corners(places: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """(row, column) where the paper's five crops begin, in a view with ``places`` places for a crop
-    along each axis: four corners and the centre."""
+    along each axis: four corners and the centre.
+    """
     bottom, right = places[0] - 1, places[1] - 1
     return (0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)
 
@@ -75,7 +78,8 @@ def one_of_ten_views(
     height, width, 3].
 
     ``index`` 0 to 4: four corners and the centre; 5 to 9: their mirror images. The mean image is
-    cropped alike."""
+    cropped alike.
+    """
     height, width = config.model.input_size
     places = (config.data.view - height + 1, config.data.view - width + 1)
     row, column = jnp.array(crop_corners(places))[index % 5]
@@ -129,7 +133,8 @@ def preparer(config: Config, mean_image: np.ndarray | None) -> Callable[[jax.Arr
 
 def open_data(config: Config, progress: Progress | None = None) -> Dataset:
     """The run's data set; the embedded scenes are drawn when they are not there yet. Raises
-    ZfjaxError, also where a set of somebody's own is called scenes."""
+    ZfjaxError, also where a set of somebody's own is called scenes.
+    """
     folder = config.data.dir or data_home()
     if config.data.name == SCENES:
         check_no_set_called_scenes(Path(folder).expanduser())
@@ -150,7 +155,8 @@ def reading_of(config: Config) -> Reading:
 
 def make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
     """RUN/mean_image.npy, the per-pixel mean of the training views (paper, section 3), computed
-    once, by all processes together; nothing in the modern recipe."""
+    once, by all processes together; nothing in the modern recipe.
+    """
     path, data = run.folder / "mean_image.npy", run.config.data
     if run.config.recipe != "faithful" or from_first(np.int32(path.exists())):
         return
@@ -179,7 +185,8 @@ def _save_array(path: Path, array: np.ndarray) -> None:
 
 def load_mean_image(run: Run) -> np.ndarray | None:
     """RUN/mean_image.npy, float32 [view, view, 3]; None in the modern recipe. Raises ZfjaxError
-    when it is damaged."""
+    when it is damaged.
+    """
     if run.config.recipe != "faithful":
         return None
     path = run.folder / "mean_image.npy"

@@ -35,7 +35,8 @@ class Stored:
 
     ``size``: pixels of the shorter side, to which larger images are resized once (None: as they
     are). ``quality``: of what is stored anew, as JPEG. An image whose header announces more than
-    ``max_pixels`` is skipped undecoded."""
+    ``max_pixels`` is skipped undecoded.
+    """
 
     size: int | None = None
     quality: int = 95
@@ -77,7 +78,8 @@ class ImportSummary:
 
     def lines(self, shown: int = 3) -> list[str]:
         """The summary as plain text, ``shown`` names a reason; letters that a terminal would obey
-        are escaped."""
+        are escaped.
+        """
         text = [
             f"{split}: {sum(classes.values())} images in {sum(map(bool, classes.values()))} classes"
             for split, classes in self.counts.items()
@@ -168,7 +170,8 @@ def stored_form(
 @dataclass
 class Account:
     """What became of the files so far: names by reason, images made smaller, and the largest of
-    those with too many pixels, as (width, height, name)."""
+    those with too many pixels, as (width, height, name).
+    """
 
     converted: dict[str, list[str]] = field(default_factory=dict)
     skipped: dict[str, list[str]] = field(default_factory=dict)
@@ -226,7 +229,8 @@ class Account:
 
 def _bytes_of(read: Callable[[], bytes]) -> bytes:
     """``read()``. What it raises that is neither the disk's fault nor explained already becomes an
-    ImageError."""
+    ImageError.
+    """
     try:
         return read()
     except OSError:
@@ -264,7 +268,8 @@ class Converter:
         self, split: str, files: Iterable[tuple[str, str, int]]
     ) -> Iterator[dict[str, Any]]:
         """The examples of one split, in the order of ``files``: (path in the source, file name,
-        label)."""
+        label).
+        """
         for path, file_name, label in files:
             read = functools.partial(self._read, path, self._limit)
             stored = self.account.convert(path, read, self._form)

@@ -52,7 +52,8 @@ UNITS_SCHEMA = pa.schema(
 class Tile:
     """One drawn unit: the projection (float32 [height, width, 3], signed, in units of the
     activation) and the patch of the image it came from (uint8 [height, width, 3]; mid-grey outside
-    the image)."""
+    the image).
+    """
 
     selection: str
     map: int
@@ -71,7 +72,8 @@ class Evolution:
     @cached_property
     def units(self) -> pa.Table:
         """The table: one row a (step, layer, map, selection, rank). Columns in UNITS_SCHEMA;
-        undefined is null."""
+        undefined is null.
+        """
         path = self.folder / "units.parquet"
         try:
             return pq.read_table(path, schema=UNITS_SCHEMA)
@@ -158,7 +160,8 @@ class Evolution:
         the last step's.
 
         None where no map is alive at the last step. Covers every map searched, not only those
-        drawn."""
+        drawn.
+        """
         self._check(layer)
         winners: dict[int, dict[int, int]] = {step: {} for step in self.steps}
         table = self.units
@@ -208,7 +211,8 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 def open_evolution(folder: Path) -> Evolution:
     """Opens a finished evolution folder. Raises ZfjaxError when it is absent, unfinished or
-    damaged."""
+    damaged.
+    """
     path = folder / "meta.json"
     if not path.exists():
         named = (
@@ -245,7 +249,8 @@ def write_units(folder: Path, columns: dict[str, Any]) -> None:
 
 def write_tiles(path: Path, tiles: list[Tile]) -> None:
     """Writes one layer's tiles of one step: float16 over a float32 scale per tile (its largest
-    magnitude)."""
+    magnitude).
+    """
     shape = tiles[0].projection.shape if tiles else (0, 0, 3)
     scales = np.array(
         [max(float(np.abs(tile.projection).max()), 1e-30) for tile in tiles], np.float32
