@@ -1,8 +1,9 @@
 """Counts what the house is held to: files and their lengths, long parameter lists, long lines.
 
 Command: ``python experiments/house.py [FOLDER ...]`` (default: zfjax; another checkout's package
-for the figures before), a second on any machine. Result, 26 November 2026: see the closing note of
-issue 11.
+for the figures before), a second on any machine. Result before issue 11 (main at 979131a): 71
+files, 12,074 lines, median 154, longest 425; 33 functions above 6 parameters, 13 above 8; 1,337
+lines above 100 columns, 33 named lambdas.
 
 A function's parameters are all that a caller may give: ``*args`` and ``**kwargs`` count one each, a
 method's ``self`` or ``cls`` none. Files that hold nothing are left out.

@@ -1,7 +1,10 @@
-"""Strictness (strict.py, first of all), eight fake CPU devices, absl flags marked as parsed (for
-grain: google/grain#1355), shared runs and reports."""
+"""Strictness (strict.py, first of all), eight fake CPU devices, compiled programs kept for all
+processes, absl flags marked as parsed (for grain: google/grain#1355), shared runs and reports.
+"""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import pytest
@@ -14,6 +17,16 @@ from tests.small import make_config, make_data
 from tests.synthetic_run import SMALL
 from zfjax.data.importing import import_images
 from zfjax.training.loop import train
+
+# The small runs' programs take most of their time to compile, and are the same in every process.
+COMPILED = {
+    "jax_compilation_cache_dir": str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"),
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+for name, value in COMPILED.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
 
 jax.config.update("jax_num_cpu_devices", 8)
 flags.FLAGS.mark_as_parsed()
@@ -28,7 +41,8 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def unbroken(tmp_path_factory, data_dir):
     """Its small run, trained on one device without a break: to read and to copy, never to
-    change."""
+    change.
+    """
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     train(make_config(data_dir), folder, devices=1)
     return folder
@@ -37,7 +51,8 @@ def unbroken(tmp_path_factory, data_dir):
 @pytest.fixture(scope="session")
 def with_a_bad_record(tmp_path_factory):
     """A data set of 24 and 6 images in which training image 5 and validation image 2 are no
-    JPEGs."""
+    JPEGs.
+    """
     folder = tmp_path_factory.mktemp("bad")
     files = {
         f"{split}/{name}/{n}.jpg": jpeg(10 * n + place, 20, 24)

@@ -1,5 +1,6 @@
 """What the tests hold the code to beyond what a user meets: shapes and dtypes are checked where it
-computes, and JAX promotes neither ranks nor dtypes by itself. Imported before zfjax is."""
+computes, and JAX promotes neither ranks nor dtypes by itself. Imported before zfjax is.
+"""
 
 import jax
 from jaxtyping import install_import_hook

@@ -171,7 +171,8 @@ RESUMABLE_FIELDS = frozenset(
 
 def field_words(kind: type) -> dict[str, str]:
     """What the text under each field of a dataclass says of it, on one line; fields without one are
-    left out."""
+    left out.
+    """
     definition = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(definition, ast.ClassDef)
     words = {}

@@ -10,14 +10,16 @@ from pathlib import Path
 
 class ZfjaxError(Exception):
     """A mistake or a fault that the user can mend: its text says what, where and how. The CLI
-    prints it alone."""
+    prints it alone.
+    """
 
     exit_status = 1
 
 
 def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
     """One clear sentence for a full disk, a read-only folder and their like; ``doing`` says what
-    was attempted."""
+    was attempted.
+    """
     advice = {
         errno.ENOSPC: "the disk is full: free some space and run the command again",
         errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
@@ -40,7 +42,8 @@ def _is_inner(file_name: str) -> bool:
 
 def escaped(text: str) -> str:
     """``text`` with letters that a terminal would obey, or nobody sees, written as escapes: names
-    of files and folders are anyone's."""
+    of files and folders are anyone's.
+    """
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 

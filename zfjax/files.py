@@ -2,7 +2,8 @@
 
 Everything zfjax saves goes to a temporary name in the same folder and is renamed when complete, so
 a reader never meets half a file. A workdir is locked with ``flock``: the kernel releases it when
-the process dies, however it dies."""
+the process dies, however it dies.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def check_path(path: Path | str, what: str) -> Path:
 
 def expanded_path(path: Path | str) -> Path:
     """``path`` with ``~`` expanded. Raises ZfjaxError for a home that is not there and a name that
-    is not UTF-8."""
+    is not UTF-8.
+    """
     try:
         expanded = Path(path).expanduser()
         str(expanded.absolute()).encode("utf-8")
@@ -66,7 +68,8 @@ def expanded_path(path: Path | str) -> Path:
 
 def allow_open_files(count: int) -> None:
     """Lets this process hold ``count`` files open beside its others. Raises ZfjaxError where the
-    system forbids it."""
+    system forbids it.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + 512  # files of everything else
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -102,7 +105,8 @@ def clear_unfinished(folder: Path, *, locked: bool) -> None:
 
 def _is_gone(pid: int) -> bool:
     """Whether no other process of this machine has that number; its own was an earlier
-    process's."""
+    process's.
+    """
     if pid == os.getpid():
         return True
     try:
@@ -124,7 +128,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     failure.
 
     The temporary may become a file or a folder. Raises ZfjaxError when the disk is full or the
-    folder read-only."""
+    folder read-only.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
     try:
@@ -168,7 +173,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Writes an .npz of arrays and numbers by name, whole or not at all; not compressed: that saves
-    3 bytes of 10 and costs a fifth of the time."""
+    3 bytes of 10 and costs a fifth of the time.
+    """
 
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as handle:  # to a name, NumPy would append .npz
@@ -194,7 +200,8 @@ def exclusive_lock(path: Path, refusal: str | None) -> Iterator[None]:
     """Holds ``flock`` on the file ``path``.
 
     Waits for its turn when ``refusal`` is None, else raises ZfjaxError(refusal) at once when
-    another process holds it."""
+    another process holds it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open(path, "a")  # noqa: SIM115 (closed below)

@@ -33,7 +33,8 @@ _SHOWN = {
 
 class Reporter:
     """Call it as ``reporter(stage, done, total, **figures)``; use it in a ``with`` block, so that
-    bars end cleanly."""
+    bars end cleanly.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, markup=False, highlight=False)
@@ -70,7 +71,8 @@ class Reporter:
 
     def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
         """Moves the bar of ``stage``; off a terminal prints a line now and then, and at the end of
-        the stage."""
+        the stage.
+        """
         latest = self._figures.setdefault(stage, {})
         latest.update({name: value for name, value in figures.items() if name in _SHOWN})
         words = "  ".join(_SHOWN[name].format(latest[name]) for name in _SHOWN if name in latest)
@@ -94,7 +96,8 @@ class Reporter:
 
     def _left(self, stage: str, done: int, total: int) -> str:
         """How long the stage will take, by its last _MARKS reports; "" before two that are a second
-        apart."""
+        apart.
+        """
         marks = self._marks.setdefault(stage, deque(maxlen=_MARKS))
         if marks and done < marks[-1][1]:  # begun anew
             marks.clear()

@@ -81,7 +81,8 @@ def orientation(data: bytes) -> int:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, first byte, byte after the last) of a JPEG's segments before its pixels, as far as
-    they can be told."""
+    they can be told.
+    """
     at = 2
     while 0 <= (at := data.find(b"\xff", at)) < len(data) - 3:
         marker = data[at + 1]
@@ -147,7 +148,8 @@ def _exif_and_xmp(data: bytes) -> tuple[bytes, bytes]:
 
 def _png_text(name: bytes, content: bytes) -> tuple[bytes, bytes]:
     """(keyword, text) of a text chunk; the text is b"" where it is not one of those looked for, or
-    damaged."""
+    damaged.
+    """
     keyword, _, text = content.partition(b"\0")
     if keyword not in (_XMP_IN_PNG, _RAW_EXIF):
         return keyword, b""
@@ -167,7 +169,8 @@ def _png_text(name: bytes, content: bytes) -> tuple[bytes, bytes]:
 
 def _exif_orientation(exif: bytes) -> float | None:
     """The number in the first directory, None where there is none. Raises struct.error for what is
-    cut short."""
+    cut short.
+    """
     while exif.startswith(_EXIF):
         exif = exif[len(_EXIF) :]
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])

@@ -3,7 +3,8 @@ their order. Pure.
 
 Folders are compared in Unicode's NFC form, so that a name typed on a Mac and the same name typed
 elsewhere are one class; files keep the names that they have. What is not certain is asked about, in
-one sentence that names the folders and the flag that answers it."""
+one sentence that names the folders and the flag that answers it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Layout:
 
     ``classes`` are the class folders' names in NFC form, sorted; ``class_tables`` and ``nested``
     are paths; ``skipped`` names what is left out by reason; ``notes`` are sentences about the
-    whole."""
+    whole.
+    """
 
     items: tuple[tuple[str, str, str, str], ...]
     classes: tuple[str, ...]
@@ -58,7 +60,8 @@ def arrange(
 
     Raises ZfjaxError, and says how to answer with --splits, for folders that may be splits or
     classes, two folders that mean one split, splits of which none is for training, and a folder in
-    ``splits`` that is not there."""
+    ``splits`` that is not there.
+    """
     paths = [(path, nfc_parts(path)) for path in sorted(files)]
     below = [parts for _, parts in paths]
     if splits:
@@ -114,7 +117,8 @@ def _with_training_classes(
     placed: list[tuple[str, str, str, str]], skipped: dict[str, list[str]]
 ) -> tuple[list[tuple[str, str, str, str]], tuple[str, ...]]:
     """Drops what has a class that train does not know, such as a test folder without labels;
-    classes come sorted."""
+    classes come sorted.
+    """
     classes = {folder for _, _, split, folder in placed if split == "train"} or {
         folder for *_, folder in placed
     }

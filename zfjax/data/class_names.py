@@ -1,5 +1,6 @@
 """Readable class names from a table beside the images: read in the encoding it has, and never
-unused in silence."""
+unused in silence.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def tabled_names(
 
     Unicode forms of a folder's name count as one. A class that no table names keeps its folder's
     name, and a note says how many do. Raises ZfjaxError for a table that cannot be read, and for
-    one that names none of the classes."""
+    one that names none of the classes.
+    """
     names: dict[str, str] = {}
     told = []
     for table in tables:
@@ -113,7 +115,8 @@ def partial_note(table: object, named: Mapping[str, str], classes: Sequence[str]
 
 def distinct_names(names: Sequence[str], classes: Sequence[str]) -> list[str]:
     """``names``, each followed by its class folder where several classes share it (crane the bird
-    and the machine)."""
+    and the machine).
+    """
     times = Counter(names)
     told = [
         name if times[name] == 1 else f"{name} ({folder})"

@@ -50,7 +50,8 @@ class ImportSummary:
 
     def lines(self, shown: int = 3) -> list[str]:
         """The summary as plain text, ``shown`` names a reason; letters that a terminal would obey
-        are escaped."""
+        are escaped.
+        """
         text = [
             f"{split}: {sum(classes.values())} images in {sum(map(bool, classes.values()))} classes"
             for split, classes in self.counts.items()
@@ -146,7 +147,8 @@ def form_of(stored: Stored, *, upright: bool = True) -> Form:
 @dataclass
 class Account:
     """What became of the files so far: names by reason, images made smaller, and the largest of
-    those with too many pixels, as (width, height, name)."""
+    those with too many pixels, as (width, height, name).
+    """
 
     converted: dict[str, list[str]] = field(default_factory=dict)
     skipped: dict[str, list[str]] = field(default_factory=dict)
@@ -204,7 +206,8 @@ class Account:
 
 def _bytes_of(read: Callable[[], bytes]) -> bytes:
     """``read()``. What it raises that is neither the disk's fault nor explained already becomes an
-    ImageError."""
+    ImageError.
+    """
     try:
         return read()
     except OSError:
@@ -242,7 +245,8 @@ class Converter:
         self, split: str, files: Iterable[tuple[str, str, int]]
     ) -> Iterator[dict[str, Any]]:
         """The examples of one split, in the order of ``files``: (path in the source, file name,
-        label)."""
+        label).
+        """
         for path, file_name, label in files:
             read = functools.partial(self._read, path, self._limit)
             stored = self.account.convert(path, read, self._form)

@@ -3,7 +3,8 @@ touches tfds readers.
 
 A data set is a folder DATA_DIR/NAME/[CONFIG/]VERSION of ArrayRecord shards with TFDS metadata, made
 by zfjax or by ``tfds build --file_format=array_record``. TensorFlow is never needed. tfds takes
-half a second to import, so it is imported where it is used."""
+half a second to import, so it is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Example:
 
     ``image`` is uint8 (h, w, 3). ``parts`` are (name, (y0, x0, y1, x1)) in pixels of the view,
     clipped to it, for data sets that know the parts of their objects, else (). ``file_name`` is ""
-    where the data set keeps none."""
+    where the data set keeps none.
+    """
 
     image: np.ndarray
     label: int
@@ -80,7 +82,8 @@ class Dataset:
     is ``class_names[i]``): the readable names given at import, else the TFDS label names.
     ``image_id`` everywhere is the index in the split. Reading is safe from many threads.
     ``processes``: how many shall read beside this one, 0: none. ``max_pixels``: the most that an
-    image may have, as at the import."""
+    image may have, as at the import.
+    """
 
     name: str
     version: str
@@ -95,7 +98,8 @@ class Dataset:
 
     def kept(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` gives, made once for this data set, by whichever thread asks first, and
-        kept as long as it is: open readers, processes, what was said already."""
+        kept as long as it is: open readers, processes, what was said already.
+        """
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = make()
@@ -159,7 +163,8 @@ class Dataset:
         (height, width).
 
         ``with_parts=False`` saves the time to place the part boxes in the view. Raises ZfjaxError
-        for an id outside the split, and for a record or an image that cannot be read."""
+        for an id outside the split, and for a record or an image that cannot be read.
+        """
         return [
             self._example(split, int(image_id), view_size, with_parts) for image_id in image_ids
         ]
@@ -194,7 +199,8 @@ class Dataset:
 
     def _record(self, split: str, image_id: int) -> Record:
         """The undecoded example. Read by its three fields alone: TFDS's own decoding takes four
-        times as long, holding Python's lock, which is what bounds the threads of one process."""
+        times as long, holding Python's lock, which is what bounds the threads of one process.
+        """
 
         def fields(source: Any) -> Record:
             from tensorflow_datasets.proto import tf_example_pb2
@@ -213,7 +219,8 @@ class Dataset:
 
     def _sound(self, split: str, image_id: int, read: Callable[[Any], Any]) -> Any:
         """``read(source)``. Raises ZfjaxError naming the image for an id outside the split and for
-        a fault of the disk, UnreadableImage for a damaged record."""
+        a fault of the disk, UnreadableImage for a damaged record.
+        """
         if not 0 <= image_id < self.count(split):
             raise ZfjaxError(
                 f"Split '{split}' of {self.name} has no image {image_id}: ids go from 0 to "
@@ -270,7 +277,8 @@ def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset
     The set must have been prepared as ArrayRecord (``zfjax data import``, or ``tfds build
     --file_format=array_record``) and hold the features image and label. ``processes``: how many
     shall read it beside this one, when it comes to batches. Every shard's index is read and its
-    count compared. Raises ZfjaxError for what is missing, damaged, or of another kind."""
+    count compared. Raises ZfjaxError for what is missing, damaged, or of another kind.
+    """
     directory = newest_version(name, Path(data_dir).expanduser())
     import tensorflow_datasets as tfds
 
@@ -309,7 +317,8 @@ def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset
 
 def _some_labels(dataset: Dataset, split: str) -> Iterator[tuple[int, str]]:
     """(label, file name) of images all over the split; damaged ones and those without a label left
-    out."""
+    out.
+    """
     count = dataset.count(split)
     for image_id in np.linspace(0, count - 1, min(count, LABELS_CHECKED)).astype(int):
         with contextlib.suppress(UnreadableImage):
@@ -324,7 +333,8 @@ def list_datasets(
     """Opens every data set under ``data_dir``, sorted by name; [] where there is none.
 
     One that cannot be opened is handed to ``on_error`` as the ZfjaxError that says why, and left
-    out; without ``on_error`` the error is raised."""
+    out; without ``on_error`` the error is raised.
+    """
     datasets = []
     for name in dataset_names(data_dir):
         try:

@@ -1,5 +1,6 @@
 """``zfjax data fetch``: a classification set that TFDS knows by name, downloaded and prepared by
-TFDS itself."""
+TFDS itself.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def fetch(name: str, data_dir: Path | str) -> Dataset:
     cifar10). A set that is there already is opened as it is. Raises ZfjaxError for a name that TFDS
     does not know or that means something else to zfjax, one that an import has taken in DATA_DIR, a
     set that is not for classification, a missing network or TensorFlow, and a failed download; TFDS
-    leaves nothing that could be read."""
+    leaves nothing that could be read.
+    """
     root, base = Path(data_dir).expanduser(), name.split("/")[0].split(":")[0]
     check_meaning(base)
     check_not_imported(root, base)

@@ -13,7 +13,8 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 def dataset_names(data_dir: Path | str) -> list[str]:
     """The names under ``data_dir`` that ``open_dataset`` could open ("name", or "name/config"),
-    sorted."""
+    sorted.
+    """
     root = Path(data_dir).expanduser()
     names = []
     for folder in _folders(root):
@@ -45,7 +46,8 @@ def _versions(folder: Path) -> list[Path]:
 
 def newest_version(name: str, root: Path) -> Path:
     """The folder that holds the newest version of ``name``. Raises ZfjaxError where there is
-    none."""
+    none.
+    """
     if not name or Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
         raise ZfjaxError(
             f"'{name}' is not the name of a data set; use the name given to 'zfjax data import"
@@ -78,7 +80,8 @@ def newest_version(name: str, root: Path) -> Path:
 
 def data_home() -> Path:
     """Where zfjax keeps data of its own: $ZFJAX_DATA, else $XDG_CACHE_HOME/zfjax, else
-    ~/.cache/zfjax."""
+    ~/.cache/zfjax.
+    """
     if chosen := os.environ.get("ZFJAX_DATA"):
         return Path(chosen).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")

@@ -72,7 +72,8 @@ class TooManyPixels(ImageError):
 
 def byte_limit(max_pixels: int) -> int:
     """The most bytes of a file worth reading: a sound one has at most eight a pixel (16-bit RGBA)
-    and annotations."""
+    and annotations.
+    """
     return min(max(8 * max_pixels, FILE_BYTES), 2 << 30)
 
 
@@ -162,7 +163,8 @@ def _other_format(data: bytes) -> str | None:
 @functools.lru_cache(maxsize=64)
 def _limited(reader: Any, max_pixels: int) -> Any:
     """Pillow's reader with our limit where it has its own, and no look at EXIF, of which it
-    warns."""
+    warns.
+    """
 
     def check(size: tuple[int, int], error_only: bool = False) -> None:
         if size[0] * size[1] > max_pixels:
@@ -205,7 +207,8 @@ def _with_globals(function: types.FunctionType, **names: Any) -> types.FunctionT
 
 def _settle_transparency(image: Image.Image, depth: int) -> None:
     """Brings a PNG's transparent colour to the scale of Pillow's pixels: it is kept in samples of
-    ``depth`` bits."""
+    ``depth`` bits.
+    """
     clear = image.info.get("transparency")
     if clear is None:
         return

@@ -8,7 +8,8 @@ split alike; and images that come later move none of the others.
 At least one image of each class that has any stays for training. "Image" is what can be read: that
 is found out by decoding until the first sound one in each class that stays anyway, so about one
 image a class is decoded twice and the others are only hashed. Where there is none, the first sound
-one that was held out, by its hash, stays, its copies with it."""
+one that was held out, by its hash, stays, its copies with it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def hold_out(
 
     ``read(path)`` returns a file's bytes or raises ImageError for one that will be skipped, which
     stays in train. ``is_image(data)``: whether the importer will take them. ``progress(done)``
-    counts files hashed. One file is in memory at a time, and 16 bytes of every other."""
+    counts files hashed. One file is in memory at a time, and 16 bytes of every other.
+    """
     digests: dict[str, bytes] = {}
     by_class: dict[str, dict[bytes, str]] = defaultdict(dict)
     training = sorted((path, folder) for path, _, split, folder in layout.items if split == "train")

@@ -7,7 +7,8 @@ killed, and the same command goes on from there. Records are sorted by a hash of
 in any import, for any number of processes.
 
 A label follows from a file's name alone (imagenet_labels.py); the position in the tar says nothing.
-EXIF orientation is ignored, as in everyone's numbers on this set."""
+EXIF orientation is ignored, as in everyone's numbers on this set.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ SHARD_IMAGES = {True: 4096, False: 2560}
 
 def is_imagenet(source: Path) -> bool:
     """Whether ``source`` is a folder with one of the ILSVRC2012 tars. Raises ZfjaxError for such a
-    tar itself."""
+    tar itself.
+    """
     if source.name in TARS.values() and source.is_file():
         raise ZfjaxError(
             f"{source} is one of ILSVRC2012's two tars; give the folder that holds both."
@@ -68,7 +70,8 @@ def import_imagenet(
     default one a core. ``progress(stage, done, total)`` counts first class tars, then images.
 
     Raises ZfjaxError for a missing or damaged tar, a full disk, a worker that dies, an import that
-    was begun with other settings; finished shards stay, and the same call goes on from there."""
+    was begun with other settings; finished shards stay, and the same call goes on from there.
+    """
     check_name(name)
     if workers is not None and workers < 1:
         raise ZfjaxError("An import needs at least one worker.")
@@ -149,7 +152,8 @@ def _write_metadata(
 
 def _begun(folder: Path, settings: Settings) -> Path:
     """The folder of an import under way: a killed one's, or a new one. Raises ZfjaxError where its
-    settings differ."""
+    settings differ.
+    """
     record, wanted = folder / "settings.part", json.loads(json.dumps(asdict(settings)))
     try:
         if record.is_file():
@@ -180,7 +184,8 @@ def _begun(folder: Path, settings: Settings) -> Path:
 def _readable(source: Path, wnids: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """The classes' first readable names, where a list of them lies beside the tars, else their
     wnids; and notes. Where two classes share it (crane the bird, crane the machine), a further name
-    or the wnid is added. Raises ZfjaxError for a list that cannot be read or names no class."""
+    or the wnid is added. Raises ZfjaxError for a list that cannot be read or names no class.
+    """
     path = source / READABLE_NAMES
     words: dict[str, list[str]] = {}
     notes: list[str] = []

@@ -2,7 +2,8 @@
 
 The lists come with the TFDS package. A validation image's class is looked up by the number in its
 name (one wnid a line, image 1 first; the devkit numbers classes in another order); a training
-image's name begins with its wnid."""
+image's name begins with its wnid.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def class_wnids() -> tuple[str, ...]:
 
 def validation_label(file_name: str) -> int | None:
     """The label of ILSVRC2012_val_<number>.JPEG; None for another name or a number that the set
-    does not have."""
+    does not have.
+    """
     match = _VALIDATION_NAME.fullmatch(file_name)
     truth = _packaged("validation_labels.txt")
     if match is None or not 1 <= int(match[1]) <= len(truth):
@@ -41,7 +43,8 @@ def _places() -> dict[str, int]:
 @functools.cache
 def _packaged(name: str) -> tuple[str, ...]:
     """The lines of a list that comes with the TFDS package (its imagenet2012 builder itself needs
-    TensorFlow)."""
+    TensorFlow).
+    """
     spec = importlib.util.find_spec("tensorflow_datasets")
     origin = "" if spec is None or spec.origin is None else spec.origin
     path = Path(origin).parent / "datasets" / "imagenet2012" / name
@@ -54,7 +57,8 @@ def _packaged(name: str) -> tuple[str, ...]:
 
 def named_label(file_name: str) -> int | None:
     """The label that the name of a training or validation image says; None for another kind of
-    name."""
+    name.
+    """
     if match := _TRAINING_NAME.fullmatch(file_name):
         return _places().get(match[1])
     return validation_label(file_name)
@@ -67,7 +71,8 @@ def check_labels(
     names say.
 
     TFDS's own builder shifts every validation label, in silence, when its tar has an entry for the
-    folder itself. ``described``: (label, file name)."""
+    folder itself. ``described``: (label, file name).
+    """
     if tuple(class_names) != class_wnids():
         return
     for label, file_name in described:

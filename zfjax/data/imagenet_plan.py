@@ -2,7 +2,8 @@
 
 The train tar is a tar of class tars; their headers are listed once, by all workers together. A
 label follows from a file's name alone (imagenet_labels.py); the position in the tar says nothing.
-Records are sorted by a hash of their file name, as in any import, for any number of processes."""
+Records are sorted by a hash of their file name, as in any import, for any number of processes.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ class Settings:
 @dataclass(frozen=True)
 class Shard:
     """One unit of work: which images make shard ``index`` of ``count``, in the order of the
-    records."""
+    records.
+    """
 
     split: str
     index: int
@@ -62,7 +64,8 @@ def plan(
     source: Path, settings: Settings, folder: Path, workers: Workers, progress: Progress | None
 ) -> tuple[list[Shard], dict[str, list[str]]]:
     """All shards, and what is left out by reason. The list of the tars is kept beside the shards:
-    making it reads 1.3 million headers, which takes long where the tars are far away."""
+    making it reads 1.3 million headers, which takes long where the tars are far away.
+    """
     index = folder / "index.part"
     if not index.is_file():
         skipped: dict[str, list[str]] = {}
@@ -146,7 +149,8 @@ def _list_class(
     path: Path, inside: str, wnid: str, offset: int, size: int
 ) -> tuple[list[tuple[str, tuple[int, int]]], dict[str, list[str]]]:
     """(file name, (offset in the whole tar, size)) of one class tar's own images, and what is left
-    out."""
+    out.
+    """
     with open(path, "rb") as handle:
         places, _, skipped = tar_places(path / inside, TarInside(handle, offset, size))
     own = []

@@ -1,6 +1,7 @@
 """The shards of ILSVRC2012, each made whole by one process out of images that lie all over a tar.
 
-Keep the tars on an SSD or a network store, not on a spinning disk."""
+Keep the tars on an SSD or a network store, not on a spinning disk.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def make_shard(
     tar: Path, shard: Shard, path: Path, account: Path, settings: Settings
 ) -> dict[str, Any]:
     """Writes one shard and its account. Images are read in the order of the tar, written in that of
-    the plan."""
+    the plan.
+    """
     wnids = class_wnids()
     features = writing.image_features(writing.About(wnids))
     records: list[bytes | None] = [None] * len(shard.names)

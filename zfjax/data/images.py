@@ -67,7 +67,8 @@ _UPRIGHT = {
 @dataclass(frozen=True)
 class Picture:
     """A decoded file: ``image`` is 8-bit RGB, or L where it is opaque grey; ``kind`` and ``mode``
-    are what the file has, as Pillow calls them; ``turned`` tells whether it was turned upright."""
+    are what the file has, as Pillow calls them; ``turned`` tells whether it was turned upright.
+    """
 
     image: Image.Image
     kind: str
@@ -78,7 +79,8 @@ class Picture:
 @contextlib.contextmanager
 def as_image_errors(doing: str) -> Iterator[None]:
     """What nobody has foreseen of one image becomes an ImageError that says ``doing`` and what
-    Pillow raised."""
+    Pillow raised.
+    """
     try:
         yield
     except ZfjaxError:
@@ -91,7 +93,8 @@ def as_image_errors(doing: str) -> Iterator[None]:
 
 def decode(image: Image.Image) -> Image.Image:
     """Decodes the pixels of an image from ``open_image``; raises ImageError when the data is cut
-    short or damaged."""
+    short or damaged.
+    """
     try:
         image.load()
     except MemoryError:
@@ -122,7 +125,8 @@ def read_picture(data: bytes, max_pixels: int = MAX_PIXELS, *, upright: bool = F
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """A decoded image of any mode as 8-bit RGB; what is transparent shows white, 16-bit grey keeps
-    its high byte."""
+    its high byte.
+    """
     clear = image.info.get("transparency")
     if image.mode == "RGB" and clear is None:
         return image
@@ -214,7 +218,8 @@ def parts_in_view(
     parts: Any, size: tuple[int, int], view_size: tuple[int, int]
 ) -> tuple[tuple[str, Box], ...]:
     """Part boxes from fractions of the stored image, of ``size`` = (width, height), to pixels of
-    its view; parts outside the view are left out."""
+    its view; parts outside the view are left out.
+    """
     if not isinstance(parts, dict) or not {"name", "box"} <= parts.keys():
         return ()
     width, height = size

@@ -45,7 +45,8 @@ def count_one_image() -> None:
 
 def _start_worker(counter: Any) -> None:
     """A worker leaves signals, which a whole group may get, to its parent, and ends when that is
-    gone, however it went."""
+    gone, however it went.
+    """
     global _finished
     _finished = counter
     for number in (signal.SIGINT, signal.SIGTERM):

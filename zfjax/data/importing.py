@@ -4,7 +4,8 @@ ArrayRecord.
 What decides the result is names and bytes alone, never the order of a folder or a tar: records are
 sorted by a hash of their file name, so that any stretch of image ids is a fair sample of the
 classes, and a tree and its tar give the same digest. One image is in memory at a time. An odd file
-never stops an import: it is converted or skipped, and named."""
+never stops an import: it is converted or skipped, and named.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def import_images(
 
     Raises ZfjaxError, and leaves nothing behind, when the name is unfit or taken, SOURCE is absent,
     damaged, holds no image for training or folders that may be splits or classes, a table of class
-    names cannot be used, or the disk is full."""
+    names cannot be used, or the disk is full.
+    """
     check_name(name)
     if not 0 <= holdout < 1:
         raise ZfjaxError(
@@ -184,7 +186,8 @@ def _held_out(
     progress: Callable[[int, int], None],
 ) -> Layout:
     """``layout`` with a validation split. Raises ZfjaxError where there is one, or nothing can be
-    held out."""
+    held out.
+    """
     if any(split == "validation" for _, _, split, _ in layout.items):
         raise ZfjaxError(
             "The source has a validation split of its own; import it without a holdout."

@@ -19,7 +19,8 @@ def check_labelled(dataset: Dataset, split: str, purpose: str) -> None:
     them.
 
     A split in which some have passes: evaluation does not count the others, training treats them as
-    images that cannot be read. Damaged records are left to whoever reads them."""
+    images that cannot be read. Damaged records are left to whoever reads them.
+    """
     count = dataset.count(split)
     looked_at = np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int)
     unlabelled = 0

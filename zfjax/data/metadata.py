@@ -1,5 +1,6 @@
 """What TFDS keeps beside a data set's images: its metadata and its shards' indices, checked before
-they are trusted. tfds is imported where it is used: it takes half a second."""
+they are trusted. tfds is imported where it is used: it takes half a second.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def builder_from(directory: Path, name: str) -> Any:
 
 def readable_names(builder: Any, label_feature: Any) -> tuple[str, ...]:
     """Readable names from metadata.json where the importer left them; TFDS's label names
-    otherwise."""
+    otherwise.
+    """
     labels = tuple(
         str(label_feature.int2str(index)) for index in range(label_feature.num_classes or 0)
     )
@@ -58,7 +60,8 @@ def pixel_limit(builder: Any) -> int:
 
 def check_shard(shard: Path, expected: int) -> None:
     """Reads the index of one shard, which sits at its end: a cut file fails here, not an hour into
-    a run."""
+    a run.
+    """
     from array_record.python.array_record_module import ArrayRecordReader
 
     mend = "prepare the data set again"

@@ -7,7 +7,8 @@ every global batch.
 
 Pixels are decoded in threads (Pillow releases Python's lock), which start at once; the little that
 is left to Python bounds all threads of a process together, so that a data set can have processes to
-read with (workers.py). grain takes half a second to import, so it is imported where it is used."""
+read with (workers.py). grain takes half a second to import, so it is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def training_batches(
     it) and its threads end. Arguments are checked at once; a record or an image that cannot be read
     raises ZfjaxError, naming split, id and file, when its batch is asked for; with "skip" it is
     named once on standard error, and the next readable image of the split takes its place. An image
-    without a label (-1) counts as one that cannot be read."""
+    without a label (-1) counts as one that cannot be read.
+    """
     count, share = _checked(dataset, split, batch_size), reading.share
     if start_step < 0:
         raise ZfjaxError(f"Training starts at step 0 or later, not at {start_step}.")
@@ -90,7 +92,8 @@ def evaluation_batches(
     ``batch_size`` is this process's share b. All processes get equally many batches; rows beyond
     the last image have weight 0, image_id -1, label 0 and black pixels; so have those that cannot
     be read where they are skipped. An image whose label is not known has label -1 and weight 1.
-    Closing, threads and errors as in ``training_batches``."""
+    Closing, threads and errors as in ``training_batches``.
+    """
     count, share = _checked(dataset, split, batch_size), reading.share
     if start < 0 or (limit is not None and limit < 0):
         raise ZfjaxError("The first image and the number of images cannot be negative.")
@@ -122,7 +125,8 @@ def pixel_sums(
     order does not matter.
 
     ``progress(done, total)`` counts images. Raises ZfjaxError for an empty split, and as
-    ``evaluation_batches``."""
+    ``evaluation_batches``.
+    """
     total = np.zeros((*reading.view_size, 3), np.int64)
     done, count = 0, dataset.count(split)
     if not count:
@@ -163,7 +167,8 @@ def _prefetched(
     so all threads work on the batch that is needed next, and each writes its pixels where they
     belong, with nothing copied afterwards. grain gives the pieces back in order, so that a batch is
     whole when its last piece has come. Rows without an image have image_id -1, label 0 and black
-    pixels."""
+    pixels.
+    """
     import grain
 
     pieces = -(-batch_size // PIECE)

@@ -37,7 +37,8 @@ class Reading:
 
     ``view_size``: (height, width) of the views. ``threads``: how many decode, where the data set
     has no processes to do it; 0 decodes in the caller's thread. ``on_error``: "fail" at a record or
-    an image that cannot be read, or "skip" it."""
+    an image that cannot be read, or "skip" it.
+    """
 
     view_size: tuple[int, int]
     threads: int = 2
@@ -64,7 +65,8 @@ def empty_batch(batch_size: int, view_size: tuple[int, int]) -> Batch:
 
 def reader_for_training(dataset: Dataset, split: str, reading: Reading) -> Read:
     """With "skip" the next readable image of the split stands for one that cannot be read, or that
-    has no label."""
+    has no label.
+    """
     instead = functools.partial(_next_readable, dataset, split, reading.view_size)
     read = _Reader(dataset, split, reading, instead, labelled=True)
     return read.fill
@@ -81,7 +83,8 @@ def reader_for_evaluation(dataset: Dataset, split: str, reading: Reading) -> Rea
 @dataclass(frozen=True)
 class _Reader:
     """``instead`` gives what stands for an image that cannot be read; ``labelled``: one without a
-    label counts as such."""
+    label counts as such.
+    """
 
     dataset: Dataset
     split: str
@@ -137,7 +140,8 @@ def _next_readable(
     dataset: Dataset, split: str, view_size: tuple[int, int], image_id: int
 ) -> Example:
     """The first image after this one that can be read and has a label: a function of the image and
-    the data set alone."""
+    the data set alone.
+    """
     count = dataset.count(split)
     for further in range(1, min(count, 100)):
         try:

@@ -1,7 +1,8 @@
 """The ten things that the embedded scenes show, each a list of named parts (scene_shapes.py).
 
 The functions are pure: the generator decides details (how many petals, what time it is), the
-colours come from outside and know nothing of the class."""
+colours come from outside and know nothing of the class.
+"""
 
 from __future__ import annotations
 

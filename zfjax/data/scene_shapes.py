@@ -24,7 +24,8 @@ _HALF_CIRCLE = np.exp(1j * np.linspace(np.pi / 2, 3 * np.pi / 2, 8))
 @dataclass(frozen=True)
 class Pattern:
     """Stripes, checks or dots in a second colour, ``spacing`` wide in the object's coordinates,
-    turned by ``angle``."""
+    turned by ``angle``.
+    """
 
     kind: str
     spacing: float
@@ -34,7 +35,8 @@ class Pattern:
 @dataclass(frozen=True)
 class Fill:
     """A polygon, float (n, 2) of x and y, in one colour; with a pattern, only where the pattern
-    is."""
+    is.
+    """
 
     points: np.ndarray
     colour: Colour
@@ -85,7 +87,8 @@ def stroke(x0: float, y0: float, x1: float, y1: float, width: float) -> np.ndarr
 
 def crescent(x: float, y: float, radius: float, depth: float, upper: float) -> np.ndarray:
     """A mouth: the area between two parabolas of depths ``depth`` and ``upper`` over [x - radius, x
-    + radius]."""
+    + radius].
+    """
     across = np.linspace(-1, 1, 13)
     lower = np.stack([x + radius * across, y + depth * (1 - across**2)], axis=1)
     back = np.stack([x + radius * across[::-1], y + upper * (1 - across[::-1] ** 2)], axis=1)
@@ -99,7 +102,8 @@ def part(name: str, *fills: tuple[np.ndarray, Colour] | Fill) -> DrawnPart:
 
 def textured(generator: np.random.Generator, points: np.ndarray, colour: Colour) -> DrawnPart:
     """Stripes, checks or dots over a surface: a part of its own, as any class may wear any of
-    them."""
+    them.
+    """
     kind = ("stripes", "checks", "dots")[generator.integers(3)]
     pattern = Pattern(kind, generator.uniform(0.16, 0.26), generator.uniform(0, np.pi))
     return part(kind, Fill(points, colour, pattern))

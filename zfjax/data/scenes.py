@@ -4,7 +4,8 @@ around every part.
 A scene is a pure function of (seed, split, index). Background, distractors, pose, scale and colours
 come from one random stream that never learns the class, the object's own details from another; so
 nothing but its shape tells what an object is. Scenes are drawn four times larger and averaged down:
-a part changes no pixel outside its box."""
+a part changes no pixel outside its box.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ _PALETTE: tuple[Colour, ...] = (
 @dataclass(frozen=True)
 class Part:
     """A visible part and its box (ymin, xmin, ymax, xmax): pixels of the scene, half open, clipped
-    to it."""
+    to it.
+    """
 
     name: str
     box: tuple[int, int, int, int]
@@ -64,7 +66,8 @@ class Part:
 @dataclass(frozen=True)
 class Scene:
     """One scene: image uint8 (size, size, 3), label an index into CLASSES, and the parts of its
-    object."""
+    object.
+    """
 
     image: np.ndarray
     label: int
@@ -77,7 +80,8 @@ def draw_scene(
     """Draws scene ``index`` of ``split`` ("train" or "validation"); its label is ``index % 10``.
 
     ``without_part`` leaves out one part of ``parts`` (its box stays): where the pictures differ,
-    the part was seen."""
+    the part was seen.
+    """
     label = index % len(CLASSES)
     surroundings = np.random.default_rng((seed, _SPLITS.index(split), index, 0))
     details = np.random.default_rng((seed, _SPLITS.index(split), index, 1))
@@ -117,7 +121,8 @@ def ensure_scenes(
 
     The name holds a digest of VERSION and of the sizes. One process draws, others wait for it; a
     drawing that is killed leaves nothing that could be read. ``progress(done, total)`` counts
-    scenes. Raises ZfjaxError when the folder cannot be written."""
+    scenes. Raises ZfjaxError when the folder cannot be written.
+    """
     root = data_home() if data_dir is None else Path(data_dir).expanduser()
     name = f"scenes_{_digest(train, validation)}"
     with exclusive_lock(root / f".{name}.lock", refusal=None):
@@ -166,7 +171,8 @@ def _mix(first: Colour, second: Colour, share: float) -> Colour:
 
 def _background(generator: np.random.Generator, size: int) -> tuple[np.ndarray, Colours]:
     """A textured background, uint8 (size, size, 3), and colours for an object that stands out
-    against it."""
+    against it.
+    """
     base, other = (
         np.array(_PALETTE[index], float)
         for index in generator.choice(len(_PALETTE), 2, replace=False)
@@ -211,7 +217,8 @@ def _background(generator: np.random.Generator, size: int) -> tuple[np.ndarray, 
 
 def _distractors(generator: np.random.Generator) -> list[Fill]:
     """One to six small shapes that mean nothing, in fractions of the scene: a disc alone is no
-    wheel, two no face."""
+    wheel, two no face.
+    """
     fills = []
     for _ in range(generator.integers(1, 7)):
         (x, y), radius, turn = (
@@ -243,7 +250,8 @@ def _stray_parts(
     generator: np.random.Generator, width: int
 ) -> list[tuple[Fill, np.ndarray, np.ndarray]]:
     """Up to four parts torn from objects of any class, small: seeing an eye or a wheel does not
-    settle the class."""
+    settle the class.
+    """
     strays = []
     for _ in range(generator.integers(0, 5)):
         colours = Colours(

@@ -1,5 +1,6 @@
 """What a data set may be called: a name that TFDS takes, and one that means nothing else to zfjax
-or TFDS."""
+or TFDS.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ def check_meaning(name: str) -> None:
 
 def check_no_set_called_scenes(root: Path) -> None:
     """Raises ZfjaxError where ``root`` holds somebody's data set "scenes", which the drawings would
-    stand in for."""
+    stand in for.
+    """
     folder = root / SCENES
     if any(folder.glob("*/dataset_info.json")) or any(folder.glob("*/*/dataset_info.json")):
         move = shlex.join(["mv", str(folder), str(root / "my_scenes")])
@@ -54,7 +56,8 @@ def check_no_set_called_scenes(root: Path) -> None:
 
 def check_not_imported(root: Path, name: str) -> None:
     """Raises ZfjaxError where ``zfjax data import`` has put a data set of this name: the newest
-    version is what is opened, so that a fetched one would take its place in silence."""
+    version is what is opened, so that a fetched one would take its place in silence.
+    """
     for metadata in (root / name).glob("*/metadata.json"):
         try:
             imported = "class_names" in json.loads(metadata.read_text(encoding="utf-8"))

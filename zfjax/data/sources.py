@@ -3,7 +3,8 @@ file's bytes.
 
 Both are hostile. A tar is never extracted: its headers are listed once, then members are read by
 their position. Only regular files count; links, devices, absolute paths and ".." are skipped and
-named. Tars put together with `cat`, plain or compressed, are read to the last."""
+named. Tars put together with `cat`, plain or compressed, are read to the last.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Source:
 
     ``files`` are relative POSIX paths, ``folders`` those of all folders known, ``skipped`` names
     what was left out by reason. ``read(path, limit)`` returns a file's bytes; it raises ImageError
-    when there are more than ``limit``."""
+    when there are more than ``limit``.
+    """
 
     files: tuple[str, ...]
     folders: tuple[str, ...]
@@ -57,7 +59,8 @@ def open_source(path: Path, scratch: Path) -> Iterator[Source]:
     file in ``scratch``).
 
     Raises ZfjaxError when there is nothing at ``path``, it is neither, or the tar is damaged or cut
-    short."""
+    short.
+    """
     if path.is_dir():
         yield _tree(path)
     elif path.is_file():
@@ -174,7 +177,8 @@ class _Streams(io.RawIOBase):
     left out.
 
     bz2.open and lzma.open take whatever follows the first stream and is not another sound one for
-    its end."""
+    its end.
+    """
 
     def __init__(self, packed: BinaryIO, new: Callable[[], Any]):
         self._packed, self._new, self._stream, self._rest = packed, new, new(), b""
@@ -185,7 +189,8 @@ class _Streams(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """At most ``size`` bytes (fewer are no end), b"" at the end. Raises EOFError where the last
-        stream is cut."""
+        stream is cut.
+        """
         while not self._stream.eof or self._begin_next():
             data = b""
             if self._stream.needs_input:
@@ -227,7 +232,8 @@ def tar_places(
     reason) of a tar.
 
     ``handle``: the tar without compression; ``path`` is what an error names. Raises ZfjaxError when
-    it is damaged."""
+    it is damaged.
+    """
     places: dict[str, tuple[int, int]] = {}
     folders: dict[str, None] = {}
     skipped: dict[str, list[str]] = {}
@@ -256,7 +262,8 @@ def read_place(
     path: Path, handle: BinaryIO, inside: str, offset: int, size: int, limit: int
 ) -> bytes:
     """The bytes of the file ``inside`` of a tar. Raises ImageError over ``limit`` bytes, ZfjaxError
-    where it is cut."""
+    where it is cut.
+    """
     try:
         handle.seek(offset)
         data = handle.read(min(size, limit + 1))
@@ -269,7 +276,8 @@ def read_place(
 
 class TarInside(io.RawIOBase):
     """A tar that is a file of a larger tar, ``size`` bytes from byte ``offset`` of ``handle``, to
-    read in place."""
+    read in place.
+    """
 
     def __init__(self, handle: BinaryIO, offset: int, size: int):
         self._handle, self._offset, self._size, self._at = handle, offset, size, 0
@@ -302,7 +310,8 @@ def _members(path: Path, handle: BinaryIO | TarInside) -> Iterator[tarfile.TarIn
     """The members' headers, one at a time; memory does not grow with the tar.
 
     What follows the end of an archive is read as the next one, as `tar -i` does (`cat a.tar
-    b.tar`); zeros are padding, and anything else is damage."""
+    b.tar`); zeros are padding, and anything else is damage.
+    """
     try:
         start: int | None = 0
         while start is not None:
@@ -324,7 +333,8 @@ def _members(path: Path, handle: BinaryIO | TarInside) -> Iterator[tarfile.TarIn
 
 def _after_zeros(handle: BinaryIO | TarInside, offset: int) -> int | None:
     """Where the first block that is not all zeros begins, from ``offset`` on; None where there is
-    none."""
+    none.
+    """
     handle.seek(offset)
     while data := handle.read(_BLOCK):
         if left := data.lstrip(b"\0"):

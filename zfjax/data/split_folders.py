@@ -1,7 +1,8 @@
 """Which folders of a source are its splits: as their names say, or as the user does. Pure.
 
 Folders are compared in Unicode's NFC form. What is not certain is asked about, in one sentence that
-names the folders and the flag that answers it."""
+names the folders and the flag that answers it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def nfc_parts(path: str) -> Folder:
 @dataclass
 class _Head:
     """What a folder holds: files of its own, and by folder below (files directly there, files
-    deeper)."""
+    deeper).
+    """
 
     files: int = 0
     below: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
@@ -60,7 +62,8 @@ def _split_folders_below(head: _Head) -> dict[str, str]:
 
 def split_folders_by_name(paths: Sequence[Folder], guess: bool) -> tuple[Folder, dict[Folder, str]]:
     """(the folder above splits or classes, {split folder: split}); without split folders the root
-    itself is train."""
+    itself is train.
+    """
     depth, heads = 0, _heads(paths, 0)
     while len(heads) == 1:
         [(name, head)] = heads.items()
@@ -82,7 +85,8 @@ def _splits_among(
     heads: Mapping[str, _Head], paths: Sequence[Folder], root: Folder
 ) -> dict[str, str]:
     """{folder: split} of folders beside each other; {} where they are classes. Raises ZfjaxError
-    where it asks."""
+    where it asks.
+    """
     deep = {name: head for name, head in heads.items() if head.holds_folders}
     beside = sum(
         head.files
@@ -172,7 +176,8 @@ def _check_no_splits_below(
 
 def _looked_through(folder: Folder, split: str, head: _Head, paths: Sequence[Folder]) -> Folder:
     """``folder``, or the one in it that all its class folders lie in (seg_train/seg_train,
-    train/images)."""
+    train/images).
+    """
     while len(head.below) == 1:
         [(name, (_, deeper))] = head.below.items()
         if not deeper or not (name == folder[-1] or says_nothing(name) or split_of(name) == split):

@@ -11,7 +11,8 @@ left decides:
   where folders beside it have the same rest and other splits (``seg_test``);
 - a split's word with numbers, letters or words like "small", and words like "fold" and "unlabeled",
   are asked about, and so is any other name with a split's word in it where all folders have one, or
-  a split is known."""
+  a split is known.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ _QUALIFIERS = frozenset(
 @dataclass(frozen=True)
 class Reading:
     """What a folder's name says: the splits that its words name, the words that are left, whether
-    it might be one."""
+    it might be one.
+    """
 
     splits: frozenset[str]
     rest: tuple[str, ...]
@@ -119,7 +121,8 @@ def read_names(
     are no splits.
 
     Two folders that mean the same split are asked about. ``all_there_is``: nothing else of weight
-    lies beside them."""
+    lies beside them.
+    """
     readings = {folder: read_name(folder) for folder in sorted(folders)}
     known = {folder: reading.known for folder, reading in readings.items() if reading.known}
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)

@@ -3,7 +3,8 @@ them all together.
 
 A worker has an anonymous piece of memory, into which it writes pixels, and two pipes: requests come
 in, answers go out. Nothing has a name, so nothing can be left behind: the memory goes with its last
-user, and a worker whose pipe closes ends, also when this process was killed."""
+user, and a worker whose pipe closes ends, also when this process was killed.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ _ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
 @dataclass(frozen=True)
 class Answer:
     """A piece of images: uint8 (n, h, w, 3), to be copied before the worker is asked again; label
-    int32 (n,); and for each that cannot be read its row and why."""
+    int32 (n,); and for each that cannot be read its row and why.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -47,7 +49,8 @@ class Answer:
 
 class Worker:
     """One process that reads from DIRECTORY's NAME. Raises ZfjaxError when it ends before its
-    time."""
+    time.
+    """
 
     def __init__(self, name: str, data_dir: Path, view_size: tuple[int, int]):
         self._shape = (PIECE, *view_size, 3)
@@ -74,7 +77,8 @@ class Worker:
 
     def read(self, split: str, image_ids: Sequence[int]) -> Answer:
         """At most PIECE images. Raises ZfjaxError for what is no fault of one image alone, and when
-        it has died."""
+        it has died.
+        """
         self._send((split, list(image_ids)))
         try:
             fault, labels, unreadable = pickle.load(self._answers)
@@ -134,7 +138,8 @@ class Pool:
         self, split: str, image_ids: Sequence[int], images: np.ndarray, labels: np.ndarray
     ) -> dict[int, str]:
         """Fills ``images`` uint8 (n, h, w, 3) and ``labels`` int32 (n,); gives why a row cannot be
-        read."""
+        read.
+        """
         worker = self._free.get()
         try:
             answer = worker.read(split, image_ids)
@@ -152,7 +157,8 @@ class Pool:
 
 def pool_of(dataset: Dataset, view_size: tuple[int, int]) -> Pool:
     """The data set's processes for views of this size, begun when first asked for; they end with
-    it."""
+    it.
+    """
 
     def begun() -> Pool:
         directory = dataset.directory

@@ -1,5 +1,6 @@
 """Writes a TFDS data set in ArrayRecord without TensorFlow: what the drawn scenes and the importer
-have in common."""
+have in common.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class About:
 
     ``class_names`` are for people and kept unchanged in metadata.json, beside them ``metadata``,
     JSON values. The TFDS label names are ``labels`` (None: ``class_names``) made fit for TFDS's
-    file of one name a line. ``with_parts``: examples name the parts of their objects."""
+    file of one name a line. ``with_parts``: examples name the parts of their objects.
+    """
 
     class_names: Sequence[str]
     labels: Sequence[str] | None = None
@@ -44,7 +46,8 @@ def new_folder(data_dir: Path, name: str) -> Iterator[Path]:
     vanishes when it fails.
 
     The caller holds the lock of ``name``, so what a killed process left under such a name is
-    nobody's: it is removed."""
+    nobody's: it is removed.
+    """
     for stale in data_dir.glob(f".{name}.*.tmp"):
         shutil.rmtree(stale, ignore_errors=True)
     with atomic_path(data_dir / name) as temporary:
@@ -65,7 +68,8 @@ def write_dataset(
 
     An example is a mapping of ``image`` (encoded bytes), ``label`` (int), ``file_name`` (str) and,
     with ``about.with_parts``, ``parts``: (name, (y0, x0, y1, x1)) with edges as fractions of the
-    image. Record order is the order given."""
+    image. Record order is the order given.
+    """
     features = image_features(about)
     directory = folder / VERSION
     directory.mkdir()
@@ -104,7 +108,8 @@ def record(features: Any, example: Mapping[str, Any]) -> bytes:
     process.
 
     TFDS serialises the features in the order of a map that differs from process to process, hence
-    the second time."""
+    the second time.
+    """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -132,7 +137,8 @@ def write_metadata(
     about: About,
 ) -> None:
     """Makes DIRECTORY's shards a TFDS data set. ``shards``: {split: (records of each shard, bytes
-    of all records)}."""
+    of all records)}.
+    """
     import tensorflow_datasets as tfds
 
     template = tfds.core.ShardedFileTemplate(
@@ -162,7 +168,8 @@ def shard_name(name: str, split: str, index: int, count: int) -> str:
 
 def write_shard(path: Path, records: Iterable[bytes]) -> None:
     """Writes one shard. Raises OSError for a full disk and its like, which ArrayRecord calls
-    RuntimeError."""
+    RuntimeError.
+    """
     with _as_os_errors(path):
         writer = _open_writer(path)
         try:
@@ -174,7 +181,8 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
 
 def _open_writer(path: Path) -> Any:
     """A writer of records; ``group_size:1`` makes random access read one record, not a group of
-    them."""
+    them.
+    """
     from array_record.python.array_record_module import ArrayRecordWriter
 
     return ArrayRecordWriter(str(path), "group_size:1")
@@ -196,7 +204,8 @@ def _write_shards(
     directory: Path, stem: str, records: Iterable[bytes], shard_bytes: int
 ) -> tuple[list[int], int]:
     """Writes records to shards of about ``shard_bytes``; returns their lengths and the bytes of all
-    records."""
+    records.
+    """
     lengths: list[int] = []
     total = in_shard = 0
     writer = None
@@ -226,7 +235,8 @@ def _write_shards(
 
 def _line_names(names: Sequence[str]) -> list[str]:
     """Distinct, printable, stripped names: TFDS keeps one a line and drops blank lines and outer
-    spaces."""
+    spaces.
+    """
     lines: list[str] = []
     for name in names:
         line = escaped(name).strip() or "unnamed"

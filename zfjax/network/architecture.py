@@ -20,7 +20,8 @@ from zfjax.errors import ZfjaxError
 @dataclass(frozen=True)
 class Conv:
     """Convolution followed by ReLU. ``padding`` is (before, after) in pixels, the same for both
-    axes."""
+    axes.
+    """
 
     name: str
     maps: int
@@ -55,7 +56,8 @@ class Norm:
     (Krizhevsky 2012, 3.3).
 
     ``alpha`` multiplies the sum, not the mean: PyTorch's and Caffe's alpha is ``size`` times this
-    one."""
+    one.
+    """
 
     name: str
     size: int = 5
@@ -67,7 +69,8 @@ class Norm:
 @dataclass(frozen=True)
 class Dense:
     """Fully connected layer. All but the last are followed by ReLU and dropout; the last gives the
-    class scores."""
+    class scores.
+    """
 
     name: str
     features: int
@@ -81,7 +84,8 @@ LAYER_KINDS = {"conv": Conv, "pool": Pool, "norm": Norm, "dense": Dense}
 @dataclass(frozen=True)
 class Window:
     """What one unit of a layer sees. Unit (y, x) sees rows [start + y * jump, start + y * jump +
-    size) of the input."""
+    size) of the input.
+    """
 
     size: int
     jump: int
@@ -89,7 +93,8 @@ class Window:
 
     def box(self, y: int, x: int) -> tuple[int, int, int, int]:
         """(y0, x0, y1, x1) in pixels of the network's input, half open, not clipped at the
-        border."""
+        border.
+        """
         y0, x0 = self.start + y * self.jump, self.start + x * self.jump
         return y0, x0, y0 + self.size, x0 + self.size
 
@@ -97,7 +102,8 @@ class Window:
 @dataclass(frozen=True)
 class LayerFacts:
     """One line of the layer table: output shape (height, width, maps), parameters, multiply-adds
-    for one image."""
+    for one image.
+    """
 
     layer: Layer
     shape: tuple[int, int, int]
@@ -111,7 +117,8 @@ class Architecture:
     """Named layers on an input of ``input_size`` = (height, width) pixels, three channels.
 
     Convolutions, pools and norms first, then fully connected layers. Raises ZfjaxError when a layer
-    does not fit."""
+    does not fit.
+    """
 
     name: str
     input_size: tuple[int, int]
@@ -150,7 +157,8 @@ class Architecture:
     @property
     def conv_names(self) -> tuple[str, ...]:
         """Names of the convolutions, in order: the layers whose maps can be searched and
-        projected."""
+        projected.
+        """
         return tuple(layer.name for layer in self.layers if isinstance(layer, Conv))
 
     @property
@@ -193,7 +201,8 @@ class Architecture:
 
     def with_classes(self, classes: int) -> Architecture:
         """A copy whose last layer has ``classes`` outputs. Raises ZfjaxError when it is not fully
-        connected."""
+        connected.
+        """
         if not self.classes:
             raise ZfjaxError(
                 f"The last layer of {self.name} is not fully connected, so it has no class scores."
@@ -251,7 +260,8 @@ class Architecture:
 
     def below(self, name: str) -> tuple[LayerFacts, ...]:
         """The facts of every layer from the image up to the one of that name, itself the last.
-        Raises ZfjaxError for an unknown name."""
+        Raises ZfjaxError for an unknown name.
+        """
         position = self.layers.index(self.layer(name))
         return self.facts()[: position + 1]
 
@@ -270,7 +280,8 @@ class Architecture:
 
     def tile_origin(self, name: str, y: int, x: int) -> tuple[int, int]:
         """Row and column of the input where the tile of unit (y, x) begins; 0 on an axis that the
-        tile covers whole."""
+        tile covers whole.
+        """
         box = self.window(name).box(y, x)
         height, width = self.tile_size(name)
         return (box[0] if height < self.input_size[0] else 0), (

@@ -2,7 +2,8 @@
 tests (tests/strict.py): any float, for training may compute in bfloat16.
 
 To a type checker an Array is JAX's; where it is checked at run time NumPy's will do, as JAX takes
-them everywhere."""
+them everywhere.
+"""
 
 from __future__ import annotations
 

@@ -66,7 +66,8 @@ def conv(
     precision: lax.Precision | None = None,
 ) -> Float[Array, "n rows columns maps"]:
     """Cross-correlation of x [n, h, w, c] with kernel [k, k, c, maps], plus bias [maps], and its
-    exact adjoints."""
+    exact adjoints.
+    """
     return _conv(x, kernel, _How(stride, padding, precision)) + bias[None, None, None, :]
 
 
@@ -201,7 +202,8 @@ def _kernel_gradient(x: Images, kernel: Kernel, g: Maps, how: _How) -> Kernel:
 
 def _images_at_once(shape: tuple[int, ...], size: int, how: _How) -> int:
     """Images [n, h, w, c] whose patches of size x size stay in cache; it divides n. All, where
-    several devices share the batch: a loop over it would move it between them."""
+    several devices share the batch: a loop over it would move it between them.
+    """
     count, height, width, channels = shape
     if jax.device_count() > 1:
         return count
@@ -221,7 +223,8 @@ def _patches(
     x: Float[Array, "a b c d"], size: int, how: _How, *, rows: int, channels: int
 ) -> Float[Array, "p q r s"]:
     """What each unit sees of x: axes ``rows`` and ``rows`` + 1 become the units', ``channels`` size
-    * size * c long."""
+    * size * c long.
+    """
     x = jnp.pad(x, [how.padding if axis in (rows, rows + 1) else (0, 0) for axis in range(4)])
 
     def cut(x: Array, start: int, axis: int, extent: int) -> Array:
@@ -240,7 +243,8 @@ def _in_blocks(
 ) -> Float[Array, "n rows columns d"]:
     """x [n, h, w, c] as blocks of stride x stride pixels, [n, h', w', stride * stride * c]: what a
     kernel of ``size`` and stride sees of it, ``_kernel_in_blocks`` sees of the blocks at stride 1,
-    without padding."""
+    without padding.
+    """
     stride, before = how.stride, how.padding[0]
     count, channels, reach = len(x), x.shape[3], -(-size // stride)
 

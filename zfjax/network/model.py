@@ -3,7 +3,8 @@ else uses.
 
 After training a network is a tree ``{layer: {"kernel", "bias"}}`` and a function of it:
 ``feature_maps`` runs the convolutional part and returns every map by name. Given a window's origins
-it runs on receptive-field crops instead, with numbers equal to the whole image's."""
+it runs on receptive-field crops instead, with numbers equal to the whole image's.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class ConvNet(nn.Module):
     "faithful": N(0, 0.01) (paper, section 3). "modern": He, std sqrt(2 / inputs), and sqrt(1 /
     inputs) for the scores; the first layer a fifth of it: inputs of unit scale move its filters
     slowly, and at full He scale the noise they begin with still covers what they have learnt after
-    a short run."""
+    a short run.
+    """
 
     architecture: Architecture
     recipe: str = "modern"
@@ -47,7 +49,8 @@ class ConvNet(nn.Module):
         self, images: Float[Array, "n h w 3"], **options: Any
     ) -> Float32[Array, "n classes"]:
         """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; options as in
-        ``class_scores``."""
+        ``class_scores``.
+        """
         parameters: dict[str, dict[str, jax.Array]] = {}
         for name, shape in kernel_shapes(self.architecture).items():
             last = name == self.architecture.layers[-1].name
@@ -110,7 +113,8 @@ def feature_maps(
     ``window_origins``: rows and columns (int32 [n] each) of the input where receptive-field crops
     of the layer ``until`` begin; every layer then runs unpadded, and cells that lie outside the
     true map are overwritten (0, or minus infinity before a pool), so the one unit that is left has
-    the value that the whole image gives it."""
+    the value that the whole image gives it.
+    """
     maps: dict[str, jax.Array] = {}
     x, size, origins = jnp.asarray(images), architecture.input_size, window_origins
     for fact in architecture.facts() if until is None else architecture.below(until):
@@ -169,7 +173,8 @@ def class_scores(
     precision: lax.Precision | None = None,
 ) -> Float32[Array, "n classes"]:
     """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; dropout acts when a key
-    is given."""
+    is given.
+    """
     convolutional = architecture.convolutional
     x = jnp.asarray(images)
     if convolutional:
@@ -199,7 +204,8 @@ def parameters_from_torch(
     "fc6.weight": ...}.
 
     The first fully connected layer reads maps in PyTorch's order (channel, row, column) and is
-    permuted to ours. Raises ZfjaxError naming a missing array or one of another shape."""
+    permuted to ours. Raises ZfjaxError naming a missing array or one of another shape.
+    """
     shapes = kernel_shapes(architecture)
     last = architecture.convolutional[-1].name
     height, width, maps = architecture.fact(last).shape

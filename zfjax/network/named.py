@@ -78,7 +78,8 @@ def small_zfnet(
     dropout: float = 0.5,
 ) -> Architecture:
     """ZFNet's layers for small images of unit scale: maps scaled by ``width``, conv2 padded by 2 so
-    that its map does not vanish, fully connected layers of ``head`` features."""
+    that its map does not vanish, fully connected layers of ``head`` features.
+    """
     maps = [round(count * width) for count in (96, 256, 384, 384, 256)]
     return Architecture(
         name,

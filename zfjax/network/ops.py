@@ -4,7 +4,8 @@ The deconvnet (paper, section 2.1) is the vector-Jacobian product of the forward
 changed: the ReLU going down rectifies the signal itself, and contrast normalisation passes it
 through. Max-pooling going down follows the stored switches; the convolution going down is its exact
 adjoint (convolution.py); biases play no part. A model written with these operations projects for
-free. The rule is a static argument, never a global."""
+free. The rule is a static argument, never a global.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Rule:
 
     ``relu``: "deconvnet" passes max(g, 0); "gradient" passes g where the forward value was
     positive; "guided" both. ``norm``: "identity" passes g through contrast normalisation;
-    "gradient" differentiates it."""
+    "gradient" differentiates it.
+    """
 
     relu: Literal["deconvnet", "gradient", "guided"]
     norm: Literal["identity", "gradient"]
@@ -46,7 +48,8 @@ GRADIENT = RULES["gradient"]
 
 def rule_named(name: str) -> Rule:
     """The rule of that name ("+norm": contrast normalisation is differentiated). Raises ZfjaxError
-    for another."""
+    for another.
+    """
     if name not in RULES:
         raise ZfjaxError(f"There is no rule {name!r}; there are {', '.join(RULES)}.")
     return RULES[name]
@@ -81,7 +84,8 @@ def max_pool(
 
     Going down, each window's signal returns to its switch, the place of its maximum; the first
     place wins a tie, and overlapping windows add. Written as shifted slices: XLA's own gradient,
-    select-and-scatter, is ten times slower on CPU and has no deterministic form on GPU."""
+    select-and-scatter, is ten times slower on CPU and has no deterministic form on GPU.
+    """
     return _pool_with_switches(x, window, stride, padding)[0]
 
 
@@ -148,13 +152,15 @@ def unpool(
     overlaps add.
 
     Cells are computed apart by their place within a stride and interleaved at the end, so that
-    memory is read in order."""
+    memory is read in order.
+    """
     (height, width), (rows, columns) = _extents(shape, window, stride, padding)
     blocks = -(-height // stride), -(-width // stride)
 
     def phase(row: int, column: int) -> Float[Array, "n rows columns c"]:
         """Cells (row + i * stride, column + j * stride): what the windows that reach them send
-        there."""
+        there.
+        """
         total = jnp.zeros((shape[0], *blocks, shape[3]), g.dtype)
         for dy in range(row, window, stride):
             for dx in range(column, window, stride):
@@ -194,7 +200,8 @@ def local_response_norm(
 ) -> Float[Array, "*shape maps"]:
     """x / (k + alpha * S)^beta over x [..., maps], S the sum of squares of ``size`` neighbouring
     maps (fewer at the ends). ``alpha`` multiplies the sum (Krizhevsky 2012, section 3.3). Computed
-    in float32, returned in x's dtype."""
+    in float32, returned in x's dtype.
+    """
     return _norm(x, _Normalisation(size, k, alpha, beta, rule))
 
 
@@ -206,7 +213,8 @@ def _norm(x: Float[Array, "*shape maps"], norm: _Normalisation) -> Float[Array, 
 def _neighbour_sum(x: Float32[Array, "*shape maps"], size: int) -> Float32[Array, "*shape maps"]:
     """Sum over ``size`` neighbouring maps, as a product with a banded matrix of ones: one matmul
     that XLA does not mix with its neighbours (a reduce_window costs ten times as much on CPU; five
-    shifted adds recompute the pool below)."""
+    shifted adds recompute the pool below).
+    """
     apart = np.subtract.outer(np.arange(x.shape[-1]), np.arange(x.shape[-1]))
     return jnp.dot(x, (abs(apart) <= size // 2).astype(np.float32), precision=lax.Precision.HIGHEST)
 

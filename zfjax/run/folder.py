@@ -87,7 +87,8 @@ class Run:
         """Whether a line of metrics sums up training batches; else it is an evaluation of a whole
         split. Each line says so as its "kind". One of before that was so told by its split,
         "train"; where validation has that name too, by the speed and the rate that training lines
-        alone have."""
+        alone have.
+        """
         if "kind" in line:
             return line["kind"] == TRAINING
         ambiguous = self.config.data.validation_split == "train"
@@ -216,13 +217,15 @@ def save_run(run: Run) -> None:
 
 def check_folder(folder: Path | str) -> Path:
     """``folder`` as a path. Raises ZfjaxError for a bucket (appends and renames have no answer
-    there yet) and for a name that a library below would misread."""
+    there yet) and for a name that a library below would misread.
+    """
     return check_path(folder, "a run")
 
 
 def check_same(run: Run, wanted: Config) -> None:
     """Raises ZfjaxError naming the fields in which ``wanted`` differs from what ``run`` was started
-    with."""
+    with.
+    """
     before, now = configs.flatten(run.config), configs.flatten(wanted)
     differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     differing = [name for name in differing if name not in configs.RESUMABLE_FIELDS]
@@ -247,7 +250,8 @@ def locked_run(folder: Path) -> Iterator[None]:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Complete lines of a metrics file; [] when there is none. Raises ZfjaxError for a damaged
-    line."""
+    line.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -262,7 +266,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def cut_metrics(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     """Drops the lines that a resumed run will write again, so that it leaves neither gap nor double
-    line."""
+    line.
+    """
     if path.exists():
         kept = [record for record in read_metrics(path) if keep(record)]
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))

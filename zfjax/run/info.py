@@ -1,5 +1,6 @@
 """``zfjax info``: the layer table, what a run will cost, and what a run has cost. Nothing is run.
-No JAX."""
+No JAX.
+"""
 
 from __future__ import annotations
 

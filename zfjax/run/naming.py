@@ -1,5 +1,6 @@
 """What a network is called when its layers are no longer those of its name, and each layer in
-words. No JAX."""
+words. No JAX.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def network_name(config: Config) -> str:
 
     The number of classes and the size of the input follow the data and are no change. Of several
     networks known by one name (the presets imagenet and imagenet-modern are both "zfnet") the
-    nearest counts, the run's own preset first. A name that is not known stands for itself."""
+    nearest counts, the run's own preset first. A name that is not known stands for itself.
+    """
     model = config.model
     preset = PRESETS.get(config.preset)
     known = [ZFNET, ZFNET_WIDE, ALEXNET, *(other.model for other in PRESETS.values())]
@@ -42,7 +44,8 @@ def _listed(word: str, changed: list[str]) -> str:
 
 def changes(model: Architecture, base: Architecture) -> tuple[list[str], list[str]]:
     """(what ``model`` has otherwise than ``base``, layers of ``base`` that it lacks), in the order
-    of the layers."""
+    of the layers.
+    """
     own, theirs = ({layer.name: layer for layer in network.layers} for network in (model, base))
     changed = []
     for name, layer in own.items():

@@ -30,7 +30,8 @@ RECORDED_PACKAGES = (
 @dataclass(frozen=True)
 class Start:
     """One start of a training; None is what is not known of it (starts of zfjax 0.1.0 kept
-    less)."""
+    less).
+    """
 
     when: str
     """ISO date and time, UTC."""
@@ -61,7 +62,8 @@ def start_from(record: dict[str, Any]) -> Start:
 
 def changes_between(starts: Sequence[Start]) -> list[str]:
     """What was not the same at one start as at the one before: "jax 0.10.2 → 0.10.3", "1 × cpu → 8
-    × cpu"; what is not known of either is left out."""
+    × cpu"; what is not known of either is left out.
+    """
     told: list[str] = []
     for before, after in zip(starts, starts[1:], strict=False):
         pairs: list[tuple[str, object, object]] = [
@@ -85,7 +87,8 @@ def changes_between(starts: Sequence[Start]) -> list[str]:
 
 def current_versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on; one that is not installed is
-    left out."""
+    left out.
+    """
     versions = {}
     for name in RECORDED_PACKAGES:
         try:
@@ -106,7 +109,8 @@ def current_commit(package: Path | None = None) -> str | None:
 
     Own is a repository whose root holds zfjax's pyproject.toml and that tracks the file that asks:
     an environment may lie within any other repository, whose commits say nothing of zfjax.
-    ``package``: zfjax's folder (None: this one)."""
+    ``package``: zfjax's folder (None: this one).
+    """
     package = Path(__file__).resolve().parents[1] if package is None else package.resolve()
     root = _git(package, "rev-parse", "--show-toplevel")
     if (
@@ -131,7 +135,8 @@ def _project_name(root: Path) -> str | None:
 
 def _git(folder: Path, *words: str) -> str | None:
     """What git says in ``folder``, whatever repository the environment points to; None where it
-    fails."""
+    fails.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(

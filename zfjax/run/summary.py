@@ -27,7 +27,8 @@ def update_summary(
     changes nothing here (``covers``), and once training has gone on they are taken out.
     ``seconds``: "train" as ``note_train_seconds`` keeps it; "search" (of all starts of its pass, a
     killed one up to its last saved state) and "projection" of that evolution; "report" of the last
-    one."""
+    one.
+    """
     summary = read_summary(run)
     validation = run.validation_lines
     summary["chance"] = 1 / len(run.class_names)
@@ -74,7 +75,8 @@ def read_summary(run: Run) -> dict[str, Any]:
 
 def covers(run: Run, evolution: Evolution) -> bool:
     """Whether an evolution speaks for the run as it is: the one without a name, up to the last
-    saved step, and for all layers."""
+    saved step, and for all layers.
+    """
     unnamed = evolution.meta.get("name") is None
     whole = set(evolution.layers) == set(run.config.model.conv_names)
     return unnamed and whole and evolution.steps[-1] == run.steps[-1]
@@ -82,7 +84,8 @@ def covers(run: Run, evolution: Evolution) -> bool:
 
 def _still_true(run: Run, summary: dict[str, Any], before: float | None) -> bool:
     """Whether what the summary says of an evolution is of the run's last step; ``before``: the
-    epoch it was written at, all that zfjax 0.1.0 kept."""
+    epoch it was written at, all that zfjax 0.1.0 kept.
+    """
     if "evolution" in summary:
         return bool(run.steps) and summary["evolution"]["step"] == run.steps[-1]
     if "purity" not in summary:
