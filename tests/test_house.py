@@ -14,13 +14,11 @@ def house():
     return count(PACKAGE)
 
 
-@pytest.mark.xfail(reason="until the streams of issue 11 are merged", strict=False)
 def test_no_file_is_long(house):
     long = {name: lines for name, lines in house.files.items() if lines > LINES}
     assert not long, f"above {LINES} lines: {long}; give each idea a file of its own"
 
 
-@pytest.mark.xfail(reason="until the streams of issue 11 are merged", strict=False)
 def test_few_functions_take_many_parameters(house):
     most, never = PARAMETERS
     assert not house.above(never), "let what belongs together travel as one frozen value"
@@ -31,7 +29,6 @@ def test_no_line_is_wide(house):
     assert not house.wide, f"above {COLUMNS} columns: {house.wide}"
 
 
-@pytest.mark.xfail(reason="until the streams of issue 11 are merged", strict=False)
 def test_no_lambda_has_a_name(house):
     assert not house.lambdas, f"write a def: {house.lambdas}"
 
