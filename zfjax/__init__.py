@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zfjax.config import Config as Config
     from zfjax.errors import ZfjaxError as ZfjaxError
     from zfjax.features.evolving import evolve as evolve
-    from zfjax.features.evolving import project as project
+    from zfjax.features.projecting import project as project
     from zfjax.network.architecture import Architecture as Architecture
     from zfjax.network.named import ALEXNET as ALEXNET
     from zfjax.network.named import ZFNET as ZFNET
