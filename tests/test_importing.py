@@ -150,7 +150,7 @@ def test_splits_are_asked_about_and_said_on_the_command_line(tmp_path, capsys):
     told = capsys.readouterr().err
     assert (
         told == "zfjax: These folders may be splits or classes: train_2: say which is which, as in"
-        " --splits train=Training validation=val2017 test=train_2, or --splits none where all"
+        " --splits train=Training train=train_2 validation=val2017, or --splits none where all"
         " folders are classes.\n"
     )
     assert not (tmp_path / "out" / "asked").exists()
