@@ -12,11 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from zfjax.data.class_names import is_table, unread_note
 from zfjax.data.folders import Folder, few, nfc_parts, no_training, refusal, said, without_labels
 from zfjax.data.split_folders import split_folders_as_said, split_folders_by_name
 from zfjax.data.split_names import says_nothing, split_of
-
-CLASS_TABLE = "classes.tsv"
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,10 @@ def arrange(
     else:
         root, roles = split_folders_by_name(below, guess=splits is None)
     tables = tuple(
-        path for path, parts in paths if parts[-1] == CLASS_TABLE and len(parts) <= len(root) + 1
+        path
+        for path, parts in paths
+        if is_table(parts[-1])
+        and (len(parts) <= len(root) + 1 or _lies_above_classes(parts, roles))
     )
     depths = sorted({len(role) for role in roles}, reverse=True)
     skipped: dict[str, list[str]] = {}
@@ -102,8 +104,18 @@ def arrange(
     if empty:
         skipped["class folder without files"] = empty
     placed.sort(key=lambda item: hashlib.sha256(item[1].encode()).digest())
-    notes = [*_outside_note(outside), *unlabelled, *_spelling_notes(classes, spellings)]
+    notes = [
+        *_outside_note(outside),
+        *unlabelled,
+        *_spelling_notes(classes, spellings),
+        *([] if tables else unread_note(skipped.get("not in a class folder", []))),
+    ]
     return Layout(tuple(placed), classes, tables, tuple(nested), skipped, tuple(notes))
+
+
+def _lies_above_classes(parts: Folder, roles: Mapping[Folder, str]) -> bool:
+    """Whether a file lies in a split folder, or in one above it, and in no class folder."""
+    return any(role[: len(parts) - 1] == parts[:-1] for role in roles)
 
 
 def _with_training_classes(
