@@ -148,9 +148,8 @@ def _check_splits(
     )
     if alike:
         raise question(
-            f"{few(alike)} may be splits too, having names in common with the classes of"
-            f" {few(name for name, split in splits.items() if split == 'train')}, and would be"
-            " left out",
+            "These folders may be splits, having names in common with the training classes, and"
+            f" would be left out: {few(alike)}",
             alike,
             splits,
         )
