@@ -120,6 +120,20 @@ ASKED = {
     "kaggle": ("Data/CLS/train/CLASS", "Data/CLS/val/CLASS", "Notes/CLS/train/CLASS", "Sets/x"),
     "folds of splits": ("train/train/CLASS", "train/val/CLASS", "test/CLASS"),
     "vehicle": ("train/CLASS", "bus", "car", "plane"),
+    "a split in the training split": ("train/CLASS", "train/val/CLASS"),
+    "a split in training alone": ("training/CLASS", "training/validation/CLASS"),
+    "a split in one of two": ("train/CLASS", "test/CLASS", "test/dev/CLASS"),
+    "a split in a looked-through folder": ("train/images/CLASS", "train/images/val/CLASS"),
+    "a split beside something": ("training/train/CLASS", "training/notes/CLASS"),
+    **{
+        f"beside the training split, {name}": ("train/CLASS", f"{name}/CLASS")
+        for name in "cv vaildation vali tset tuning quiz gallery crossval masks".split()
+    },
+    "beside several": ("train/CLASS", "val/CLASS", "quiz/images/CLASS"),
+    "beside, a single class": ("train/CLASS", "val/CLASS", "more/cat"),
+    "beside, called like a class": ("train/CLASS", "cat"),
+    "mini": ("minitrain/CLASS", "minival/CLASS", "minitest/CLASS"),
+    "more outside": ("train/CLASS", *(f"photos{n}/{kind}" for n in "23" for kind in "xyz")),
 }
 
 
@@ -128,16 +142,123 @@ def test_what_may_be_a_split_is_asked_about_and_the_flag_answers(case):
     with pytest.raises(ZfjaxError) as refused:
         layout_of(*ASKED[case])
     words = shlex.split(re.search(r"as in --splits (.*), or --splits none", str(refused.value))[1])
-    splits = parse_splits(words)
+    first = ASKED[case][0].split("/")[0]
+    splits = parse_splits([word.replace("FOLDER", first) for word in words])
     answered = layout_of(*ASKED[case], splits=splits)
     assert splits_of(answered)["train"] and answered.classes == ("cat", "dog")
     assert {split for _, _, split, _ in answered.items} == set(splits.values())
     classes = layout_of(*ASKED[case], splits=parse_splits(["none"]))
     assert {split for _, _, split, _ in classes.items} == {"train"}
     top = {folder.split("/")[0] for folder in ASKED[case]}
-    assert set(classes.classes) == top and len(classes.items) == sum(
-        3 + 3 * ("CLASS" in f) for f in ASKED[case]
-    )
+    if len(top) > 1:
+        assert set(classes.classes) == top
+    assert len(classes.items) == sum(3 + 3 * ("CLASS" in f) for f in ASKED[case])
+
+
+@pytest.mark.parametrize(
+    "folders, asked",
+    [
+        (("train/part1/CLASS", "train/part2/CLASS", "test/CLASS"), "train/part1, train/part2"),
+        (("top/train/CLASS", "top/train/unlabeled/CLASS", "top/val/CLASS"), "train/unlabeled"),
+        (("x/fold1/CLASS", "y"), "x/fold1"),
+        (("train/CLASS", "val/CLASS", "val/extra/CLASS"), "val/extra"),
+    ],
+)
+def test_what_may_be_a_split_below_others_is_asked_about(folders, asked):
+    with pytest.raises(ZfjaxError, match=f"The split folders {asked} do not lie on top: say which"):
+        layout_of(*folders)
+
+
+EXAMPLES = {
+    "tr te": "train=tr test=te",
+    "te tr va": "train=tr validation=va test=te",
+    "ts tr vl": "train=tr validation=vl test=ts",
+    "treino teste": "train=FOLDER test=teste",
+    "minitrain minival minitest": "train=minitrain validation=minival test=minitest",
+    "train_2 train val": "train=train train=train_2 validation=val",
+    "fold1 fold2": "train=FOLDER",
+    "prueba entrenamiento": "train=FOLDER",
+    "train cv": "train=train",
+    "train crossval": "train=train validation=crossval",
+}
+
+
+@pytest.mark.parametrize("folders", EXAMPLES)
+def test_the_example_of_an_answer_never_swaps_splits_nor_guesses_by_the_alphabet(folders):
+    with pytest.raises(ZfjaxError) as refused:
+        layout_of(*(f"{folder}/CLASS" for folder in folders.split()))
+    said = str(refused.value)
+    assert f"as in --splits {EXAMPLES[folders]}, or --splits none" in said
+    unanswered = any(f"={folder}" not in EXAMPLES[folders] for folder in folders.split())
+    assert said.endswith("does not name is left out.") == unanswered
+    asked = said.split(": say which")[0]
+    known = {"train", "val"} if "fold" not in folders else set()
+    assert all(folder in asked for folder in folders.split() if folder not in known)
+
+
+def test_the_example_has_the_splits_that_hold_none():
+    with pytest.raises(ZfjaxError, match="--splits train=train validation=train/val test=test, or"):
+        layout_of("train/CLASS", "train/val/CLASS", "test/CLASS")
+    with pytest.raises(ZfjaxError, match="--splits train=a/train validation=a/val, or"):
+        layout_of("a/train/CLASS", "a/val/CLASS", "b/x")
+
+
+def test_an_answer_may_name_a_split_in_a_split():
+    splits = parse_splits(["train=train", "validation=train/val"])
+    layout = layout_of("top/train/CLASS", "top/train/val/CLASS", splits=splits)
+    names = {
+        split: {name for _, name, of, _ in layout.items if of == split}
+        for split in ("train", "validation")
+    }
+    assert names == {
+        "train": {f"train/{name}/{n}.jpg" for name in ("cat", "dog") for n in range(3)},
+        "validation": {f"train/val/{name}/{n}.jpg" for name in ("cat", "dog") for n in range(3)},
+    }
+    assert layout.classes == ("cat", "dog") and not layout.skipped and not layout.nested
+
+
+def test_classes_called_like_splits_may_hold_folders_of_images():
+    layout = layout_of("train/test/images", "train/bus/images", "val/test/images")
+    assert layout.classes == ("bus", "test") and len(layout.items) == 9
+
+
+UNLABELLED = {
+    "flat": (("train/CLASS", "val"), "val holds 3 files and no class folders.*val/CLASS/IMAGE"),
+    "images": (("train/CLASS", "val/images"), "val holds 3 files and no class folders"),
+    "other case": (
+        ("train/Cat", "train/Dog", "val/CLASS"),
+        "validation split in val has no class .*folders are cat, dog, .*training Cat, Dog;",
+    ),
+    "test": (
+        ("train/Cat", "train/Dog", "test/CLASS"),
+        "test split in test has no class .*folders are cat, dog, .*training Cat, Dog;",
+    ),
+    "one": (("train/Cat", "train/Dog", "test/cat"), "test split in test has no class"),
+    "more training": (("train/CLASS", "Training Images"), "Training Images holds 3 files"),
+}
+
+
+@pytest.mark.parametrize("case", UNLABELLED)
+def test_a_split_that_nothing_labels_is_refused_and_the_flag_leaves_it_out(case):
+    folders, says = UNLABELLED[case]
+    with pytest.raises(ZfjaxError, match=f"{says}.* out with --splits train=train[.]$"):
+        layout_of(*folders)
+    layout = layout_of(*folders, splits={"train": "train"})
+    assert splits_of(layout) == {"train": {"train"}} and "are left out" in layout.notes[0]
+
+
+@pytest.mark.parametrize("folders", [("test",), ("test/images",), ("test/unknown",)])
+def test_a_test_split_without_labels_is_left_out_with_a_note(folders):
+    layout = layout_of("train/CLASS", "val/CLASS", *folders)
+    assert splits_of(layout) == {"train": {"train"}, "validation": {"val"}}
+    assert sum(map(len, layout.skipped.values())) == 3
+    [note] = layout.notes
+    assert note.startswith("attention: ") and "3 files" in note
+
+
+def test_texts_beside_splits_are_no_images():
+    files = [f"train/{name}/1.jpg" for name in ("cat", "dog")] + ["val/labels.csv", "val/a.TXT"]
+    assert len(arrange(files).items) == 2
 
 
 @pytest.mark.parametrize(
@@ -207,9 +328,9 @@ def test_no_split_for_training_is_refused(folders):
 
 
 def test_what_lies_outside_the_splits_is_named():
-    layout = layout_of("train/CLASS", "val/CLASS", "notes/a", "masks/cat", "test")
+    layout = layout_of("train/CLASS", "val/CLASS", "notes/a", "masks/x", "test")
     assert layout.skipped["outside the split folders"] == [
-        f"{folder}/{n}.jpg" for folder in ("masks/cat", "notes/a") for n in range(3)
+        f"{folder}/{n}.jpg" for folder in ("masks/x", "notes/a") for n in range(3)
     ]
     assert len(layout.skipped["not in a class folder"]) == 3
     [note] = layout.notes
@@ -236,9 +357,11 @@ def test_folders_between_splits_and_classes_are_looked_through(folders, root):
 
 
 def test_tiny_imagenets_images_folders_are_no_question():
-    layout = layout_of("train/CLASS/images", "val/images")
+    layout = layout_of("train/CLASS/images", "val/CLASS", "test/images")
     assert layout.classes == ("cat", "dog") and len(layout.nested) == 6
-    assert layout.skipped == {"class absent from train": [f"val/images/{n}.jpg" for n in range(3)]}
+    assert layout.skipped == {"class absent from train": [f"test/images/{n}.jpg" for n in range(3)]}
+    with pytest.raises(ZfjaxError, match="val holds 3 files and no class folders"):
+        layout_of("train/CLASS/images", "val/images")
 
 
 def test_a_split_may_have_several_folders():

@@ -9,6 +9,7 @@ from tests.data_helpers import jpeg, make_tree
 from tests.test_imagenet import make_tars
 from zfjax.commands.cli import main
 from zfjax.data import imagenet
+from zfjax.data.arranging import arrange
 from zfjax.data.class_names import decode_table, distinct_names, tabled_names
 from zfjax.data.dataset import open_dataset
 from zfjax.data.imagenet import import_imagenet
@@ -32,6 +33,13 @@ def test_tables_are_read_in_the_encoding_they_have(encoding, mark):
     if encoding in ("utf-8-sig", "utf-16", "utf-32"):
         mark = ""  # it writes its own
     assert named((mark + TEXT).encode(encoding)) == (["café, 猫", "crane (n2)", "crane (n3)"], [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["a\t鶴\nb\t鷺\n", "a\tcrane\nb\t鷺\n", "a\t🦩\nb\t🦢\n"])
+def test_letters_of_16_bits_without_a_mark_are_not_taken_for_32(encoding, text):
+    expected = [line.split("\t")[1] for line in text.splitlines()]
+    assert named(text.encode(encoding), ("a", "b")) == (expected, [])
 
 
 @pytest.mark.parametrize(
@@ -71,6 +79,67 @@ def test_a_table_that_names_some_classes_says_how_many():
     assert notes == [
         "classes.tsv names 1 of the 3 classes; the others keep the names of their folders (n1, n3)"
     ]
+
+
+def tables_named(tables):
+    return tabled_names(list(tables), lambda path, limit: tables[path].encode(), CLASSES)
+
+
+def test_words_name_what_classes_tsv_leaves_and_may_be_of_something_else():
+    fish = "goldfish, Carassius auratus"
+    others = "".join(f"n{number:08d}\tother {number}\n" for number in range(5000))
+    assert tables_named({"words.txt": f"n1\t{fish}\n{others}n2\tb\nn3\tc\n"}) == (
+        [fish, "b", "c"],
+        [],
+    )
+    both = tables_named({"words.txt": "n1\tno\nn2\tb\n", "CLASSES.tsv": "n1\ta\n"})
+    assert both[0] == ["a", "b", "n3"] and both[1] == [
+        "CLASSES.tsv, words.txt names 2 of the 3 classes; the others keep the names of their"
+        " folders (n3)"
+    ]
+    names, [note] = tables_named({"words.txt": "the\nof\n"})
+    assert names == list(CLASSES)
+    assert note.startswith("attention: words.txt names none of the classes ('n1', 'n2', 'n3'")
+    whole = tables_named({"words.txt": "the\n", "classes.tsv": TEXT})
+    assert whole == (["café, 猫", "crane (n2)", "crane (n3)"], [])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "words.txt",
+        "Words.TXT",
+        "Classes.TSV",
+        "train/classes.tsv",
+        "train/words.txt",
+        "train/images/classes.tsv",
+        "val/classes.tsv",
+    ],
+)
+def test_tables_are_found_wherever_they_lie_above_the_classes(tmp_path, table):
+    files = {
+        f"top/{split}/images/{folder}/{split}.jpg": jpeg(place + 9 * (split == "val"))
+        for split in ("train", "val")
+        for place, folder in enumerate(CLASSES)
+    }
+    text = "n0\tother\nn1\tgoldfish, Carassius auratus\nn2\tbee\nn3\tant\n"
+    make_tree(tmp_path / "in", {**files, f"top/{table}": text.encode()})
+    summary = import_images(tmp_path / "in", "fish", tmp_path)
+    dataset = open_dataset("fish", tmp_path)
+    assert dataset.class_names == ("goldfish, Carassius auratus", "bee", "ant")
+    assert summary.skipped == {} and summary.notes == ()
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "Classes.csv", "labels.txt", "train/classes.txt"])
+def test_a_list_of_classes_that_is_not_read_is_said(name):
+    files = [f"{split}/{folder}/1" for split in ("train", "val") for folder in CLASSES] + [name]
+    [note] = arrange(files).notes
+    assert note == (
+        f"attention: {name} is not read; for readable class names, have a classes.tsv with lines of"
+        " the form class folder TAB name"
+    )
+    assert arrange([*files, "classes.tsv"]).notes == ()
+    assert arrange([*files[:-1], "train/n1/labels.txt"]).notes == ()
 
 
 def test_a_table_and_a_folder_may_write_a_name_in_other_unicode_forms():

@@ -244,6 +244,47 @@ def test_what_cannot_be_read_or_stored_is_named_with_the_true_reason(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "marker, kind, unread",
+    [
+        (0xC3, "lossless", False),
+        (0xC5, "hierarchical", True),
+        (0xC6, "hierarchical, progressive", True),
+        (0xC7, "hierarchical, lossless", True),
+        (0xC9, "arithmetic", False),
+        (0xCA, "arithmetic, progressive", False),
+        (0xCB, "arithmetic, lossless", True),
+        (0xCD, "arithmetic, hierarchical", True),
+        (0xCE, "arithmetic, hierarchical, progressive", True),
+        (0xCF, "arithmetic, hierarchical, lossless", True),
+    ],
+)
+def test_kinds_of_jpeg_that_are_not_read_are_named(marker, kind, unread):
+    photo = jpeg(1)
+    frame = photo.index(b"\xff\xc0")
+    head = photo[:frame] + bytes([0xFF, marker]) + photo[frame + 2 :]
+    # As it is, libjpeg may take the pixels of one kind for those of another: cut, none is read.
+    says = "does not read" if unread else "may not read"
+    tail = "" if unread else ", or damaged"
+    with pytest.raises(ImageError) as refused:
+        view(head[: photo.index(b"\xff\xda") + 14], (8, 8))
+    assert str(refused.value) == f"JPEG of a kind that Pillow {says} ({kind}){tail}"
+    if unread:
+        with pytest.raises(ImageError, match="^JPEG of a kind that Pillow does not read"):
+            view(head, (8, 8))
+    with_thumbnail = with_segments(photo, segment(0xE1, head[:200]))
+    assert np.array_equal(view(with_thumbnail, (40, 40)), view(photo, (40, 40)))
+    with pytest.raises(ImageError, match="^truncated or damaged$"):
+        view(with_thumbnail[:-60], (8, 8))
+
+
+def test_a_hierarchical_jpeg_is_named_by_its_first_marker():
+    photo = jpeg(1)
+    layers = with_segments(photo, segment(0xDE, struct.pack(">BHHB", 8, 40, 40, 1) + b"\1\x11\0"))
+    with pytest.raises(ImageError, match="^JPEG of a kind that Pillow does not read .hierarchical"):
+        view(layers[:-60], (8, 8))
+
+
 def test_animations_and_comments_give_their_first_picture():
     first, second = picture(1), picture(2)
     frames = {"save_all": True, "append_images": [second], "duration": 100}

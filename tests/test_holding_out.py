@@ -165,6 +165,7 @@ def test_a_tree_and_its_tar_are_split_alike_and_the_summary_says_what_stayed(pet
     assert names(one, "train") == set(files) - expected - {"cat/damaged.jpg"}
     assert tree.counts["train"]["cat"] == 1 and tree.counts["validation"]["cat"] == 0
     assert any("1 of 3 classes have no image in validation (cat)" in line for line in tree.lines())
+    assert any("(cat); they have few different images, all kept" in line for line in tree.lines())
     assert told == [(n, 124) for n in range(1, 125)], "hashed, then converted"
 
 

@@ -3,6 +3,7 @@
 import io
 import threading
 import warnings
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from tests import odd_files
 from tests.data_helpers import encoded, jpeg, make_tree, picture
 from zfjax.commands.cli import main
 from zfjax.data import headers, metadata, writing
+from zfjax.data.converting import Account, stored_form
 from zfjax.data.dataset import UnreadableImage, open_dataset
 from zfjax.data.images import MAX_PIXELS, view, view_of_file
 from zfjax.data.import_options import Stored
 from zfjax.data.importing import import_images
 from zfjax.data.workers import Worker
 from zfjax.errors import ZfjaxError
+from zfjax.features import projecting
+from zfjax.run.folder import load_run
 
 
 def written(folder, name, images, **settings):
@@ -169,7 +173,7 @@ def test_an_image_that_pillow_warns_of_is_kept_and_read(tmp_path):
         view(data, (8, 8), 90_000_000)
 
 
-def test_project_has_the_limit_of_its_flag(tmp_path, unbroken, capsys):
+def test_project_has_the_limit_of_its_flag_or_of_the_set(tmp_path, unbroken, capsys, monkeypatch):
     (tmp_path / "photo.jpg").write_bytes(jpeg(7, 30, 50))
     arguments = [
         "project",
@@ -193,6 +197,40 @@ def test_project_has_the_limit_of_its_flag(tmp_path, unbroken, capsys):
         assert main([*arguments, str(path), "--max-pixels", limit]) == 1
         assert said in capsys.readouterr().err
     assert main([*arguments, str(tmp_path / "photo.jpg"), "--max-pixels", "1500"]) == 0
+
+    # Without the flag, that of the run's data set, and the default where the set is not there.
+    written(tmp_path / "sets", load_run(unbroken).config.data.name, [jpeg(1)], max_pixels=1499)
+    photo = [*arguments, str(tmp_path / "photo.jpg"), "--data.dir"]
+    assert main([*photo, str(tmp_path / "sets")]) == 1
+    assert "more than 1,499 pixels (50 x 30); --max-pixels" in capsys.readouterr().err
+    assert main([*photo, str(tmp_path / "sets"), "--max-pixels", "1500"]) == 0
+    monkeypatch.setattr(projecting, "MAX_PIXELS", 1498)
+    assert main([*photo, str(tmp_path / "nowhere")]) == 1
+    assert "more than 1,498 pixels" in capsys.readouterr().err
+
+
+def test_no_limit_is_advised_that_no_machine_could_hold(tmp_path):
+    bomb = odd_files.png_header((1 << 31) - 1, (1 << 31) - 1)
+    large, most = odd_files.png_header(8000, 7000), odd_files.png_header(1 << 16, 1 << 15)
+    files = {"a/bomb.png": bomb, "a/1.jpg": jpeg(1), "a/large.png": large}
+    summary = import_images(make_tree(tmp_path / "in", files), "bombs", tmp_path)
+    assert summary.notes[:2] == (
+        "the largest image left out for its pixels has 8,000 x 7,000 (a/large.png); --max-pixels"
+        " 56000000 takes it",
+        "the header of a/bomb.png announces 2,147,483,647 x 2,147,483,647 pixels, too large to read"
+        " at all (above 2,147,483,648)",
+    )
+    parts = Account()
+    for number, data in enumerate((bomb, most)):
+        account = Account()
+        assert account.convert(f"{number}", lambda data=data: data, stored_form) is None
+        parts.add(asdict(account))
+    assert parts.beyond == ((1 << 31) - 1, (1 << 31) - 1, "0")
+    assert parts.largest == (1 << 16, 1 << 15, "1")
+    for data, says in ((bomb, "is too large to read at all"), (most, "--max-pixels sets the")):
+        (tmp_path / "photo.png").write_bytes(data)
+        with pytest.raises(ZfjaxError, match=f"more than 50,000,000 pixels .*; .*{says}"):
+            view_of_file(tmp_path / "photo.png", (8, 8))
 
 
 def test_a_file_of_endless_bytes_is_refused(monkeypatch):

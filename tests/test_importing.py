@@ -150,7 +150,7 @@ def test_splits_are_asked_about_and_said_on_the_command_line(tmp_path, capsys):
     told = capsys.readouterr().err
     assert (
         told == "zfjax: These folders may be splits or classes: train_2: say which is which, as in"
-        " --splits train=Training validation=val2017 test=train_2, or --splits none where all"
+        " --splits train=Training train=train_2 validation=val2017, or --splits none where all"
         " folders are classes.\n"
     )
     assert not (tmp_path / "out" / "asked").exists()
@@ -159,6 +159,50 @@ def test_splits_are_asked_about_and_said_on_the_command_line(tmp_path, capsys):
     make_tar(tmp_path / "ILSVRC2012_img_train.tar", {})
     assert main(["data", "import", str(tmp_path), "--name", "x", "--splits", "none"]) == 1
     assert "its splits; import it without --splits" in capsys.readouterr().err
+
+
+def test_a_split_in_a_split_is_never_a_class_and_the_answer_imports_both(tmp_path, capsys):
+    files = {f"train/{name}": data for name, data in tree_files(("ant", "bee")).items()}
+    inner = tree_files(("ant", "bee"), each=2).items()
+    files |= {f"train/val/{name}": data for name, data in inner}
+    source = str(make_tree(tmp_path / "in", files))
+    command = ["data", "import", source, "--name", "pets", "--data-dir", str(tmp_path / "out")]
+    assert main(command) == 1
+    answer = "--splits train=train validation=train/val"
+    assert f"train/val do not lie on top: say which is which, as in {answer}, or" in (
+        capsys.readouterr().err
+    )
+    assert main([*command, *answer.split()]) == 0
+    dataset = open_dataset("pets", tmp_path / "out")
+    assert dataset.class_names == ("ant", "bee")
+    assert dataset.splits == {"train": 10, "validation": 4}
+    assert set(names(dataset, "validation")) == {f"train/val/{name}" for name, _ in inner}
+
+
+def test_what_would_be_dropped_beside_a_split_is_asked_about(tmp_path, capsys):
+    files = {f"train/{name}/{n}.jpg": jpeg(n) for name in ("ant", "bee") for n in range(2)}
+    files |= {
+        f"photos{number}/{name}/{n}.jpg": jpeg(n)
+        for number in "23"
+        for name in ("cat", "dog", "elk")
+        for n in range(6)
+    }
+    source = str(make_tree(tmp_path / "in", files))
+    command = ["data", "import", source, "--name", "pets", "--data-dir", str(tmp_path / "out")]
+    assert main(command) == 1
+    assert "Most files lie outside train, in photos2, photos3: say" in capsys.readouterr().err
+    assert main([*command, "--splits", "train=train"]) == 0
+    said = capsys.readouterr().out
+    assert "attention: 36 files are left out" in said and "photos2 (18), photos3 (18)" in said
+
+
+def test_a_validation_split_of_other_names_is_refused_and_nothing_is_left(tmp_path):
+    files = {f"train/{name}/1.jpg": jpeg(1) for name in ("Cat", "Dog")}
+    make_tree(tmp_path / "in", files | {f"val/{name}/2.jpg": jpeg(2) for name in ("cat", "dog")})
+    says = "validation split in val has no class .* are cat, dog, those for training Cat, Dog"
+    with pytest.raises(ZfjaxError, match=says):
+        import_images(tmp_path / "in", "pets", tmp_path / "out")
+    assert left_over(tmp_path / "out") == []
 
 
 def test_a_training_split_without_a_readable_image_is_refused(tmp_path):

@@ -74,8 +74,11 @@ def add_project(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--max-pixels",
         type=int,
-        default=FOLDERS.max_pixels,
-        help="of --image: a larger one is refused (default: %(default)s)",
+        default=None,
+        help=(
+            "of --image: a larger one is refused (default: as of the run's data set, else"
+            f" {FOLDERS.max_pixels})"
+        ),
     )
     parser.add_argument("--rule", default="deconvnet", help="as in evolve")
     parser.add_argument(

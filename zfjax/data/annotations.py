@@ -30,6 +30,20 @@ _IN_ENTRY = {3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 11: "f"}
 _ELSEWHERE = {5: "LL", 10: "ll", 12: "d"}
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
+_UNREAD_FRAMES = {
+    0xC5: "hierarchical",
+    0xC6: "hierarchical, progressive",
+    0xC7: "hierarchical, lossless",
+    0xCB: "arithmetic, lossless",
+    0xCD: "arithmetic, hierarchical",
+    0xCE: "arithmetic, hierarchical, progressive",
+    0xCF: "arithmetic, hierarchical, lossless",
+    0xDE: "hierarchical",
+}
+"""Frame headers (SOF5 to SOF15, DHP) of JPEGs that no build of libjpeg reads."""
+_RARE_FRAMES = {0xC3: "lossless", 0xC9: "arithmetic", 0xCA: "arithmetic, progressive"}
+"""Those that some builds read (SOF3, SOF9, SOF10)."""
+
 _PNG_ASIDE = frozenset(
     b"gAMA cHRM sRGB iCCP sBIT bKGD hIST sPLT pHYs tIME tEXt zTXt iTXt eXIf oFFs sTER cICP mDCV "
     b"cLLI acTL fcTL fdAT".split()
@@ -61,6 +75,19 @@ def bare(data: bytes) -> bytes:
         kept.append(data[at:start])
         at = end
     return b"".join([*kept, data[at:]])
+
+
+def unread_kind(data: bytes) -> str | None:
+    """Why a JPEG may not be decoded though it is sound, by the kind in its frame header; None for
+    the usual kinds, and for what is no JPEG."""
+    if not data.startswith(JPEG_START):
+        return None
+    for marker, *_ in _segments(data):
+        if marker in _UNREAD_FRAMES:
+            return f"JPEG of a kind that Pillow does not read ({_UNREAD_FRAMES[marker]})"
+        if marker in _RARE_FRAMES:
+            return f"JPEG of a kind that Pillow may not read ({_RARE_FRAMES[marker]}), or damaged"
+    return None
 
 
 def orientation(data: bytes) -> int:

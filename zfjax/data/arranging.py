@@ -10,20 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from zfjax.data.split_folders import (
-    Folder,
-    few,
-    nfc_parts,
-    no_training,
-    split_folders_as_said,
-    split_folders_by_name,
-)
-from zfjax.data.split_names import split_of
-
-CLASS_TABLE = "classes.tsv"
+from zfjax.data.class_names import is_table, unread_note
+from zfjax.data.folders import Folder, few, nfc_parts, no_training, refusal, said, without_labels
+from zfjax.data.split_folders import split_folders_as_said, split_folders_by_name
+from zfjax.data.split_names import says_nothing, split_of
 
 
 @dataclass(frozen=True)
@@ -59,9 +52,9 @@ def arrange(
     through.
 
     Raises ZfjaxError, and says how to answer with --splits, for folders that may be splits or
-    classes, two folders that mean one split, splits of which none is for training, and a folder in
-    ``splits`` that is not there.
-    """
+    classes, two folders that mean one split, splits of which none is for training, a folder in
+    ``splits`` that is not there, and a split for validation that nothing labels, or whose classes
+    are all unknown to the training split."""
     paths = [(path, nfc_parts(path)) for path in sorted(files)]
     below = [parts for _, parts in paths]
     if splits:
@@ -69,7 +62,10 @@ def arrange(
     else:
         root, roles = split_folders_by_name(below, guess=splits is None)
     tables = tuple(
-        path for path, parts in paths if parts[-1] == CLASS_TABLE and len(parts) <= len(root) + 1
+        path
+        for path, parts in paths
+        if is_table(parts[-1])
+        and (len(parts) <= len(root) + 1 or _lies_above_classes(parts, roles))
     )
     depths = sorted({len(role) for role in roles}, reverse=True)
     skipped: dict[str, list[str]] = {}
@@ -105,12 +101,23 @@ def arrange(
         or (not placed and any(len(role) > len(root) for role in roles))
     ):
         raise no_training(roles)
+    unlabelled = _check_splits_stay(paths, placed, skipped, roles)
     empty = _empty_classes(folders, roles, class_folders)
     if empty:
         skipped["class folder without files"] = empty
     placed.sort(key=lambda item: hashlib.sha256(item[1].encode()).digest())
-    notes = [*_outside_note(outside), *_spelling_notes(classes, spellings)]
+    notes = [
+        *_outside_note(outside),
+        *unlabelled,
+        *_spelling_notes(classes, spellings),
+        *([] if tables else unread_note(skipped.get("not in a class folder", []))),
+    ]
     return Layout(tuple(placed), classes, tables, tuple(nested), skipped, tuple(notes))
+
+
+def _lies_above_classes(parts: Folder, roles: Mapping[Folder, str]) -> bool:
+    """Whether a file lies in a split folder, or in one above it, and in no class folder."""
+    return any(role[: len(parts) - 1] == parts[:-1] for role in roles)
 
 
 def _with_training_classes(
@@ -128,13 +135,57 @@ def _with_training_classes(
     return [item for item in placed if item[3] in classes], tuple(sorted(classes))
 
 
+def _check_splits_stay(
+    paths: Sequence[tuple[str, Folder]],
+    placed: Sequence[tuple[str, str, str, str]],
+    skipped: Mapping[str, list[str]],
+    roles: Mapping[Folder, str],
+) -> list[str]:
+    """A note for a test split that has images and no labels, which is left out. Raises ZfjaxError
+    where another split would be, or one whose classes all have other names than train's."""
+    staying = {split for _, _, split, _ in placed}
+    stays = {role: split for role, split in roles.items() if split in staying}
+    training = sorted({folder for _, _, split, folder in placed if split == "train"})
+    dropped = set(skipped.get("class absent from train", ()))
+    notes = []
+    for role, split in sorted(roles.items()):
+        if split in staying or not placed:
+            continue
+        inside = [parts for _, parts in paths if parts[: len(role)] == role]
+        classes = {
+            parts[len(role)]
+            for path, parts in paths
+            if path in dropped and parts[: len(role)] == role
+        }
+        # "images", or one folder that is called like no class, holds what has no label.
+        if not all(map(says_nothing, classes)) and (
+            split != "test" or len(classes) > 1 or _folded(classes) & _folded(training)
+        ):
+            raise refusal(
+                f"The {split} split in {'/'.join(role)} has no class of the training split: its"
+                f" class folders are {few(classes)}, those for training {few(training)}; give a"
+                f" class one name in both, or leave {'/'.join(role)} out with {said(stays)}."
+            )
+        if split != "test":
+            raise without_labels(role, len(inside), stays)
+        notes.append(
+            f"attention: there is no test split, as {'/'.join(role)} has {len(inside):,} files and"
+            " none in a class folder of the training split"
+        )
+    return notes
+
+
+def _folded(names: Iterable[str]) -> set[str]:
+    return {name.casefold() for name in names}
+
+
 def _empty_classes(
     folders: Iterable[str], roles: Mapping[Folder, str], full: set[Folder]
 ) -> list[str]:
     return sorted(
         folder
         for folder in folders
-        if (parts := nfc_parts(folder))[:-1] in roles and parts not in full
+        if (parts := nfc_parts(folder))[:-1] in roles and parts not in full and parts not in roles
     )
 
 

@@ -13,7 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from zfjax.data.images import ImageError
 from zfjax.errors import ZfjaxError
 
+CLASS_TABLE = "classes.tsv"
+WORDS = "words.txt"
+"""As CLASS_TABLE, of WordNet's names: of all its 82,115 in Tiny ImageNet, whatever the classes."""
 TABLE_BYTES = 16 << 20
+
+_UNREAD = frozenset("classes.txt classes.csv class_names.txt labels.txt names.txt".split())
 
 _MARKS = (  # of 32 bits first: the mark of UTF-16-LE begins that of UTF-32-LE
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -33,12 +38,10 @@ def decode_table(data: bytes, where: object) -> list[str]:
     if (
         encodings == ["utf-8"] and b"\0" in data
     ):  # wide letters without a mark: the order that gives text is the right
-        encodings = ["utf-32-le", "utf-32-be"] + [
-            f"utf-16-{order}"
-            for order in (
-                ("le", "be") if data[1::2].count(0) > data[::2].count(0) else ("be", "le")
-            )
-        ]
+        # Of 16 bits first: a line feed of 32 has a zero among its halves, while two letters of 16
+        # may well be one of 32.
+        orders = ("le", "be") if data[1::2].count(0) > data[::2].count(0) else ("be", "le")
+        encodings = [f"utf-{bits}-{order}" for bits in (16, 32) for order in orders]
     for encoding in encodings:
         try:
             text = data.decode(encoding)
@@ -52,36 +55,71 @@ def decode_table(data: bytes, where: object) -> list[str]:
     )
 
 
+def is_table(file: str) -> bool:
+    """Whether a file of this name gives classes readable names."""
+    return file.casefold() in (CLASS_TABLE, WORDS)
+
+
 def tabled_names(
     tables: Iterable[str], read: Callable[[str, int], bytes], classes: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """(a readable name for each of ``classes``, notes) from tables with lines "class folder TAB
-    name".
+    name": ``classes.tsv`` of any case, and ``words.txt`` for what those leave unnamed.
 
     Unicode forms of a folder's name count as one. A class that no table names keeps its folder's
     name, and a note says how many do. Raises ZfjaxError for a table that cannot be read, and for
-    one that names none of the classes.
-    """
+    a classes.tsv that names none of the classes; a words.txt may be of something else."""
     names: dict[str, str] = {}
-    told = []
-    for table in tables:
-        try:
-            lines = decode_table(read(table, TABLE_BYTES), table)
-        except ImageError as error:
-            raise ZfjaxError(f"{table} cannot be read: {error}.") from None
-        rows: dict[str, str] = {}
-        for line in lines:
-            label, tab, name = unicodedata.normalize("NFC", line).partition("\t")
-            if tab and name.strip():
-                rows.setdefault(label, name.strip())
-                rows.setdefault(label.strip(), name.strip())
+    told, notes = [], []
+    for table in sorted(tables, key=lambda path: (_is_words(path), path)):
+        if _is_words(table) and len(names) == len(classes):
+            continue
+        rows = _rows_of(table, read)
         own = {folder: rows.get(folder, rows.get(folder.strip())) for folder in classes}
         named = {folder: name for folder, name in own.items() if name is not None}
+        if _is_words(table) and not named:
+            notes.append(
+                f"attention: {table} names none of the classes"
+                f" ({', '.join(map(repr, classes[:3]))} ...) and is not used"
+            )
+            continue
         check_naming(table, list(rows), named, classes, "class folder TAB name")
         names = {**named, **names}
         told.append(table)
-    notes = partial_note(", ".join(told), names, classes) if told else []
+    if told:
+        notes += partial_note(", ".join(told), names, classes)
     return distinct_names([names.get(folder, folder) for folder in classes], classes), notes
+
+
+def _is_words(table: str) -> bool:
+    return table.rpartition("/")[2].casefold() == WORDS
+
+
+def _rows_of(table: str, read: Callable[[str, int], bytes]) -> dict[str, str]:
+    """{class folder: name} of a table's lines, the first of each."""
+    try:
+        lines = decode_table(read(table, TABLE_BYTES), table)
+    except ImageError as error:
+        raise ZfjaxError(f"{table} cannot be read: {error}.") from None
+    rows: dict[str, str] = {}
+    for line in lines:
+        label, tab, name = unicodedata.normalize("NFC", line).partition("\t")
+        if tab and name.strip():
+            rows.setdefault(label, name.strip())
+            rows.setdefault(label.strip(), name.strip())
+    return rows
+
+
+def unread_note(files: Sequence[str]) -> list[str]:
+    """A note on ``files`` that are called like lists of classes and are not read."""
+    lists = [path for path in files if path.rpartition("/")[2].casefold() in _UNREAD]
+    if not lists:
+        return []
+    first = ", ".join(lists[:3]) + (", ..." if len(lists) > 3 else "")
+    return [
+        f"attention: {first} is not read; for readable class names, have a {CLASS_TABLE} with lines"
+        " of the form class folder TAB name"
+    ]
 
 
 def check_naming(

@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from zfjax.data.headers import JPEG_SIDE, TOO_LONG, byte_limit
+from zfjax.data.headers import JPEG_SIDE, MOST_PIXELS, TOO_LONG, byte_limit
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, as_image_errors, read_picture
 from zfjax.data.import_options import FOLDERS, Stored
 from zfjax.errors import ZfjaxError, escaped
@@ -146,14 +146,15 @@ def form_of(stored: Stored, *, upright: bool = True) -> Form:
 
 @dataclass
 class Account:
-    """What became of the files so far: names by reason, images made smaller, and the largest of
-    those with too many pixels, as (width, height, name).
-    """
+    """What became of the files so far: names by reason, images made smaller, and of those with too
+    many pixels the largest that a machine could hold and the largest that none could, as (width,
+    height, name)."""
 
     converted: dict[str, list[str]] = field(default_factory=dict)
     skipped: dict[str, list[str]] = field(default_factory=dict)
     resized: int = 0
     largest: tuple[int, int, str] | None = None
+    beyond: tuple[int, int, str] | None = None
 
     def convert(self, name: str, read: Callable[[], bytes], form: Form) -> bytes | None:
         """The bytes to store of one file, None where it is skipped. ``form``: ``stored_form`` with
@@ -183,25 +184,32 @@ class Account:
             for reason, names in theirs.items():
                 mine.setdefault(reason, []).extend(names)
         self.resized += other.get("resized", 0)
-        if other.get("largest"):
-            self._see_size(*other["largest"])
+        for size in (other.get("largest"), other.get("beyond")):
+            if size:
+                self._see_size(*size)
 
     def notes(self) -> tuple[str, ...]:
         """What there is to say about the pixel limit."""
-        if self.largest is None:
-            return ()
-        width, height, name = self.largest
-        return (
-            (
+        notes = []
+        if self.largest is not None:
+            width, height, name = self.largest
+            notes.append(
                 f"the largest image left out for its pixels has {width:,} x {height:,} ({name}); "
                 f"--max-pixels {width * height} takes it"
-            ),
-        )
+            )
+        if self.beyond is not None:
+            width, height, name = self.beyond
+            notes.append(
+                f"the header of {name} announces {width:,} x {height:,} pixels, too large to read"
+                f" at all (above {MOST_PIXELS:,})"
+            )
+        return tuple(notes)
 
     def _see_size(self, width: int, height: int, name: str) -> None:
-        before = self.largest or (0, 0, "")
+        which = "largest" if width * height <= MOST_PIXELS else "beyond"
+        before = getattr(self, which) or (0, 0, "")
         if (width * height, name) > (before[0] * before[1], before[2]):
-            self.largest = width, height, name
+            setattr(self, which, (width, height, name))
 
 
 def _bytes_of(read: Callable[[], bytes]) -> bytes:

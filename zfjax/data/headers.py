@@ -23,7 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from zfjax.data.annotations import JPEG_START, PNG_START, bare
+from zfjax.data.annotations import JPEG_START, PNG_START, bare, unread_kind
 from zfjax.data.import_options import FOLDERS
 from zfjax.errors import ZfjaxError
 
@@ -32,6 +32,8 @@ JPEG_SIDE = 65_500
 """The longest side, in pixels, that libjpeg reads or writes."""
 TOO_LONG = f"a side above {JPEG_SIDE:,} pixels, which JPEG cannot hold"
 TOO_LITTLE_MEMORY = "too little memory to decode it"
+MOST_PIXELS = 1 << 31
+"""More than any machine is asked to hold: 6 GiB of RGB, and as much again while it is converted."""
 FILE_BYTES = 256 << 20
 """Bytes that any image file may have: annotations are not counted in pixels."""
 
@@ -69,6 +71,15 @@ class TooManyPixels(ImageError):
         """The limit without the size."""
         return self._reason
 
+    @property
+    def advice(self) -> str:
+        """What can be done about it."""
+        return (
+            "--max-pixels sets the limit"
+            if self.size[0] * self.size[1] <= MOST_PIXELS
+            else f"above {MOST_PIXELS:,} it is too large to read at all"
+        )
+
 
 def byte_limit(max_pixels: int) -> int:
     """The most bytes of a file worth reading: a sound one has at most eight a pixel (16-bit RGBA)
@@ -99,12 +110,17 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         words = str(error)
         if words.lower().startswith(("cannot handle", "unsupported")):
             raise ImageError(f"{kind} of a kind that Pillow does not read ({words})") from None
-        raise ImageError("truncated or damaged") from None
+        raise damaged(data) from None
     if kind == "JPEG" and max(image.size) > JPEG_SIDE:
         raise ImageError(TOO_LONG)
     if kind == "PNG":
         _settle_transparency(image, depth=data[24])
     return image
+
+
+def damaged(data: bytes) -> ImageError:
+    """Why bytes that begin as an image cannot be decoded."""
+    return ImageError(unread_kind(data) or "truncated or damaged")
 
 
 def _header_read(kind: str, data: bytes, max_pixels: int) -> Image.Image:

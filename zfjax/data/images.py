@@ -27,6 +27,7 @@ from zfjax.data.headers import (
     ImageError,
     TooManyPixels,
     byte_limit,
+    damaged,
     open_image,
 )
 from zfjax.errors import ZfjaxError, explain_os_error
@@ -91,18 +92,17 @@ def as_image_errors(doing: str) -> Iterator[None]:
         raise ImageError(f"{doing} ({type(error).__name__})") from error
 
 
-def decode(image: Image.Image) -> Image.Image:
-    """Decodes the pixels of an image from ``open_image``; raises ImageError when the data is cut
-    short or damaged.
-    """
+def decode(image: Image.Image, data: bytes) -> Image.Image:
+    """Decodes the pixels of an image from ``open_image(data)``; raises ImageError when the data is
+    cut short, damaged, or of a kind that the decoder does not know."""
     try:
         image.load()
     except MemoryError:
         raise ImageError(TOO_LITTLE_MEMORY) from None
     except Exception as error:  # zlib.error, struct.error, OSError, SyntaxError, ...
-        raise ImageError(
-            TOO_LITTLE_MEMORY if "memory" in str(error) else "truncated or damaged"
-        ) from None
+        if "memory" in str(error):
+            raise ImageError(TOO_LITTLE_MEMORY) from None
+        raise damaged(data) from None
     return image
 
 
@@ -113,7 +113,7 @@ def read_picture(data: bytes, max_pixels: int = MAX_PIXELS, *, upright: bool = F
     Raises ImageError for what is not an image, is damaged, or has more than ``max_pixels``.
     """
     with as_image_errors("cannot be decoded"):
-        image = decode(open_image(data, max_pixels))
+        image = decode(open_image(data, max_pixels), data)
         kind, mode = image.format or "", image.mode
         if mode != "L" or "transparency" in image.info:
             image = to_rgb(image)
@@ -208,7 +208,7 @@ def view_of_file(path: Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS
         ) from None
     except TooManyPixels as error:
         raise ZfjaxError(
-            f"{path} is not an image that zfjax can read: {error}; --max-pixels sets the limit."
+            f"{path} is not an image that zfjax can read: {error}; {error.advice}."
         ) from None
     except ImageError as error:
         raise ZfjaxError(f"{path} is not an image that zfjax can read: {error}.") from None

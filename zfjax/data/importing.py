@@ -161,7 +161,8 @@ def _without_validation(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     return (
         [
             f"attention: {len(lacking)} of {len(present)} classes have no image in validation"
-            f" ({few}); they have few images, all kept for training"
+            f" ({few}); they have few different images, all kept for"
+            " training"
         ]
         if lacking
         else []

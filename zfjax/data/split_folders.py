@@ -6,83 +6,68 @@ names the folders and the flag that answers it.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
-from zfjax.data.split_names import how_to_say, read_name, read_names, says_nothing, split_of
-from zfjax.errors import ZfjaxError, escaped
-
-Folder = tuple[str, ...]
-"""The parts of a path from the top of the source, in NFC form."""
-
-
-def nfc_parts(path: str) -> Folder:
-    """A path's folders and file in NFC form."""
-    return tuple(unicodedata.normalize("NFC", path).split("/"))
-
-
-@dataclass
-class _Head:
-    """What a folder holds: files of its own, and by folder below (files directly there, files
-    deeper).
-    """
-
-    files: int = 0
-    below: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
-
-    @property
-    def inside(self) -> int:
-        """Files that lie in folders below."""
-        return sum(map(sum, self.below.values()))
-
-    @property
-    def holds_folders(self) -> bool:
-        """Whether it is rather a folder of folders than one of files, and so may be a split."""
-        return self.inside > 0 and self.inside >= self.files
+from zfjax.data.folders import (
+    Folder,
+    Head,
+    class_folders,
+    few,
+    heads_at,
+    looked_through,
+    nfc_parts,
+    no_training,
+    paths_below,
+    question,
+    refusal,
+    without_labels,
+)
+from zfjax.data.split_names import read_name, read_names, says_nothing, split_of
 
 
-def _heads(paths: Iterable[Folder], depth: int) -> dict[str, _Head]:
-    """The folders at ``depth``, by name."""
-    heads: dict[str, _Head] = defaultdict(_Head)
-    for parts in paths:
-        if len(parts) == depth + 2:
-            heads[parts[depth]].files += 1
-        elif len(parts) > depth + 2:
-            heads[parts[depth]].below[parts[depth + 1]][len(parts) > depth + 3] += 1
-    return heads
-
-
-def _split_folders_below(head: _Head) -> dict[str, str]:
-    """The folders in ``head`` that hold class folders and are called like splits."""
+def _splits_inside(
+    folder: Folder, head: Head, paths: Sequence[Folder]
+) -> tuple[dict[str, str], list[str]]:
+    """({folder: split}, those to ask about) of the folders in ``folder`` that hold class folders
+    and are called like splits."""
     deep = [name for name, (_, deeper) in head.below.items() if deeper]
-    return read_names(deep)[0]
+    splits, asked = read_names(deep, all_there_is=len(deep) == len(head.below))
+    if not splits and not asked:
+        return {}, []
+    inside = paths_below(folder, paths)
+    filled = {name for name in deep if class_folders((*folder, name), "", inside)}
+    return (
+        {name: split for name, split in splits.items() if name in filled},
+        [name for name in asked if name in filled],
+    )
 
 
 def split_folders_by_name(paths: Sequence[Folder], guess: bool) -> tuple[Folder, dict[Folder, str]]:
     """(the folder above splits or classes, {split folder: split}); without split folders the root
-    itself is train.
-    """
-    depth, heads = 0, _heads(paths, 0)
+    itself is train."""
+    above: Folder = ()
+    heads = heads_at(paths, 0)
     while len(heads) == 1:
         [(name, head)] = heads.items()
-        is_split = guess and split_of(name) and len(_split_folders_below(head)) < 2
-        if is_split or not head.below:
+        # Two splits in it or more, and it is a folder of splits, whatever its own name.
+        inside = _splits_inside((*above, name), head, paths)[0] if split_of(name) else {}
+        if not head.below or (guess and split_of(name) and len(inside) < 2):
             break
-        depth, heads = depth + 1, _heads(paths, depth + 1)
+        above = (*above, name)
+        heads = heads_at(paths, len(above))
+    depth = len(above)
     root = next((parts[:depth] for parts in paths if len(parts) > depth + 1), ())
     splits = _splits_among(heads, paths, root) if guess else {}
     if not splits:
         return root, {root: "train"}
     return root, {
-        _looked_through((*root, name), split, heads[name], paths): split
-        for name, split in splits.items()
+        looked_through((*root, name), split, paths): split for name, split in splits.items()
     }
 
 
 def _splits_among(
-    heads: Mapping[str, _Head], paths: Sequence[Folder], root: Folder
+    heads: Mapping[str, Head], paths: Sequence[Folder], root: Folder
 ) -> dict[str, str]:
     """{folder: split} of folders beside each other; {} where they are classes. Raises ZfjaxError
     where it asks.
@@ -97,29 +82,11 @@ def _splits_among(
         deep, all_there_is=beside < sum(head.inside for head in deep.values())
     )
     if asked:
-        raise _question(
-            f"These folders may be splits or classes: {', '.join(asked)}", asked, splits
-        )
-    _check_no_splits_below(paths, root, deep, splits)
+        raise question(f"These folders may be splits or classes: {', '.join(asked)}", asked, splits)
     if splits:
-        left_out = [
-            name
-            for name in heads.keys() - deep.keys()
-            if read_name(name).like_a_split and not read_name(name).known
-        ]
-        if left_out:
-            raise _question(
-                f"{few(left_out)} may be splits but hold no class folders, and would be left out",
-                [],
-                splits,
-            )
-        if beside > sum(heads[name].inside for name in splits):
-            raise _question(
-                f"Most files lie outside {', '.join(splits)}, in {few(heads.keys() - splits)}",
-                [],
-                splits,
-            )
+        _check_splits(paths, root, heads, splits)
         return splits
+    _check_no_splits_below(paths, root, deep)
     readings = {name: read_name(name) for name in heads}
     named = {split for reading in readings.values() if (split := reading.known)}
     if len(named) > 1 or (
@@ -128,7 +95,7 @@ def _splits_among(
         like = sorted(
             name for name, reading in readings.items() if reading.known or reading.like_a_split
         )
-        raise _refusal(
+        raise refusal(
             f"{', '.join(like)} are called like splits but hold images, not class folders: a split"
             " needs a folder for each class (train/CLASS/IMAGE); where they are classes, say"
             " --splits none."
@@ -137,7 +104,7 @@ def _splits_among(
         set.intersection(*(set(head.below) for head in deep.values())) if len(deep) > 1 else set()
     )
     if len({name for name in same if not says_nothing(name)}) > 1 and 2 * len(deep) > len(heads):
-        raise _question(
+        raise question(
             f"{few(deep)} hold folders of the same names ({few(same)}) and may be splits or"
             " classes",
             sorted(deep),
@@ -146,46 +113,121 @@ def _splits_among(
     return {}
 
 
-def _check_no_splits_below(
-    paths: Sequence[Folder], root: Folder, deep: Mapping[str, _Head], splits: Mapping[str, str]
+def _check_splits(
+    paths: Sequence[Folder], root: Folder, heads: Mapping[str, Head], splits: Mapping[str, str]
 ) -> None:
-    """Raises ZfjaxError for split folders that lie lower than classes or splits do."""
-    lower = {
-        f"{name}/{below}": split
-        for name in splits
-        if len(inner := _split_folders_below(deep[name])) > 1
-        for below, split in inner.items()
+    """Raises ZfjaxError for split folders within splits, and for what lies beside splits and may
+    belong to one."""
+    _check_no_splits_inside(paths, root, heads, splits)
+    beside = {name: head for name, head in heads.items() if name not in splits}
+    left_out = [
+        name
+        for name, head in beside.items()
+        if not head.holds_folders and read_name(name).like_a_split and not read_name(name).known
+    ]
+    if left_out:
+        raise question(
+            f"{few(left_out)} may be splits but hold no class folders, and would be left out",
+            [],
+            splits,
+        )
+    inside: dict[str, list[Folder]] = defaultdict(list)
+    for parts in paths:
+        if len(parts) > len(root) + 2:
+            inside[parts[len(root)]].append(parts)
+    training = {
+        name
+        for folder, split in splits.items()
+        if split == "train"
+        for name in class_folders((*root, folder), split, inside[folder])
     }
-    if not splits:
-        holders = {
-            parts[:depth] for parts in paths for depth in range(len(root) + 2, len(parts) - 1)
-        }
-        lower = {
-            "/".join(folder): split for folder in sorted(holders) if (split := split_of(folder[-1]))
-        }
-    if lower:
-        raise _question(f"The split folders {few(lower)} do not lie on top", [], lower)
-    below = {name for head in deep.values() for name in head.below}
-    named = {split for name in below if (split := split_of(name))}
-    if not splits and (len(named) > 1 or (below and all(map(split_of, below)))):
-        raise _refusal(
-            f"The class folders {few(deep)} hold split folders ({few(below)}); arrange them as "
-            "train/CLASS/IMAGE, or say --splits none to have all images in one split."
+    # A test folder of images alone is no question, though a class may be called test.
+    alike = sorted(
+        name
+        for name, head in beside.items()
+        if (name in training and not read_name(name).known)
+        or (head.below and training & class_folders((*root, name), "", inside[name]))
+    )
+    if alike:
+        raise question(
+            "These folders may be splits, having names in common with the training classes, and"
+            f" would be left out: {few(alike)}",
+            alike,
+            splits,
+        )
+    outside = [
+        head.files + head.inside for name, head in beside.items() if not read_name(name).splits
+    ]
+    if sum(outside) > sum(heads[name].inside for name in splits):
+        raise question(f"Most files lie outside {', '.join(splits)}, in {few(beside)}", [], splits)
+    _check_labelled(beside, splits)
+
+
+def _check_labelled(beside: Mapping[str, Head], splits: Mapping[str, str]) -> None:
+    """Raises ZfjaxError for a folder beside the training split that is called like a split and
+    holds images without class folders: only for testing are they often without labels."""
+    if "train" not in splits.values():
+        return
+    for name, head in beside.items():
+        split = read_name(name).known
+        if split and split != "test" and head.images:
+            roles: dict[Folder, str] = {
+                (folder,): its_split for folder, its_split in splits.items()
+            }
+            raise without_labels((name,), head.images, roles)
+
+
+def _check_no_splits_inside(
+    paths: Sequence[Folder], root: Folder, heads: Mapping[str, Head], splits: Mapping[str, str]
+) -> None:
+    """Raises ZfjaxError for split folders that lie in the folder of a split."""
+    lower: dict[str, str] = {}
+    unknown: list[str] = []
+    outer = dict(splits)
+    for name, split in splits.items():
+        folder = looked_through((*root, name), split, paths)
+        head = heads_at(paths_below(folder, paths), len(folder) - 1)[folder[-1]]
+        known, asked = _splits_inside(folder, head, paths)
+        if not known and not asked:
+            continue
+        above = "/".join(folder[len(root) :])
+        lower |= {f"{above}/{inner}": its_split for inner, its_split in known.items()}
+        unknown += [f"{above}/{inner}" for inner in asked]
+        inner_classes = set().union(
+            *(class_folders((*folder, inner), "", paths) for inner in (*known, *asked))
+        )
+        if not inner_classes & (head.below.keys() - {*known, *asked}):
+            del outer[name]  # it holds splits, not classes
+    if lower or unknown:
+        raise question(
+            f"The split folders {few([*lower, *unknown])} do not lie on top",
+            unknown,
+            {**outer, **lower},
         )
 
 
-def _looked_through(folder: Folder, split: str, head: _Head, paths: Sequence[Folder]) -> Folder:
-    """``folder``, or the one in it that all its class folders lie in (seg_train/seg_train,
-    train/images).
-    """
-    while len(head.below) == 1:
-        [(name, (_, deeper))] = head.below.items()
-        if not deeper or not (name == folder[-1] or says_nothing(name) or split_of(name) == split):
-            break
-        folder = (*folder, name)
-        inner = [parts for parts in paths if parts[: len(folder)] == folder]
-        head = _heads(inner, len(folder) - 1)[name]
-    return folder
+def _check_no_splits_below(paths: Sequence[Folder], root: Folder, deep: Mapping[str, Head]) -> None:
+    """Raises ZfjaxError for split folders that lie lower than classes do."""
+    holders = {parts[:depth] for parts in paths for depth in range(len(root) + 2, len(parts) - 1)}
+    like = [
+        folder
+        for folder in sorted(holders)
+        if (split_of(folder[-1]) or read_name(folder[-1]).like_a_split)
+        and class_folders(folder, "", paths)
+    ]
+    if like:
+        lower = {"/".join(folder): split for folder in like if (split := split_of(folder[-1]))}
+        unknown = ["/".join(folder) for folder in like if not split_of(folder[-1])]
+        raise question(
+            f"The split folders {few([*lower, *unknown])} do not lie on top", unknown, lower
+        )
+    below = {name for head in deep.values() for name in head.below}
+    named = {split for name in below if (split := split_of(name))}
+    if len(named) > 1 or (below and all(map(split_of, below))):
+        raise refusal(
+            f"The class folders {few(deep)} hold split folders ({few(below)}); arrange them as "
+            "train/CLASS/IMAGE, or say --splits none to have all images in one split."
+        )
 
 
 def split_folders_as_said(
@@ -193,7 +235,7 @@ def split_folders_as_said(
 ) -> tuple[Folder, dict[Folder, str]]:
     """As ``split_folders_by_name``, for split folders that the user names."""
     tops: list[Folder] = [()]
-    while len(heads := _heads(paths, len(tops[-1]))) == 1:
+    while len(heads := heads_at(paths, len(tops[-1]))) == 1:
         tops.append((*tops[-1], next(iter(heads))))
     there = {parts[:depth] for parts in paths for depth in range(1, len(parts))}
     roles: dict[Folder, str] = {}
@@ -203,7 +245,7 @@ def split_folders_as_said(
         )
         if folder is None:
             names = sorted(parts[0] for parts in there if len(parts) == 1) or ["none"]
-            raise _refusal(
+            raise refusal(
                 f"--splits: there is no folder {name!r} with files in the source; on top it holds "
                 f"{few(names, 10)}."
             )
@@ -214,10 +256,10 @@ def split_folders_as_said(
         above = next(
             (other for other in roles if other != folder and other == folder[: len(other)]), None
         )
-        if above:
-            raise _refusal(
-                f"--splits: the folder {'/'.join(folder)} lies in {'/'.join(above)}; give folders"
-                " that lie beside each other."
+        if above and not any(len(parts) > len(folder) + 1 for parts in paths_below(folder, paths)):
+            raise refusal(
+                f"--splits: the folder {'/'.join(folder)} lies in {'/'.join(above)} and holds no"
+                " class folders; give folders that lie beside each other."
             )
     parents = [folder[:-1] for folder in roles]
     shared = next(
@@ -227,30 +269,10 @@ def split_folders_as_said(
     )
     above_classes = {}
     for folder, split in roles.items():
-        inner = [parts for parts in paths if parts[: len(folder)] == folder]
-        head = _heads(inner, len(folder) - 1)[folder[-1]]
-        above_classes[_looked_through(folder, split, head, inner)] = split
+        own = [
+            parts
+            for parts in paths_below(folder, paths)
+            if not any(len(other) > len(folder) and parts[: len(other)] == other for other in roles)
+        ]
+        above_classes[looked_through(folder, split, own)] = split
     return parents[0][:shared], above_classes
-
-
-def _question(what: str, folders: Sequence[str], read: Mapping[str, str]) -> ZfjaxError:
-    return _refusal(f"{what}: {how_to_say(folders, read)}.")
-
-
-def _refusal(sentence: str) -> ZfjaxError:
-    return ZfjaxError(escaped(sentence))
-
-
-def no_training(roles: Mapping[Folder, str]) -> ZfjaxError:
-    """That none of the split folders is for training."""
-    there = ", ".join(f"{'/'.join(folder)} ({split})" for folder, split in sorted(roles.items()))
-    return _refusal(
-        f"There are no class folders for training in {there}: say which folder holds them, as in "
-        "--splits train=FOLDER, or --splits none where all folders are classes."
-    )
-
-
-def few(names: Iterable[str], shown: int = 4) -> str:
-    """The first names, in order, and whether there are more."""
-    names = sorted(names)
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")

@@ -11,8 +11,8 @@ left decides:
   where folders beside it have the same rest and other splits (``seg_test``);
 - a split's word with numbers, letters or words like "small", and words like "fold" and "unlabeled",
   are asked about, and so is any other name with a split's word in it where all folders have one, or
-  a split is known.
-"""
+  a split is known; beside one that is asked about, so is any name that hints at a split
+  (``minitrain``)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,15 @@ _SAY_NOTHING = frozenset(
     " the of".split()
 )
 _COMPOUNDS = {word + more: split for word, split in _WORDS.items() for more in _SAY_NOTHING}
-_SHORT = frozenset("tr te ts va vl".split())
+_SHORT = {"tr": "train", "te": "test", "ts": "test", "va": "validation", "vl": "validation"}
+_HINTS = {
+    "train": "train",
+    "val": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "test": "test",
+}
+"""Parts of words that hint at a split, to suggest an answer by and never to decide."""
 _ASKED = frozenset(
     "fold folds kfold split splits subset subsets partition partitions part parts extra unlabeled"
     " unlabelled labeled labelled unsupervised supervised trainval valtrain traintest testval"
@@ -108,6 +116,19 @@ def split_of(folder: str) -> str | None:
     return read_name(folder).known
 
 
+def hinted_split(folder: str) -> str | None:
+    """The split that a name most likely means (te, minival, crossval, teste), or None where it
+    gives no hint; of several, the first in the name."""
+    reading = read_name(folder)
+    if len(reading.splits) == 1:
+        return next(iter(reading.splits))
+    whole = unicodedata.normalize("NFKC", folder).casefold()
+    if reading.short:
+        return _SHORT["".join(filter(str.isalpha, whole))]
+    hits = [(whole.find(hint), -len(hint), split) for hint, split in _HINTS.items()]
+    return min((hit for hit in hits if hit[0] >= 0), default=(0, 0, None))[2]
+
+
 def says_nothing(folder: str) -> bool:
     """Whether a folder's name is only a word like "images"."""
     reading = read_name(folder)
@@ -139,6 +160,8 @@ def read_names(
         for folder, reading in readings.items()
         if folder not in known and (reading.like_a_split or (in_context and folder in perhaps))
     }
+    if asked:
+        asked |= {folder for folder in readings if folder not in known and hinted_split(folder)}
     for split in SPLITS:
         same = [folder for folder, its_split in known.items() if its_split == split]
         asked |= set(same) if len(same) > 1 else set()
@@ -172,19 +195,20 @@ def parse_splits(words: Sequence[str]) -> dict[str, str]:
 
 
 def how_to_say(folders: Sequence[str], read: Mapping[str, str] | None = None) -> str:
-    """The end of a question about ``folders``: the flags that would answer it, by example."""
+    """The end of a question about ``folders``: the flags that would answer it, by example.
+
+    ``read``: {folder: split} of those that are known. A folder without a hint is not in the
+    example, and FOLDER stands for the one for training where none has that."""
     answer = dict(read or {})
-    free = [split for split in SPLITS if split not in answer.values()]
     for folder in folders:
-        guess = next(iter(read_name(folder.rpartition("/")[2]).splits), None)
-        split = guess if guess in free else (free[0] if free else guess or "train")
-        if folder not in answer:
-            answer[folder] = split
-        if split in free:
-            free.remove(split)
+        if split := hinted_split(folder.rpartition("/")[2]):
+            answer.setdefault(folder, split)
     pairs = sorted(answer.items(), key=lambda pair: (SPLITS.index(pair[1]), pair[0]))
-    words = " ".join(shlex.quote(f"{split}={folder}") for folder, split in pairs[:4])
+    words = [shlex.quote(f"{split}={folder}") for folder, split in pairs[:8]]
+    if "train" not in answer.values():
+        words.insert(0, "train=FOLDER")
+    left_out = not answer.keys() >= set(folders)
     return (
-        f"say which is which, as in --splits {words}, or --splits none where all folders are"
-        " classes"
+        f"say which is which, as in --splits {' '.join(words)}, or --splits none where all folders"
+        " are classes" + ("; a folder that --splits does not name is left out" if left_out else "")
     )

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 
 from zfjax.config import Config
 from zfjax.data.images import MAX_PIXELS, view_of_file
+from zfjax.data.set_names import SCENES
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, strongest
 from zfjax.features.units import Unit
@@ -44,8 +45,8 @@ class Source:
     split: str | None = None
     """Of the run's data set; None: the training split."""
     data_dir: str | None = None
-    max_pixels: int = MAX_PIXELS
-    """The most that a file may have."""
+    max_pixels: int | None = None
+    """The most that a file may have; None: as the run's data set, where that can be opened."""
 
 
 def project(
@@ -63,8 +64,9 @@ def project(
 
     ``image``: a file, shown as an import would store it (upright, what is transparent white), or
     the id of an image of the run's data set: ``split`` (None: the training split), in ``data_dir``
-    (None: where the run has it). ``max_pixels``: the most that a file may have. An activation of 0
-    gives an all-zero projection. Raises ZfjaxError for an image that cannot be read.
+    (None: where the run has it). ``max_pixels``: the most that a file may have (None: as for the
+    images of the run's data set, where it is there). An activation of 0 gives an all-zero
+    projection. Raises ZfjaxError for an image that cannot be read.
     """
     run, where = load_run(workdir), Source(**source)
     subject = subject_of(run)
@@ -83,9 +85,22 @@ def view_of(
     if isinstance(image, int):
         split = source.split or config.data.train_split
         return images_of(config, open_data(config), split).view(image)
-    if source.max_pixels < 1:
-        raise ZfjaxError(f"--max-pixels {source.max_pixels} must be 1 or more.")
-    return view_of_file(Path(image), (config.data.view, config.data.view), source.max_pixels)
+    limit = source.max_pixels
+    if limit is not None and limit < 1:
+        raise ZfjaxError(f"--max-pixels {limit} must be 1 or more.")
+    size = (config.data.view, config.data.view)
+    return view_of_file(Path(image), size, _limit_of(config) if limit is None else limit)
+
+
+def _limit_of(config: Config) -> int:
+    """The most pixels that an image of the run's data set may have; the default where the set
+    cannot be opened. The embedded drawings have that too, and are not drawn for it."""
+    if config.data.name == SCENES:
+        return MAX_PIXELS
+    try:
+        return open_data(config).max_pixels
+    except ZfjaxError:
+        return MAX_PIXELS
 
 
 def project_view(
