@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from tests.small import make_config, stop_at
-from tests.test_processes import finish, start, train_arguments
-from tests.test_train import assert_same_run
+from tests.training.test_processes import finish, start, train_arguments
+from tests.training.test_train import assert_same_run
 from zfjax.errors import ZfjaxError
 from zfjax.progress import Reporter, time_words
 from zfjax.run import checkpoint

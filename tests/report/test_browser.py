@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.browser import Browser, find_browser
-from tests.test_kit import own_page
+from tests.report.test_kit import own_page
 
 WIDTHS = (1280, 390)
 

@@ -5,8 +5,8 @@ import unicodedata
 
 import pytest
 
+from tests.data.test_imagenet import make_tars
 from tests.data_helpers import jpeg, make_tree
-from tests.test_imagenet import make_tars
 from zfjax.commands.cli import main
 from zfjax.data import imagenet
 from zfjax.data.arranging import arrange

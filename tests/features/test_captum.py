@@ -62,7 +62,7 @@ def check_against(found):
 
 
 def test_projection_equals_captums_recorded_numbers():
-    with np.load(Path(__file__).parent / "golden" / "captum.npz") as stored:
+    with np.load(Path(__file__).parents[1] / "golden" / "captum.npz") as stored:
         check_against(dict(stored))
 
 

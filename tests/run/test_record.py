@@ -14,7 +14,7 @@ from zfjax.report.page import write_report
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
 
-RECORD = Path(__file__).parent / "golden" / "record.tar.gz"
+RECORD = Path(__file__).parents[1] / "golden" / "record.tar.gz"
 
 
 @pytest.fixture(scope="module")

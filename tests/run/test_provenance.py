@@ -70,7 +70,7 @@ def test_the_commit_is_zfjaxs_own_or_none(tmp_path, monkeypatch):
 
 
 def test_this_checkout_knows_its_own_commit():
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         pytest.skip("zfjax is not read from a git checkout here")
     commit = current_commit()

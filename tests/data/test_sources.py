@@ -9,8 +9,8 @@ import tarfile
 
 import pytest
 
+from tests.data.test_imagenet import make_tars, tar_bytes
 from tests.data_helpers import jpeg, make_tar
-from tests.test_imagenet import make_tars, tar_bytes
 from zfjax.data import imagenet
 from zfjax.data.dataset import open_dataset
 from zfjax.data.imagenet import import_imagenet

@@ -19,7 +19,7 @@ from zfjax.data.importing import import_images
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def tree_files(classes=("ant", "bee", "cat"), each=5):

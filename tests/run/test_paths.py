@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.small import make_config
-from tests.test_train import assert_same_run
+from tests.training.test_train import assert_same_run
 from zfjax import config as configs
 from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError, explain_os_error
@@ -308,7 +308,7 @@ def test_those_who_do_not_come_and_addresses_that_are_none_end_in_a_sentence(tmp
 
 def test_system_calls_that_fail_or_kill_lose_nothing(tmp_path):
     """A fixed sample of what `make proof` does to every call."""
-    program = Path(__file__).parents[1] / "experiments" / "faults.py"
+    program = Path(__file__).parents[2] / "experiments" / "faults.py"
     done = subprocess.run(
         [sys.executable, program, "--syscalls", "0"],
         capture_output=True,
