@@ -12,6 +12,7 @@ import pytest
 
 from tests.small import make_config
 from zfjax import config as configs
+from zfjax import presets
 from zfjax.commands.cli import main
 from zfjax.run.folder import load_run
 
@@ -93,7 +94,7 @@ def test_the_demo_trains_evolves_and_reports(tmp_path, data_dir, monkeypatch, ca
     small = make_config(data_dir, preset="demo", epochs=1)
     model = small.model.replace("conv1", maps=16).replace("conv2", maps=16)  # as many as are drawn
     small = dataclasses.replace(small, model=model)
-    monkeypatch.setitem(configs.PRESETS, "demo", small)
+    monkeypatch.setitem(presets.PRESETS, "demo", small)
     folder = tmp_path / "demo"
     assert main(["demo", "--workdir", str(folder)]) == 0
     told = capsys.readouterr().out.splitlines()
