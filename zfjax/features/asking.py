@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from zfjax.errors import ZfjaxError
 from zfjax.network.ops import rule_named
@@ -35,6 +35,19 @@ class Asked:
     rule: str = "deconvnet"
     every_rank: bool = False
     """Draw the ``top`` images of every epoch; else rank 0 of every epoch, and all at the last."""
+
+
+class AskedWords(TypedDict, total=False):
+    """``Asked`` as keywords, for whoever calls and for what completes their lines."""
+
+    at: Sequence[str] | None
+    layers: Sequence[str] | None
+    maps: int | None
+    top: int
+    split: str | None
+    images: int | None
+    rule: str
+    every_rank: bool
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from jaxtyping import Int64
@@ -20,7 +20,15 @@ from PIL import Image
 
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, table, units
-from zfjax.features.asking import Asked, Request, check_asked, command_line, record_of, request_of
+from zfjax.features.asking import (
+    Asked,
+    AskedWords,
+    Request,
+    check_asked,
+    command_line,
+    record_of,
+    request_of,
+)
 from zfjax.features.searching import search_on
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
@@ -51,7 +59,7 @@ def evolve(
     name: str | None = None,
     locked: bool = False,
     progress: Progress | None = None,
-    **asked: Any,
+    **asked: Unpack[AskedWords],
 ) -> Evolution:
     """Searches and projects the run's saved epochs; returns the finished Evolution (at once when it
     is there).

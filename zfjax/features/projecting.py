@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import jax
 import numpy as np
@@ -49,6 +49,14 @@ class Source:
     """The most that a file may have; None: as the run's data set, where that can be opened."""
 
 
+class SourceWords(TypedDict, total=False):
+    """``Source`` as keywords."""
+
+    split: str | None
+    data_dir: str | None
+    max_pixels: int | None
+
+
 def project(
     workdir: Path | str,
     image: Path | str | int,
@@ -57,7 +65,7 @@ def project(
     *,
     at: Sequence[str] | None = None,
     rule: str = "deconvnet",
-    **source: Any,
+    **source: Unpack[SourceWords],
 ) -> list[UnitProjection]:
     """Projects map ``map`` of ``layer`` on an image, from its strongest place, at each saved epoch
     of ``at``.
