@@ -5,7 +5,12 @@ computes, and JAX promotes neither ranks nor dtypes by itself. Imported before z
 import jax
 from jaxtyping import install_import_hook
 
-CHECKED = ("zfjax.network.convolution", "zfjax.network.ops", "zfjax.network.model")
+CHECKED = (
+    "zfjax.network.convolution",
+    "zfjax.network.ops",
+    "zfjax.network.model",
+    "zfjax.features",
+)
 """Where jaxtyping's annotations are checked, at every call or trace: a module or a package."""
 
 install_import_hook(CHECKED, "beartype.beartype")

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
+
 LAUNCH = Path(__file__).parent.parent / "launch"
 SCRIPTS = ("local.sh", "slurm.sh", "tpu_vm.sh", "kubernetes.sh", "skypilot.sh")
 NEEDED = {  # what each cannot do without

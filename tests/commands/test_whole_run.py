@@ -16,6 +16,8 @@ from zfjax import presets
 from zfjax.commands.cli import main
 from zfjax.run.folder import load_run
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = """
 import json, runpy, sys
 import zfjax

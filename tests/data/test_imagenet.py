@@ -38,6 +38,8 @@ from zfjax.data.import_options import Stored
 from zfjax.data.sources import tar_places
 from zfjax.errors import ZfjaxError
 
+pytestmark = pytest.mark.slow
+
 REAL = Path(__file__).parents[3] / "shared" / "data" / "imagenet-fullres-200.tar"
 CLASSES = ("n01440764", "n01751748", "n15075141")
 

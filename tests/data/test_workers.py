@@ -18,6 +18,8 @@ from zfjax.data.reading import Reading
 from zfjax.data.workers import pool_of
 from zfjax.errors import ZfjaxError
 
+pytestmark = pytest.mark.slow
+
 VIEW = (18, 18)
 
 

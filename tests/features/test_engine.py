@@ -29,6 +29,8 @@ from zfjax.run.folder import load_run
 from zfjax.run.summary import update_summary
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -26,6 +26,8 @@ from zfjax.run.folder import load_run
 from zfjax.subject import images_of, subject_of
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def faithful(tmp_path_factory, data_dir):

@@ -29,6 +29,8 @@ from zfjax.subject import images_of, subject_of
 from zfjax.training.evaluation import Batching, evaluate
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 BROKEN = {"image": b"no picture at all"}
 COUNT = 36
 """Training images of tests/small.py's data set."""

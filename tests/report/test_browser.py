@@ -7,6 +7,8 @@ import pytest
 from tests.browser import Browser, find_browser
 from tests.report.test_kit import own_page
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (1280, 390)
 
 

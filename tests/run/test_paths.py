@@ -25,6 +25,8 @@ from zfjax.files import atomic_path, check_path, clear_unfinished, write_arrays,
 from zfjax.run import checkpoint, steps
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 ODD_NAMES = (
     "sweep [lr=0.02]",
     "[!a]*?",

@@ -26,6 +26,8 @@ from zfjax.run.starts import Start, asks_deterministic, changes_between
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 def git(folder, *words):
     who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]

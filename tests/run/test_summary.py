@@ -18,6 +18,8 @@ from zfjax.run.summary import summary_lines, update_summary
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def evolved(tmp_path_factory, unbroken):

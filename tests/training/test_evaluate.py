@@ -26,6 +26,8 @@ from zfjax.subject import images_of, subject_of
 from zfjax.training.evaluation import Batching, evaluate
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 def test_ten_views_average_probabilities(unbroken, data_dir, capsys):
     run = load_run(unbroken)

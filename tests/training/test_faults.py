@@ -31,6 +31,8 @@ from zfjax.training.loop import train
 from zfjax.training.pace import idle_seconds
 from zfjax.training.tensorboard import Board
 
+pytestmark = pytest.mark.slow
+
 
 def cut_short(folder):
     for path in folder.rglob("*"):

@@ -20,6 +20,8 @@ from zfjax.run.summary import summary_lines, update_summary
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 def config_of(data_dir, **data):
     config = make_config(data_dir)

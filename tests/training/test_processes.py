@@ -25,6 +25,8 @@ from zfjax.run.folder import load_run
 from zfjax.run.steps import saved_steps
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 def start(count, *arguments, program=("-m", "zfjax")):
     """``count`` processes of one zfjax command, one CPU device each."""

@@ -21,6 +21,8 @@ from zfjax.run.folder import load_run
 from zfjax.subject import images_of, subject_of
 from zfjax.training.evaluation import Batching, correct, evaluate
 
+pytestmark = pytest.mark.slow
+
 NAN, INF = np.nan, np.inf
 
 

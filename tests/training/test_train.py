@@ -26,6 +26,8 @@ from zfjax.training.loop import Interrupted, train
 from zfjax.training.schedule import snapshot_steps
 from zfjax.training.step import initial_state, train_step
 
+pytestmark = pytest.mark.slow
+
 
 def parameters(folder, step):
     return checkpoint.leaf_paths(checkpoint.load(folder / "checkpoints" / str(step)))

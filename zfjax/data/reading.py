@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from zfjax.data.labels import without_label
 from zfjax.data.workers import pool_of
 from zfjax.errors import ZfjaxError
 
-Batch = dict[str, np.ndarray[Any, Any]]
+Batch = dict[str, np.ndarray]
 """image uint8 (b, h, w, 3), label int32 (b,), image_id int64 (b,)."""
 
 
