@@ -173,6 +173,7 @@ def test_an_image_that_pillow_warns_of_is_kept_and_read(tmp_path):
         view(data, (8, 8), 90_000_000)
 
 
+@pytest.mark.slow
 def test_project_has_the_limit_of_its_flag_or_of_the_set(tmp_path, unbroken, capsys, monkeypatch):
     (tmp_path / "photo.jpg").write_bytes(jpeg(7, 30, 50))
     arguments = [

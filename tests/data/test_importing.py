@@ -534,6 +534,7 @@ def test_a_killed_import_is_never_read_and_is_cleared(tmp_path):
 # Real images.
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the sample images are not at {REAL}")
 def test_caltech_as_it_is(tmp_path):
     summary = import_images(REAL / "caltech101-40.tar", "caltech40", tmp_path, holdout=0.1)
@@ -547,6 +548,7 @@ def test_caltech_as_it_is(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the sample images are not at {REAL}")
 def test_tiny_imagenet_as_it_is(tmp_path):
     # Eight of the fifty classes, to save time; every byte else as it is in the tar.

@@ -17,6 +17,8 @@ from zfjax.data.scene_objects import OBJECTS
 from zfjax.data.scenes import CLASSES, SEED, draw_scene, ensure_scenes
 from zfjax.errors import ZfjaxError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def many():

@@ -14,6 +14,8 @@ from zfjax.network import ops
 from zfjax.network.architecture import Architecture, Conv, Pool
 from zfjax.network.model import feature_maps, parameters_from_torch
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURE = Architecture(
     "captum",
     (35, 35),

@@ -19,6 +19,8 @@ from zfjax.network.model import feature_maps, kernel_shapes
 from zfjax.network.named import ALEXNET, ZFNET
 from zfjax.subject import network_of
 
+pytestmark = pytest.mark.slow
+
 # Norm before pool, then pool before norm; overlapping pools, odd paddings, strides that leave
 # pixels over, non-square.
 NET = Architecture(

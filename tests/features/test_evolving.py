@@ -1,6 +1,7 @@
 """What evolve ships, against the oracle; what it decodes, compiles, keeps and refuses."""
 
 import dataclasses
+import inspect
 import math
 import shutil
 from collections import Counter
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+import zfjax
 from tests import oracle
 from tests.small import make_config
 from zfjax.commands.cli import main
@@ -264,3 +266,14 @@ def test_edges_and_bins_agree():
     inside = np.concatenate([edges[:-1], np.nextafter(edges[1:], np.float32(0))])
     bins = np.concatenate([np.arange(statistics.BINS)] * 2)
     np.testing.assert_array_equal(statistics.bin_of(inside), bins)
+
+
+def test_public_functions_spell_out_what_they_take():
+    parameters = inspect.signature(zfjax.evolve).parameters
+    assert list(parameters)[:2] == ["workdir", "data_dir"]
+    assert {
+        name: parameters[name].default for name in ("at", "maps", "top", "rule", "every_rank")
+    } == {"at": None, "maps": 16, "top": 9, "rule": "deconvnet", "every_rank": False}
+    assert "max_pixels" in inspect.signature(zfjax.project).parameters
+    with pytest.raises(TypeError, match="unexpected keyword argument 'layer'"):
+        zfjax.evolve("nowhere", layer="conv1")

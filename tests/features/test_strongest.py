@@ -14,6 +14,8 @@ from zfjax.network.architecture import Architecture, Conv, Dense, Norm, Pool
 from zfjax.network.model import feature_maps, kernel_shapes
 from zfjax.subject import Subject, network_of
 
+pytestmark = pytest.mark.slow
+
 NET = Architecture(
     "searched",
     (12, 10),

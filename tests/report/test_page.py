@@ -17,6 +17,8 @@ from tests.synthetic_run import HOSTILE, SMALL
 from zfjax.report.pictures import read_layer
 from zfjax.report.tiles import colour_scale, to_bytes
 
+pytestmark = pytest.mark.slow
+
 
 def same_as_row(data, frame, row):
     for ours, theirs in (("activation", "activation"), ("margin", "margin")):

@@ -21,6 +21,8 @@ from zfjax.report.pictures import read_layer
 from zfjax.report.tiles import colour_scale, enlarge, filter_grid, make_sheet, to_bytes
 from zfjax.report.words import choose, number, plain
 
+pytestmark = pytest.mark.slow
+
 STEMS = (
     "figure2-conv1",
     "figure2-conv2",

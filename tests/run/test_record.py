@@ -14,6 +14,8 @@ from zfjax.report.page import write_report
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
 
+pytestmark = pytest.mark.slow
+
 RECORD = Path(__file__).parents[1] / "golden" / "record.tar.gz"
 
 

@@ -262,6 +262,7 @@ def one_step(config, labels):
     )
 
 
+@pytest.mark.slow
 def test_labels_are_smoothed():
     labels = np.array([0, 1, 1, 0], np.int32)
     losses = []

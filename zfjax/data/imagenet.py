@@ -24,13 +24,14 @@ from zfjax.data import writing
 from zfjax.data.class_names import check_naming, decode_table, partial_note
 from zfjax.data.converting import Account, ImportSummary, check_absent, merged
 from zfjax.data.imagenet_labels import class_wnids
-from zfjax.data.imagenet_plan import TARS, Progress, Settings, Shard, plan
+from zfjax.data.imagenet_plan import TARS, Settings, Shard, plan
 from zfjax.data.imagenet_shards import Target, make_shards
 from zfjax.data.import_options import ILSVRC2012, Stored
 from zfjax.data.import_workers import start_workers, usable_cores
 from zfjax.data.set_names import check_name
 from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.files import exclusive_lock, read_json, write_json
+from zfjax.progress import Progress
 
 EXPECTED = {"train": 1_281_167, "validation": 50_000}
 VALIDATION_IMAGES = 50

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,9 @@ from zfjax.data.import_workers import Workers, result_of
 from zfjax.data.sources import TarInside, tar_places
 from zfjax.errors import ZfjaxError
 from zfjax.files import read_json, write_json
+from zfjax.progress import Progress
 
 TARS = {"train": "ILSVRC2012_img_train.tar", "validation": "ILSVRC2012_img_val.tar"}
-Progress = Callable[[str, int, int], None]
 Entry = tuple[str, int, int, int]
 """Name, label, offset in the tar, bytes."""
 

@@ -17,13 +17,14 @@ import numpy as np
 from zfjax.data import writing
 from zfjax.data.converting import Account, form_of
 from zfjax.data.imagenet_labels import class_wnids
-from zfjax.data.imagenet_plan import TARS, Progress, Settings, Shard
+from zfjax.data.imagenet_plan import TARS, Settings, Shard
 from zfjax.data.images import byte_limit
 from zfjax.data.import_workers import Workers, count_one_image, result_of
 from zfjax.data.metadata import check_shard
 from zfjax.data.sources import read_place
 from zfjax.errors import ZfjaxError
 from zfjax.files import atomic_path, read_json, write_json
+from zfjax.progress import Progress
 
 
 @dataclass(frozen=True)

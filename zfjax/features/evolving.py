@@ -30,6 +30,7 @@ from zfjax.features.asking import (
     request_of,
 )
 from zfjax.features.searching import search_on
+from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
 from zfjax.files import clear_unfinished, read_json, write_arrays, write_atomic, write_json
@@ -52,6 +53,7 @@ class Target:
     """The run's folder, to be locked; None: the caller holds its lock."""
 
 
+@spelled(Asked)
 def evolve(
     workdir: Path | str,
     *,

@@ -16,6 +16,7 @@ from zfjax.data.images import MAX_PIXELS, view_of_file
 from zfjax.data.set_names import SCENES
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, strongest
+from zfjax.features.spelling import spelled
 from zfjax.features.units import Unit
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.network.ops import rule_named
@@ -57,6 +58,7 @@ class SourceWords(TypedDict, total=False):
     max_pixels: int | None
 
 
+@spelled(Source)
 def project(
     workdir: Path | str,
     image: Path | str | int,

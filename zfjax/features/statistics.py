@@ -80,22 +80,22 @@ def empty_statistics(steps: int, maps: int, k: int) -> Statistics:
     )
 
 
-def merge(one: Statistics, other: Statistics) -> Statistics:
+def merge(own: Statistics, other: Statistics) -> Statistics:
     """Statistics of the images of both, which must share none."""
     top, low = (
-        _best(*(_ranked(statistics, kind) for statistics in (one, other)), descending=kind == "top")
+        _best(*(_ranked(statistics, kind) for statistics in (own, other)), descending=kind == "top")
         for kind in ("top", "low")
     )
-    better = other.sample_priority < one.sample_priority
+    better = other.sample_priority < own.sample_priority
     return Statistics(
         top[0],
         top[1],
         top[2],
         low[0],
         low[1],
-        one.histogram + other.histogram,
-        np.where(better, other.sample_priority, one.sample_priority),
-        np.where(better, other.sample_value, one.sample_value),
+        own.histogram + other.histogram,
+        np.where(better, other.sample_priority, own.sample_priority),
+        np.where(better, other.sample_value, own.sample_value),
     )
 
 
@@ -126,12 +126,12 @@ def _ranked(statistics: Statistics, kind: str) -> list[np.ndarray]:
     return [statistics.low_value, statistics.low_id]
 
 
-def _best(one: list[np.ndarray], other: list[np.ndarray], *, descending: bool) -> list[np.ndarray]:
-    """The best of both on axis -2, as many as ``one`` holds; each a list of values, ids and what
+def _best(own: list[np.ndarray], other: list[np.ndarray], *, descending: bool) -> list[np.ndarray]:
+    """The best of both on axis -2, as many as ``own`` holds; each a list of values, ids and what
     belongs to them.
     """
-    k = one[0].shape[-2]
-    joined = [np.concatenate(pair, axis=-2) for pair in zip(one, other, strict=True)]
+    k = own[0].shape[-2]
+    joined = [np.concatenate(pair, axis=-2) for pair in zip(own, other, strict=True)]
     order = np.lexsort((joined[1], -joined[0] if descending else joined[0]), axis=-2)[..., :k, :]
     return [np.take_along_axis(values, order, -2) for values in joined]
 

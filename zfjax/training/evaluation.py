@@ -129,8 +129,8 @@ def _sums(
     def score(inputs: jax.Array) -> jax.Array:
         return how.scores(parameters, inputs)
 
-    def sums(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        views, labels, weights = part
+    def sums(piece: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        views, labels, weights = piece
         if how.ten:
 
             def shares_of(index: jax.Array) -> jax.Array:
