@@ -21,7 +21,8 @@ def explain_fault(fault: Exception) -> ZfjaxError | None:
     for all else.
     """
     cause = (str(fault).splitlines() or [""])[0][:200]
-    if not isinstance(fault, jax.errors.JaxRuntimeError):
+    # A small program is run within the call, and what fails there comes as a plain ValueError.
+    if not isinstance(fault, jax.errors.JaxRuntimeError | ValueError):
         return None
     if "RESOURCE_EXHAUSTED" in cause:
         return ZfjaxError(

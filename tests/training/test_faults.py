@@ -13,12 +13,14 @@ import sys
 import time
 from concurrent.futures import Future
 
+import jax
 import numpy as np
 import pytest
 
 from tests.small import make_config, stop_at
 from tests.training.test_processes import finish, start, train_arguments
 from tests.training.test_train import assert_same_run
+from zfjax import devices
 from zfjax.errors import ZfjaxError
 from zfjax.progress import Reporter, time_words
 from zfjax.run import checkpoint
@@ -331,3 +333,13 @@ def test_the_plateau_goes_on_where_it_was(tmp_path, data_dir):
             train(config, tmp_path / "stopped", progress=stop_at(step), devices=1)
     train(config, tmp_path / "stopped", devices=1)
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+@pytest.mark.parametrize("kind", [ValueError, jax.errors.JaxRuntimeError])
+def test_a_lost_process_is_a_sentence_however_jax_raises_it(monkeypatch, kind):
+    told = "UNKNOWN: Gloo all-reduce failed: [pair.cc:547] Connection closed by peer [127.0.0.1]:1"
+    assert devices.explain_fault(kind(told)) is None, "a process alone has lost nobody"
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    sentence = str(devices.explain_fault(kind(told)))
+    assert sentence.startswith("Another process of this run has ended") and "Gloo" in sentence
+    assert devices.explain_fault(ValueError("operands could not be broadcast")) is None
