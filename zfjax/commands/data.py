@@ -37,13 +37,7 @@ def _add_import(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--name", required=True, help="name of the new data set, in lower snake case"
     )
-    parser.add_argument(
-        "--data-dir",
-        "--data.dir",
-        type=Path,
-        default=None,
-        help="folder of prepared data sets (default: zfjax's own)",
-    )
+    _data_dir_argument(parser)
     parser.add_argument(
         "--holdout",
         type=float,
@@ -98,13 +92,7 @@ def _add_list(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers, "list", data_list, "What is there: splits, images, bytes, fingerprint."
     )
-    parser.add_argument(
-        "--data-dir",
-        "--data.dir",
-        type=Path,
-        default=None,
-        help="folder of prepared data sets (default: zfjax's own)",
-    )
+    _data_dir_argument(parser)
 
 
 def _add_fetch(subparsers: Subparsers) -> None:
@@ -117,6 +105,16 @@ def _add_fetch(subparsers: Subparsers) -> None:
         type=Path,
         default=None,
         help="folder of prepared data sets (default: zfjax's)",
+    )
+
+
+def _data_dir_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir",
+        "--data.dir",
+        type=Path,
+        default=None,
+        help="folder of prepared data sets (default: zfjax's own)",
     )
 
 
