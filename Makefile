@@ -1,9 +1,10 @@
-# make demo: the main job on embedded data.  make test: the tests; make test FAST=1: those that take no processes and no
-# whole run, in a minute.  make lint: ruff and mypy.  make proof: what is too long for the tests, under an hour; e.g.
-# make proof KILLS=100 SYSCALLS=60.  Each sets up its own .venv first.
+# make demo: the main job on embedded data.  make test: the tests, in JOBS processes; make test FAST=1: those that take no
+# processes and no whole run, in a minute.  make lint: ruff and mypy.  make proof: what is too long for the tests, under
+# an hour; e.g. make proof KILLS=100 SYSCALLS=60.  Each sets up its own .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 
+JOBS := 2
 KILLS := 12
 SIGNALS := 6
 LOST := 3
@@ -15,7 +16,7 @@ demo: .venv/ready
 	$(BIN)/zfjax demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest $(if $(FAST),-m "not slow")
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(if $(FAST),-m "not slow")
 
 proof: .venv/ready
 	$(BIN)/python experiments/faults.py --kills $(KILLS) --signals $(SIGNALS) --lost $(LOST)
