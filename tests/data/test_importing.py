@@ -299,7 +299,8 @@ def test_odd_files_are_converted_or_skipped_and_named(tmp_path):
     assert summary.skipped == {
         "truncated or damaged": ("a/cut.JPEG",),
         "empty file": ("a/empty.JPEG",),
-        "not an image": ("a/page.jpg", "a/words.JPEG", "unreadable/x.JPEG"),
+        "not an image but an HTML page": ("a/page.jpg",),
+        "not an image but text": ("a/words.JPEG", "unreadable/x.JPEG"),
         "more than 50,000,000 pixels": ("a/bomb.png", "a/greater.png"),
         "hidden or system file": (".DS_Store", "__MACOSX", "a/.hidden.JPEG"),
         "not in a class folder": ("loose.JPEG",),

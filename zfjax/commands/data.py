@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from zfjax.commands.arguments import Subparsers, add_command
+from zfjax.data.formats import READ_WORDS
 from zfjax.data.import_options import FOLDERS, ILSVRC2012, Stored
 from zfjax.errors import ZfjaxError
 
@@ -31,7 +32,7 @@ def _add_import(subparsers: Subparsers) -> None:
         type=Path,
         help=(
             "class folders, with or without train/ val/ test/, a .tar of them, or a folder with the"
-            " ILSVRC2012 tars"
+            f" ILSVRC2012 tars; images may be {READ_WORDS}"
         ),
     )
     parser.add_argument(

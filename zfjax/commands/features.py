@@ -14,6 +14,7 @@ from zfjax.commands.arguments import (
     process_arguments,
     run_arguments,
 )
+from zfjax.data.formats import READ_WORDS
 from zfjax.data.import_options import FOLDERS
 from zfjax.errors import ZfjaxError, quoted
 
@@ -63,7 +64,7 @@ def add_project(subparsers: Subparsers) -> None:
     )
     run_arguments(parser)
     image = parser.add_mutually_exclusive_group(required=True)
-    image.add_argument("--image", type=Path, help="an image file")
+    image.add_argument("--image", type=Path, help=f"an image file: {READ_WORDS}")
     image.add_argument(
         "--image-id", type=int, help="an image of the run's data set, by its number in the split"
     )

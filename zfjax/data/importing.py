@@ -18,6 +18,7 @@ from zfjax.data import writing
 from zfjax.data.arranging import Layout, arrange
 from zfjax.data.class_names import tabled_names
 from zfjax.data.converting import Converter, ImportSummary, check_absent, form_of, merged
+from zfjax.data.formats import READ_WORDS, is_other
 from zfjax.data.headers import byte_limit
 from zfjax.data.holding_out import hold_out
 from zfjax.data.images import ImageError
@@ -103,7 +104,12 @@ def import_images(
                 why = ", ".join(
                     f"{len(names)} {reason}" for reason, names in sorted(account.skipped.items())
                 )
-                raise ZfjaxError(f"{source} holds no readable image ({why}).")
+                said = (
+                    f" The formats that are read are {READ_WORDS}."
+                    if any(map(is_other, account.skipped))
+                    else ""
+                )
+                raise ZfjaxError(f"{source} holds no readable image ({why}).{said}")
             if holdout:
                 _check_both(written, holdout)
             if "train" not in written:
