@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from zfjax.data.system_names import is_system_name
 from zfjax.errors import ZfjaxError, explain_os_error
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -27,12 +28,13 @@ def dataset_names(data_dir: Path | str) -> list[str]:
 
 
 def _folders(root: Path) -> list[Path]:
-    """Visible folders directly under ``root``; a dot marks what is half written."""
+    """Folders directly under ``root``; a dot marks what is half written, and no system's folders
+    (lost+found) are looked into."""
     if not root.is_dir():
         return []
     try:
         return sorted(
-            path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+            path for path in root.iterdir() if path.is_dir() and not is_system_name(path.name)
         )
     except OSError as error:
         raise explain_os_error(error, "list") from error
