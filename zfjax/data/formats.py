@@ -39,8 +39,8 @@ _STARTS = {
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"\xff\x0a": "JPEG XL",
     b"II\xbc": "JPEG XR",
-    b"\0\0\1\0": "an icon (ICO)",
-    b"\0\0\2\0": "a cursor (CUR)",
+    **{b"\0\0\1\0%c\0" % count: "an icon (ICO)" for count in range(1, 64)},
+    **{b"\0\0\2\0%c\0" % count: "a cursor (CUR)" for count in range(1, 64)},
     b"icns": "an icon (ICNS)",
     b"8BPS": "PSD (a Photoshop file)",
     b"%PDF": "PDF",
@@ -89,6 +89,8 @@ _STARTS = {
     b"\x28\xb5\x2f\xfd": "a zstd file",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\7": "a RAR archive",
+    b"MATLAB 5.0 MAT-file": "MATLAB (MAT)",
+    b"\x80\4\x95": "a Python pickle",
     b"\x93NUMPY": "a NumPy array (NPY)",
     b"\x89HDF\r\n\x1a\n": "HDF5",
     b"PAR1": "Parquet",
@@ -127,6 +129,8 @@ def what_else(data: bytes) -> str:
     does not read", "not an image but text", "not an image" where nothing tells."""
     if name := _other_format(data):
         return f"{name}{_UNREAD}"
+    if data.startswith(PNG_START[:4]):
+        return f"{_NO_IMAGE} but a PNG whose first bytes are damaged"
     if name := _kind_of_text(data):
         return f"{_NO_IMAGE} but {name}"
     return _NO_IMAGE
@@ -150,10 +154,11 @@ def _other_format(data: bytes) -> str | None:
         return "a tar archive"
     if data[344:348] in (b"n+1\0", b"ni1\0"):
         return "NIfTI"
-    name = next((name for start, name in _STARTS.items() if data.startswith(start)), None)
-    if name in ("an icon (ICO)", "a cursor (CUR)") and data[5:6] != b"\0":
-        return None
-    return name
+    if data[-18:] == b"TRUEVISION-XFILE.\0":
+        return "TGA"
+    if data[:1] == data[188:189] == data[376:377] == b"G":
+        return "an MPEG video"
+    return next((name for start, name in _STARTS.items() if data.startswith(start)), None)
 
 
 def _brand(data: bytes) -> str:
