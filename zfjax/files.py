@@ -68,6 +68,13 @@ def local_path(path: Path | str) -> Path:
     return _at_home(path)
 
 
+def data_folder(path: Path | str) -> Path:
+    """A folder of data sets, with ``~`` expanded. Raises ZfjaxError for a URL, a home that is not
+    there and a name that is not UTF-8, which ArrayRecord does not take."""
+    local_path(path)
+    return expanded_path(path)
+
+
 def expanded_path(path: Path | str) -> Path:
     """``path`` with ``~`` expanded. Raises ZfjaxError for a home that is not there and a name that
     is not UTF-8.

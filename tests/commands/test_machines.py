@@ -124,6 +124,15 @@ def test_a_url_is_refused_by_every_function(tmp_path, unbroken, data_dir, monkey
     assert not list(tmp_path.rglob("*:*"))
 
 
+def test_a_folder_of_data_that_is_not_utf_8_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source = make_tree(tmp_path / "in\udcff", SOURCE)
+    assert main(["data", "import", str(source), "--name", "x", "--data-dir", "d\udcff"]) == 1
+    assert "is not UTF-8; choose another name" in capsys.readouterr().err
+    assert main(["data", "import", str(source), "--name", "x", "--data-dir", "d"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"d", "in\udcff"}
+
+
 def test_a_folder_with_a_colon_is_no_url(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_tree(tmp_path / "file:", SOURCE)
@@ -150,6 +159,7 @@ def homeless(tmp_path, monkeypatch):
 HOMES = {"none": None, "a file": "/dev/null/home", "no letters": ""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", HOMES)
 def test_all_works_without_a_home(homeless, unbroken, monkeypatch, capsys, home):
     if HOMES[home] is not None:
@@ -254,6 +264,7 @@ def test_class_names_that_are_no_letters_reach_every_page(tmp_path, data_dir):
     "".join(names).encode("utf-8")
 
 
+@pytest.mark.slow
 def test_output_that_is_full_closed_or_unread_is_no_traceback(tmp_path, monkeypatch, capsys):
     read, write = os.pipe()
     os.close(read)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zfjax.data.system_names import is_system_name
 from zfjax.errors import ZfjaxError, explain_os_error
-from zfjax.files import local_path
+from zfjax.files import data_folder, local_path
 from zfjax.homes import can_be_made, home_folder, temporary_home
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -18,7 +18,7 @@ def dataset_names(data_dir: Path | str) -> list[str]:
     """The names under ``data_dir`` that ``open_dataset`` could open ("name", or "name/config"),
     sorted.
     """
-    root = local_path(data_dir)
+    root = data_folder(data_dir)
     names = []
     for folder in _folders(root):
         if _versions(folder):

@@ -172,7 +172,7 @@ def _check_tiff(data: bytes, max_pixels: int) -> None:
         raise OtherFormat(f"{raw} (a camera's raw file), which zfjax does not read")
     bits = tiff.largest(directory, tiff.BITS) or 1
     numbers = tiff.largest(directory, tiff.SAMPLE_FORMAT) or 1
-    if numbers in _NUMBER_KINDS and (bits > 8 or numbers == 3) or bits > 16:
+    if numbers in _NUMBER_KINDS and (bits > 8 or numbers == 3) or 16 < bits <= 64:
         kind = _NUMBER_KINDS.get(numbers, "whole numbers")
         raise ImageError(
             f"TIFF of {bits}-bit {kind}, of which nothing tells what is black and what is white"

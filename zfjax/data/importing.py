@@ -27,7 +27,7 @@ from zfjax.data.set_names import check_name
 from zfjax.data.sources import Source, open_source
 from zfjax.data.split_names import SPLITS
 from zfjax.errors import ZfjaxError
-from zfjax.files import exclusive_lock, local_path
+from zfjax.files import data_folder, exclusive_lock, local_path
 
 
 def import_images(
@@ -59,7 +59,7 @@ def import_images(
             f"The holdout is a share of the images, at least 0 and below 1, not {holdout}."
         )
     tell = progress or _tell_nobody
-    source, root = local_path(source), local_path(data_dir)
+    source, root = local_path(source), data_folder(data_dir)
     if not source.exists():
         raise ZfjaxError(f"There is no {source}; give a folder of class folders, or a tar of one.")
     with exclusive_lock(
