@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "zfjax"
 LINE = (
     "errors",
     "files",
+    "homes",
     "signals",
     "progress",
     "waiting",
@@ -37,6 +38,7 @@ NO_JAX = (
     "waiting",
     "errors",
     "files",
+    "homes",
     "config",
     "presets",
     "signals",

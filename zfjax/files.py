@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -31,8 +32,7 @@ def check_path(path: Path | str, what: str) -> Path:
     Orbax reads a backslash as a slash, and takes "gs:" within a path for a bucket; a name that is
     not UTF-8 reaches neither it nor JSON. All else that a shell, a glob or a URL reads is fine.
     """
-    # A command has made one slash of two by then.
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+    if is_url(path):
         raise ZfjaxError(
             f"{path} is not a folder: {what} needs a path that all processes see, like a mounted"
             " disk."
@@ -52,18 +52,49 @@ def check_path(path: Path | str, what: str) -> Path:
     return expanded
 
 
+def is_url(path: Path | str) -> bool:
+    """Whether a path is rather a URL (gs://, s3://, file://): a Path has made one slash of two."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) is not None
+
+
+def local_path(path: Path | str) -> Path:
+    """``path`` with ``~`` expanded. Raises ZfjaxError for a URL, of which a folder "gs:" would be
+    made, and for a home that is not there."""
+    if is_url(path):
+        raise ZfjaxError(
+            f"{path} is a URL, and zfjax reads and writes files of this machine's disks alone: copy"
+            " it to one, or mount it, and give the path."
+        )
+    return _at_home(path)
+
+
+def data_folder(path: Path | str) -> Path:
+    """A folder of data sets, with ``~`` expanded. Raises ZfjaxError for a URL, a home that is not
+    there and a name that is not UTF-8, which ArrayRecord does not take."""
+    local_path(path)
+    return expanded_path(path)
+
+
 def expanded_path(path: Path | str) -> Path:
     """``path`` with ``~`` expanded. Raises ZfjaxError for a home that is not there and a name that
     is not UTF-8.
     """
+    expanded = _at_home(path)
     try:
-        expanded = Path(path).expanduser()
         str(expanded.absolute()).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ZfjaxError(
+            f"The path {str(path)!r} is not UTF-8; choose another name, or where this locale"
+            " (LC_ALL) does not know its letters, start with PYTHONUTF8=1."
+        ) from None
+    return expanded
+
+
+def _at_home(path: Path | str) -> Path:
+    try:
+        return Path(path).expanduser()
     except RuntimeError as error:  # ~somebody
         raise ZfjaxError(f"{path} is not a folder: {error} Write the path out.") from None
-    except UnicodeEncodeError:
-        raise ZfjaxError(f"The path {str(path)!r} is not UTF-8; choose another name.") from None
-    return expanded
 
 
 def allow_open_files(count: int) -> None:
@@ -131,7 +162,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     folder read-only.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
+    temporary = path.with_name(f".{fitting(path.name)}.{_HOST}-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -145,6 +176,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
+
+
+def fitting(name: str, most: int = 180) -> str:
+    """A file's name, or part of one, of at most ``most`` bytes, of the 255 that file systems
+    take: where it is longer, its begin and a digest of the whole."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= most:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:12]
+    begin = encoded[: most - 1 - len(digest)].decode("utf-8", "ignore")
+    return f"{begin}-{digest}"
 
 
 def _remove(path: Path) -> None:
@@ -184,12 +226,14 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON; raises ZfjaxError when the file is absent or damaged."""
+    """Reads JSON, in UTF-8 or UTF-16 with or without a byte-order mark; raises ZfjaxError when the
+    file is absent or damaged.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise ZfjaxError(f"There is no {path}.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ZfjaxError(f"{path} is damaged ({error}); restore it from a copy.") from None
     except OSError as error:
         raise explain_os_error(error, f"read {path}:") from error

@@ -22,7 +22,7 @@ from zfjax.data.reading import Reading, Share
 from zfjax.data.scenes import ensure_scenes
 from zfjax.data.set_names import SCENES, check_no_set_called_scenes
 from zfjax.errors import ZfjaxError
-from zfjax.files import write_atomic
+from zfjax.files import data_folder, write_atomic
 from zfjax.processes import added, first_alone, from_first, together
 from zfjax.progress import Progress
 from zfjax.run.folder import Run
@@ -159,7 +159,7 @@ def open_data(config: Config, progress: Progress | None = None) -> Dataset:
     """
     folder = config.data.dir or data_home()
     if config.data.name == SCENES:
-        check_no_set_called_scenes(Path(folder).expanduser())
+        check_no_set_called_scenes(data_folder(folder))
 
         def drawing(done: int, total: int) -> None:
             if progress is not None:

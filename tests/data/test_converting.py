@@ -220,11 +220,15 @@ def test_what_cannot_be_read_or_stored_is_named_with_the_true_reason(tmp_path):
             "JPEG of a kind that Pillow does not read (cannot handle 12-bit layers)",
         ),
         "memory.png": (odd_files.png_header(600_000_000, 1), "too little memory to decode it"),
-        "scan.tif": (encoded(picture(1), "TIFF"), "TIFF, which zfjax does not read"),
+        "scan.tif": (
+            encoded(picture(1).convert("F"), "TIFF"),
+            "TIFF of 32-bit floating-point numbers, of which nothing tells what is black and what"
+            " is white",
+        ),
         "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC, which zfjax does not read"),
         "half.png": (encoded(picture(1), "PNG")[:200], "truncated or damaged"),
         "head.jpg": (photo[:60], "truncated or damaged"),
-        "words.bmp": (b"BMW is a car maker", "not an image"),
+        "words.bmp": (b"BMW is a car maker", "not an image but text"),
     }
     files = {f"a/{name}": data for name, (data, _) in cases.items()}
     summary, stored = imported(

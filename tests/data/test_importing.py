@@ -299,7 +299,8 @@ def test_odd_files_are_converted_or_skipped_and_named(tmp_path):
     assert summary.skipped == {
         "truncated or damaged": ("a/cut.JPEG",),
         "empty file": ("a/empty.JPEG",),
-        "not an image": ("a/page.jpg", "a/words.JPEG", "unreadable/x.JPEG"),
+        "not an image but an HTML page": ("a/page.jpg",),
+        "not an image but text": ("a/words.JPEG", "unreadable/x.JPEG"),
         "more than 50,000,000 pixels": ("a/bomb.png", "a/greater.png"),
         "hidden or system file": (".DS_Store", "__MACOSX", "a/.hidden.JPEG"),
         "not in a class folder": ("loose.JPEG",),
@@ -366,6 +367,7 @@ def test_hostile_members_of_a_tar(tmp_path):
         add("a/../../evil.jpg", jpeg(5))
         add("a/symbolic.jpg", kind=tarfile.SYMTYPE, link="/etc/passwd")
         add("a/hard.jpg", kind=tarfile.LNKTYPE, link="a/1.jpg")
+        add("a/outside.jpg", kind=tarfile.LNKTYPE, link="/etc/passwd")
         add("a/device.jpg", kind=tarfile.CHRTYPE)
         add("a/pipe.jpg", kind=tarfile.FIFOTYPE)
         add("__MACOSX/a/._1.jpg", b"x")
@@ -373,13 +375,15 @@ def test_hostile_members_of_a_tar(tmp_path):
     summary = import_images(path, "hostile", tmp_path / "out")
     assert summary.skipped == {
         "unsafe path": ("/etc/evil.jpg", "a/../../evil.jpg"),
-        "link or device": ("a/device.jpg", "a/hard.jpg", "a/pipe.jpg", "a/symbolic.jpg"),
+        "link or device": ("a/device.jpg", "a/pipe.jpg", "a/symbolic.jpg"),
         "hidden or system file": ("__MACOSX/a/._1.jpg",),
         "class folder without files": ("empty",),
         "duplicate name (the last one is kept)": ("a/1.jpg",),
+        "hard link to a file that the tar lacks": ("a/outside.jpg",),
     }
     dataset = open_dataset("hostile", tmp_path / "out")
-    examples = {example.file_name: example for example in dataset.read("train", range(2), (40, 40))}
+    examples = {example.file_name: example for example in dataset.read("train", range(3), (40, 40))}
+    assert np.array_equal(examples["a/hard.jpg"].image, examples["a/1.jpg"].image)
     assert np.abs(examples["a/1.jpg"].image.astype(float) - np.asarray(picture(3))).mean() < 4
     assert sorted(os.listdir(tmp_path)) == ["in.tar", "out"]
     assert sorted(os.listdir(tmp_path / "out")) == [".hostile.lock", "hostile"]

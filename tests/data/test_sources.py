@@ -1,18 +1,21 @@
-"""Tars put together with cat, plain and compressed: read to the last, or refused; never cut in
-silence."""
+"""What a source holds. Tars put together with cat, plain and compressed: read to the last, or
+refused; never cut in silence. Hard links and what systems leave, in trees and tars alike."""
 
 import bz2
 import gzip
 import io
 import lzma
+import os
+import subprocess
 import tarfile
 
 import pytest
 
 from tests.data.test_imagenet import make_tars, tar_bytes
-from tests.data_helpers import jpeg, make_tar
+from tests.data_helpers import jpeg, make_tar, make_tree
 from zfjax.data import imagenet
 from zfjax.data.dataset import open_dataset
+from zfjax.data.finding import dataset_names
 from zfjax.data.imagenet import import_imagenet
 from zfjax.data.importing import import_images
 from zfjax.data.sources import open_source
@@ -119,3 +122,116 @@ def test_imagenets_tars_put_together_hold_all_images(tmp_path):
         "n02111889_8.JPEG",
     }
     assert len(names) == 11
+
+
+@pytest.mark.parametrize("kind", ["gnu", "pax", "ustar"])
+def test_a_tar_holds_the_hard_links_that_its_tree_holds(tmp_path, kind):
+    """Written by tar itself, which stores each file once, in the order that it meets the names."""
+    tree = make_tree(tmp_path / "in", {"b/1.jpg": b"one", "c/2.jpg": b"two", ".aside/3.jpg": b"3"})
+    for other, name in (
+        ("b/1.jpg", "a/1.jpg"),
+        ("b/1.jpg", "z/deep/1.jpg"),
+        ("c/2.jpg", "c/9.jpg"),
+    ):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        os.link(tree / other, tree / name)
+    os.link(tree / ".aside/3.jpg", tree / "z/3.jpg")
+    for order in (["."], ["z", "c", "b", "a", ".aside"]):
+        command = ["tar", f"--format={kind}", "-cf", tmp_path / "in.tar", "-C", tree, *order]
+        subprocess.run(command, check=True)
+        with tarfile.open(tmp_path / "in.tar") as archive:
+            assert sum(member.islnk() for member in archive) == 4
+        in_tar, _ = contents(tmp_path / "in.tar", tmp_path)
+        assert in_tar == contents(tree, tmp_path)[0] and len(in_tar) == 6
+
+
+def link(name, target, kind=tarfile.LNKTYPE):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member.tobuf(tarfile.PAX_FORMAT)
+
+
+def test_links_to_what_comes_later_and_to_nothing(tmp_path):
+    links = [
+        link("a/before.jpg", "./a/1.jpg"),
+        link("a/chain.jpg", "a/before.jpg"),
+        link("a/hidden.jpg", "x/../.trash/1.jpg"),
+        link("a/gone.jpg", "a/nowhere.jpg"),
+        link("a/itself.jpg", "a/itself.jpg"),
+        link("a/round.jpg", "a/and round.jpg"),
+        link("a/and round.jpg", "a/round.jpg"),
+        link("a/up.jpg", "../../etc/passwd"),
+        link("a/symbolic.jpg", "1.jpg", tarfile.SYMTYPE),
+        link("a/folder.jpg", "a"),
+    ]
+    after = tar_bytes({"a/1.jpg": b"one", "x/../.trash/1.jpg": b"thrown away"})
+    (tmp_path / "in").write_bytes(b"".join(links) + after)
+    one = dict.fromkeys(("a/1.jpg", "a/before.jpg", "a/chain.jpg"), b"one")
+    lacking = "and round", "folder", "gone", "itself", "round", "up"
+    files, skipped = contents(tmp_path / "in", tmp_path)
+    assert files == {**one, "a/hidden.jpg": b"thrown away"}
+    assert sorted(skipped.pop("hard link to a file that the tar lacks")) == [
+        f"a/{name}.jpg" for name in lacking
+    ]
+    assert skipped == {"link or device": ["a/symbolic.jpg"], "unsafe path": ["x/../.trash/1.jpg"]}
+
+
+def test_the_last_of_one_name_counts_for_links_too(tmp_path):
+    """As unpacking would leave them: a link stays with the bytes that its target had."""
+    first, second = tar_bytes({"a/1.jpg": b"one"}), tar_bytes({"a/1.jpg": b"later"})
+    (tmp_path / "in").write_bytes(first + link("a/2.jpg", "a/1.jpg") + second)
+    files, _ = contents(tmp_path / "in", tmp_path)
+    assert files == {"a/1.jpg": b"later", "a/2.jpg": b"one"}
+    (tmp_path / "in").write_bytes(first + link("a/1.jpg", "a/1.jpg") + bytes(1024))
+    assert contents(tmp_path / "in", tmp_path)[0] == {"a/1.jpg": b"one"}
+
+
+LEFT_BY_SYSTEMS = (
+    "@eaDir/one.jpg/SYNOPHOTO_THUMB_M.jpg",
+    "@eaDir/1.jpg",
+    "cats/@eaDir/1.jpg/SYNOPHOTO_THUMB_XL.jpg",
+    "cats/SYNOFILE_THUMB_S.jpg",
+    "@tmp/1.jpg",
+    "#recycle/cats/1.jpg",
+    "cats/#snapshot/1.jpg",
+    "@Recycle/1.jpg",
+    ".@__thumb/1.jpg",
+    "lost+found/#1234/1.jpg",
+    "LOST.DIR/1",
+    ".Trash-1000/files/1.jpg",
+    ".Trashes/501/1.jpg",
+    ".git/objects/1.jpg",
+    ".ipynb_checkpoints/1-checkpoint.jpg",
+    "cats/.ipynb_checkpoints/1-checkpoint.jpg",
+    ".AppleDouble/1.jpg",
+    ".DS_Store",
+    "cats/.DS_Store",
+    "__MACOSX/cats/._1.jpg",
+    "cats/._1.jpg",
+    "$RECYCLE.BIN/S-1-5-21/1.jpg",
+    "System Volume Information/1.jpg",
+    "cats/Thumbs.db",
+    "cats/ehthumbs.db",
+    "cats/desktop.ini",
+    "cats/Icon\r",
+    "found.000/1.jpg",
+    ".Spotlight-V100/1.jpg",
+    ".fseventsd/1.jpg",
+    "Network Trash Folder/1.jpg",
+    "__pycache__/1.jpg",
+)
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_what_systems_leave_is_neither_image_nor_class(tmp_path, split):
+    sound = {f"{split}cats/1.jpg": jpeg(1), f"{split}lost and found/2.jpg": jpeg(2)}
+    files = sound | {f"{split}{name}": jpeg(3) for name in LEFT_BY_SYSTEMS}
+    tree = make_tree(tmp_path / "in", files)
+    tar = make_tar(tmp_path / "in.tar", files, folders=(f"{split}@eaDir", f"{split}lost+found"))
+    for number, source in enumerate((tree, tar)):
+        summary = import_images(source, f"set_{number}", tmp_path / "data")
+        assert summary.counts == {"train": {"cats": 1, "lost and found": 1}}
+        assert set(summary.skipped) == {"hidden or system file"}
+    assert len(summary.skipped["hidden or system file"]) == len(LEFT_BY_SYSTEMS) + 2
+    (tmp_path / "data" / "lost+found" / "1.0.0").mkdir(parents=True)
+    assert dataset_names(tmp_path / "data") == ["set_0", "set_1"]

@@ -21,8 +21,10 @@ from zfjax.commands.evaluation import add_evaluate
 from zfjax.commands.features import add_evolve, add_project
 from zfjax.commands.information import add_info
 from zfjax.commands.reports import add_report
+from zfjax.commands.streams import flush_output, settle_streams
 from zfjax.commands.training import add_train
 from zfjax.errors import ZfjaxError, explain_os_error
+from zfjax.homes import settle_matplotlib
 from zfjax.signals import Terminated, stopping_gently
 
 COMMANDS = (
@@ -47,6 +49,7 @@ def console() -> None:
         status = main()
     except SystemExit as done:  # argparse
         status = done.code if isinstance(done.code, int) else 0 if done.code is None else 1
+        status = status or _status_of_output()
     except BaseException:
         traceback.print_exc()
         status = 1
@@ -65,9 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Orbax's abandoned tasks speak through them; our sentence says what failed.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     together = False
+    settle_streams()
+    settle_matplotlib()
     try:
         with stopping_gently():
-            return _run(arguments)
+            status = _run(arguments)
+            flush_output()
+            return status
     except ZfjaxError as error:
         _say(str(error))
         status = error.exit_status
@@ -91,6 +98,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status, seconds=joining.PARTING_SECONDS if together else joining.LEAVING_SECONDS
         )
     return status
+
+
+def _status_of_output() -> int:
+    """0 where all that was printed has gone out; else 1, and a sentence where somebody is left to
+    read it."""
+    try:
+        flush_output()
+    except BrokenPipeError:
+        return 1
+    except ZfjaxError as error:
+        _say(str(error))
+        return 1
+    return 0
 
 
 def _say(sentence: str) -> None:

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from zfjax.commands.arguments import Subparsers, add_command
+from zfjax.data.formats import READ_WORDS
 from zfjax.data.import_options import FOLDERS, ILSVRC2012, Stored
 from zfjax.errors import ZfjaxError
+from zfjax.files import local_path
 
 
 def add_data(subparsers: Subparsers) -> None:
@@ -28,10 +30,10 @@ def _add_import(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "source",
-        type=Path,
+        type=local_path,
         help=(
             "class folders, with or without train/ val/ test/, a .tar of them, or a folder with the"
-            " ILSVRC2012 tars"
+            f" ILSVRC2012 tars; images may be {READ_WORDS}"
         ),
     )
     parser.add_argument(
@@ -102,7 +104,7 @@ def _add_fetch(subparsers: Subparsers) -> None:
     parser.add_argument("name", help="as TFDS calls it: beans, oxford_flowers102 ...")
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=local_path,
         default=None,
         help="folder of prepared data sets (default: zfjax's)",
     )
@@ -112,10 +114,25 @@ def _data_dir_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir",
         "--data.dir",
-        type=Path,
+        type=local_path,
         default=None,
         help="folder of prepared data sets (default: zfjax's own)",
     )
+
+
+def _chosen_folder(options: argparse.Namespace) -> Path:
+    """--data-dir, or zfjax's own; a temporary one is named."""
+    from zfjax.data.finding import data_home
+    from zfjax.homes import temporary_path
+
+    folder: Path = options.data_dir or data_home()
+    if folder == temporary_path():
+        print(
+            f"zfjax: there is no home folder to write to; data sets lie in {folder}, which may be"
+            " emptied: --data-dir or ZFJAX_DATA chooses another.",
+            file=sys.stderr,
+        )
+    return folder
 
 
 def _size(text: str) -> int | str:
@@ -125,7 +142,6 @@ def _size(text: str) -> int | str:
 
 def data_import(options: argparse.Namespace) -> int:
     """``zfjax data import``: imports a tree, a tar or the ILSVRC2012 tars."""
-    from zfjax.data.finding import data_home
     from zfjax.data.imagenet import import_imagenet, is_imagenet
     from zfjax.data.importing import import_images
     from zfjax.data.split_names import parse_splits
@@ -133,7 +149,7 @@ def data_import(options: argparse.Namespace) -> int:
 
     splits = None if options.splits is None else parse_splits(options.splits)
     imagenet = is_imagenet(options.source)
-    data_dir = options.data_dir or data_home()
+    data_dir = _chosen_folder(options)
     if imagenet and options.holdout:
         raise ZfjaxError(
             "ILSVRC2012 has a validation split of its own; import it without a holdout."
@@ -178,9 +194,8 @@ def _stored_as(options: argparse.Namespace, usual: Stored) -> Stored:
 def data_list(options: argparse.Namespace) -> int:
     """``zfjax data list``: lists data sets."""
     from zfjax.data.dataset import list_datasets
-    from zfjax.data.finding import data_home
 
-    folder = options.data_dir or data_home()
+    folder = _chosen_folder(options)
     datasets = list_datasets(
         folder, on_error=lambda error: print(f"zfjax: {error}", file=sys.stderr)
     )
@@ -201,9 +216,8 @@ def data_list(options: argparse.Namespace) -> int:
 def data_fetch(options: argparse.Namespace) -> int:
     """``zfjax data fetch``: has TFDS prepare a set."""
     from zfjax.data.fetching import fetch
-    from zfjax.data.finding import data_home
 
-    dataset = fetch(options.name, options.data_dir or data_home())
+    dataset = fetch(options.name, _chosen_folder(options))
     splits = ", ".join(f"{split} {count:,}" for split, count in dataset.splits.items())
     print(f"{dataset.name} {dataset.version}: {splits}; train with --data.name {options.name}")
     return 0

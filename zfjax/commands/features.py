@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ from zfjax.commands.arguments import (
     process_arguments,
     run_arguments,
 )
+from zfjax.data.formats import READ_WORDS
 from zfjax.data.import_options import FOLDERS
-from zfjax.errors import ZfjaxError, quoted
+from zfjax.errors import ZfjaxError, escaped, quoted
+from zfjax.files import fitting, local_path
+
+MOST_BYTES = 255
+"""Of a file's name, on all usual file systems."""
+_LONGEST_SHOWN = 60
 
 
 def add_evolve(subparsers: Subparsers) -> None:
@@ -63,7 +70,7 @@ def add_project(subparsers: Subparsers) -> None:
     )
     run_arguments(parser)
     image = parser.add_mutually_exclusive_group(required=True)
-    image.add_argument("--image", type=Path, help="an image file")
+    image.add_argument("--image", type=local_path, help=f"an image file: {READ_WORDS}")
     image.add_argument(
         "--image-id", type=int, help="an image of the run's data set, by its number in the split"
     )
@@ -82,7 +89,7 @@ def add_project(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--rule", default="deconvnet", help="as in evolve")
     parser.add_argument(
-        "--out", type=Path, default=None, help="PNG to write (default: RUN/projections/...)"
+        "--out", type=local_path, default=None, help="PNG to write (default: RUN/projections/...)"
     )
 
 
@@ -175,6 +182,10 @@ def project(options: argparse.Namespace) -> int:
         raise ZfjaxError(
             f"--out {options.out}: there is no folder {options.out.absolute().parent}."
         )
+    if options.out is not None and len(os.fsencode(options.out.name)) > MOST_BYTES:
+        raise ZfjaxError(
+            f"--out: a file's name takes at most {MOST_BYTES} bytes; choose a shorter."
+        )
     split = options.split or run.config.data.train_split
     by_number = options.image is None
     projections = project(
@@ -188,12 +199,12 @@ def project(options: argparse.Namespace) -> int:
         data_dir=options.data_dir,
         max_pixels=options.max_pixels,
     )
-    shown = f"image {options.image_id} of {split}" if by_number else options.image.name
-    stem = f"{split}-{options.image_id}" if by_number else options.image.stem
+    shown = f"image {options.image_id} of {split}" if by_number else _told_name(options.image)
+    stem = f"{split}-{options.image_id}" if by_number else _file_stem(options.image)
     epochs = f"epoch{projections[0].epoch:g}" + (
         f"-{projections[-1].epoch:g}" if len(projections) > 1 else ""
     )
-    name = f"{options.layer}-{options.map}-{stem}-{options.rule}-{epochs}.png"
+    name = f"{options.layer}-{options.map}-{fitting(stem, 100)}-{options.rule}-{epochs}.png"
     path = options.out or run.folder / "projections" / name
     write_strip(
         path,
@@ -207,3 +218,14 @@ def project(options: argparse.Namespace) -> int:
         )
     print(path)
     return 0
+
+
+def _told_name(image: Path) -> str:
+    """An image's name for a title: on one line, in letters that can be drawn."""
+    name = escaped(image.name)
+    return name if len(name) <= _LONGEST_SHOWN else f"{name[: _LONGEST_SHOWN - 3]}..."
+
+
+def _file_stem(image: Path) -> str:
+    """An image's name as part of another's: of letters that any program takes."""
+    return "".join(letter if letter.isprintable() else "_" for letter in image.stem)

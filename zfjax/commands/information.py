@@ -10,6 +10,7 @@ from zfjax.commands.arguments import Subparsers, add_command, takes_config_field
 from zfjax.commands.flags import resolve_config
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
+from zfjax.files import data_folder
 
 
 def add_info(subparsers: Subparsers) -> None:
@@ -66,9 +67,8 @@ def _prepared_images(config: Config) -> int | None:
 
     if config.data.name == SCENES:
         return None
+    folder = data_folder(config.data.dir) if config.data.dir else data_home()
     try:
-        return open_dataset(config.data.name, config.data.dir or data_home()).count(
-            config.data.train_split
-        )
+        return open_dataset(config.data.name, folder).count(config.data.train_split)
     except ZfjaxError:
         return None

@@ -19,7 +19,7 @@ from zfjax.commands.arguments import (
 from zfjax.commands.flags import config_parser, resolve_config
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError, quoted
-from zfjax.files import read_json
+from zfjax.files import local_path, read_json
 
 if TYPE_CHECKING:
     from zfjax.run.folder import Run
@@ -35,7 +35,7 @@ def add_train(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--preset", help=f"one of {', '.join(presets.PRESETS)}")
     parser.add_argument(
-        "--config", type=Path, help="a JSON config, such as another run's config.json"
+        "--config", type=local_path, help="a JSON config, such as another run's config.json"
     )
     parser.add_argument("--workdir", type=Path, help="run folder")
     parser.add_argument(

@@ -15,6 +15,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+from zfjax.data import tiff
+
 JPEG_START = b"\xff\xd8\xff"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -22,7 +24,7 @@ _EXIF = b"Exif\0\0"
 _XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_IN_PNG = b"XML:com.adobe.xmp"
 _RAW_EXIF = b"Raw profile type exif"  # how ImageMagick keeps EXIF in a PNG
-_TEXT_BYTES = 16 << 20  # of one compressed text, unpacked
+_TEXT_BYTES = 16 << 20  # of all compressed texts together, unpacked
 
 _ORIENTATION = 0x0112
 # TIFF's number types: those of at most four bytes, and those an entry points to.
@@ -77,6 +79,19 @@ def bare(data: bytes) -> bytes:
     return b"".join([*kept, data[at:]])
 
 
+def significant_bits(data: bytes) -> int | None:
+    """The most bits of a sample that count, by a PNG's sBIT; None where it says nothing."""
+    if data.startswith(PNG_START):
+        for name, start, end in _chunks(data):
+            if name == b"sBIT":
+                bits = data[start + 8 : end - 4]
+                grey_or_colours = bits[: {2: 1, 4: 3}.get(len(bits), len(bits))]
+                return max(grey_or_colours, default=0) or None
+            if name == b"IDAT":
+                break
+    return None
+
+
 def unread_kind(data: bytes) -> str | None:
     """Why a JPEG may not be decoded though it is sound, by the kind in its frame header; None for
     the usual kinds, and for what is no JPEG."""
@@ -92,11 +107,14 @@ def unread_kind(data: bytes) -> str | None:
 
 def orientation(data: bytes) -> int:
     """Which way is up, 1 (as it lies) to 8, by the EXIF of a JPEG, PNG or WebP file, else by its
-    XMP.
+    XMP; by the first directory of a TIFF.
 
     Anything odd or absent is 1. Numbers of every TIFF type but bytes count, as for Pillow; texts do
     not.
     """
+    if data.startswith(tiff.STARTS):
+        turned = tiff.number(tiff.first_directory(data), tiff.ORIENTATION, 1)
+        return turned if 1 <= turned <= 8 else 1
     exif, xmp = _exif_and_xmp(data)
     value = None
     with contextlib.suppress(struct.error, ZeroDivisionError):
@@ -143,6 +161,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _exif_and_xmp(data: bytes) -> tuple[bytes, bytes]:
     exif = xmp = b""
+    left = _TEXT_BYTES
     if data.startswith(JPEG_START):
         for marker, start, end in _segments(data):
             content = data[start + 4 : end] if marker == 0xE1 else b""
@@ -155,7 +174,8 @@ def _exif_and_xmp(data: bytes) -> tuple[bytes, bytes]:
             if name == b"eXIf":
                 exif = data[start + 8 : end - 4]
             elif name in (b"tEXt", b"zTXt", b"iTXt"):
-                keyword, text = _png_text(name, data[start + 8 : end - 4])
+                keyword, text = _png_text(name, data[start + 8 : end - 4], left)
+                left -= len(text)
                 if keyword == _XMP_IN_PNG:
                     xmp = text
                 elif keyword == _RAW_EXIF and not exif:
@@ -173,12 +193,12 @@ def _exif_and_xmp(data: bytes) -> tuple[bytes, bytes]:
     return exif, xmp
 
 
-def _png_text(name: bytes, content: bytes) -> tuple[bytes, bytes]:
+def _png_text(name: bytes, content: bytes, most: int) -> tuple[bytes, bytes]:
     """(keyword, text) of a text chunk; the text is b"" where it is not one of those looked for, or
-    damaged.
+    damaged, and not longer than ``most`` where it was compressed.
     """
     keyword, _, text = content.partition(b"\0")
-    if keyword not in (_XMP_IN_PNG, _RAW_EXIF):
+    if keyword not in (_XMP_IN_PNG, _RAW_EXIF) or most <= 0:
         return keyword, b""
     packed = name == b"zTXt"
     if packed:
@@ -188,7 +208,7 @@ def _png_text(name: bytes, content: bytes) -> tuple[bytes, bytes]:
         text = b"".join(text[2:].split(b"\0", 2)[2:])  # after language and translated keyword
     if packed:
         try:
-            text = zlib.decompressobj().decompress(text, _TEXT_BYTES)
+            text = zlib.decompressobj().decompress(text, most)
         except zlib.error:
             return keyword, b""
     return keyword, text

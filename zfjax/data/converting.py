@@ -17,6 +17,7 @@ from typing import Any
 
 from PIL import Image
 
+from zfjax.data.formats import READ_WORDS, is_other
 from zfjax.data.headers import JPEG_SIDE, MOST_PIXELS, TOO_LONG, byte_limit
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, as_image_errors, read_picture
 from zfjax.data.import_options import FOLDERS, Stored
@@ -110,6 +111,8 @@ def stored_form(
         reasons.append(f"{picture.mode}, stored as RGB")
     elif picture.mode == "L":
         reasons.append(GRAYSCALE)
+    if picture.depth is not None:
+        reasons.append(picture.depth)
     if picture.turned:
         reasons.append("turned upright as its EXIF says")
     image = picture.image
@@ -189,8 +192,10 @@ class Account:
                 self._see_size(*size)
 
     def notes(self) -> tuple[str, ...]:
-        """What there is to say about the pixel limit."""
+        """What there is to say about formats and about the pixel limit."""
         notes = []
+        if any(map(is_other, self.skipped)):
+            notes.append(f"attention: the formats that are read are {READ_WORDS}")
         if self.largest is not None:
             width, height, name = self.largest
             notes.append(

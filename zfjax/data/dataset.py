@@ -32,7 +32,7 @@ from zfjax.data.images import (
 )
 from zfjax.data.metadata import builder_from, check_shard, pixel_limit, readable_names
 from zfjax.errors import ZfjaxError, first_line
-from zfjax.files import allow_open_files
+from zfjax.files import allow_open_files, data_folder
 
 T = TypeVar("T")
 
@@ -279,7 +279,7 @@ def open_dataset(name: str, data_dir: Path | str, processes: int = 0) -> Dataset
     shall read it beside this one, when it comes to batches. Every shard's index is read and its
     count compared. Raises ZfjaxError for what is missing, damaged, or of another kind.
     """
-    directory = newest_version(name, Path(data_dir).expanduser())
+    directory = newest_version(name, data_folder(data_dir))
     import tensorflow_datasets as tfds
 
     builder = builder_from(directory, name)

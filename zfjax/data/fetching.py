@@ -10,7 +10,7 @@ from typing import Any
 from zfjax.data.dataset import Dataset, open_dataset
 from zfjax.data.set_names import check_meaning, check_not_imported
 from zfjax.errors import ZfjaxError
-from zfjax.files import exclusive_lock
+from zfjax.files import data_folder, exclusive_lock
 
 
 def fetch(name: str, data_dir: Path | str) -> Dataset:
@@ -23,7 +23,7 @@ def fetch(name: str, data_dir: Path | str) -> Dataset:
     set that is not for classification, a missing network or TensorFlow, and a failed download; TFDS
     leaves nothing that could be read.
     """
-    root, base = Path(data_dir).expanduser(), name.split("/")[0].split(":")[0]
+    root, base = data_folder(data_dir), name.split("/")[0].split(":")[0]
     check_meaning(base)
     check_not_imported(root, base)
     import tensorflow_datasets as tfds

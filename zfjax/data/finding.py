@@ -6,7 +6,10 @@ import os
 import re
 from pathlib import Path
 
+from zfjax.data.system_names import is_system_name
 from zfjax.errors import ZfjaxError, explain_os_error
+from zfjax.files import data_folder, local_path
+from zfjax.homes import can_be_made, home_folder, temporary_home
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -15,7 +18,7 @@ def dataset_names(data_dir: Path | str) -> list[str]:
     """The names under ``data_dir`` that ``open_dataset`` could open ("name", or "name/config"),
     sorted.
     """
-    root = Path(data_dir).expanduser()
+    root = data_folder(data_dir)
     names = []
     for folder in _folders(root):
         if _versions(folder):
@@ -27,12 +30,13 @@ def dataset_names(data_dir: Path | str) -> list[str]:
 
 
 def _folders(root: Path) -> list[Path]:
-    """Visible folders directly under ``root``; a dot marks what is half written."""
+    """Folders directly under ``root``; a dot marks what is half written, and no system's folders
+    (lost+found) are looked into."""
     if not root.is_dir():
         return []
     try:
         return sorted(
-            path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+            path for path in root.iterdir() if path.is_dir() and not is_system_name(path.name)
         )
     except OSError as error:
         raise explain_os_error(error, "list") from error
@@ -80,9 +84,14 @@ def newest_version(name: str, root: Path) -> Path:
 
 def data_home() -> Path:
     """Where zfjax keeps data of its own: $ZFJAX_DATA, else $XDG_CACHE_HOME/zfjax, else
-    ~/.cache/zfjax.
+    ~/.cache/zfjax; a temporary folder where there is no such place to read or write.
+
+    Raises ZfjaxError for a URL, and where there is no temporary folder either.
     """
     if chosen := os.environ.get("ZFJAX_DATA"):
-        return Path(chosen).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "zfjax"
+        return local_path(chosen)
+    cache, home = os.environ.get("XDG_CACHE_HOME"), home_folder()
+    root = local_path(cache) if cache else home / ".cache" if home else None
+    if root is not None and (can_be_made(root / "zfjax") or _folders(root / "zfjax")):
+        return root / "zfjax"
+    return temporary_home()

@@ -20,11 +20,15 @@ from PIL import (
     Image,
     JpegImagePlugin,
     PngImagePlugin,
+    TiffImagePlugin,
     WebPImagePlugin,
 )
 
-from zfjax.data.annotations import JPEG_START, PNG_START, bare, unread_kind
+from zfjax.data import tiff
+from zfjax.data.annotations import bare, unread_kind
+from zfjax.data.formats import READ, READ_WORDS, format_of, what_else
 from zfjax.data.import_options import FOLDERS
+from zfjax.data.netpbm import NetpbmFile
 from zfjax.errors import ZfjaxError
 
 MAX_PIXELS = FOLDERS.max_pixels
@@ -43,8 +47,17 @@ _READERS = {
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "PPM": NetpbmFile,
 }
-FORMATS = tuple(_READERS)
+FORMATS = READ
+_UNSUPPORTED = ("cannot handle", "unsupported", "unknown pixel mode")
+"""How Pillow begins to say that a file is sound, and of a kind that it does not read."""
+
+
+_NUMBER_KINDS = {2: "signed numbers", 3: "floating-point numbers", 5: "complex numbers"}
+"""TIFF's kinds of samples beside whole numbers from 0 on."""
+_LAB = 8
 
 
 class ImageError(ZfjaxError):
@@ -57,6 +70,19 @@ class ImageError(ZfjaxError):
     def reason(self) -> str:
         """As the text, here."""
         return str(self)
+
+
+class OtherFormat(ImageError):
+    """Bytes of a format that is not read; the text names those that are."""
+
+    def __init__(self, what: str):
+        self._reason = what
+        super().__init__(f"{what}: {READ_WORDS} are read")
+
+    @property
+    def reason(self) -> str:
+        """What it is, alone."""
+        return self._reason
 
 
 class TooManyPixels(ImageError):
@@ -96,10 +122,11 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     if not data:
         raise ImageError("empty file")
-    kind = _format_of(data)
+    kind = format_of(data)
     if kind is None:
-        other = _other_format(data)
-        raise ImageError(f"{other}, which zfjax does not read" if other else "not an image")
+        raise OtherFormat(what_else(data))
+    if kind == "TIFF":
+        _check_tiff(data, max_pixels)
     try:
         image = _header_read(kind, data, max_pixels)
     except ImageError:
@@ -108,7 +135,7 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise ImageError(TOO_LITTLE_MEMORY) from None
     except Exception as error:  # Pillow's header parsers raise a dozen kinds on hostile bytes
         words = str(error)
-        if words.lower().startswith(("cannot handle", "unsupported")):
+        if words.lower().startswith(_UNSUPPORTED):
             raise ImageError(f"{kind} of a kind that Pillow does not read ({words})") from None
         raise damaged(data) from None
     if kind == "JPEG" and max(image.size) > JPEG_SIDE:
@@ -137,43 +164,27 @@ def _header_read(kind: str, data: bytes, max_pixels: int) -> Image.Image:
         return reader(io.BytesIO(without))
 
 
-def _format_of(data: bytes) -> str | None:
-    if data.startswith(JPEG_START):
-        return "JPEG"
-    if data.startswith(PNG_START):
-        return "PNG"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    # Two letters may begin any text: a bitmap has the length of its header from its 15th byte on.
-    return "BMP" if data[:2] == b"BM" and len(data) > 18 and data[15:18] == b"\0\0\0" else None
-
-
-def _other_format(data: bytes) -> str | None:
-    """What an image of a format that is not ours is called."""
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if data[4:8] == b"ftyp":
-        brands = {
-            b"avif": "AVIF",
-            b"avis": "AVIF",
-            b"heic": "HEIC",
-            b"heix": "HEIC",
-            b"mif1": "HEIF",
-            b"msf1": "HEIF",
-        }
-        return brands.get(data[8:12])
-    starts = {
-        b"\0\0\0\x0cjP  ": "JPEG 2000",
-        b"\xff\x4f\xff\x51": "JPEG 2000",
-        b"\0\0\0\x0cJXL ": "JPEG XL",
-        b"\xff\x0a": "JPEG XL",
-        b"\0\0\1\0": "an icon",
-        b"8BPS": "a Photoshop file",
-        b"%PDF": "PDF",
-    }
-    return next((name for start, name in starts.items() if data.startswith(start)), None)
+def _check_tiff(data: bytes, max_pixels: int) -> None:
+    """Raises ImageError for a camera's raw file, of which Pillow would show the thumbnail, for
+    samples of which nothing tells what is black and white, and for a layout that it misreads."""
+    directory = tiff.first_directory(data)
+    if raw := tiff.raw_kind(data, directory):
+        raise OtherFormat(f"{raw} (a camera's raw file), which zfjax does not read")
+    bits = tiff.largest(directory, tiff.BITS) or 1
+    numbers = tiff.largest(directory, tiff.SAMPLE_FORMAT) or 1
+    if numbers in _NUMBER_KINDS and (bits > 8 or numbers == 3) or 16 < bits <= 64:
+        kind = _NUMBER_KINDS.get(numbers, "whole numbers")
+        raise ImageError(
+            f"TIFF of {bits}-bit {kind}, of which nothing tells what is black and what is white"
+        )
+    if tiff.number(directory, tiff.PHOTOMETRIC, 0) == _LAB:
+        raise ImageError("TIFF of a kind that zfjax does not read (LAB)")
+    samples = tiff.number(directory, tiff.SAMPLES, 1)
+    if bits > 8 and samples > 1 and tiff.number(directory, tiff.PLANES, 1) == 2:
+        raise ImageError(f"TIFF of a kind that zfjax does not read ({bits} bits in planes)")
+    tile = (tiff.number(directory, tiff.TILE_WIDTH, 1), tiff.number(directory, tiff.TILE_HEIGHT, 1))
+    if tile[0] * tile[1] > max_pixels:  # decoded whole, however small the picture
+        raise TooManyPixels(tile, max_pixels)
 
 
 @functools.lru_cache(maxsize=64)
@@ -186,17 +197,22 @@ def _limited(reader: Any, max_pixels: int) -> Any:
         if size[0] * size[1] > max_pixels:
             raise TooManyPixels((size[0], size[1]), max_pixels)
 
-    module = types.SimpleNamespace(**{**vars(Image), "_decompression_bomb_check": check})
+    names = {
+        "Image": types.SimpleNamespace(**{**vars(Image), "_decompression_bomb_check": check}),
+        "ImageFileDirectory_v2": _QuietDirectory,
+    }
     changed: dict[str, Any] = {
-        name: _with_globals(method, Image=module)
+        name: _with_globals(method, **names)
         for name, method in vars(reader).items()
         if isinstance(method, types.FunctionType)
-        and "_decompression_bomb_check" in method.__code__.co_names
+        and {"_decompression_bomb_check", "ImageFileDirectory_v2"} & set(method.__code__.co_names)
     }
     read_header = changed.get("_open", reader._open)
 
     def _open(self: Any) -> None:
         read_header(self)
+        # Pillow has a TIFF's sides as they will be once it is turned; here nothing is.
+        self._size = getattr(self, "_tile_size", self.size)
         if min(self.size) < 1:
             raise ImageError("a side of 0 pixels")
         check(self.size)
@@ -219,6 +235,22 @@ def _with_globals(function: types.FunctionType, **names: Any) -> types.FunctionT
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
+
+
+def _silent(*words: Any, **how: Any) -> None:
+    pass
+
+
+_QuietDirectory: Any = type(
+    "ImageFileDirectory_v2",
+    (TiffImagePlugin.ImageFileDirectory_v2,),
+    {
+        name: _with_globals(method, warnings=types.SimpleNamespace(warn=_silent))
+        for name, method in vars(TiffImagePlugin.ImageFileDirectory_v2).items()
+        if isinstance(method, types.FunctionType) and "warnings" in method.__code__.co_names
+    },
+)
+"""A TIFF's directory that is read without a warning for each odd tag."""
 
 
 def _settle_transparency(image: Image.Image, depth: int) -> None:

@@ -30,7 +30,7 @@ from zfjax.data.import_options import ILSVRC2012, Stored
 from zfjax.data.import_workers import start_workers, usable_cores
 from zfjax.data.set_names import check_name
 from zfjax.errors import ZfjaxError, explain_os_error
-from zfjax.files import exclusive_lock, read_json, write_json
+from zfjax.files import data_folder, exclusive_lock, local_path, read_json, write_json
 from zfjax.progress import Progress
 
 EXPECTED = {"train": 1_281_167, "validation": 50_000}
@@ -76,7 +76,7 @@ def import_imagenet(
     check_name(name)
     if workers is not None and workers < 1:
         raise ZfjaxError("An import needs at least one worker.")
-    source, root = Path(source).expanduser(), Path(data_dir).expanduser()
+    source, root = local_path(source), data_folder(data_dir)
     settings = _settings(source, stored, shard_images or SHARD_IMAGES[stored.size is not None])
     with exclusive_lock(
         root / f".{name}.lock", f"Another import into {root / name} is running; wait for its end."

@@ -4,8 +4,8 @@ user's own picture.
 Images are hostile. Pillow gets an explicit list of formats, the size in the header is checked
 before a pixel is decoded (headers.py), and whatever a decoder raises on damaged bytes becomes one
 ImageError with a reason a person can read. What a file shows is decided here and nowhere else:
-transparent is white, 16 bits keep their high byte, the profile of the colours is ignored, of an
-animation the still picture counts.
+transparent is white, 16 bits keep their high byte (but see depth.py), the profile of the colours is
+ignored, of an animation the still picture counts, of several pages the first.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import numpy as np
 from PIL import Image
 
 from zfjax.data.annotations import orientation
+from zfjax.data.depth import in_eight_bits
 from zfjax.data.headers import (
     FORMATS,
     MAX_PIXELS,
     TOO_LITTLE_MEMORY,
     ImageError,
+    OtherFormat,
     TooManyPixels,
     byte_limit,
     damaged,
@@ -68,13 +70,15 @@ _UPRIGHT = {
 @dataclass(frozen=True)
 class Picture:
     """A decoded file: ``image`` is 8-bit RGB, or L where it is opaque grey; ``kind`` and ``mode``
-    are what the file has, as Pillow calls them; ``turned`` tells whether it was turned upright.
+    are what the file has, as Pillow calls them; ``turned`` tells whether it was turned upright,
+    ``depth`` what is to be said of its samples, where they are not what they seem.
     """
 
     image: Image.Image
     kind: str
     mode: str
     turned: bool
+    depth: str | None = None
 
 
 @contextlib.contextmanager
@@ -115,27 +119,20 @@ def read_picture(data: bytes, max_pixels: int = MAX_PIXELS, *, upright: bool = F
     with as_image_errors("cannot be decoded"):
         image = decode(open_image(data, max_pixels), data)
         kind, mode = image.format or "", image.mode
-        if mode != "L" or "transparency" in image.info:
+        image, depth = in_eight_bits(image, data, lambda: open_image(data, max_pixels))
+        if image.mode != "L" or "transparency" in image.info:
             image = to_rgb(image)
         turn = _UPRIGHT.get(orientation(data)) if upright else None
         return Picture(
-            image if turn is None else image.transpose(turn), kind, mode, turn is not None
+            image if turn is None else image.transpose(turn), kind, mode, turn is not None, depth
         )
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A decoded image of any mode as 8-bit RGB; what is transparent shows white, 16-bit grey keeps
-    its high byte.
-    """
+    """A decoded image of 8 bits, of any mode, as RGB; what is transparent shows white."""
     clear = image.info.get("transparency")
     if image.mode == "RGB" and clear is None:
         return image
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image)
-        grey = (values.astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(
-            grey if clear is None else np.where(values == clear, np.uint8(255), grey)
-        ).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or clear is not None:
         colours = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours).convert("RGB")
@@ -210,6 +207,8 @@ def view_of_file(path: Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS
         raise ZfjaxError(
             f"{path} is not an image that zfjax can read: {error}; {error.advice}."
         ) from None
+    except OtherFormat as error:
+        raise ZfjaxError(f"{path} is {error}.") from None
     except ImageError as error:
         raise ZfjaxError(f"{path} is not an image that zfjax can read: {error}.") from None
 

@@ -18,6 +18,7 @@ from zfjax.data import writing
 from zfjax.data.arranging import Layout, arrange
 from zfjax.data.class_names import tabled_names
 from zfjax.data.converting import Converter, ImportSummary, check_absent, form_of, merged
+from zfjax.data.formats import READ_WORDS, is_other
 from zfjax.data.headers import byte_limit
 from zfjax.data.holding_out import hold_out
 from zfjax.data.images import ImageError
@@ -26,7 +27,7 @@ from zfjax.data.set_names import check_name
 from zfjax.data.sources import Source, open_source
 from zfjax.data.split_names import SPLITS
 from zfjax.errors import ZfjaxError
-from zfjax.files import exclusive_lock
+from zfjax.files import data_folder, exclusive_lock, local_path
 
 
 def import_images(
@@ -58,7 +59,7 @@ def import_images(
             f"The holdout is a share of the images, at least 0 and below 1, not {holdout}."
         )
     tell = progress or _tell_nobody
-    source, root = Path(source).expanduser(), Path(data_dir).expanduser()
+    source, root = local_path(source), data_folder(data_dir)
     if not source.exists():
         raise ZfjaxError(f"There is no {source}; give a folder of class folders, or a tar of one.")
     with exclusive_lock(
@@ -103,7 +104,12 @@ def import_images(
                 why = ", ".join(
                     f"{len(names)} {reason}" for reason, names in sorted(account.skipped.items())
                 )
-                raise ZfjaxError(f"{source} holds no readable image ({why}).")
+                said = (
+                    f" The formats that are read are {READ_WORDS}."
+                    if any(map(is_other, account.skipped))
+                    else ""
+                )
+                raise ZfjaxError(f"{source} holds no readable image ({why}).{said}")
             if holdout:
                 _check_both(written, holdout)
             if "train" not in written:

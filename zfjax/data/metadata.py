@@ -48,8 +48,9 @@ def readable_names(builder: Any, label_feature: Any) -> tuple[str, ...]:
     )
     readable = dict(builder.info.metadata or {}).get("class_names")
     if isinstance(readable, list) and len(readable) == len(labels):
-        return tuple(str(name) for name in readable)
-    return labels
+        labels = tuple(str(name) for name in readable)
+    # JSON can say half a letter, which no file and no page can hold.
+    return tuple(name.encode("utf-8", "backslashreplace").decode() for name in labels)
 
 
 def pixel_limit(builder: Any) -> int:

@@ -33,7 +33,7 @@ from zfjax.data.scene_shapes import (
     polygon,
     stroke,
 )
-from zfjax.files import exclusive_lock
+from zfjax.files import data_folder, exclusive_lock
 
 CLASSES = tuple(sorted(OBJECTS))
 VERSION = 1
@@ -123,7 +123,7 @@ def ensure_scenes(
     drawing that is killed leaves nothing that could be read. ``progress(done, total)`` counts
     scenes. Raises ZfjaxError when the folder cannot be written.
     """
-    root = data_home() if data_dir is None else Path(data_dir).expanduser()
+    root = data_home() if data_dir is None else data_folder(data_dir)
     name = f"scenes_{_digest(train, validation)}"
     with exclusive_lock(root / f".{name}.lock", refusal=None):
         if not (root / name / writing.VERSION / "dataset_info.json").is_file():

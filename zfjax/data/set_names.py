@@ -60,7 +60,7 @@ def check_not_imported(root: Path, name: str) -> None:
     """
     for metadata in (root / name).glob("*/metadata.json"):
         try:
-            imported = "class_names" in json.loads(metadata.read_text(encoding="utf-8"))
+            imported = "class_names" in json.loads(metadata.read_bytes())
         except (OSError, ValueError, TypeError):
             continue
         if imported:

@@ -2,8 +2,9 @@
 file's bytes.
 
 Both are hostile. A tar is never extracted: its headers are listed once, then members are read by
-their position. Only regular files count; links, devices, absolute paths and ".." are skipped and
-named. Tars put together with `cat`, plain or compressed, are read to the last.
+their position. Only regular files count, and hard links to those of the same tar; other links,
+devices, absolute paths and ".." are skipped and named. Tars put together with `cat`, plain or
+compressed, are read to the last.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from zfjax.data.hard_links import HardLinks, path_steps, text
 from zfjax.data.images import ImageError
+from zfjax.data.system_names import is_system_name
 from zfjax.errors import ZfjaxError, explain_os_error
 
 _OPENERS = {
@@ -35,7 +38,6 @@ _OPENERS = {
 """By the first bytes; each takes the opened file and reads all compressed streams that follow each
 other in it."""
 _BLOCK = 1 << 20
-_SYSTEM_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,9 @@ def _classify(parts: tuple[str, ...], absolute: bool) -> str | None:
     """The reason to skip a path for its name alone, or None."""
     if absolute or ".." in parts or not parts:
         return "unsafe path"
-    if any(name.startswith(".") or name.lower() in _SYSTEM_NAMES for name in parts):
+    if any(map(is_system_name, parts)):
         return "hidden or system file"
     return None
-
-
-def _text(name: str) -> str:
-    """A name that is valid Unicode: undecodable bytes become backslash escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _tree(root: Path) -> Source:
@@ -100,13 +97,11 @@ def _tree(root: Path) -> Source:
             skipped.setdefault("unreadable", []).append("/".join(parts))
             return
         for entry in entries:
-            below = (*parts, _text(entry.name))
+            below = (*parts, text(entry.name))
             path = "/".join(below)
             reason = _classify(below, absolute=False)
-            try:
-                status = (
-                    entry.stat()
-                )  # follows links: people build subsets out of links to files and folders
+            try:  # links are followed: people build subsets out of links to files and folders
+                status = entry.stat()
             except OSError:
                 reason = reason or "broken link"
             if reason is None and stat.S_ISDIR(status.st_mode):
@@ -149,10 +144,8 @@ def _plain_tar(path: Path, scratch: Path) -> Iterator[BinaryIO]:
                     f"{path} is compressed with zstd, which zfjax cannot read: unpack it first"
                     " (zstd -d)."
                 )
-            opener = next(
-                (opener for magic, opener in _OPENERS.items() if head.startswith(magic)), None
-            )
-            if opener is None:
+            openers = [opener for magic, opener in _OPENERS.items() if head.startswith(magic)]
+            if not openers:
                 packed.seek(0)
                 yield packed
                 return
@@ -160,7 +153,7 @@ def _plain_tar(path: Path, scratch: Path) -> Iterator[BinaryIO]:
         raise explain_os_error(error, "read") from error
     with tempfile.TemporaryFile(dir=scratch) as plain:
         try:
-            with open(path, "rb") as packed, opener(packed) as unpacked:
+            with open(path, "rb") as packed, openers[0](packed) as unpacked:
                 shutil.copyfileobj(unpacked, plain, _BLOCK)
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
             raise _damaged(path, error) from error
@@ -237,24 +230,34 @@ def tar_places(
     places: dict[str, tuple[int, int]] = {}
     folders: dict[str, None] = {}
     skipped: dict[str, list[str]] = {}
+    links, waiting = HardLinks(), []
     for member in _members(path, handle):
-        name = _text(member.name)
-        parts = tuple(step for step in name.split("/") if step not in ("", "."))
+        name = text(member.name)
+        parts = path_steps(name)
         if not parts and member.isdir():
             continue  # "./" itself
+        inside = "/".join(parts)
+        body = links.see(inside, member)
         reason = _classify(parts, absolute=name.startswith("/"))
         if reason is None and member.isdir():
-            folders["/".join(parts)] = None
+            folders[inside] = None
             continue
-        if reason is None and (not member.isreg() or member.issparse()):
+        if reason is None and body is None and not member.islnk():
             reason = "link or device"
-        inside = "/".join(parts)
-        if reason is None and inside in places:
-            skipped.setdefault("duplicate name (the last one is kept)", []).append(inside)
-        if reason is None:
-            places[inside] = (member.offset_data, member.size)
-        else:
+        if reason is not None:
             skipped.setdefault(reason, []).append(name)
+            continue
+        if inside in places:
+            skipped.setdefault("duplicate name (the last one is kept)", []).append(inside)
+        if body is not None:
+            places[inside] = body
+        else:
+            waiting.append(inside)
+    for inside in waiting:
+        if body := links.follow(inside):
+            places[inside] = body
+        else:
+            skipped.setdefault("hard link to a file that the tar lacks", []).append(inside)
     return places, tuple(folders), skipped
 
 
@@ -332,9 +335,7 @@ def _members(path: Path, handle: BinaryIO | TarInside) -> Iterator[tarfile.TarIn
 
 
 def _after_zeros(handle: BinaryIO | TarInside, offset: int) -> int | None:
-    """Where the first block that is not all zeros begins, from ``offset`` on; None where there is
-    none.
-    """
+    """Where the first block that is not all zeros begins, from ``offset`` on, or None."""
     handle.seek(offset)
     while data := handle.read(_BLOCK):
         if left := data.lstrip(b"\0"):

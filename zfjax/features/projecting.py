@@ -18,6 +18,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, strongest
 from zfjax.features.spelling import spelled
 from zfjax.features.units import Unit
+from zfjax.files import local_path
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.network.ops import rule_named
 from zfjax.run.evolution import Tile
@@ -99,7 +100,7 @@ def view_of(
     if limit is not None and limit < 1:
         raise ZfjaxError(f"--max-pixels {limit} must be 1 or more.")
     size = (config.data.view, config.data.view)
-    return view_of_file(Path(image), size, _limit_of(config) if limit is None else limit)
+    return view_of_file(local_path(image), size, _limit_of(config) if limit is None else limit)
 
 
 def _limit_of(config: Config) -> int:

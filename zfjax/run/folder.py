@@ -26,6 +26,8 @@ from zfjax.run.starts import current_versions as current_versions
 from zfjax.run.steps import saved_steps
 
 FORMAT_VERSION = 1
+LONGEST_NAME = 100
+"""Letters of an evolution's name, which is part of a file's."""
 TRAINING, EVALUATION = "training", "evaluation"
 """The kinds of lines in metrics.jsonl."""
 
@@ -114,6 +116,8 @@ class Run:
         """RUN/evolution, or RUN/evolution-NAME."""
         if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ZfjaxError(f"--name {name!r} must be letters, digits, '.', '_' or '-'.")
+        if name is not None and len(name) > LONGEST_NAME:
+            raise ZfjaxError(f"--name {name!r} is longer than {LONGEST_NAME} letters.")
         return self.folder / ("evolution" if name is None else f"evolution-{name}")
 
     def evolution(self, name: str | None = None) -> Evolution:
@@ -254,7 +258,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # an editor may have put a mark
+    except UnicodeDecodeError as error:
+        raise ZfjaxError(f"{path} is damaged ({error}); restore it from a copy.") from None
     records = []
     for number, line in enumerate(lines[:-1], start=1):
         try:

@@ -22,7 +22,7 @@ from zfjax.config import Config
 from zfjax.data.finding import data_home
 from zfjax.data.pipeline import training_batches
 from zfjax.devices import data_mesh, keep_compiled, place
-from zfjax.files import clear_unfinished, expanded_path
+from zfjax.files import clear_unfinished, data_folder
 from zfjax.inputs import make_mean_image, open_data, reading_of
 from zfjax.processes import first_alone, from_first, is_first, seen_by_all, together
 from zfjax.progress import Progress
@@ -111,7 +111,7 @@ def _with_absolute_data(config: Config) -> Config:
     """The run remembers where its data is, and may be asked from another folder."""
     if not config.data.dir:
         return config
-    folder = str(expanded_path(config.data.dir).absolute())
+    folder = str(data_folder(config.data.dir).absolute())
     return replace(config, data=replace(config.data, dir=folder))
 
 
