@@ -388,6 +388,28 @@ def test_evaluation_sees_each_image_once_and_pads_the_last_batch(dataset, start,
         assert (batch["image"][batch["weight"] == 0] == 0).all()
 
 
+def test_views_in_memory_are_not_decoded_when_evaluating(dataset, monkeypatch):
+    whole = list(evaluation_batches(dataset, "train", Reading(VIEW), batch_size=8))
+    decoded, honest = [], type(dataset).read
+
+    def read(self, split, image_ids, *view, **options):
+        decoded.extend(int(image_id) for image_id in image_ids)
+        return honest(self, split, image_ids, *view, **options)
+
+    monkeypatch.setattr(type(dataset), "read", read)
+    known = {number: np.full((*VIEW, 3), number, np.uint8) for number in (0, 9, 10)}
+    reading = Reading(VIEW, known=known)
+    batches = list(evaluation_batches(dataset, "train", reading, batch_size=8))
+    assert sorted(decoded) == [number for number in range(23) if number not in known]
+    for batch, expected in zip(batches, whole, strict=True):
+        for number in known.keys() & set(batch["image_id"].tolist()):
+            expected["image"][expected["image_id"] == number] = number
+        assert same(batch, expected), "labels and ids are the data set's"
+    del decoded[:]
+    take(training_batches(dataset, "train", reading, batch_size=23, seed=0), 1)
+    assert len(decoded) >= 23, "training shows what is in the data set"
+
+
 @pytest.mark.parametrize("processes", [2, 4])
 def test_evaluation_processes_run_equally_many_steps(dataset, processes):
     whole = list(evaluation_batches(dataset, "train", Reading(VIEW), batch_size=8))

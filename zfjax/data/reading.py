@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -37,13 +37,15 @@ class Reading:
 
     ``view_size``: (height, width) of the views. ``threads``: how many decode, where the data set
     has no processes to do it; 0 decodes in the caller's thread. ``on_error``: "fail" at a record or
-    an image that cannot be read, or "skip" it.
+    an image that cannot be read, or "skip" it. ``known``: views by id that are in memory already:
+    whoever evaluates does not decode these.
     """
 
     view_size: tuple[int, int]
     threads: int = 2
     on_error: Literal["fail", "skip"] = "fail"
     share: Share = Share()
+    known: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if min(self.view_size) < 1 or self.threads < 0:
@@ -114,12 +116,17 @@ class _Reader:
         self, image_ids: Sequence[int], images: np.ndarray, labels: np.ndarray
     ) -> dict[int, str]:
         """Why a row cannot be read, by row."""
-        if self.dataset.processes:
+        views = {} if self.labelled else self._known(image_ids)
+        if self.dataset.processes and not views:
             pool = pool_of(self.dataset, self.reading.view_size)
             return pool.read(self.split, image_ids, images, labels)
         unreadable = {}
         for row, image_id in enumerate(image_ids):
             try:
+                if image_id in views:
+                    images[row] = views[image_id]
+                    [(labels[row], _)] = self.dataset.describe(self.split, [image_id])
+                    continue
                 [example] = self.dataset.read(
                     self.split, [image_id], self.reading.view_size, with_parts=False
                 )
@@ -127,6 +134,11 @@ class _Reader:
             except UnreadableImage as error:
                 unreadable[row] = str(error)
         return unreadable
+
+    def _known(self, image_ids: Sequence[int]) -> dict[int, np.ndarray]:
+        """The views of these images that are in memory, by id. They may make way meanwhile."""
+        views = ((image_id, self.reading.known.get(image_id)) for image_id in image_ids)
+        return {image_id: view for image_id, view in views if view is not None}
 
 
 def _name_once(dataset: Dataset, why: str) -> None:
