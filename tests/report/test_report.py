@@ -263,7 +263,8 @@ def test_quality_follows_the_budget(made, monkeypatch):
     monkeypatch.setattr(budget, "BUDGET", 1_000_000)
     monkeypatch.setattr(budget, "LEAST_BYTES_A_PIXEL", 100)
     epochs = tuple(float(epoch) for epoch in range(30))
-    many = replace(evolution, meta=evolution.meta | {"epochs": epochs, "steps": tuple(range(30))})
+    record = replace(evolution.record, epochs=epochs, steps=tuple(range(30)))
+    many = replace(evolution, record=record)
     assert budget.shown_steps(many)[0] == tuple(choose(epochs, 8))
 
 

@@ -98,7 +98,7 @@ def figure2(
     # same square of patches at its right; without photos the first alone, so four blocks fit where
     # three did. The edge follows from the width of the paper: tiles as large as they can be.
     across = 3 if photos else 4
-    side = max(1, int(np.ceil(evolution.meta["top"] ** 0.5)))
+    side = max(1, int(np.ceil(evolution.record.top**0.5)))
     gap = 40
     width = (WIDTH - 2 * MARGIN - gap * (across - 1)) // across
     halves = 2 if photos else 1
@@ -249,7 +249,7 @@ def _figure4_caption(evolution: Evolution, network: str, photos: bool) -> str:
     )
     return (
         f"Evolution of features of {network}: for feature maps drawn at random, the"
-        f" {plain(evolution.meta['rule'])} projection of the strongest activation among"
+        f" {plain(evolution.record.rule)} projection of the strongest activation among"
         f" {searched(evolution)} under the weights of each epoch{beside}; zero is mid-grey, and a"
         " dot marks a strongest image that is not that of the column before."
     )
@@ -259,6 +259,6 @@ def _figure2_caption(evolution: Evolution, layer: LayerPictures, network: str, p
     beside = " beside the patches they came from" if photos else " (image patches are left out)"
     return (
         f"What excites {layer.layer} of {network} most: for feature maps drawn at random, the"
-        f" {plain(evolution.meta['rule'])} projections of their {evolution.meta['top']} strongest"
-        f" images of the {plain(evolution.meta['split'], 24)} split{beside}; zero is mid-grey."
+        f" {plain(evolution.record.rule)} projections of their {evolution.record.top} strongest"
+        f" images of the {plain(evolution.record.split, 24)} split{beside}; zero is mid-grey."
     )

@@ -142,7 +142,7 @@ def _table_notes(evolution: Evolution) -> Markup:
         " the one they have at the last epoch; half settled is the first epoch where that holds for"
         " half of them. <b>Dead</b>: no image excites the map at all. <b>Purity</b>: how far the"
         " {} strongest images of a map agree on one class, among those whose label is known.</p>"
-    ).format(evolution.meta["top"])
+    ).format(evolution.record.top)
 
 
 def _origin(view: View, files: dict[str, bytes]) -> list[Piece | Markup]:
@@ -199,7 +199,7 @@ def _headline(run: Run, evolution: Evolution) -> list[str]:
     accuracy = words.final_accuracy(run)
     return [
         words.dataset_words(run),
-        f"{run.fingerprint.get('count', evolution.meta['images']):,} training images",
+        f"{run.fingerprint.get('count', evolution.record.images):,} training images",
         f"{words.epoch_name(evolution.epochs[-1])} epochs",
         *(
             []
@@ -208,8 +208,8 @@ def _headline(run: Run, evolution: Evolution) -> list[str]:
         ),
         *(
             []
-            if evolution.meta["rule"] == "deconvnet"
-            else [f"{words.plain(evolution.meta['rule'])} projections"]
+            if evolution.record.rule == "deconvnet"
+            else [f"{words.plain(evolution.record.rule)} projections"]
         ),
         words.date(run.created),
     ]

@@ -100,17 +100,17 @@ def read_layer(
         tiles = evolution.tiles(layer, step)
         for map_ in drawn:
             for selection, rank in _drawn_units(
-                step == last or evolution.every_rank, evolution.meta["top"]
+                step == last or evolution.every_rank, evolution.record.top
             ):
                 row = rows.get((step, map_, selection, rank))
                 if row is not None:
                     tile = _tile(tiles, row, evolution)
                     shots[step, map_, selection, rank] = stacks[map_].shot(row, tile, photos)
-    tile_size = tuple(evolution.meta["tile_size"][layer])
+    tile_size = evolution.record.tile_size[layer]
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
 
     def ranked(step: int, map_: int) -> tuple[Shot, ...]:
-        keys = ((step, map_, "top", rank) for rank in range(evolution.meta["top"]))
+        keys = ((step, map_, "top", rank) for rank in range(evolution.record.top))
         return tuple(shots[key] for key in keys if key in shots)
 
     return LayerPictures(
@@ -125,7 +125,7 @@ def read_layer(
                 fixed=tuple(shots.get((step, map_, "fixed", 0)) for step in steps),
                 best=ranked(last, map_),
                 ranks=tuple(ranked(step, map_) for step in steps) if evolution.every_rank else None,
-                labels=tuple(_labels(rows, step, map_, evolution.meta["top"]) for step in steps),
+                labels=tuple(_labels(rows, step, map_, evolution.record.top) for step in steps),
             )
             for map_ in drawn
         ),

@@ -127,19 +127,19 @@ def final_accuracy(run: Run) -> float | None:
 
 def by_step(evolution: Evolution, measure: str, layer: str) -> dict[int, float | None]:
     """A layer's "dead_share" or "purity" (0..1) by step; None where it was not measured."""
-    values = evolution.meta[measure].get(layer) or [None] * len(evolution.steps)
+    values = getattr(evolution.record, measure).get(layer) or [None] * len(evolution.steps)
     return dict(zip(evolution.steps, values, strict=True))
 
 
 def of_training(evolution: Evolution) -> bool:
     """Whether the images searched are those that the network was trained on."""
-    return evolution.meta["split"] == evolution.meta.get("train_split", "train")
+    return evolution.record.split == evolution.record.train_split
 
 
 def searched(evolution: Evolution) -> str:
     """ "4,000 training images": those that were seen; images that cannot be read were left out."""
-    split = plain(evolution.meta["split"], 24)
-    seen = evolution.meta["images"] - evolution.meta.get("unreadable", 0)
+    split = plain(evolution.record.split, 24)
+    seen = evolution.record.images - evolution.record.unreadable
     return f"{seen:,} {'training' if of_training(evolution) else split} images"
 
 
