@@ -49,6 +49,7 @@ NO_JAX = (
     "run.folder",
     "run.starts",
     "run.evolution",
+    "run.evolution_record",
     "run.summary",
     "run.info",
     "network.layers",

@@ -11,8 +11,16 @@ from zfjax.errors import ZfjaxError
 from zfjax.files import write_json
 from zfjax.network.architecture import Window
 from zfjax.report.provenance import report_facts
-from zfjax.run.evolution import open_evolution, write_record
-from zfjax.run.evolution_record import FIELDS, EvolutionRecord, record_from
+from zfjax.run.evolution import open_evolution
+from zfjax.run.evolution_record import (
+    FIELDS,
+    Begun,
+    EvolutionRecord,
+    begun_evolution,
+    record_from,
+    write_begun,
+    write_record,
+)
 
 OPTIONAL = {
     *("complete", "format_version", "train_split", "every_rank", "unreadable", "asked", "name")
@@ -99,3 +107,17 @@ def test_what_makes_no_sense_is_one_sentence(stored, tmp_path, wrong):
     write_json(tmp_path / "meta.json", mixed)
     with pytest.raises(ZfjaxError, match=r"meta\.json is damaged"):
         open_evolution(tmp_path)
+
+
+def test_one_that_is_under_way(stored, tmp_path):
+    assert begun_evolution(tmp_path) is None
+    write_begun(tmp_path, {"steps": [0]})
+    assert begun_evolution(tmp_path) == Begun(False, {"steps": [0]})
+    with pytest.raises(ZfjaxError, match="not finished"):
+        open_evolution(tmp_path)
+    write_record(tmp_path, record_from(tmp_path, stored))
+    assert begun_evolution(tmp_path) == Begun(True, stored["asked"])
+    for wrong in ([], 7, {"asked": 3}):
+        write_json(tmp_path / "meta.json", wrong)
+        with pytest.raises(ZfjaxError, match=r"meta\.json is damaged"):
+            begun_evolution(tmp_path)

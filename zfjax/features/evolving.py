@@ -34,12 +34,12 @@ from zfjax.features.searching import search_on
 from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
-from zfjax.files import clear_unfinished, read_json, write_arrays, write_atomic, write_json
+from zfjax.files import clear_unfinished, write_arrays, write_atomic
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.processes import first_alone, from_first, is_first, together
 from zfjax.progress import Progress
-from zfjax.run.evolution import Evolution, open_evolution, write_histograms, write_record
-from zfjax.run.evolution_record import EvolutionRecord
+from zfjax.run.evolution import Evolution, open_evolution, write_histograms
+from zfjax.run.evolution_record import EvolutionRecord, begun_evolution, write_begun, write_record
 from zfjax.run.folder import Run, load_run, locked_run
 from zfjax.subject import Subject, images_of, subject_of
 
@@ -102,7 +102,9 @@ def evolve_subject(
     """``evolve`` for anything that can be looked at."""
     images = subject.need("images", "A search")
     example = together(lambda: images.first_readable(request.images))
-    asked, progress = record_of(subject, request), _of_first(progress)
+    # Of process 0 alone, which writes: others may see late what is new in the run's folder.
+    asked = first_alone(lambda: record_of(subject, request)) or {}
+    progress = _of_first(progress)
     with ExitStack() as lock:
         there = np.int32(first_alone(lambda: _begun(target, asked, lock)) or 0)
         if from_first(there):
@@ -155,12 +157,11 @@ def _begun(target: Target, asked: dict[str, Any], lock: ExitStack) -> bool:
         lock.enter_context(locked_run(target.lock))
     for written in (folder.parent, folder, *folder.glob("tiles/*")):
         clear_unfinished(written, locked=True)
-    if (folder / "meta.json").exists():
-        before = read_json(folder / "meta.json")
-        check_asked(folder, before.get("asked"), asked)
-        if before.get("complete"):
+    if (begun := begun_evolution(folder)) is not None:
+        check_asked(folder, begun.asked, asked, begun.finished)
+        if begun.finished:
             return True
-    write_json(folder / "meta.json", {"complete": False, "asked": asked})
+    write_begun(folder, asked)
     return False
 
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zfjax.errors import ZfjaxError, quoted
-from zfjax.files import read_json, write_arrays, write_atomic, write_json
+from zfjax.files import read_json, write_arrays, write_atomic
 from zfjax.run.evolution_record import EvolutionRecord, record_from
 
 UNITS_SCHEMA = pa.schema(
@@ -260,11 +260,6 @@ def open_evolution(folder: Path) -> Evolution:
             " goes on."
         )
     return Evolution(folder, record_from(path, stored))
-
-
-def write_record(folder: Path, record: EvolutionRecord) -> None:
-    """Writes meta.json: from then on the evolution is finished."""
-    write_json(folder / "meta.json", record.as_json())
 
 
 def write_units(folder: Path, columns: dict[str, Any]) -> None:

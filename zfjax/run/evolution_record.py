@@ -1,4 +1,4 @@
-"""What an evolution's meta.json says, as one value. No JAX."""
+"""What an evolution's meta.json says, as one value, and while it is under way. No JAX."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from zfjax.errors import ZfjaxError
+from zfjax.files import read_json, write_json
 from zfjax.network.architecture import Window
 
+NAME = "meta.json"
 FORMAT_VERSION = 1
 
 
@@ -130,7 +132,45 @@ def record_from(path: Path, stored: Any) -> EvolutionRecord:
         later = {name: value for name, value in stored.items() if name not in FIELDS}
         return EvolutionRecord(**known, later=later)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ZfjaxError(
-            f"{path} is damaged: {error!r}; delete the evolution folder and run `zfjax evolve`"
-            " again, or restore it from a copy."
-        ) from None
+        raise _damaged(path, repr(error)) from None
+
+
+def _damaged(path: Path, why: str) -> ZfjaxError:
+    return ZfjaxError(
+        f"{path} is damaged: {why}; delete the evolution folder and run `zfjax evolve` again, or"
+        " restore it from a copy."
+    )
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An evolution that was begun, finished or not."""
+
+    finished: bool
+    asked: dict[str, Any]
+    """{} where that was not recorded."""
+
+
+def begun_evolution(folder: Path) -> Begun | None:
+    """What has been begun in ``folder``; None for nothing. Raises ZfjaxError for a damaged
+    record.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    stored = read_json(path)
+    if not isinstance(stored, dict) or not isinstance(stored.get("asked", {}), dict):
+        raise _damaged(path, "it is no record of an evolution")
+    return Begun(bool(stored.get("complete")), stored.get("asked", {}))
+
+
+def write_begun(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Writes that an evolution of what was ``asked`` is under way: it is not read as a whole
+    one.
+    """
+    write_json(folder / NAME, {"complete": False, "asked": asked})
+
+
+def write_record(folder: Path, record: EvolutionRecord) -> None:
+    """Writes meta.json: from then on the evolution is finished."""
+    write_json(folder / NAME, record.as_json())
