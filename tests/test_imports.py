@@ -115,6 +115,15 @@ def test_no_arrow_points_back(room):
                 assert (room, other) not in APART, f"{name} imports {other}"
 
 
+def test_the_kit_knows_nothing_of_its_pages():
+    """It makes a page of anything: runs and evolutions are its pages' business."""
+    kit = {name: path for name, path in rooms().items() if name.startswith("report.kit.")}
+    assert len(kit) > 5
+    for name, path in kit.items():
+        for other in imported(path):
+            assert other.startswith("report.kit"), f"{name} imports {other}"
+
+
 def test_no_circle():
     known = rooms()
     arrows = {

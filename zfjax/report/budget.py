@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 
 from zfjax.report import words
-from zfjax.report.pictures import LayerPictures
-from zfjax.report.tiles import LOSSLESS_BELOW, Sheet, make_sheet
+from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet
+from zfjax.report.pictures import LayerPictures, make_sheet
 from zfjax.run.evolution import Evolution
 
 BUDGET = 9_000_000

@@ -2,7 +2,7 @@
 No JAX.
 
 Every function returns the files by name; nothing is written here. Projections are shown around
-mid-grey, each with its own scale (``tiles.colour_scale``); a dead map is an empty frame.
+mid-grey, each with its own scale (``pictures.colour_scale``); a dead map is an empty frame.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zfjax.report.board import LINE, QUIET, TEXT_SIZE, WIDTH, Board, text_width, wrap
-from zfjax.report.pictures import LayerPictures, MapPictures, Shot
-from zfjax.report.tiles import filter_grid
-from zfjax.report.words import choose, epoch_name, number, plain, searched, spread
+from zfjax.report.board import LINE, WIDTH, Board
+from zfjax.report.kit.style import QUIET, TEXT_SIZE, quiet_style, text_width, wrap
+from zfjax.report.kit.texts import epoch_name, number, plain
+from zfjax.report.pictures import LayerPictures, MapPictures, Shot, filter_grid
+from zfjax.report.words import choose, searched, spread
 from zfjax.run.evolution import Evolution
 
 FIGURE4_COLUMNS = 8
@@ -26,6 +27,7 @@ MARGIN = 24
 SMALL, TINY = TEXT_SIZE - 1.2, TEXT_SIZE - 1.8
 
 
+@quiet_style()
 def figure4(
     evolution: Evolution, layers: Sequence[LayerPictures], network: str, photos: bool
 ) -> dict[str, bytes]:
@@ -88,6 +90,7 @@ def figure4(
     return board.files("figure4")
 
 
+@quiet_style()
 def figure2(
     evolution: Evolution, layer: LayerPictures, network: str, photos: bool
 ) -> dict[str, bytes]:
@@ -147,6 +150,7 @@ def figure2(
     return board.files(f"figure2-{layer.layer}")
 
 
+@quiet_style()
 def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict[str, bytes]:
     """The filters of the network's first layer over the epochs, all of one epoch on one symmetric
     scale.

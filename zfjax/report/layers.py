@@ -14,21 +14,13 @@ from PIL import Image, UnidentifiedImageError
 
 from zfjax.errors import ZfjaxError
 from zfjax.report.curves import accuracies
-from zfjax.report.kit.films import Film, film_data, film_now, film_strip, sheet_rule
+from zfjax.report.kit.films import Film, Sheet, film_data, film_now, film_strip, sheet_rule
 from zfjax.report.kit.shell import Piece, join_pieces, part_text, templates
 from zfjax.report.kit.slider import Choice, curve_slider, epoch_axis, interpolate, path
+from zfjax.report.kit.texts import number, plain
 from zfjax.report.payload import Names, map_values, size_rules, sparkline, step_values
-from zfjax.report.pictures import LayerPictures
-from zfjax.report.tiles import Sheet, data_uri, filter_grid, make_sheet, webp
-from zfjax.report.words import (
-    by_step,
-    choose,
-    number,
-    plain,
-    rule_words,
-    searched,
-    validation_images,
-)
+from zfjax.report.pictures import LayerPictures, data_uri, filter_grid, make_sheet, webp
+from zfjax.report.words import by_step, choose, rule_words, searched, validation_images
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.report.kit.films import sheet_values
+from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet, sheet_values
+from zfjax.report.kit.texts import plain
 from zfjax.report.pictures import LayerPictures, MapPictures, Shot
-from zfjax.report.tiles import LOSSLESS_BELOW, Sheet
-from zfjax.report.words import plain
 from zfjax.run.evolution import Evolution
 
 WIDE_EDGE, NARROW_EDGE, STRIP_EDGE = 84, 80, 64

@@ -7,7 +7,8 @@ from typing import Any
 
 from zfjax.files import read_json
 from zfjax.network.architecture import Architecture
-from zfjax.report.words import by_step, date, network_words, number, percent, plain
+from zfjax.report.kit.texts import date, number, percent, plain
+from zfjax.report.words import by_step, network_words
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.naming import layer_words
