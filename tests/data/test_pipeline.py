@@ -435,10 +435,10 @@ def test_pixel_sums_are_sums_and_shares_of_them_add_up(dataset):
     views = np.stack([view(jpeg(number), VIEW) for number in range(23)]).astype(np.int64)
     counted = []
     sums, images = pixel_sums(
-        dataset, "train", Reading(VIEW), progress=lambda done, total: counted.append((done, total))
+        dataset, "train", Reading(VIEW), progress=lambda *told: counted.append(told)
     )
     assert sums.dtype == np.int64 and np.array_equal(sums, views.sum(axis=0)) and images == 23
-    assert counted[-1] == (23, 23)
+    assert counted[-1] == ("mean image", 23, 23)
     shares = [
         pixel_sums(dataset, "train", Reading(VIEW, share=Share(index, 3))) for index in range(3)
     ]

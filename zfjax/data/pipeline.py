@@ -26,6 +26,7 @@ from zfjax.data.labels import without_label
 from zfjax.data.reading import Batch, Reading, empty_batch, name_once, next_readable
 from zfjax.data.workers import PIECE, pool_of
 from zfjax.errors import ZfjaxError
+from zfjax.progress import Progress
 
 _Read = Callable[[Sequence[int], Batch], None]
 """Fills the first rows of a batch with the images of these ids."""
@@ -113,17 +114,13 @@ def _weights(image_ids: np.ndarray) -> np.ndarray:
 
 
 def pixel_sums(
-    dataset: Dataset,
-    split: str,
-    reading: Reading,
-    *,
-    progress: Callable[[int, int], None] | None = None,
+    dataset: Dataset, split: str, reading: Reading, *, progress: Progress | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """This process's share of the split's evaluation views added up, pixel by pixel: int64 (h, w,
     3), and how many they are, int64. All shares together give the mean image; integers, so that the
     order does not matter.
 
-    ``progress(done, total)`` counts images. Raises ZfjaxError for an empty split, and as
+    ``progress(stage, done, total)`` counts images. Raises ZfjaxError for an empty split, and as
     ``evaluation_batches``.
     """
     total = np.zeros((*reading.view_size, 3), np.int64)
@@ -134,7 +131,7 @@ def pixel_sums(
         total += batch["image"].sum(axis=0, dtype=np.int64)  # padding is black and adds nothing
         done += int(batch["weight"].sum())
         if progress is not None:
-            progress(min(count, done * reading.share.count), count)
+            progress("mean image", min(count, done * reading.share.count), count)
     return total, np.asarray(done, np.int64)
 
 
