@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from zfjax.errors import ZfjaxError
@@ -243,7 +243,7 @@ def _record(subject: Subject, request: Request, drawn: _Drawn, name: str | None)
     )
 
 
-def _write_example(view: np.ndarray, subject: Subject, folder: Path) -> None:
+def _write_example(view: UInt8[np.ndarray, "h w c"], subject: Subject, folder: Path) -> None:
     picture = Image.fromarray(np.ascontiguousarray(subject.preparation.crop(view)))
     write_atomic(folder / "example.jpg", lambda path: picture.save(path, "JPEG", quality=95))
 
