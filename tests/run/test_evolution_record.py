@@ -38,6 +38,7 @@ def stored():
 def test_what_is_read_is_written_again_in_one_order(stored, tmp_path):
     record = record_from(tmp_path / "meta.json", stored)
     write_record(tmp_path, record)
+    assert record.as_json() == stored, "lists where the file has lists"
     written = json.loads((tmp_path / "meta.json").read_text())
     assert written == stored and set(FIELDS) == set(stored)
     assert list(written) == list(FIELDS) == list(record.as_json())

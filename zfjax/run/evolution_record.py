@@ -82,16 +82,22 @@ class EvolutionRecord:
         return self.windows[layer] or Window(max(self.input_size), 0, 0)
 
     def as_json(self) -> dict[str, Any]:
-        """The values of meta.json, in its order."""
+        """The values of meta.json, in its order: dicts, lists, texts, numbers."""
         values = {name: getattr(self, name) for name in FIELDS}
-        values["windows"] = {
-            layer: None if window is None else vars(window).copy()
-            for layer, window in self.windows.items()
-        }
-        return {**values, **self.later}
+        plain: dict[str, Any] = _plain({**values, **self.later})
+        return plain
 
 
 FIELDS = tuple(known.name for known in dataclasses.fields(EvolutionRecord) if known.name != "later")
+
+
+def _plain(value: Any) -> Any:
+    """As JSON would read it back."""
+    if isinstance(value, Window):
+        return dict(vars(value))
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
 def _window(stored: Mapping[str, int] | None) -> Window | None:
