@@ -19,7 +19,11 @@ import tempfile
 import time
 from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = (
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
+    "chromium-headless-shell",
+)
+"""What a Chromium is called by those who package it."""
 SECONDS = 60
 _AS_3_AND_4 = (
     "import os, sys\nos.dup2(int(sys.argv[1]), 3)\nos.dup2(int(sys.argv[2]), 4)\n"

@@ -1,5 +1,7 @@
 """The size of the house: files, parameter lists and lines, as experiments/house.py counts them."""
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,21 @@ def test_no_line_is_wide(house):
 
 def test_no_lambda_has_a_name(house):
     assert not house.lambdas, f"write a def: {house.lambdas}"
+
+
+def test_the_way_of_an_image_is_short_and_as_the_readme_says():
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    block = readme.split("### The way of an image", 1)[1].split("```")[1]
+    lines = [re.fullmatch(r"zfjax/(\S+\.py) +(\w+): \S.*", line) for line in block.split("\n")]
+    stops = [(line[1], line[2]) for line in lines if line]
+    assert len(stops) == len(block.strip().split("\n")), "a line is not 'file  name: what it does'"
+    assert len({file for file, _ in stops}) == len(stops) <= 16
+    for file, name in stops:
+        tree = ast.parse((PACKAGE / file).read_text())
+        named = {
+            node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+        assert name in named, f"{file} has no {name}"
 
 
 def test_what_is_counted(tmp_path):

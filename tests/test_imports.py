@@ -51,6 +51,7 @@ NO_JAX = (
     "run.folder",
     "run.starts",
     "run.evolution",
+    "run.evolution_record",
     "run.summary",
     "run.info",
     "network.layers",
@@ -114,6 +115,15 @@ def test_no_arrow_points_back(room):
             for other in {below.split(".")[0] for below in imported(path)} - {room}:
                 assert LINE.index(other) < LINE.index(room), f"{name} imports {other}"
                 assert (room, other) not in APART, f"{name} imports {other}"
+
+
+def test_the_kit_knows_nothing_of_its_pages():
+    """It makes a page of anything: runs and evolutions are its pages' business."""
+    kit = {name: path for name, path in rooms().items() if name.startswith("report.kit.")}
+    assert len(kit) > 5
+    for name, path in kit.items():
+        for other in imported(path):
+            assert other.startswith("report.kit"), f"{name} imports {other}"
 
 
 def test_no_circle():

@@ -160,12 +160,7 @@ def open_data(config: Config, progress: Progress | None = None) -> Dataset:
     folder = config.data.dir or data_home()
     if config.data.name == SCENES:
         check_no_set_called_scenes(data_folder(folder))
-
-        def drawing(done: int, total: int) -> None:
-            if progress is not None:
-                progress("drawing scenes", done, total)
-
-        return open_dataset(*ensure_scenes(folder, progress=drawing), config.data.processes)
+        return open_dataset(*ensure_scenes(folder, progress=progress), config.data.processes)
     return open_dataset(config.data.name, folder, config.data.processes)
 
 
@@ -183,12 +178,7 @@ def make_mean_image(run: Run, dataset: Dataset, progress: Progress) -> None:
     if run.config.recipe != "faithful" or from_first(np.int32(path.exists())):
         return
     sums, images = together(
-        lambda: pixel_sums(
-            dataset,
-            data.train_split,
-            reading_of(run.config),
-            progress=lambda *done: progress("mean image", *done),
-        )
+        lambda: pixel_sums(dataset, data.train_split, reading_of(run.config), progress=progress)
     )
     count = int(added(images))
     if not count:

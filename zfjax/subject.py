@@ -118,6 +118,8 @@ class Subject:
     """The names of the classes."""
     initial: Callable[[int], Parameters] | None = None
     """The parameters at step 0, a pure function of a seed."""
+    digest: Callable[[int], str] | None = None
+    """What tells the saved parameters of a step from others; None: not known."""
 
     @property
     def layers(self) -> Mapping[str, Layer]:
@@ -158,8 +160,14 @@ class Subject:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """Of the images: name, version, split, count, digest."""
+        """Of the images: name, version, split, count, digest; ``checkpoints`` says the rest."""
         return self.need("images", "A fingerprint").fingerprint
+
+    def checkpoints(self, steps: Sequence[int]) -> dict[str, str]:
+        """The digest of each of these saved steps, by step; {} where none are known. Raises
+        ZfjaxError for a step that is absent or damaged.
+        """
+        return {} if self.digest is None else {str(step): self.digest(step) for step in steps}
 
     def need(self, what: str, purpose: str) -> Any:
         """Its "images", "scores", "labels" or "initial". Raises ZfjaxError where it has none."""
@@ -244,6 +252,9 @@ def subject_of(
         # As process 0 sees the folder: others may see late what is new in it.
         return as_first(first_alone(lambda: run.steps_at(words)))
 
+    def digest(step: int) -> str:
+        return checkpoint.step_digest(run.checkpoints / str(step))
+
     return Subject(
         network=network_of(architecture),
         steps=run.steps,
@@ -257,4 +268,5 @@ def subject_of(
         scores=ArchitectureScores(architecture),
         labels=run.class_names,
         initial=lambda seed: initial_parameters(architecture, run.config.recipe, seed),
+        digest=digest,
     )

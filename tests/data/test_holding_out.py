@@ -152,7 +152,7 @@ def test_a_tree_and_its_tar_are_split_alike_and_the_summary_says_what_stayed(pet
     folder, files = pets
     told = []
     tree = import_images(
-        folder / "in", "tree", folder / "out", holdout=0.4, progress=lambda *done: told.append(done)
+        folder / "in", "tree", folder / "out", holdout=0.4, progress=lambda *now: told.append(now)
     )
     import_images(folder / "in.tar", "tar", folder / "out", holdout=0.4)
     one, other = (open_dataset(name, folder / "out") for name in ("tree", "tar"))
@@ -166,7 +166,7 @@ def test_a_tree_and_its_tar_are_split_alike_and_the_summary_says_what_stayed(pet
     assert tree.counts["train"]["cat"] == 1 and tree.counts["validation"]["cat"] == 0
     assert any("1 of 3 classes have no image in validation (cat)" in line for line in tree.lines())
     assert any("(cat); they have few different images, all kept" in line for line in tree.lines())
-    assert told == [(n, 124) for n in range(1, 125)], "hashed, then converted"
+    assert told == [("importing", n, 124) for n in range(1, 125)], "hashed, then converted"
 
 
 @pytest.mark.parametrize("holdout", [0.99999, 0.5])

@@ -51,9 +51,13 @@ def test_a_tree_of_class_folders(tmp_path):
         make_tree(tmp_path / "in", files),
         "pets",
         tmp_path / "out",
-        progress=lambda done, total: counted.append((done, total)),
+        progress=lambda *told: counted.append(told),
     )
-    assert summary.counts == {"train": {"ant": 5, "bee": 5, "cat": 5}} and counted[-1] == (15, 15)
+    assert summary.counts == {"train": {"ant": 5, "bee": 5, "cat": 5}} and counted[-1] == (
+        "importing",
+        15,
+        15,
+    )
     assert summary.converted == {} and summary.skipped == {} and summary.resized == 0
     dataset = open_dataset("pets", tmp_path / "out")
     assert dataset.splits == {"train": 15} and dataset.class_names == ("ant", "bee", "cat")

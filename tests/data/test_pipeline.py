@@ -388,6 +388,28 @@ def test_evaluation_sees_each_image_once_and_pads_the_last_batch(dataset, start,
         assert (batch["image"][batch["weight"] == 0] == 0).all()
 
 
+def test_views_in_memory_are_not_decoded_when_evaluating(dataset, monkeypatch):
+    whole = list(evaluation_batches(dataset, "train", Reading(VIEW), batch_size=8))
+    decoded, honest = [], type(dataset).read
+
+    def read(self, split, image_ids, *view, **options):
+        decoded.extend(int(image_id) for image_id in image_ids)
+        return honest(self, split, image_ids, *view, **options)
+
+    monkeypatch.setattr(type(dataset), "read", read)
+    known = {number: np.full((*VIEW, 3), number, np.uint8) for number in (0, 9, 10)}
+    reading = Reading(VIEW, known=known)
+    batches = list(evaluation_batches(dataset, "train", reading, batch_size=8))
+    assert sorted(decoded) == [number for number in range(23) if number not in known]
+    for batch, expected in zip(batches, whole, strict=True):
+        for number in known.keys() & set(batch["image_id"].tolist()):
+            expected["image"][expected["image_id"] == number] = number
+        assert same(batch, expected), "labels and ids are the data set's"
+    del decoded[:]
+    take(training_batches(dataset, "train", reading, batch_size=23, seed=0), 1)
+    assert len(decoded) >= 23, "training shows what is in the data set"
+
+
 @pytest.mark.parametrize("processes", [2, 4])
 def test_evaluation_processes_run_equally_many_steps(dataset, processes):
     whole = list(evaluation_batches(dataset, "train", Reading(VIEW), batch_size=8))
@@ -413,10 +435,10 @@ def test_pixel_sums_are_sums_and_shares_of_them_add_up(dataset):
     views = np.stack([view(jpeg(number), VIEW) for number in range(23)]).astype(np.int64)
     counted = []
     sums, images = pixel_sums(
-        dataset, "train", Reading(VIEW), progress=lambda done, total: counted.append((done, total))
+        dataset, "train", Reading(VIEW), progress=lambda *told: counted.append(told)
     )
     assert sums.dtype == np.int64 and np.array_equal(sums, views.sum(axis=0)) and images == 23
-    assert counted[-1] == (23, 23)
+    assert counted[-1] == ("mean image", 23, 23)
     shares = [
         pixel_sums(dataset, "train", Reading(VIEW, share=Share(index, 3))) for index in range(3)
     ]

@@ -180,9 +180,11 @@ def test_the_data_set_holds_the_scenes(monkeypatch, tmp_path):
     monkeypatch.setenv("ZFJAX_DATA", str(tmp_path))
     counted = []
     name, data_dir = ensure_scenes(
-        train=30, validation=20, progress=lambda done, total: counted.append((done, total))
+        train=30, validation=20, progress=lambda *told: counted.append(told)
     )
-    assert data_dir == tmp_path and counted == [(number, 50) for number in range(1, 51)]
+    assert data_dir == tmp_path and counted == [
+        ("drawing scenes", number, 50) for number in range(1, 51)
+    ]
     dataset = open_dataset(name, data_dir)
     assert dataset.splits == {"train": 30, "validation": 20} and dataset.class_names == CLASSES
     for split in dataset.splits:

@@ -37,9 +37,15 @@ def test_processes_give_the_batches_that_threads_give(with_a_bad_record, capfd):
     def evaluated_on(dataset):
         return evaluation_batches(dataset, "train", skipping, batch_size=size, start=1)
 
-    for made in (trained_on, evaluated_on):
+    def partly_known(dataset):
+        known = {3: np.full((*VIEW, 3), 7, np.uint8)}
+        reading = Reading(VIEW, on_error="skip", known=known)
+        return evaluation_batches(dataset, "train", reading, batch_size=size)
+
+    for made in (trained_on, evaluated_on, partly_known):
         one, other = (first(made(dataset), 4) for dataset in (threads, processes))
         assert len(one) == len(other) >= 2
+        assert made is not partly_known or (one[0]["image"][3] == 7).all()
         for left, right in zip(one, other, strict=True):
             for name, array in left.items():
                 np.testing.assert_array_equal(array, right[name], err_msg=name)

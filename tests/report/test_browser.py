@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.browser import Browser, find_browser
+from tests.browser import NAMES, Browser, find_browser
 from tests.report.test_kit import own_page
 
 pytestmark = pytest.mark.slow
@@ -15,10 +15,19 @@ WIDTHS = (1280, 390)
 @pytest.fixture(scope="module")
 def browser():
     if find_browser() is None:
-        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+        pytest.skip(f"none of {', '.join(NAMES)} on PATH")
     with Browser() as started:
         yield started
         assert started.errors == [], "a page has errors in the console, or breaks its own policy"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_found_under_each_of_its_names(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_browser() is None
+    (tmp_path / name).write_text("#!/bin/sh\n")
+    (tmp_path / name).chmod(0o755)
+    assert find_browser() == str(tmp_path / name)
 
 
 def text(browser, selector):

@@ -12,16 +12,16 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from tests.reported import Page
-from zfjax.report.board import ACCENT, INK, quiet_style
 from zfjax.report.kit import charts, shell
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_files, page_charts
 from zfjax.report.kit.dots import Dot, DotRow, Scale, dot_axis, dot_cell, dot_chart, scale_of
 from zfjax.report.kit.films import Film, whole_film
 from zfjax.report.kit.shell import Piece, join_pieces, main_of, make_page, section
 from zfjax.report.kit.slider import Choice, curve_slider
+from zfjax.report.kit.style import ACCENT, INK, quiet_style
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.vector import svg_of
-from zfjax.report.tiles import make_sheet
+from zfjax.report.pictures import make_sheet
 
 HOSTILE = '</script><script>alert(1)</script> $\\frac{1}$ "&'
 EPOCHS = (0.0, 1.0, 2.0, 5.0)

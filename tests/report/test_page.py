@@ -14,8 +14,7 @@ import pytest
 
 from tests.reported import Reported, decode
 from tests.synthetic_run import HOSTILE, SMALL
-from zfjax.report.pictures import read_layer
-from zfjax.report.tiles import colour_scale, to_bytes
+from zfjax.report.pictures import colour_scale, read_layer, to_bytes
 
 pytestmark = pytest.mark.slow
 

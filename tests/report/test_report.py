@@ -14,12 +14,13 @@ from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
 from zfjax.files import write_json
 from zfjax.report import budget, figures
-from zfjax.report.board import DPI, TEXT_SIZE, text_width, wrap
+from zfjax.report.board import enlarge
 from zfjax.report.kit.slider import epoch_axis, interpolate, track
+from zfjax.report.kit.style import DPI, TEXT_SIZE, text_width, wrap
+from zfjax.report.kit.texts import number, plain
 from zfjax.report.page import write_report
-from zfjax.report.pictures import read_layer
-from zfjax.report.tiles import colour_scale, enlarge, filter_grid, make_sheet, to_bytes
-from zfjax.report.words import choose, number, plain
+from zfjax.report.pictures import colour_scale, filter_grid, make_sheet, read_layer, to_bytes
+from zfjax.report.words import choose
 
 pytestmark = pytest.mark.slow
 
@@ -263,7 +264,8 @@ def test_quality_follows_the_budget(made, monkeypatch):
     monkeypatch.setattr(budget, "BUDGET", 1_000_000)
     monkeypatch.setattr(budget, "LEAST_BYTES_A_PIXEL", 100)
     epochs = tuple(float(epoch) for epoch in range(30))
-    many = replace(evolution, meta=evolution.meta | {"epochs": epochs, "steps": tuple(range(30))})
+    record = replace(evolution.record, epochs=epochs, steps=tuple(range(30)))
+    many = replace(evolution, record=record)
     assert budget.shown_steps(many)[0] == tuple(choose(epochs, 8))
 
 

@@ -17,7 +17,7 @@ from zfjax import config as configs
 from zfjax import presets
 from zfjax.network.architecture import Architecture, Conv, Dense
 from zfjax.network.named import ALEXNET, ZFNET
-from zfjax.report.board import text_width
+from zfjax.report.kit.style import text_width
 from zfjax.report.provenance import architecture_table, report_facts
 from zfjax.run.folder import current_commit, load_run, save_run
 from zfjax.run.info import describe_config

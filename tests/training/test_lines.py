@@ -12,6 +12,7 @@ from tests.reported import Page
 from tests.small import make_config
 from zfjax.features.evolving import evolve
 from zfjax.report import words
+from zfjax.report.kit.texts import percent
 from zfjax.report.page import write_report
 from zfjax.run import folder as runs
 from zfjax.run.folder import load_run
@@ -103,7 +104,7 @@ def test_the_page_keeps_training_and_evaluation_apart(on_train, turned):
     final = on_train.validation_lines[-1]["top1"]
     assert page.data["accuracy"] == [final]
     assert "The curve above is accuracy on the training images, in the evaluation view" in said
-    assert f"<span>{words.percent(final)} top-1 (train, evaluation view)</span>" in text
+    assert f"<span>{percent(final)} top-1 (train, evaluation view)</span>" in text
     assert said.count('<span class="main">train, evaluation view</span>') == 3
     assert words.validation_images(turned) == "train images"
     assert words.validation_split(turned) == "train, evaluation view", (

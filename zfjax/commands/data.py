@@ -174,7 +174,7 @@ def data_import(options: argparse.Namespace) -> int:
                 data_dir,
                 holdout=options.holdout,
                 splits=splits,
-                progress=lambda done, total: progress("importing", done, total),
+                progress=progress,
                 stored=stored,
             )
     print("\n".join(summary.lines()))

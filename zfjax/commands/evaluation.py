@@ -56,10 +56,7 @@ def evaluate(options: argparse.Namespace) -> int:
         subject = subject_of(run, images)
 
         def measure(parameters: Parameters) -> dict[str, float]:
-            def tell(done: int, total: int) -> None:
-                progress("evaluating", done, total)
-
-            return evaluate(subject, parameters, batching, views=options.views, progress=tell)
+            return evaluate(subject, parameters, batching, views=options.views, progress=progress)
 
         for rates in saved_rates(subject, steps, measure):
             if rates.figures and not any(before.figures for before in asked):

@@ -134,7 +134,7 @@ def evolve(options: argparse.Namespace) -> int:
         print("\n".join(summary_lines(update_summary(run, evolution))))
     else:  # the summary is of the last epoch, all layers and the unnamed evolution
         print("\n".join(evolution_lines(evolution)))
-    checked = evolution.meta["checked"]
+    checked = evolution.record.checked
     print(
         f"{checked['units']:,} recorded activations reproduced, largest relative difference"
         f" {checked['worst']:.1e}"

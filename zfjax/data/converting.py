@@ -22,6 +22,7 @@ from zfjax.data.headers import JPEG_SIDE, MOST_PIXELS, TOO_LONG, byte_limit
 from zfjax.data.images import MAX_PIXELS, ImageError, TooManyPixels, as_image_errors, read_picture
 from zfjax.data.import_options import FOLDERS, Stored
 from zfjax.errors import ZfjaxError, escaped
+from zfjax.progress import Progress
 
 GRAYSCALE = "grayscale, kept"
 
@@ -237,7 +238,7 @@ class Converter:
     """Turns the files of a source into examples, keeping account of what was converted and skipped.
 
     ``read(path, limit)`` gives a file's bytes, ``form`` is ``stored_form`` with its settings,
-    ``progress(done, total)`` counts files.
+    ``progress(stage, done, total)`` counts files.
     """
 
     def __init__(
@@ -247,7 +248,7 @@ class Converter:
         *,
         max_pixels: int,
         total: int,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ):
         self._read, self._form, self._limit = read, form, byte_limit(max_pixels)
         self._total, self._progress, self._done = total, progress, 0
@@ -268,4 +269,4 @@ class Converter:
                 yield {"image": stored, "label": label, "file_name": file_name}
             self._done += 1
             if self._progress is not None:
-                self._progress(self._done, self._total)
+                self._progress("importing", self._done, self._total)

@@ -20,6 +20,7 @@ from dataclasses import replace
 
 from zfjax.data.arranging import Layout
 from zfjax.data.images import ImageError
+from zfjax.progress import Progress
 
 
 def hold_out(
@@ -27,14 +28,14 @@ def hold_out(
     holdout: float,
     read: Callable[[str], bytes],
     is_image: Callable[[bytes], bool],
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Layout:
     """``layout`` with about the share ``holdout`` (0..1) of its training images in the split
     ``validation``.
 
     ``read(path)`` returns a file's bytes or raises ImageError for one that will be skipped, which
-    stays in train. ``is_image(data)``: whether the importer will take them. ``progress(done)``
-    counts files hashed. One file is in memory at a time, and 16 bytes of every other.
+    stays in train. ``is_image(data)``: whether the importer will take them. ``progress(stage, done,
+    total)`` counts files hashed. One file is in memory at a time, and 16 bytes of every other.
     """
     digests: dict[str, bytes] = {}
     by_class: dict[str, dict[bytes, str]] = defaultdict(dict)
@@ -46,7 +47,7 @@ def hold_out(
         except ImageError:
             pass  # named when it is converted
         if progress is not None:
-            progress(done)
+            progress("hashing", done, len(training))
 
     def sound(path: str) -> bool:
         try:

@@ -28,6 +28,7 @@ from zfjax.data.sources import Source, open_source
 from zfjax.data.split_names import SPLITS
 from zfjax.errors import ZfjaxError
 from zfjax.files import data_folder, exclusive_lock, local_path
+from zfjax.progress import Progress
 
 
 def import_images(
@@ -38,7 +39,7 @@ def import_images(
     holdout: float = 0.0,
     splits: Mapping[str, str] | None = None,
     stored: Stored = FOLDERS,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ImportSummary:
     """Writes DATA_DIR/NAME/1.0.0 from SOURCE and says what it did.
 
@@ -46,8 +47,8 @@ def import_images(
     none, chosen by a hash of their bytes (holding_out.py). ``splits`` says which folders are
     splits: {folder: "train", "validation" or "test"}, {} where all are classes, None where their
     names say it (arranging.py). ``stored``: of what size and quality. Clean RGB or grayscale JPEGs
-    of the right size keep their bytes; all else is stored as JPEG. ``progress(done, total)`` counts
-    files, with a holdout twice: hashed, then converted.
+    of the right size keep their bytes; all else is stored as JPEG. ``progress(stage, done, total)``
+    counts files, with a holdout twice: hashed, then converted.
 
     Raises ZfjaxError, and leaves nothing behind, when the name is unfit or taken, SOURCE is absent,
     damaged, holds no image for training or folders that may be splits or classes, a table of class
@@ -86,7 +87,7 @@ def import_images(
                 form,
                 max_pixels=stored.max_pixels,
                 total=total,
-                progress=lambda done, total: tell(before + done, before + total),
+                progress=lambda stage, done, total: tell(stage, before + done, before + total),
             )
             account = converter.account
             written = writing.write_dataset(
@@ -151,7 +152,7 @@ def import_images(
     )
 
 
-def _tell_nobody(done: int, total: int) -> None:
+def _tell_nobody(stage: str, done: int, total: int) -> None:
     pass
 
 
@@ -190,7 +191,7 @@ def _held_out(
     holdout: float,
     read: Callable[[str], bytes],
     convert: Callable[[bytes], Any],
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Layout:
     """``layout`` with a validation split. Raises ZfjaxError where there is one, or nothing can be
     held out.
@@ -207,8 +208,10 @@ def _held_out(
             return False
         return True
 
-    total = 2 * len(layout.items)
-    layout = hold_out(layout, holdout, read, is_image, lambda done: progress(done, total))
+    def hashing(stage: str, done: int, total: int) -> None:
+        progress("importing", done, 2 * len(layout.items))  # all are converted after it
+
+    layout = hold_out(layout, holdout, read, is_image, hashing)
     _check_both({split for _, _, split, _ in layout.items}, holdout)
     return layout
 

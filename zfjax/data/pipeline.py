@@ -12,24 +12,24 @@ read with (workers.py). grain takes half a second to import, so it is imported w
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from zfjax.data.dataset import Dataset
-from zfjax.data.reading import (
-    Batch,
-    Read,
-    Reading,
-    empty_batch,
-    reader_for_evaluation,
-    reader_for_training,
-)
-from zfjax.data.workers import PIECE
+from zfjax.data.dataset import NO_LABEL, Dataset, Example, UnreadableImage
+from zfjax.data.labels import without_label
+from zfjax.data.reading import Batch, Reading, empty_batch, name_once, next_readable
+from zfjax.data.workers import PIECE, pool_of
 from zfjax.errors import ZfjaxError
+from zfjax.progress import Progress
+
+_Read = Callable[[Sequence[int], Batch], None]
+"""Fills the first rows of a batch with the images of these ids."""
 
 
 def training_order(count: int, seed: int, positions: range) -> np.ndarray:
@@ -72,7 +72,7 @@ def training_batches(
         return [order[first + row] for row in rows]
 
     steps = range(start_step, sys.maxsize // batch_size)
-    read = reader_for_training(dataset, split, reading)
+    read = _reader_for_training(dataset, split, reading)
     return _prefetched(ids_of, read, steps, batch_size, reading, dataset.processes)
 
 
@@ -104,7 +104,7 @@ def evaluation_batches(
         first = start + (step * share.count + share.index) * batch_size
         return range(first + rows.start, min(first + rows.stop, end))
 
-    read = reader_for_evaluation(dataset, split, reading)
+    read = _reader_for_evaluation(dataset, split, reading)
     batches = _prefetched(ids_of, read, range(steps), batch_size, reading, dataset.processes)
     return ({**batch, "weight": _weights(batch["image_id"])} for batch in batches)
 
@@ -114,17 +114,13 @@ def _weights(image_ids: np.ndarray) -> np.ndarray:
 
 
 def pixel_sums(
-    dataset: Dataset,
-    split: str,
-    reading: Reading,
-    *,
-    progress: Callable[[int, int], None] | None = None,
+    dataset: Dataset, split: str, reading: Reading, *, progress: Progress | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """This process's share of the split's evaluation views added up, pixel by pixel: int64 (h, w,
     3), and how many they are, int64. All shares together give the mean image; integers, so that the
     order does not matter.
 
-    ``progress(done, total)`` counts images. Raises ZfjaxError for an empty split, and as
+    ``progress(stage, done, total)`` counts images. Raises ZfjaxError for an empty split, and as
     ``evaluation_batches``.
     """
     total = np.zeros((*reading.view_size, 3), np.int64)
@@ -135,8 +131,84 @@ def pixel_sums(
         total += batch["image"].sum(axis=0, dtype=np.int64)  # padding is black and adds nothing
         done += int(batch["weight"].sum())
         if progress is not None:
-            progress(min(count, done * reading.share.count), count)
+            progress("mean image", min(count, done * reading.share.count), count)
     return total, np.asarray(done, np.int64)
+
+
+def _reader_for_training(dataset: Dataset, split: str, reading: Reading) -> _Read:
+    """With "skip" the next readable image of the split stands for one that cannot be read, or that
+    has no label.
+    """
+    instead = functools.partial(next_readable, dataset, split, reading.view_size)
+    read = _Reader(dataset, split, reading, instead, labelled=True)
+    return read.fill
+
+
+def _reader_for_evaluation(dataset: Dataset, split: str, reading: Reading) -> _Read:
+    """With "skip" the row of an image that cannot be read stays as it is in ``empty_batch``."""
+    nothing = Example(
+        np.zeros((*reading.view_size, 3), np.uint8), label=0, file_name="", image_id=-1
+    )
+    return _Reader(dataset, split, reading, lambda image_id: nothing, labelled=False).fill
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """``instead`` gives what stands for an image that cannot be read; ``labelled``: one without a
+    label counts as such.
+    """
+
+    dataset: Dataset
+    split: str
+    reading: Reading
+    instead: Callable[[int], Example]
+    labelled: bool
+
+    def fill(self, image_ids: Sequence[int], batch: Batch) -> None:
+        """Reads in this thread or, where the data set has some, in one of its processes."""
+        count = len(image_ids)
+        images, labels, ids = (batch[name][:count] for name in ("image", "label", "image_id"))
+        ids[:] = image_ids
+        unreadable = self._read(image_ids, images, labels)
+        if self.labelled:
+            without = [row for row, label in enumerate(labels) if label == NO_LABEL]
+            for row in without:
+                if row not in unreadable:
+                    unreadable[row] = without_label(self.dataset, self.split, image_ids[row])
+        for row, why in unreadable.items():
+            if self.reading.on_error == "fail":
+                raise UnreadableImage(why)
+            name_once(self.dataset, why)
+            example = self.instead(image_ids[row])
+            images[row], labels[row], ids[row] = example.image, example.label, example.image_id
+
+    def _read(
+        self, image_ids: Sequence[int], images: np.ndarray, labels: np.ndarray
+    ) -> dict[int, str]:
+        """Why a row cannot be read, by row."""
+        views = {} if self.labelled else self._known(image_ids)
+        if self.dataset.processes and not views:
+            pool = pool_of(self.dataset, self.reading.view_size)
+            return pool.read(self.split, image_ids, images, labels)
+        unreadable = {}
+        for row, image_id in enumerate(image_ids):
+            try:
+                if image_id in views:
+                    images[row] = views[image_id]
+                    [(labels[row], _)] = self.dataset.describe(self.split, [image_id])
+                    continue
+                [example] = self.dataset.read(
+                    self.split, [image_id], self.reading.view_size, with_parts=False
+                )
+                images[row], labels[row] = example.image, example.label
+            except UnreadableImage as error:
+                unreadable[row] = str(error)
+        return unreadable
+
+    def _known(self, image_ids: Sequence[int]) -> dict[int, np.ndarray]:
+        """The views of these images that are in memory, by id. They may make way meanwhile."""
+        views = ((image_id, self.reading.known.get(image_id)) for image_id in image_ids)
+        return {image_id: view for image_id, view in views if view is not None}
 
 
 def _stream(count: int, seed: int) -> Any:
@@ -154,7 +226,7 @@ def _stream(count: int, seed: int) -> Any:
 
 def _prefetched(
     ids_of: Callable[[int, range], Sequence[int]],
-    read: Read,
+    read: _Read,
     steps: range,
     batch_size: int,
     reading: Reading,

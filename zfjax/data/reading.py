@@ -1,18 +1,15 @@
-"""Images into the rows of a batch, and what stands for one that cannot be read."""
+"""How the images of a split are read into batches, and what stands for one that cannot be read."""
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from zfjax.data.dataset import NO_LABEL, Dataset, Example, UnreadableImage
-from zfjax.data.labels import without_label
-from zfjax.data.workers import pool_of
 from zfjax.errors import ZfjaxError
 
 Batch = dict[str, np.ndarray]
@@ -37,21 +34,19 @@ class Reading:
 
     ``view_size``: (height, width) of the views. ``threads``: how many decode, where the data set
     has no processes to do it; 0 decodes in the caller's thread. ``on_error``: "fail" at a record or
-    an image that cannot be read, or "skip" it.
+    an image that cannot be read, or "skip" it. ``known``: views by id that are in memory already:
+    whoever evaluates does not decode these.
     """
 
     view_size: tuple[int, int]
     threads: int = 2
     on_error: Literal["fail", "skip"] = "fail"
     share: Share = Share()
+    known: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if min(self.view_size) < 1 or self.threads < 0:
             raise ZfjaxError("The view must be at least 1, and threads at least 0.")
-
-
-Read = Callable[[Sequence[int], Batch], None]
-"""Fills the first rows of a batch with the images of these ids."""
 
 
 def empty_batch(batch_size: int, view_size: tuple[int, int]) -> Batch:
@@ -63,80 +58,15 @@ def empty_batch(batch_size: int, view_size: tuple[int, int]) -> Batch:
     }
 
 
-def reader_for_training(dataset: Dataset, split: str, reading: Reading) -> Read:
-    """With "skip" the next readable image of the split stands for one that cannot be read, or that
-    has no label.
-    """
-    instead = functools.partial(_next_readable, dataset, split, reading.view_size)
-    read = _Reader(dataset, split, reading, instead, labelled=True)
-    return read.fill
-
-
-def reader_for_evaluation(dataset: Dataset, split: str, reading: Reading) -> Read:
-    """With "skip" the row of an image that cannot be read stays as it is in ``empty_batch``."""
-    nothing = Example(
-        np.zeros((*reading.view_size, 3), np.uint8), label=0, file_name="", image_id=-1
-    )
-    return _Reader(dataset, split, reading, lambda image_id: nothing, labelled=False).fill
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """``instead`` gives what stands for an image that cannot be read; ``labelled``: one without a
-    label counts as such.
-    """
-
-    dataset: Dataset
-    split: str
-    reading: Reading
-    instead: Callable[[int], Example]
-    labelled: bool
-
-    def fill(self, image_ids: Sequence[int], batch: Batch) -> None:
-        """Reads in this thread or, where the data set has some, in one of its processes."""
-        count = len(image_ids)
-        images, labels, ids = (batch[name][:count] for name in ("image", "label", "image_id"))
-        ids[:] = image_ids
-        unreadable = self._read(image_ids, images, labels)
-        if self.labelled:
-            without = [row for row, label in enumerate(labels) if label == NO_LABEL]
-            for row in without:
-                if row not in unreadable:
-                    unreadable[row] = without_label(self.dataset, self.split, image_ids[row])
-        for row, why in unreadable.items():
-            if self.reading.on_error == "fail":
-                raise UnreadableImage(why)
-            _name_once(self.dataset, why)
-            example = self.instead(image_ids[row])
-            images[row], labels[row], ids[row] = example.image, example.label, example.image_id
-
-    def _read(
-        self, image_ids: Sequence[int], images: np.ndarray, labels: np.ndarray
-    ) -> dict[int, str]:
-        """Why a row cannot be read, by row."""
-        if self.dataset.processes:
-            pool = pool_of(self.dataset, self.reading.view_size)
-            return pool.read(self.split, image_ids, images, labels)
-        unreadable = {}
-        for row, image_id in enumerate(image_ids):
-            try:
-                [example] = self.dataset.read(
-                    self.split, [image_id], self.reading.view_size, with_parts=False
-                )
-                images[row], labels[row] = example.image, example.label
-            except UnreadableImage as error:
-                unreadable[row] = str(error)
-        return unreadable
-
-
-def _name_once(dataset: Dataset, why: str) -> None:
+def name_once(dataset: Dataset, why: str) -> None:
+    """Says on standard error why an image is skipped, once in a process."""
     named: set[str] = dataset.kept("named as skipped", set)
     if why not in named:  # every epoch meets it again
         named.add(why)
         print(f"zfjax: skipped. {why}", file=sys.stderr)
 
 
-def _next_readable(
+def next_readable(
     dataset: Dataset, split: str, view_size: tuple[int, int], image_id: int
 ) -> Example:
     """The first image after this one that can be read and has a label: a function of the image and
@@ -153,7 +83,7 @@ def _next_readable(
         except (
             UnreadableImage
         ) as error:  # not a fault of the disk, which would leave out image after image
-            _name_once(dataset, str(error))
+            name_once(dataset, str(error))
     many = (
         f"A hundred images of split '{split}' of {dataset.name} from number {image_id} on cannot be"
         " read or have no label"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from zfjax.data.scene_shapes import (
     stroke,
 )
 from zfjax.files import data_folder, exclusive_lock
+from zfjax.progress import Progress
 
 CLASSES = tuple(sorted(OBJECTS))
 VERSION = 1
@@ -96,18 +97,18 @@ def draw_scene(
         _paint(picture, brush, fill, matrix, offset)
     matrix, offset = _pose(surroundings, picture.width, mirrored=CLASSES[label] not in _UNMIRRORED)
     drawn = [
-        (part, box)
-        for part in OBJECTS[CLASSES[label]](details, colours)
-        if (box := _box(part, matrix, offset, size)) is not None
+        (component, box)
+        for component in OBJECTS[CLASSES[label]](details, colours)
+        if (box := _box(component, matrix, offset, size)) is not None
     ]
-    for number, (part, _) in enumerate(drawn):
-        for fill in part.fills if number != without_part else ():
+    for number, (component, _) in enumerate(drawn):
+        for fill in component.fills if number != without_part else ():
             _paint(picture, brush, fill, matrix, offset)
     small = np.asarray(picture.reduce(_FINER), np.float64)
     contrast, brightness = surroundings.uniform(0.85, 1.1), surroundings.uniform(-14, 14)
     noisy = (small - 128) * contrast + 128 + brightness + surroundings.normal(0, 4, small.shape)
     image = noisy.round().clip(0, 255).astype(np.uint8)
-    return Scene(image, label, tuple(Part(part.name, box) for part, box in drawn))
+    return Scene(image, label, tuple(Part(component.name, box) for component, box in drawn))
 
 
 def ensure_scenes(
@@ -115,13 +116,13 @@ def ensure_scenes(
     *,
     train: int = 4000,
     validation: int = 500,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, Path]:
     """Draws the scenes unless they are there, and returns (name, data_dir) for ``open_dataset``.
 
     The name holds a digest of VERSION and of the sizes. One process draws, others wait for it; a
-    drawing that is killed leaves nothing that could be read. ``progress(done, total)`` counts
-    scenes. Raises ZfjaxError when the folder cannot be written.
+    drawing that is killed leaves nothing that could be read. ``progress(stage, done, total)``
+    counts scenes. Raises ZfjaxError when the folder cannot be written.
     """
     root = data_home() if data_dir is None else data_folder(data_dir)
     name = f"scenes_{_digest(train, validation)}"
@@ -133,7 +134,7 @@ def ensure_scenes(
                 for index in range(count):
                     yield _example(split, index)
                     if progress is not None:
-                        progress(next(done), train + validation)
+                        progress("drawing scenes", next(done), train + validation)
 
             with writing.new_folder(root, name) as folder:
                 writing.write_dataset(
@@ -160,7 +161,9 @@ def _example(split: str, index: int) -> dict[str, Any]:
         "image": encoded.getvalue(),
         "label": scene.label,
         "file_name": f"{split}/{CLASSES[scene.label]}/{index:05d}.png",
-        "parts": [(part.name, tuple(edge / SIZE for edge in part.box)) for part in scene.parts],
+        "parts": [
+            (visible.name, tuple(edge / SIZE for edge in visible.box)) for visible in scene.parts
+        ],
     }
 
 
@@ -314,10 +317,10 @@ def _paint(
 
 
 def _box(
-    part: DrawnPart, matrix: np.ndarray, offset: np.ndarray, size: int
+    component: DrawnPart, matrix: np.ndarray, offset: np.ndarray, size: int
 ) -> tuple[int, int, int, int] | None:
     """The part's box in pixels of the scene, or None when nothing of it is inside."""
-    points = np.concatenate([fill.points for fill in part.fills]) @ matrix + offset
+    points = np.concatenate([fill.points for fill in component.fills]) @ matrix + offset
     # Pillow fills every pixel that an edge touches: one pixel of the large picture more on each
     # side.
     x0, y0 = np.floor((points.min(axis=0) - 1) / _FINER).clip(0, size).astype(int)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,8 +25,8 @@ KEPT_BYTES = 2**28
 class Images:
     """One split of a data set; an image's id is its index there.
 
-    ``batches`` reads it once from end to end; what is looked at again (``views``) comes from
-    memory where it is still kept, else it is decoded anew, in threads.
+    ``batches`` reads it once from end to end; what is looked at twice comes from memory where it
+    is still kept, else it is decoded anew, in threads.
     """
 
     dataset: Dataset
@@ -52,10 +52,11 @@ class Images:
     ) -> Iterator[Batch]:
         """This process's share of images ``start`` to ``start + limit`` (to the end without a
         limit), ``batch_size`` at a time: as ``evaluation_batches`` gives them. ``keep``: some will
-        be looked at again.
+        be looked at again. What is kept already is not decoded anew.
         """
+        reading = replace(self.reading, known=self._kept)
         batches = evaluation_batches(
-            self.dataset, self.split, self.reading, batch_size=batch_size, start=start, limit=limit
+            self.dataset, self.split, reading, batch_size=batch_size, start=start, limit=limit
         )
         return map(self._noted, batches) if keep else batches
 

@@ -99,16 +99,26 @@ def request_of(subject: Subject, asked: Asked) -> Request:
     )
 
 
+CHECKPOINTS = "checkpoints"
+
+
 def record_of(subject: Subject, request: Request) -> dict[str, Any]:
-    """What meta.json keeps as "asked": the request and whose images it was about."""
-    return {**request.__dict__, "fingerprint": subject.fingerprint}
+    """What meta.json keeps as "asked": the request, and whose images and checkpoints it was
+    about.
+    """
+    return {
+        **request.__dict__,
+        "fingerprint": subject.fingerprint,
+        CHECKPOINTS: subject.checkpoints(request.steps),
+    }
 
 
 def differing(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
     """The fields in which a record of what was asked differs from another, ``now``.
 
-    A field that the first one's writer did not know yet counts as its default there; one that only
-    the first one has was added later than this, and says nothing here.
+    A field that the first one's writer did not know yet counts as its default there. One that only
+    the first one has was added by a later version: what it asks for is not known here, so that it
+    differs. Checkpoints differ where a step of both has another digest.
     """
     recorded, wanted = (json.loads(json.dumps(record)) for record in (before or {}, now))
     defaults = {
@@ -117,19 +127,38 @@ def differing(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[
         if field.default is not dataclasses.MISSING
     }
     before_that = {**defaults, **recorded}
-    return [
+    known = [
         name
         for name, value in wanted.items()
-        if name not in before_that or before_that[name] != value
+        if name != CHECKPOINTS and (name not in before_that or before_that[name] != value)
     ]
+    later = [name for name in recorded if name not in wanted and name != CHECKPOINTS]
+    return [*known, *later, *([CHECKPOINTS] if changed_steps(before, now) else [])]
 
 
-def check_asked(folder: Path, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
-    """Raises ZfjaxError where ``folder`` holds what another request has asked for."""
-    if fields := ", ".join(differing(before, now)):
+def changed_steps(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
+    """The steps of both records whose checkpoints are not the same; where either does not know a
+    digest (records of before have none), nothing says so.
+    """
+    recorded, wanted = ((record or {}).get(CHECKPOINTS, {}) for record in (before, now))
+    return [step for step, digest in wanted.items() if recorded.get(step, digest) != digest]
+
+
+def check_asked(
+    folder: Path, before: Mapping[str, Any] | None, now: Mapping[str, Any], finished: bool
+) -> None:
+    """Raises ZfjaxError where ``folder`` holds what another request has asked for, and where a
+    checkpoint has changed since it was ``finished``: an unfinished one begins anew then.
+    """
+    ways_out = "give this one a name with --name, or delete that folder."
+    names = [name for name in differing(before, now) if name != CHECKPOINTS]
+    if fields := ", ".join(
+        name if name in now else f"{name}, of a later version of zfjax" for name in names
+    ):
+        raise ZfjaxError(f"{folder} holds an evolution with other settings ({fields}); {ways_out}")
+    if finished and (steps := ", ".join(changed_steps(before, now))):
         raise ZfjaxError(
-            f"{folder} holds an evolution with other settings ({fields}); give this one a name with"
-            " --name, or delete that folder."
+            f"{folder} shows checkpoints that have changed since (steps {steps}); {ways_out}"
         )
 
 

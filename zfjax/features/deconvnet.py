@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Array, Float, Float32, Int, Shaped, UInt8
 
 from zfjax.devices import one_behind, working_set
 from zfjax.errors import ZfjaxError
@@ -108,7 +108,7 @@ def project(
     way: Way,
     parameters: Parameters,
     places: Places,
-    inputs_of: Callable[[np.ndarray, Places], Any],
+    inputs_of: Callable[[Int[np.ndarray, " units"], Places], Any],
     *,
     batch_size: int | None = None,
 ) -> Iterator[Projected]:
@@ -135,8 +135,11 @@ def project(
 
 
 def cut_inputs(
-    way: Way, images: np.ndarray, places: Places, rows: np.ndarray | None = None
-) -> np.ndarray:
+    way: Way,
+    images: Shaped[np.ndarray, "images h w c"],
+    places: Places,
+    rows: Int[np.ndarray, " units"] | None = None,
+) -> Shaped[np.ndarray, "units height width c"]:
     """What ``project_cut`` runs on: each unit's receptive field [units, size, size, channels], zero
     outside the image; by method "image" the image itself. ``images``: [images, h, w, channels] of
     any dtype, normalised or not. ``rows``: each unit's image; None: one a unit, in order.
@@ -160,13 +163,13 @@ def patches(
 
 
 def _cut(
-    images: np.ndarray,
-    rows: np.ndarray,
-    tops: np.ndarray,
-    lefts: np.ndarray,
+    images: Shaped[np.ndarray, "images h w c"],
+    rows: Int[np.ndarray, " units"],
+    tops: Int[np.ndarray, " units"],
+    lefts: Int[np.ndarray, " units"],
     size: tuple[int, int],
     outside: int,
-) -> np.ndarray:
+) -> Shaped[np.ndarray, "units height width c"]:
     """Crops of ``size`` of images[rows] that begin at (tops, lefts), ``outside`` where they leave
     the image.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float32, UInt8
+from jaxtyping import Array, Float32, Int, UInt8
 
 from zfjax.devices import one_behind
 from zfjax.errors import ZfjaxError
@@ -98,7 +98,7 @@ def project_units(
     parameters: Parameters,
     way: Way,
     chosen: Sequence[Unit],
-    views: Mapping[int, np.ndarray] | None = None,
+    views: Mapping[int, UInt8[np.ndarray, "h w c"]] | None = None,
 ) -> Iterator[tuple[Unit, Tile, float]]:
     """(unit, tile, activation as projection reproduces it) of each unit. ``views``: by image id,
     where they are no images of the subject.
@@ -119,7 +119,7 @@ def project_units(
             whole = subject.need("images", "Drawing").views(ids)
         return preparation.crop(whole)
 
-    def inputs_of(rows: np.ndarray, batch: Places) -> Array:
+    def inputs_of(rows: Int[np.ndarray, " units"], batch: Places) -> Array:
         # Cut first, then normalised: a window is a small part of an image, and its bytes a quarter
         # of the numbers'. The mean image is cut alike.
         pixels = pixels_of([chosen[row].image_id for row in rows])

@@ -7,6 +7,7 @@ way. The table is written last.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from zfjax.errors import ZfjaxError
@@ -33,11 +34,12 @@ from zfjax.features.searching import search_on
 from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
-from zfjax.files import clear_unfinished, read_json, write_arrays, write_atomic, write_json
+from zfjax.files import clear_unfinished, write_arrays, write_atomic
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.processes import first_alone, from_first, is_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
+from zfjax.run.evolution_record import EvolutionRecord, begun_evolution, write_begun, write_record
 from zfjax.run.folder import Run, load_run, locked_run
 from zfjax.subject import Subject, images_of, subject_of
 
@@ -100,7 +102,9 @@ def evolve_subject(
     """``evolve`` for anything that can be looked at."""
     images = subject.need("images", "A search")
     example = together(lambda: images.first_readable(request.images))
-    asked, progress = record_of(subject, request), _of_first(progress)
+    # Of process 0 alone, which writes: others may see late what is new in the run's folder.
+    asked = first_alone(lambda: record_of(subject, request)) or {}
+    progress = _of_first(progress)
     with ExitStack() as lock:
         there = np.int32(first_alone(lambda: _begun(target, asked, lock)) or 0)
         if from_first(there):
@@ -111,19 +115,12 @@ def evolve_subject(
         searched = time.monotonic() - clock
 
         def finish() -> None:
-            meta = _drawn(subject, request, statistics, target.folder, progress)
+            drawn = _drawn(subject, request, statistics, target.folder, progress)
             _write_example(images.view(example), subject, target.folder)
-            drawn = time.monotonic() - clock - searched
-            seconds = {"search": round(earlier + searched, 1), "projection": round(drawn, 1)}
-            command = command_line(request, target.name)
-            meta.update(
-                seconds=seconds,
-                asked=asked,
-                fingerprint=subject.fingerprint,
-                name=target.name,
-                command=command,
-            )
-            write_json(target.folder / "meta.json", meta)
+            projected = time.monotonic() - clock - searched
+            seconds = {"search": round(earlier + searched, 1), "projection": round(projected, 1)}
+            record = _record(subject, request, drawn, target.name)
+            write_record(target.folder, dataclasses.replace(record, seconds=seconds, asked=asked))
             for passing in (target.folder / "search.npz", *target.folder.glob("search-*.part.npz")):
                 passing.unlink(missing_ok=True)
 
@@ -160,21 +157,30 @@ def _begun(target: Target, asked: dict[str, Any], lock: ExitStack) -> bool:
         lock.enter_context(locked_run(target.lock))
     for written in (folder.parent, folder, *folder.glob("tiles/*")):
         clear_unfinished(written, locked=True)
-    if (folder / "meta.json").exists():
-        before = read_json(folder / "meta.json")
-        check_asked(folder, before.get("asked"), asked)
-        if before.get("complete"):
+    if (begun := begun_evolution(folder)) is not None:
+        check_asked(folder, begun.asked, asked, begun.finished)
+        if begun.finished:
             return True
-    write_json(folder / "meta.json", {"complete": False, "asked": asked})
+    write_begun(folder, asked)
     return False
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What was chosen of a search's results, and drawn."""
+
+    chosen: Chosen
+    labels: Int64[np.ndarray, " ids"]
+    """By image id."""
+    checked: drawing.Checked
+    images: int
+    """That could be read."""
 
 
 def _drawn(
     subject: Subject, request: Request, statistics: Statistics, folder: Path, progress: Progress
-) -> dict[str, Any]:
-    """Projects the drawn units, writes tiles, filters, histograms and the table; returns what
-    meta.json says of them.
-    """
+) -> _Drawn:
+    """Projects the drawn units, and writes tiles, filters, histograms and the table."""
     spans = units.layer_columns(subject.layers, request.layers)
     maps = units.draw_maps(subject.layers, request.layers, request.maps, request.seed)
     arrays = statistics.top_value, statistics.top_id, statistics.top_place
@@ -190,63 +196,54 @@ def _drawn(
         bin_edges(),
     )
     labels = table.write_table(subject, request, statistics, chosen, folder)
-    return {
-        **_facts(subject, request),
-        "maps": maps,
-        "unreadable": request.images - statistics.images,
-        **_summary(chosen, labels),
-        "checked": {"units": checked.units, "drawn": checked.units, "worst": checked.worst},
-    }
+    return _Drawn(chosen, labels, checked, int(statistics.images))
 
 
-def _facts(subject: Subject, request: Request) -> dict[str, Any]:
-    """What meta.json says before anything is looked at."""
-    layers = {name: subject.layer(name) for name in request.layers}
-    return {
-        "complete": True,
-        "format_version": 1,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "steps": list(request.steps),
-        "epochs": [subject.epoch(step) for step in request.steps],
-        "layers": list(request.layers),
-        "map_count": {name: layer.maps for name, layer in layers.items()},
-        "top": request.top,
-        "split": request.split,
-        "train_split": subject.train_split,
-        "images": request.images,
-        "rule": request.rule,
-        "precision": "highest",
-        "every_rank": request.every_rank,
-        "seed": request.seed,
-        "input_size": list(subject.network.input_size),
-        "windows": {
-            name: None if layer.window is None else dict(layer.window.__dict__)
-            for name, layer in layers.items()
+def _record(subject: Subject, request: Request, drawn: _Drawn, name: str | None) -> EvolutionRecord:
+    """What meta.json says of an evolution, but for what was asked and how long it took."""
+    layers = {layer: subject.layer(layer) for layer in request.layers}
+    top, checked = drawn.chosen.top, drawn.checked
+    return EvolutionRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        steps=request.steps,
+        epochs=tuple(subject.epoch(step) for step in request.steps),
+        layers=request.layers,
+        map_count={name: layer.maps for name, layer in layers.items()},
+        top=request.top,
+        split=request.split,
+        train_split=subject.train_split,
+        images=request.images,
+        rule=request.rule,
+        precision="highest",
+        every_rank=request.every_rank,
+        seed=request.seed,
+        input_size=subject.network.input_size,
+        windows={name: layer.window for name, layer in layers.items()},
+        shapes={name: layer.shape for name, layer in layers.items()},
+        tile_size={name: layer.tile_size for name, layer in layers.items()},
+        method={name: deconvnet.cheaper_method(layer) for name, layer in layers.items()},
+        maps={name: tuple(maps) for name, maps in drawn.chosen.maps.items()},
+        unreadable=request.images - drawn.images,
+        dead_share={
+            name: tuple(units.dead_share(values) for values in strongest.value)
+            for name, strongest in top.items()
         },
-        "shapes": {name: list(layer.shape) for name, layer in layers.items()},
-        "tile_size": {name: list(layer.tile_size) for name, layer in layers.items()},
-        "method": {name: deconvnet.cheaper_method(layer) for name, layer in layers.items()},
-    }
-
-
-def _summary(chosen: Chosen, labels: Int64[np.ndarray, " ids"]) -> dict[str, Any]:
-    """Dead maps and purity by layer and step."""
-    return {
-        "dead_share": {
-            name: [units.dead_share(values) for values in top.value]
-            for name, top in chosen.top.items()
+        purity={
+            name: tuple(
+                units.purity(values, drawn.labels[ids])
+                for values, ids in zip(strongest.value, strongest.id, strict=True)
+            )
+            for name, strongest in top.items()
         },
-        "purity": {
-            name: [
-                units.purity(values, labels[ids])
-                for values, ids in zip(top.value, top.id, strict=True)
-            ]
-            for name, top in chosen.top.items()
-        },
-    }
+        checked={"units": checked.units, "drawn": checked.units, "worst": checked.worst},
+        seconds={},
+        fingerprint=subject.fingerprint,
+        name=name,
+        command=command_line(request, name),
+    )
 
 
-def _write_example(view: np.ndarray, subject: Subject, folder: Path) -> None:
+def _write_example(view: UInt8[np.ndarray, "h w c"], subject: Subject, folder: Path) -> None:
     picture = Image.fromarray(np.ascontiguousarray(subject.preparation.crop(view)))
     write_atomic(folder / "example.jpg", lambda path: picture.save(path, "JPEG", quality=95))
 

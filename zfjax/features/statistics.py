@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int, Int64, UInt32
+from jaxtyping import Float32, Int, Int32, Int64, UInt32
 from numpy.typing import ArrayLike
 
 from zfjax.files import write_arrays
@@ -40,25 +40,19 @@ EMPTY = np.uint32(0xFFFFFFFF)
 class Statistics:
     """What the pass has gathered; arrays over (steps, ..., maps of all layers side by side)."""
 
-    top_value: np.ndarray
-    """float32 [steps, k, maps], descending; -inf where fewer images were seen."""
-    top_id: np.ndarray
-    """int64 [steps, k, maps]; -1 where empty."""
-    top_place: np.ndarray
-    """int32 [steps, k, maps]: where the maximum lies, y * width + x; the first place in reading
-    order wins a tie.
-    """
-    low_value: np.ndarray
-    """float32 [steps, k, maps]: the weakest positive maxima, ascending; inf where empty."""
-    low_id: np.ndarray
-    histogram: np.ndarray
-    """int64 [steps, maps, BINS]."""
-    sample_priority: np.ndarray
-    """uint32 [steps, maps, BINS, SLOTS]: the seeded rank of a sampled image, which names it; all
-    ones where empty.
-    """
-    sample_value: np.ndarray
-    """float32 [steps, maps, BINS, SLOTS]."""
+    top_value: Float32[np.ndarray, "steps k maps"]
+    """Descending; -inf where fewer images were seen."""
+    top_id: Int64[np.ndarray, "steps k maps"]
+    """-1 where empty."""
+    top_place: Int32[np.ndarray, "steps k maps"]
+    """Where the maximum lies, y * width + x; the first place in reading order wins a tie."""
+    low_value: Float32[np.ndarray, "steps k maps"]
+    """The weakest positive maxima, ascending; inf where empty."""
+    low_id: Int64[np.ndarray, "steps k maps"]
+    histogram: Int64[np.ndarray, "steps maps bins"]
+    sample_priority: UInt32[np.ndarray, "steps maps bins slots"]
+    """The seeded rank of a sampled image, which names it; all ones where empty."""
+    sample_value: Float32[np.ndarray, "steps maps bins slots"]
 
     @property
     def images(self) -> int:
@@ -100,7 +94,10 @@ def merge(own: Statistics, other: Statistics) -> Statistics:
 
 
 def merge_batch(
-    total: Statistics, step_index: int, batch: Mapping[str, np.ndarray], ids: np.ndarray
+    total: Statistics,
+    step_index: int,
+    batch: Mapping[str, np.ndarray],
+    ids: Int64[np.ndarray, " images"],
 ) -> None:
     """Adds what one step gave on one batch, images ``ids``, into ``total``, in place: the pass
     holds one copy of its statistics.

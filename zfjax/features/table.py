@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.ma as ma
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64, Shaped
 
 from zfjax.data.dataset import NO_LABEL
 from zfjax.features.asking import Request
@@ -74,10 +74,10 @@ def write_table(
     return labels
 
 
-def _selected(selection: str, values: np.ndarray, ids: np.ndarray) -> Columns:
-    """Rows of all entries with a positive activation, by map, then rank; arrays are [ranks,
-    maps].
-    """
+def _selected(
+    selection: str, values: Float32[np.ndarray, "ranks maps"], ids: Int64[np.ndarray, "ranks maps"]
+) -> Columns:
+    """Rows of all entries with a positive activation, by map, then rank."""
     maps, ranks = np.nonzero((np.isfinite(values) & (values > 0) & (ids >= 0)).T)
     nowhere = ma.masked_all(len(maps), np.int32)
     return {
@@ -111,7 +111,7 @@ def _strongest(top: Top, step_index: int, layer: Layer) -> Columns:
 def _fixed(units: Sequence[Unit]) -> Columns:
     """The rows of selection "fixed", in the order they are given."""
 
-    def column(name: str, dtype: Any) -> np.ndarray:
+    def column(name: str, dtype: Any) -> Shaped[np.ndarray, " units"]:
         return np.array([getattr(unit, name) for unit in units], dtype)
 
     return {
@@ -143,7 +143,9 @@ def _joined(blocks: Iterable[Columns]) -> Columns:
     }
 
 
-def _described(subject: Subject, ids: Any) -> tuple[Columns, np.ndarray]:
+def _described(
+    subject: Subject, ids: Int64[np.ndarray, " rows"]
+) -> tuple[Columns, Int64[np.ndarray, " ids"]]:
     """What the data set says of each row's image, and labels by image id."""
     needed, rows = np.unique(ids, return_inverse=True)
     facts = subject.need("images", "A table").describe(needed)

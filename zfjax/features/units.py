@@ -120,11 +120,13 @@ def jumped(top: Top, step_index: int) -> np.ma.MaskedArray:
     return np.ma.array(top.id[step_index, 0] != top.id[step_index - 1, 0], bool, mask=~known)
 
 
-def purity(top_value: np.ndarray, labels: np.ndarray) -> float | None:
+def purity(
+    top_value: Float32[np.ndarray, "k maps"], labels: Int64[np.ndarray, "k maps"]
+) -> float | None:
     """Share of the commonest label among a map's strongest images, averaged over live maps; None
     when all are dead.
 
-    ``top_value``, ``labels``: [k, maps]. Images whose label is not known (negative) are left out,
+    Images whose label is not known (negative) are left out,
     and so are maps that have no others; None when no label is known.
     """
     shares = []
@@ -135,6 +137,6 @@ def purity(top_value: np.ndarray, labels: np.ndarray) -> float | None:
     return float(np.mean(shares)) if shares else None
 
 
-def dead_share(top_value: np.ndarray) -> float:
-    """Share of maps that no image excites; ``top_value``: [k, maps]."""
+def dead_share(top_value: Float32[np.ndarray, "k maps"]) -> float:
+    """Share of maps that no image excites."""
     return float(np.mean(~(top_value[0] > 0)))

@@ -164,7 +164,9 @@ def _down(nothing: Images, kernel: Kernel, g: Maps, how: _How) -> Images:
     return lax.platform_dependent(kernel, g, cpu=on_cpu, default=plain)
 
 
-def _transposed(linear: Callable[[Array], Array], like: Array, g: Array) -> Array:
+def _transposed(
+    linear: Callable[[Array], Array], like: Float[Array, ...], g: Float[Array, ...]
+) -> Float[Array, ...]:
     """The adjoint of a linear function of an array like ``like``, of ``g``."""
     return jax.linear_transpose(linear, like)(g)[0]
 

@@ -7,99 +7,48 @@ drawing library; words stay vectors.
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.textpath import TextToPath
+from PIL import Image
 
-from zfjax.report.tiles import enlarge
+from zfjax.report.kit.films import LOSSLESS_BELOW
+from zfjax.report.kit.style import (
+    ACCENT,
+    DPI,
+    FAINT,
+    INK,
+    QUIET,
+    TEXT_SIZE,
+    quiet_style,
+    save,
+    wrap,
+)
 
-DPI = 400
 WIDTH = 1400
 """Pixels: 3.5 inches."""
-INK, QUIET, FAINT, ACCENT = "#1b1b1b", "#6f6f6f", "#c9c9c9", "#c4451c"
-RAMP = ("#e8b39c", "#dc8a68", "#c4451c", "#8c2f12", "#3f150a")
-"""One hue from light (low layers) to dark (high layers)."""
-TEXT_SIZE = 6.2
-"""Points."""
 LINE = 48
 """Pixels from one line of text to the next."""
 
 
-@contextmanager
-def quiet_style() -> Iterator[None]:
-    """Matplotlib's defaults with our typography: no TeX, no math in texts, no warning about a
-    letter without glyph.
+def enlarge(picture: np.ndarray, edge: int) -> np.ndarray:
+    """``picture`` (uint8 [height, width, 3]) with a longest edge of at most ``edge`` pixels,
+    proportions kept.
+
+    Small pictures are repeated a whole number of times, so their pixels stay sharp squares; others
+    are resampled.
     """
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph .* missing from font", category=UserWarning
-        )
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(
-            {
-                "text.parse_math": False,
-                "text.usetex": False,
-                "font.family": list(_families()),
-                "font.size": TEXT_SIZE,
-                "text.color": INK,
-                "axes.edgecolor": QUIET,
-                "axes.labelcolor": INK,
-                "axes.linewidth": 0.5,
-                "xtick.color": QUIET,
-                "ytick.color": QUIET,
-                "xtick.major.width": 0.5,
-                "ytick.major.width": 0.5,
-                "xtick.major.size": 2,
-                "ytick.major.size": 2,
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "pdf.fonttype": 42,
-                "axes.unicode_minus": True,
-            }
-        )
-        yield
-
-
-@lru_cache
-def _families() -> tuple[str, ...]:
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    wanted = ("Helvetica Neue", "Helvetica", "Arial", "Liberation Sans")
-    return (*(name for name in wanted if name in installed), "DejaVu Sans")
-
-
-def text_width(text: str, size: float = TEXT_SIZE, weight: str = "normal") -> float:
-    """Pixels that ``text`` takes on a board."""
-    font = font_manager.FontProperties(family=list(_families()), size=size, weight=weight)
-    with quiet_style():
-        width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
-    return width * DPI / 72
-
-
-def wrap(text: str, width: float, size: float = TEXT_SIZE) -> list[str]:
-    """``text`` broken into lines of at most ``width`` pixels; a word longer than that is cut."""
-    lines = [""]
-    for word in text.split():
-        while text_width(word, size) > width:
-            word = word[: max(1, len(word) // 2)] + "…"
-        candidate = f"{lines[-1]} {word}".strip()
-        if text_width(candidate, size) <= width:
-            lines[-1] = candidate
-        else:
-            lines.append(word)
-    return lines
+    height, width = picture.shape[:2]
+    longest = max(height, width)
+    if longest < LOSSLESS_BELOW and longest <= edge:
+        times = edge // longest
+        return picture.repeat(times, axis=0).repeat(times, axis=1)
+    size = max(1, round(width * edge / longest)), max(1, round(height * edge / longest))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
 class _Raster(Artist):
@@ -226,18 +175,3 @@ class Board:
             axes.set(xlim=(0, self.width), ylim=(self.height, 0))
             axes.set_axis_off()
             return save(figure, stem, DPI * self.fine)
-
-
-def save(figure: Figure, stem: str, dpi: int = DPI) -> dict[str, bytes]:
-    """``figure`` as PNG and PDF without dates or program names."""
-    FigureCanvasAgg(figure)
-    files = {}
-    dateless = {
-        "png": {"Software": None},
-        "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
-    }
-    for kind, metadata in dateless.items():
-        handle = io.BytesIO()
-        figure.savefig(handle, format=kind, dpi=dpi, metadata=metadata)
-        files[f"{stem}.{kind}"] = handle.getvalue()
-    return files

@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 
 from zfjax.report import words
-from zfjax.report.pictures import LayerPictures
-from zfjax.report.tiles import LOSSLESS_BELOW, Sheet, make_sheet
+from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet
+from zfjax.report.pictures import LayerPictures, make_sheet
 from zfjax.run.evolution import Evolution
 
 BUDGET = 9_000_000
@@ -25,9 +25,9 @@ def shown_steps(evolution: Evolution) -> tuple[tuple[int, ...], dict[str, tuple[
     """Steps, and maps by layer, that a page of about 15 MB can hold: all of them in most runs."""
     drawn = {layer: words.spread(evolution.maps(layer), MOST_MAPS) for layer in evolution.layers}
     pixels = sum(
-        len(maps) * np.prod(evolution.meta["tile_size"][layer]) for layer, maps in drawn.items()
+        len(maps) * np.prod(evolution.record.tile_size[layer]) for layer, maps in drawn.items()
     )
-    pictures = PICTURES_A_STEP * (evolution.meta["top"] if evolution.every_rank else 1)
+    pictures = PICTURES_A_STEP * (evolution.record.top if evolution.every_rank else 1)
     most = max(8, int(BUDGET / (pictures * LEAST_BYTES_A_PIXEL * max(pixels, 1))))
     return tuple(evolution.steps[index] for index in words.choose(evolution.epochs, most)), drawn
 

@@ -2,7 +2,7 @@
 No JAX.
 
 Every function returns the files by name; nothing is written here. Projections are shown around
-mid-grey, each with its own scale (``tiles.colour_scale``); a dead map is an empty frame.
+mid-grey, each with its own scale (``pictures.colour_scale``); a dead map is an empty frame.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zfjax.report.board import LINE, QUIET, TEXT_SIZE, WIDTH, Board, text_width, wrap
-from zfjax.report.pictures import LayerPictures, MapPictures, Shot
-from zfjax.report.tiles import filter_grid
-from zfjax.report.words import choose, epoch_name, number, plain, searched, spread
+from zfjax.report.board import LINE, WIDTH, Board
+from zfjax.report.kit.style import QUIET, TEXT_SIZE, quiet_style, text_width, wrap
+from zfjax.report.kit.texts import epoch_name, number, plain
+from zfjax.report.pictures import LayerPictures, MapPictures, Shot, filter_grid
+from zfjax.report.words import choose, searched, spread
 from zfjax.run.evolution import Evolution
 
 FIGURE4_COLUMNS = 8
@@ -26,6 +27,7 @@ MARGIN = 24
 SMALL, TINY = TEXT_SIZE - 1.2, TEXT_SIZE - 1.8
 
 
+@quiet_style()
 def figure4(
     evolution: Evolution, layers: Sequence[LayerPictures], network: str, photos: bool
 ) -> dict[str, bytes]:
@@ -88,6 +90,7 @@ def figure4(
     return board.files("figure4")
 
 
+@quiet_style()
 def figure2(
     evolution: Evolution, layer: LayerPictures, network: str, photos: bool
 ) -> dict[str, bytes]:
@@ -98,7 +101,7 @@ def figure2(
     # same square of patches at its right; without photos the first alone, so four blocks fit where
     # three did. The edge follows from the width of the paper: tiles as large as they can be.
     across = 3 if photos else 4
-    side = max(1, int(np.ceil(evolution.meta["top"] ** 0.5)))
+    side = max(1, int(np.ceil(evolution.record.top**0.5)))
     gap = 40
     width = (WIDTH - 2 * MARGIN - gap * (across - 1)) // across
     halves = 2 if photos else 1
@@ -147,6 +150,7 @@ def figure2(
     return board.files(f"figure2-{layer.layer}")
 
 
+@quiet_style()
 def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict[str, bytes]:
     """The filters of the network's first layer over the epochs, all of one epoch on one symmetric
     scale.
@@ -249,7 +253,7 @@ def _figure4_caption(evolution: Evolution, network: str, photos: bool) -> str:
     )
     return (
         f"Evolution of features of {network}: for feature maps drawn at random, the"
-        f" {plain(evolution.meta['rule'])} projection of the strongest activation among"
+        f" {plain(evolution.record.rule)} projection of the strongest activation among"
         f" {searched(evolution)} under the weights of each epoch{beside}; zero is mid-grey, and a"
         " dot marks a strongest image that is not that of the column before."
     )
@@ -259,6 +263,6 @@ def _figure2_caption(evolution: Evolution, layer: LayerPictures, network: str, p
     beside = " beside the patches they came from" if photos else " (image patches are left out)"
     return (
         f"What excites {layer.layer} of {network} most: for feature maps drawn at random, the"
-        f" {plain(evolution.meta['rule'])} projections of their {evolution.meta['top']} strongest"
-        f" images of the {plain(evolution.meta['split'], 24)} split{beside}; zero is mid-grey."
+        f" {plain(evolution.record.rule)} projections of their {evolution.record.top} strongest"
+        f" images of the {plain(evolution.record.split, 24)} split{beside}; zero is mid-grey."
     )

@@ -14,21 +14,13 @@ from PIL import Image, UnidentifiedImageError
 
 from zfjax.errors import ZfjaxError
 from zfjax.report.curves import accuracies
-from zfjax.report.kit.films import Film, film_data, film_now, film_strip, sheet_rule
+from zfjax.report.kit.films import Film, Sheet, film_data, film_now, film_strip, sheet_rule
 from zfjax.report.kit.shell import Piece, join_pieces, part_text, templates
 from zfjax.report.kit.slider import Choice, curve_slider, epoch_axis, interpolate, path
+from zfjax.report.kit.texts import number, plain
 from zfjax.report.payload import Names, map_values, size_rules, sparkline, step_values
-from zfjax.report.pictures import LayerPictures
-from zfjax.report.tiles import Sheet, data_uri, filter_grid, make_sheet, webp
-from zfjax.report.words import (
-    by_step,
-    choose,
-    number,
-    plain,
-    rule_words,
-    searched,
-    validation_images,
-)
+from zfjax.report.pictures import LayerPictures, data_uri, filter_grid, make_sheet, webp
+from zfjax.report.words import by_step, choose, rule_words, searched, validation_images
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 
@@ -79,7 +71,7 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
     """Every layer with its maps, and the filters. ``fallback``: a WebP picture that says the same
     where JavaScript is off.
     """
-    evolution, meta = view.evolution, view.evolution.meta
+    evolution, record = view.evolution, view.evolution.record
     labels, file_names = Names(), Names()
     rules = [size_rules(view.layers), example_rule(evolution, view.photos)]
     count = 0
@@ -99,8 +91,8 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
         "accuracy": [interpolate(accuracy, epoch) for epoch in view.epochs],
         "printed": choose(view.epochs, PRINTED_COLUMNS),
         "photos": view.photos,
-        "split": None if meta["split"] == view.run.config.data.train_split else meta["split"],
-        "rule": meta["rule"],
+        "split": None if record.split == view.run.config.data.train_split else record.split,
+        "rule": record.rule,
         "labels": list(labels.numbers),
         "files": list(file_names.numbers),
         "layers": values,
@@ -111,10 +103,10 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
         .render(
             evaluated=validation_images(view.run),
             searched=searched(evolution),
-            rule=plain(meta["rule"]),
+            rule=plain(record.rule),
             photos=view.photos,
             has_example=view.photos and (evolution.folder / "example.jpg").exists(),
-            input_size=meta["input_size"],
+            input_size=record.input_size,
             layers=[_layer_view(view, *pair) for pair in zip(view.layers, values, strict=True)],
             figure4=data_uri(fallback, "webp"),
             first_layer=view.run.config.model.conv_names[0],
@@ -136,13 +128,11 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
 
 def projection_words(view: View) -> Markup:
     """What a projection is and what it is not, as paragraphs."""
-    meta = view.evolution.meta
+    record = view.evolution.record
     template = templates("templates").get_template("projection.html.j2")
-    words = rule_words(meta["rule"])
+    words = rule_words(record.rule)
     return Markup(
-        template.render(
-            rule_words=words, searched=searched(view.evolution), checked=meta["checked"]
-        )
+        template.render(rule_words=words, searched=searched(view.evolution), checked=record.checked)
     )
 
 
@@ -168,7 +158,7 @@ def example_rule(evolution: Evolution, photos: bool) -> str:
 
     Raises ZfjaxError when the file is damaged.
     """
-    height, width = evolution.meta["input_size"]
+    height, width = evolution.record.input_size
     rule = f".example{{aspect-ratio:{width}/{height}}}"
     source = evolution.folder / "example.jpg"
     if not photos or not source.exists():
@@ -201,15 +191,13 @@ def _layer_view(view: View, layer: LayerPictures, values: dict[str, Any]) -> dic
     """What the template writes at the left of a layer: its size, and what of the image its middle
     unit sees.
     """
-    meta = view.evolution.meta
-    height, width, maps = meta["shapes"][layer.layer]
-    window = meta["windows"][layer.layer]
-    corner = [window["start"] + extent // 2 * window["jump"] for extent in (height, width)]
-    edges = meta["input_size"]
-    y0, x0 = (max(1, start) for start in corner)
-    y1, x1 = (
-        min(edge - 1, start + window["size"]) for edge, start in zip(edges, corner, strict=True)
-    )
+    record = view.evolution.record
+    height, width, maps = record.shapes[layer.layer]
+    window = record.window(layer.layer)
+    edges = record.input_size
+    top, left, bottom, right = window.box(height // 2, width // 2)
+    y0, x0 = max(1, top), max(1, left)
+    y1, x1 = (min(edge - 1, end) for edge, end in zip(edges, (bottom, right), strict=True))
     points: Sequence[tuple[float, float] | None] = values["spark"]
     return {
         "name": layer.layer,
@@ -217,8 +205,8 @@ def _layer_view(view: View, layer: LayerPictures, values: dict[str, Any]) -> dic
         "drawn": [map_.map for map_ in layer.maps],
         "left_out": len(view.evolution.maps(layer.layer)) - len(layer.maps),
         "sheets": [map_["sheet"] and map_["sheet"]["number"] for map_ in values["maps"]],
-        "field": window["size"],
-        "whole": window["size"] >= max(edges),
+        "field": window.size,
+        "whole": window.size >= max(edges),
         "box": (y0, x0, y1 - y0, x1 - x0),
         "spark": path([point for point in points if point is not None]),
     }

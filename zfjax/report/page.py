@@ -22,10 +22,10 @@ from zfjax.report.budget import make_sheets, shown_steps
 from zfjax.report.kit.charts import page_charts
 from zfjax.report.kit.shell import Piece, main_of, make_page, section
 from zfjax.report.kit.tables import Column, Row, data_table
+from zfjax.report.kit.texts import date, epoch_name, percent, plain
 from zfjax.report.layers import View, evolution_slider, layer_blocks, projection_words
-from zfjax.report.pictures import read_layer
+from zfjax.report.pictures import read_layer, webp
 from zfjax.report.provenance import architecture_table, layer_table, report_facts
-from zfjax.report.tiles import webp
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 
@@ -142,7 +142,7 @@ def _table_notes(evolution: Evolution) -> Markup:
         " the one they have at the last epoch; half settled is the first epoch where that holds for"
         " half of them. <b>Dead</b>: no image excites the map at all. <b>Purity</b>: how far the"
         " {} strongest images of a map agree on one class, among those whose label is known.</p>"
-    ).format(evolution.meta["top"])
+    ).format(evolution.record.top)
 
 
 def _origin(view: View, files: dict[str, bytes]) -> list[Piece | Markup]:
@@ -199,19 +199,19 @@ def _headline(run: Run, evolution: Evolution) -> list[str]:
     accuracy = words.final_accuracy(run)
     return [
         words.dataset_words(run),
-        f"{run.fingerprint.get('count', evolution.meta['images']):,} training images",
-        f"{words.epoch_name(evolution.epochs[-1])} epochs",
+        f"{run.fingerprint.get('count', evolution.record.images):,} training images",
+        f"{epoch_name(evolution.epochs[-1])} epochs",
         *(
             []
             if accuracy is None
-            else [f"{words.percent(accuracy)} top-1 ({words.validation_split(run)})"]
+            else [f"{percent(accuracy)} top-1 ({words.validation_split(run)})"]
         ),
         *(
             []
-            if evolution.meta["rule"] == "deconvnet"
-            else [f"{words.plain(evolution.meta['rule'])} projections"]
+            if evolution.record.rule == "deconvnet"
+            else [f"{plain(evolution.record.rule)} projections"]
         ),
-        words.date(run.created),
+        date(run.created),
     ]
 
 

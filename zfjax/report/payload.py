@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.report.kit.films import sheet_values
+from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet, sheet_values
+from zfjax.report.kit.texts import plain
 from zfjax.report.pictures import LayerPictures, MapPictures, Shot
-from zfjax.report.tiles import LOSSLESS_BELOW, Sheet
-from zfjax.report.words import plain
 from zfjax.run.evolution import Evolution
 
 WIDE_EDGE, NARROW_EDGE, STRIP_EDGE = 84, 80, 64
@@ -118,14 +117,14 @@ def step_values(evolution: Evolution, steps: tuple[int, ...]) -> dict[str, Any]:
 
 
 def sparkline(
-    places: Sequence[float], shares: Sequence[float | None]
+    positions: Sequence[float], shares: Sequence[float | None]
 ) -> list[tuple[float, float] | None]:
-    """(x, y) on a field of 160 x 36 by step for shares 0..1 at places 0..1; None where the share
+    """(x, y) on a field of 160 x 36 by step for shares 0..1 at positions 0..1; None where the share
     is.
     """
     return [
-        None if share is None else (round(4 + 152 * place, 2), round(32 - 28 * share, 2))
-        for place, share in zip(places, shares, strict=True)
+        None if share is None else (round(4 + 152 * position, 2), round(32 - 28 * share, 2))
+        for position, share in zip(positions, shares, strict=True)
     ]
 
 

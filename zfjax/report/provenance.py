@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from zfjax.files import read_json
 from zfjax.network.architecture import Architecture
-from zfjax.report.words import by_step, date, network_words, number, percent, plain
+from zfjax.report.kit.texts import date, number, percent, plain
+from zfjax.report.words import by_step, network_words
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.naming import layer_words
@@ -42,7 +44,7 @@ def report_facts(
                 }
             ),
         ),
-        ("Command", _placeholders(run, evolution.meta["command"])),
+        ("Command", _placeholders(run, evolution.record.command)),
         ("This page", report),
     ]
     summary = run.folder / "summary.json"
@@ -55,11 +57,11 @@ def report_facts(
 
 def _asked(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
     """What was trained on, searched and drawn, and how."""
-    meta, config = evolution.meta, run.config
-    data = meta["fingerprint"]
+    record, config = evolution.record, run.config
+    data = record.fingerprint
     optimizer = config.optimizer
     drawn = ", ".join(
-        f"{layer} {len(meta['maps'][layer])} of {meta['map_count'][layer]}"
+        f"{layer} {len(record.maps[layer])} of {record.map_count[layer]}"
         for layer in evolution.layers
     )
     return [
@@ -74,11 +76,11 @@ def _asked(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
         ),
         (
             "Searched",
-            f"{date(meta['created'])}; {meta['images']:,} images of the {plain(meta['split'])}"
+            f"{date(record.created)}; {record.images:,} images of the {plain(record.split)}"
             " split, each seen once for all epochs, never augmented"
             + (
-                f"; {meta['unreadable']:,} of them cannot be read and were left out"
-                if meta.get("unreadable")
+                f"; {record.unreadable:,} of them cannot be read and were left out"
+                if record.unreadable
                 else ""
             ),
         ),
@@ -89,19 +91,19 @@ def _asked(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
                 f" {data['count']:,} images, digest {plain(str(data['digest']), 16)}"
             ),
         ),
-        ("Maps drawn", f"{drawn}: a seeded uniform draw (seed {meta['seed']}), dead ones included"),
-        ("Rule", plain(meta["rule"])),
-        ("Precision", f"{plain(meta['precision'])} in search and projection"),
+        ("Maps drawn", f"{drawn}: a seeded uniform draw (seed {record.seed}), dead ones included"),
+        ("Rule", plain(record.rule)),
+        ("Precision", f"{plain(record.precision)} in search and projection"),
         (
             "Projected by",
-            _grouped({layer: plain(meta["method"][layer]) for layer in evolution.layers}),
+            _grouped({layer: plain(record.method[layer]) for layer in evolution.layers}),
         ),
     ]
 
 
 def _made(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
     """The network, what computed it, and how long that took."""
-    meta = evolution.meta
+    record = evolution.record
     return [
         (
             "Network",
@@ -122,10 +124,17 @@ def _made(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
         (
             "Time",
             ", ".join(
-                f"{plain(part)} {number(seconds)} s" for part, seconds in meta["seconds"].items()
+                f"{plain(stage)} {number(seconds)} s" for stage, seconds in record.seconds.items()
             ),
         ),
+        ("Not shown here", _of_later(record.later)),
     ]
+
+
+def _of_later(later: Mapping[str, Any]) -> str:
+    """Facts that this version does not know are named: a page must not pass over a setting."""
+    names = ", ".join(plain(name) for name in later)
+    return names and f"{names}: written by a later version of zfjax, not known to this one"
 
 
 def _computed_on(run: Run) -> str:
@@ -180,12 +189,12 @@ def layer_table(evolution: Evolution) -> list[dict[str, Any]]:
         half = next((epoch for epoch, step in epochs if (settled[step] or 0) >= 0.5), None)
         dead = list(by_step(evolution, "dead_share", layer).values())
         purity = list(by_step(evolution, "purity", layer).values())
-        size = evolution.meta["windows"][layer]["size"]
+        size = evolution.record.window(layer).size
         lines.append(
             {
                 "layer": layer,
                 "field": f"{size} × {size}",
-                "maps": str(evolution.meta["map_count"][layer]),
+                "maps": str(evolution.record.map_count[layer]),
                 "half": "never" if half is None else number(half),
                 "dead": percent(dead[-1]),
                 "purity": percent(purity[-1]),

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from zfjax.files import clear_unfinished, write_atomic
-from zfjax.report.board import quiet_style
-from zfjax.report.tiles import colour_scale, to_bytes
+from zfjax.report.kit.style import quiet_style
+from zfjax.report.pictures import colour_scale, to_bytes
 from zfjax.run.evolution import Tile
 
 

@@ -1,11 +1,11 @@
-"""How things are said: numbers, epochs and texts from data as short plain words. No JAX."""
+"""How runs, evolutions and rules are said in short plain words. No JAX."""
 
 from __future__ import annotations
 
 import math
-from datetime import datetime
 from typing import Any
 
+from zfjax.report.kit.texts import plain
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.naming import network_name
@@ -38,46 +38,6 @@ def rule_words(rule: str) -> str:
         f"{RULES[base]}"
         f" {DIFFERENTIATED_NORM if rule != base or base == 'gradient' else PASSED_NORM}"
     )
-
-
-def plain(text: str, length: int = 40) -> str:
-    """``text`` on one line, printable, at most ``length`` characters; an empty one is said to be
-    so.
-    """
-    kept = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    kept = " ".join(kept.split())
-    return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(no name)"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Three significant digits, never in exponents where it can be helped; "n/a" for None."""
-    if value is None:
-        return "n/a"
-    if value == 0 or 1e-4 <= abs(value) < 1e5:
-        return f"{float(f'{value:.{digits}g}'):,.10g}"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
-def percent(share: float | None) -> str:
-    """A share 0..1 in per cent, one decimal below 10; "n/a" for None."""
-    if share is None:
-        return "n/a"
-    return f"{100 * share:.1f}\u2009%" if 0 < share < 0.1 else f"{100 * share:.0f}\u2009%"
-
-
-def epoch_name(epoch: float) -> str:
-    """ "5", or "0.32" for a step within an epoch."""
-    return f"{epoch:.2g}" if 0 < epoch < 1 else f"{round(epoch, 1):g}"
-
-
-def date(iso: str) -> str:
-    """ "21 November 2025" of an ISO date; the text itself where it is none."""
-    try:
-        moment = datetime.fromisoformat(iso)
-    except ValueError:
-        return plain(iso)
-    return f"{moment.day} {moment:%B %Y}"
 
 
 def choose(values: tuple[float, ...], count: int) -> tuple[int, ...]:
@@ -127,19 +87,19 @@ def final_accuracy(run: Run) -> float | None:
 
 def by_step(evolution: Evolution, measure: str, layer: str) -> dict[int, float | None]:
     """A layer's "dead_share" or "purity" (0..1) by step; None where it was not measured."""
-    values = evolution.meta[measure].get(layer) or [None] * len(evolution.steps)
+    values = getattr(evolution.record, measure).get(layer) or [None] * len(evolution.steps)
     return dict(zip(evolution.steps, values, strict=True))
 
 
 def of_training(evolution: Evolution) -> bool:
     """Whether the images searched are those that the network was trained on."""
-    return evolution.meta["split"] == evolution.meta.get("train_split", "train")
+    return evolution.record.split == evolution.record.train_split
 
 
 def searched(evolution: Evolution) -> str:
     """ "4,000 training images": those that were seen; images that cannot be read were left out."""
-    split = plain(evolution.meta["split"], 24)
-    seen = evolution.meta["images"] - evolution.meta.get("unreadable", 0)
+    split = plain(evolution.record.split, 24)
+    seen = evolution.record.images - evolution.record.unreadable
     return f"{seen:,} {'training' if of_training(evolution) else split} images"
 
 

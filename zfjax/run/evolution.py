@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json, write_arrays, write_atomic
+from zfjax.run.evolution_record import EvolutionRecord, record_from
 
 UNITS_SCHEMA = pa.schema(
     [
@@ -68,7 +69,12 @@ class Evolution:
     """A finished evolution folder."""
 
     folder: Path
-    meta: dict[str, Any]
+    record: EvolutionRecord
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What meta.json says, by its keys."""
+        return self.record.as_json()
 
     @cached_property
     def units(self) -> pa.Table:
@@ -84,27 +90,27 @@ class Evolution:
     @property
     def steps(self) -> tuple[int, ...]:
         """Steps searched, ascending."""
-        return tuple(self.meta["steps"])
+        return self.record.steps
 
     @property
     def epochs(self) -> tuple[float, ...]:
         """Epochs of ``steps``."""
-        return tuple(self.meta["epochs"])
+        return self.record.epochs
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Layers searched, from the image up."""
-        return tuple(self.meta["layers"])
+        return self.record.layers
 
     @property
     def every_rank(self) -> bool:
         """Whether all the strongest images are drawn at every step, not at the last one alone."""
-        return bool(self.meta.get("every_rank"))
+        return self.record.every_rank
 
     def maps(self, layer: str) -> tuple[int, ...]:
         """The maps drawn of a layer: a seeded uniform draw, dead ones included."""
         self._check(layer)
-        return tuple(self.meta["maps"][layer])
+        return self.record.maps[layer]
 
     def rows(self, **equal: Any) -> list[dict[str, Any]]:
         """Rows whose columns equal the given values: ``rows(layer="conv5", step=0, selection="top",
@@ -167,7 +173,7 @@ class Evolution:
         stored = self._histograms
         index = stored["layer"].tolist().index(layer)
         start = int(stored["start"][index])
-        return stored["histogram"][:, start : start + self.meta["map_count"][layer]]
+        return stored["histogram"][:, start : start + self.record.map_count[layer]]
 
     @property
     def bin_edges(self) -> np.ndarray:
@@ -247,13 +253,13 @@ def open_evolution(folder: Path) -> Evolution:
             f"There is no evolution in {folder}; run `zfjax evolve --workdir"
             f" {quoted(folder.parent)}{named}` first."
         )
-    meta = read_json(path)
-    if not meta.get("complete"):
+    stored = read_json(path)
+    if isinstance(stored, dict) and not stored.get("complete"):
         raise ZfjaxError(
             f"The evolution in {folder} is not finished; run the same `zfjax evolve` again, it"
             " goes on."
         )
-    return Evolution(folder, meta)
+    return Evolution(folder, record_from(path, stored))
 
 
 def write_units(folder: Path, columns: dict[str, Any]) -> None:

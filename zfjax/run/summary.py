@@ -49,16 +49,16 @@ def update_summary(
             if name not in ("search", "projection", "report")
         }
     if evolution is not None and covers(run, evolution):
-        meta = evolution.meta
+        record = evolution.record
         summary["dead_share"], summary["purity"] = dead_share(evolution), purity(evolution)
         summary["evolution"] = {
             "step": evolution.steps[-1],
             "epoch": evolution.epochs[-1],
             "layers": list(evolution.layers),
-            "split": meta["split"],
-            "images": meta["images"] - meta.get("unreadable", 0),
+            "split": record.split,
+            "images": record.images - record.unreadable,
         }
-        seconds |= meta["seconds"]
+        seconds |= record.seconds
     summary["seconds"] = {
         **summary.get("seconds", {}),
         **{name: round(value, 1) for name, value in seconds.items()},
@@ -77,7 +77,7 @@ def covers(run: Run, evolution: Evolution) -> bool:
     """Whether an evolution speaks for the run as it is: the one without a name, up to the last
     saved step, and for all layers.
     """
-    unnamed = evolution.meta.get("name") is None
+    unnamed = evolution.record.name is None
     whole = set(evolution.layers) == set(run.config.model.conv_names)
     return unnamed and whole and evolution.steps[-1] == run.steps[-1]
 
@@ -100,14 +100,14 @@ def _still_true(run: Run, summary: dict[str, Any], before: float | None) -> bool
 
 def dead_share(evolution: Evolution) -> float:
     """Of all maps searched, the share (0..1) that no image excites at the last step."""
-    counts = evolution.meta["map_count"]
-    dead = {layer: shares[-1] for layer, shares in evolution.meta["dead_share"].items()}
+    counts = evolution.record.map_count
+    dead = {layer: shares[-1] for layer, shares in evolution.record.dead_share.items()}
     return sum(dead[layer] * counts[layer] for layer in counts) / sum(counts.values())
 
 
 def purity(evolution: Evolution) -> dict[str, float | None]:
     """By layer, at the last step; None where nothing can be said."""
-    return {layer: shares[-1] for layer, shares in evolution.meta["purity"].items()}
+    return {layer: shares[-1] for layer, shares in evolution.record.purity.items()}
 
 
 def train_seconds(run: Run) -> float:

@@ -12,10 +12,9 @@ import numpy as np
 
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
-from zfjax.files import read_json
 from zfjax.processes import first_alone, from_first
 from zfjax.report.page import write_report
-from zfjax.run.folder import load_run
+from zfjax.run.folder import Run, load_run
 from zfjax.training.epochs import AfterEpoch
 
 
@@ -40,15 +39,12 @@ def live_evolution(workdir: Path, every: int, images: int) -> AfterEpoch:
     return draw
 
 
-def _drawn(run: Any, step: int) -> bool:
+def _drawn(run: Run, step: int) -> bool:
     """Whether the live page shows ``step``."""
-    record, page = (
-        run.evolution_folder("live") / "meta.json",
-        run.folder / "report-live" / "index.html",
-    )
+    record = run.evolution_folder("live") / "meta.json"
+    page = run.folder / "report-live" / "index.html"
     try:
-        meta = read_json(record)
-        whole = bool(meta["complete"]) and page.stat().st_mtime_ns >= record.stat().st_mtime_ns
-        return whole and meta["steps"][-1] >= step
-    except (ZfjaxError, OSError, LookupError, TypeError):
+        whole = page.stat().st_mtime_ns >= record.stat().st_mtime_ns
+        return whole and run.evolution("live").steps[-1] >= step
+    except (ZfjaxError, OSError, LookupError):
         return False

@@ -101,7 +101,7 @@ def end_epoch(session: Session, step: int, state: TrainState) -> TrainState:
     """
     run = session.run
 
-    def validating(done: int, total: int) -> None:
+    def validating(stage: str, done: int, total: int) -> None:
         session.progress("validating", done, total)
         session.stop.obey()
 

@@ -5,7 +5,7 @@ ten.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
@@ -21,6 +21,7 @@ from zfjax.devices import in_parts, one_behind, place, replicated
 from zfjax.errors import ZfjaxError
 from zfjax.inputs import Preparation
 from zfjax.network.model import Parameters
+from zfjax.progress import Progress
 from zfjax.subject import Scores, Subject
 
 
@@ -46,7 +47,7 @@ def evaluate(
     batching: Batching,
     *,
     views: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, float]:
     """{"loss": nats, "top1": 0..1, "top5": 0..1, "images": how many} of the subject's images, every
     one that can be read and has a label once, at precision HIGHEST. The loss is NaN where a score
@@ -79,7 +80,7 @@ def evaluate(
         sums += np.asarray(of_batch, np.float64)
         done = min(done + batching.size, images.count)
         if progress is not None:
-            progress(done, images.count)
+            progress("evaluating", done, images.count)
     if not sums[3]:
         raise _nothing_to_count(images, unlabelled=bool(sums[4]))
     figures = dict(zip(("loss", "top1", "top5"), (sums[:3] / sums[3]).tolist(), strict=True))

@@ -23,7 +23,9 @@ A page is a title and pieces, each HTML with the data, style and script that go 
 - ``tables``: ``data_table``; a cell may be a piece;
 - ``dots``: ``dot_chart``, estimates and intervals; ``dot_cell`` and ``dot_axis`` within a table;
 - ``charts``: ``page_charts``, lines over the epochs, and ``figure_files``, the same for a paper;
-- ``vector``: ``svg_of``, any matplotlib figure.
+- ``vector``: ``svg_of``, any matplotlib figure;
+- ``style``: ``quiet_style``, typography and colours of figures, and how wide words are;
+- ``texts``: ``plain``, ``number``, ``percent``, ``epoch_name``, ``date``.
 
 Texts are escaped by whatever takes a ``str``; only ``Markup`` is taken as HTML, and is made by
 ``Markup("...{}").format(text)`` or a template (``shell.templates``), never by joining strings.

@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from zfjax.report.board import (
+from zfjax.report.kit.shell import Piece, join_pieces
+from zfjax.report.kit.style import (
     ACCENT,
     DPI,
     FAINT,
@@ -28,9 +29,8 @@ from zfjax.report.board import (
     text_width,
     wrap,
 )
-from zfjax.report.kit.shell import Piece, join_pieces
+from zfjax.report.kit.texts import number, plain
 from zfjax.report.kit.vector import svg_of
-from zfjax.report.words import number, plain
 
 COLOURS = {
     "main": ACCENT,
@@ -46,7 +46,7 @@ _PAGE_AXES = (40.0, 348.0, 30.0, 180.0)
 _FIGURE_WIDTH = 3.5
 """Inches: one column of a paper."""
 _CAPTION_WIDTH = 1352
-"""Pixels of the board (``board.DPI``) for lines of a caption."""
+"""Pixels of the board (``style.DPI``) for lines of a caption."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def figure_files(stem: str, panels: Sequence[Panel], words: str) -> dict[str, by
 
 def draw_charts(axes: Axes, charts: Sequence[Chart], look: Look) -> None:
     """Draws ``charts`` over each other on ``axes``, the first one's range for all. Within
-    ``board.quiet_style``: math in texts is not parsed.
+    ``style.quiet_style``: math in texts is not parsed.
     """
     lines = [line for chart in charts for line in chart.lines]
     points = [point for line in lines for point in line.points]

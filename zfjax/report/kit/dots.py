@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.words import number, plain
+from zfjax.report.kit.texts import number, plain
 
 LANE = 20
 """CSS pixels of height for each series of a row."""
@@ -57,8 +57,8 @@ class Scale:
         these, 0 or 100.
         """
         share = (value - self.low) / (self.high - self.low)
-        place = EDGE + (100 - 2 * EDGE) * share
-        return round(min(100.0, max(0.0, place)), 2)
+        across = EDGE + (100 - 2 * EDGE) * share
+        return round(min(100.0, max(0.0, across)), 2)
 
     def text(self, value: float) -> str:
         """``value`` with three digits, sign and unit."""
@@ -155,12 +155,12 @@ def dot_axis(scale: Scale, numbers: bool = True) -> Markup:
     """The scale's ticks, to stand above the dots of cells with or without ``numbers``."""
 
     def label(tick: float) -> Markup:
-        place = scale.place(tick)
+        left = scale.place(tick)
         # A label at either end stays within the cell.
-        anchor = "start" if place < 8 else "end" if place > 92 else "middle"
-        place = 0 if place < 8 else 100 if place > 92 else place
+        anchor = "start" if left < 8 else "end" if left > 92 else "middle"
+        left = 0 if left < 8 else 100 if left > 92 else left
         return Markup('<text x="{}%" y="12" text-anchor="{}">{}</text>').format(
-            place, anchor, scale.text(tick)
+            left, anchor, scale.text(tick)
         )
 
     return Markup(

@@ -1,7 +1,7 @@
 """Films: pictures by stop of the slider, side by side, and the one of the stop that is shown.
 
-All pictures of a film are one sheet (``tiles.make_sheet``), so that they compress well and follow
-the slider without loading anything.
+All pictures of a film are one sheet, packed by whoever has them, so that they compress well and
+follow the slider without loading anything.
 """
 
 from __future__ import annotations
@@ -13,10 +13,25 @@ from typing import Any
 from markupsafe import Markup
 
 from zfjax.report.kit.shell import Piece, join_pieces
-from zfjax.report.tiles import LOSSLESS_BELOW, Sheet
 
+LOSSLESS_BELOW = 32
+"""Pixels: tiles with a shorter longest edge are stored without loss and shown pixelated."""
 PRINTED_SHARE = 0.56
 """Of a tile's edge in a strip: how large it is on paper."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Equal pictures in one image, row by row. ``cell`` (height, width) is a tile plus what keeps
+    neighbours apart.
+    """
+
+    uri: str
+    columns: int
+    rows: int
+    cell: tuple[int, int]
+    tile: tuple[int, int]
+    byte_count: int
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from zfjax.report.kit.shell import Piece, templates
-from zfjax.report.words import epoch_name, percent
+from zfjax.report.kit.texts import epoch_name, percent
 
 Points = Sequence[tuple[float, float]]
 TRACK_WIDTH, TRACK_HEIGHT = 1000, 100
@@ -44,7 +44,7 @@ class EpochAxis:
         )
 
     def ticks(self, epochs: Sequence[float]) -> list[tuple[float, str]]:
-        """(place, name) of up to nine epochs far enough apart to be labelled."""
+        """(position, name) of up to nine epochs far enough apart to be labelled."""
         if self.unit is None:
             whole = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(self.first, self.last)
             wanted = [value for value in whole if self.first <= value <= self.last]
@@ -52,9 +52,9 @@ class EpochAxis:
             wanted = list(epochs)
         kept: list[tuple[float, str]] = []
         for epoch in wanted:
-            place = self.place(epoch)
-            if not kept or place - kept[-1][0] > 0.08:
-                kept.append((place, epoch_name(epoch)))
+            position = self.place(epoch)
+            if not kept or position - kept[-1][0] > 0.08:
+                kept.append((position, epoch_name(epoch)))
         return kept
 
 

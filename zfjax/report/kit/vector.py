@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from zfjax.report.board import ACCENT, FAINT, INK, QUIET, RAMP, quiet_style
+from zfjax.report.kit.style import ACCENT, FAINT, INK, QUIET, RAMP, quiet_style
 
 DOTS = 72
 """An inch: a unit of the SVG is a point of the figure."""

@@ -42,14 +42,14 @@ function showCell(cell, layer, map) {
 }
 
 function showLayer(section, layer) {
-  const settled = layer.settled[state.at], dead = layer.dead[state.at], place = layer.spark[state.at];
+  const settled = layer.settled[state.at], dead = layer.dead[state.at], point = layer.spark[state.at];
   section.querySelector(".share").textContent = settled === null ? "no live map" : percent(settled) + " settled";
   section.querySelector(".rest").textContent =
     settled === null ? "" : "live maps that already show the image they end with";
   const silent = dead === 0 ? "No map is dead." : `${percent(dead)} of its maps are dead.`;
   section.querySelector(".dead").textContent = dead === null ? "" : silent;
   const dot = section.querySelector("circle");
-  if (place) { dot.setAttribute("cx", place[0]); dot.setAttribute("cy", place[1]); }
+  if (point) { dot.setAttribute("cx", point[0]); dot.setAttribute("cy", point[1]); }
   section.querySelectorAll(".cell").forEach((cell) => showCell(cell, layer, layer.maps[cell.dataset.map]));
 }
 

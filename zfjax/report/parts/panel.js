@@ -187,9 +187,9 @@ function takeMap(text) {
   closeMap();
   const [name, map] = text.split(":");
   const layer = data.layers.findIndex((candidate) => candidate.name === name);
-  const place = layer < 0 ? -1 : data.layers[layer].maps.findIndex((candidate) => String(candidate.map) === map);
-  if (place < 0) return;
-  openMap(layer, place);
+  const index = layer < 0 ? -1 : data.layers[layer].maps.findIndex((candidate) => String(candidate.map) === map);
+  if (index < 0) return;
+  openMap(layer, index);
   state.open.cell.scrollIntoView();
 }
 

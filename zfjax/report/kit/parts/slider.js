@@ -16,8 +16,8 @@ function showTrack() {
 
 function nearest(event) {
   const box = byId("track").getBoundingClientRect();
-  const place = (event.clientX - box.left) / box.width;
-  const distances = data.stops.map(([left]) => Math.abs(left - place));
+  const pointed = (event.clientX - box.left) / box.width;
+  const distances = data.stops.map(([left]) => Math.abs(left - pointed));
   return distances.indexOf(Math.min(...distances));
 }
 
@@ -32,9 +32,9 @@ function play(on) {
 }
 
 if (byId("track")) {
-  data.ticks.forEach(([place, name]) => {
+  data.ticks.forEach(([left, name]) => {
     const tick = make("span", "", name);
-    tick.style.left = 100 * place + "%";
+    tick.style.left = 100 * left + "%";
     byId("ticks").append(tick);
   });
   const track = byId("track");

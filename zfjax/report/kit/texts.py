@@ -1,0 +1,45 @@
+"""Numbers, epochs, dates and texts from data as short plain words. No JAX."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+def plain(text: str, length: int = 40) -> str:
+    """``text`` on one line, printable, at most ``length`` characters; an empty one is said to be
+    so.
+    """
+    kept = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    kept = " ".join(kept.split())
+    return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(no name)"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Three significant digits, never in exponents where it can be helped; "n/a" for None."""
+    if value is None:
+        return "n/a"
+    if value == 0 or 1e-4 <= abs(value) < 1e5:
+        return f"{float(f'{value:.{digits}g}'):,.10g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def percent(share: float | None) -> str:
+    """A share 0..1 in per cent, one decimal below 10; "n/a" for None."""
+    if share is None:
+        return "n/a"
+    return f"{100 * share:.1f}\u2009%" if 0 < share < 0.1 else f"{100 * share:.0f}\u2009%"
+
+
+def epoch_name(epoch: float) -> str:
+    """ "5", or "0.32" for a step within an epoch."""
+    return f"{epoch:.2g}" if 0 < epoch < 1 else f"{round(epoch, 1):g}"
+
+
+def date(iso: str) -> str:
+    """ "21 November 2025" of an ISO date; the text itself where it is none."""
+    try:
+        moment = datetime.fromisoformat(iso)
+    except ValueError:
+        return plain(iso)
+    return f"{moment.day} {moment:%B %Y}"
