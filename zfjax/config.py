@@ -169,6 +169,10 @@ RESUMABLE_FIELDS = frozenset(
 )
 
 
+GROWING_SCHEDULES = ("constant", "plateau")
+"""Schedules of which no rate depends on how many epochs there are: a run may be given more."""
+
+
 def field_words(kind: type) -> dict[str, str]:
     """What the text under each field of a dataclass says of it, on one line; fields without one are
     left out.

@@ -7,6 +7,8 @@ way. The table is written last.
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,22 +22,22 @@ from PIL import Image
 
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, table, units
-from zfjax.features.asking import (
-    Asked,
-    AskedWords,
-    Request,
-    check_asked,
-    command_line,
-    record_of,
-    request_of,
+from zfjax.features.asking import Asked, AskedWords, Request, command_line, record_of, request_of
+from zfjax.features.growing import (
+    EARLIER,
+    earlier_pass,
+    grows_words,
+    joined,
+    keep_earlier,
+    standing_of,
 )
 from zfjax.features.searching import search_on
 from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
-from zfjax.files import clear_unfinished, read_json, write_arrays, write_atomic, write_json
+from zfjax.files import clear_unfinished, write_arrays, write_atomic, write_json
 from zfjax.inputs import open_data, with_data_dir
-from zfjax.processes import first_alone, from_first, is_first, together
+from zfjax.processes import as_first, first_alone, from_first, is_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.folder import Run, load_run, locked_run
@@ -64,7 +66,8 @@ def evolve(
     **asked: Unpack[AskedWords],
 ) -> Evolution:
     """Searches and projects the run's saved epochs; returns the finished Evolution (at once when it
-    is there).
+    is there). A finished one that is asked for more epochs, and for nothing else, takes them: they
+    alone are searched, and all pictures are drawn again.
 
     ``asked``, each with a default (``asking.Asked``): ``at``, epochs as ``Run.steps_at`` takes them
     (None: all saved); ``layers``; ``maps``, maps drawn of each layer (16; None: all); ``top`` (9);
@@ -102,19 +105,28 @@ def evolve_subject(
     example = together(lambda: images.first_readable(request.images))
     asked, progress = record_of(subject, request), _of_first(progress)
     with ExitStack() as lock:
-        there = np.int32(first_alone(lambda: _begun(target, asked, lock)) or 0)
+        there = np.int32(first_alone(lambda: _begun(subject, request, target, lock)) or 0)
         if from_first(there):
             return open_evolution(target.folder)
         clock = time.monotonic()
         subject = subject.holding(request.steps)
-        statistics, earlier = search_on(subject, request, target.folder, asked, progress)
-        searched = time.monotonic() - clock
+        earlier = first_alone(lambda: earlier_pass(target.folder, asked))
+        known = as_first(earlier.asked["steps"] if earlier is not None else ())
+        to_search = dataclasses.replace(
+            request, steps=tuple(step for step in request.steps if step not in known)
+        )
+        statistics, before = search_on(subject, to_search, target.folder, progress)
+        searched = before + time.monotonic() - clock
+        if earlier is not None:
+            statistics = joined(earlier.statistics, known, statistics, request.steps)
+            searched += earlier.seconds
+        clock = time.monotonic()
 
         def finish() -> None:
             meta = _drawn(subject, request, statistics, target.folder, progress)
             _write_example(images.view(example), subject, target.folder)
-            drawn = time.monotonic() - clock - searched
-            seconds = {"search": round(earlier + searched, 1), "projection": round(drawn, 1)}
+            drawn = time.monotonic() - clock
+            seconds = {"search": round(searched, 1), "projection": round(drawn, 1)}
             command = command_line(request, target.name)
             meta.update(
                 seconds=seconds,
@@ -124,7 +136,8 @@ def evolve_subject(
                 command=command,
             )
             write_json(target.folder / "meta.json", meta)
-            for passing in (target.folder / "search.npz", *target.folder.glob("search-*.part.npz")):
+            shares = target.folder.glob("search-*.part.npz")
+            for passing in (target.folder / "search.npz", target.folder / EARLIER, *shares):
                 passing.unlink(missing_ok=True)
 
         first_alone(finish)
@@ -151,20 +164,21 @@ def _check_trained_on(run: Run, subject: Subject) -> None:
         )
 
 
-def _begun(target: Target, asked: dict[str, Any], lock: ExitStack) -> bool:
+def _begun(subject: Subject, request: Request, target: Target, lock: ExitStack) -> bool:
     """Locks the run and begins the evolution or goes on with it; whether it is there already,
-    finished.
+    finished. One that is finished and asked for more steps leaves what it knows.
     """
-    folder = target.folder
+    folder, asked = target.folder, record_of(subject, request)
     if target.lock is not None:
         lock.enter_context(locked_run(target.lock))
     for written in (folder.parent, folder, *folder.glob("tiles/*")):
         clear_unfinished(written, locked=True)
-    if (folder / "meta.json").exists():
-        before = read_json(folder / "meta.json")
-        check_asked(folder, before.get("asked"), asked)
-        if before.get("complete"):
-            return True
+    standing = standing_of(folder, asked)
+    if standing.finished:
+        return True
+    if standing.grows and standing.complete:
+        print(grows_words(folder, request), file=sys.stderr)
+        keep_earlier(folder, subject, request)
     write_json(folder / "meta.json", {"complete": False, "asked": asked})
     return False
 

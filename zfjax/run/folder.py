@@ -74,6 +74,14 @@ class Run:
         """Steps whose parameters are saved, ascending."""
         return saved_steps(self.checkpoints)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether its last epoch's parameters are saved, and its state too, where any is: they are
+        written one after the other, and who deletes all states wants no more epochs.
+        """
+        states = saved_steps(self.resume)
+        return self.last_step in self.steps and (self.last_step in states or not states)
+
     def epoch(self, step: int) -> float:
         """Epochs trained at ``step``."""
         return step / self.steps_per_epoch
@@ -224,12 +232,14 @@ def check_folder(folder: Path | str) -> Path:
 
 def check_same(run: Run, wanted: Config) -> None:
     """Raises ZfjaxError naming the fields in which ``wanted`` differs from what ``run`` was started
-    with.
+    with. More epochs are no difference where the run's schedule does not depend on them.
     """
     before, now = configs.flatten(run.config), configs.flatten(wanted)
     differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     differing = [name for name in differing if name not in configs.RESUMABLE_FIELDS]
-    if differing:
+    if differing == ["epochs"]:
+        _check_more_epochs(run, wanted.epochs)
+    elif differing:
         shown = "; ".join(
             f"{name} {before.get(name)!r} -> {now.get(name)!r}" for name in differing[:4]
         )
@@ -237,6 +247,30 @@ def check_same(run: Run, wanted: Config) -> None:
         raise ZfjaxError(
             f"{run.folder} holds a run with other settings ({shown}{more}). "
             "Use another --workdir, or start it again without these flags."
+        )
+
+
+def _check_more_epochs(run: Run, wanted: int) -> None:
+    """Raises ZfjaxError where ``run`` cannot become one of ``wanted`` epochs."""
+    before, schedule = run.config.epochs, run.config.optimizer.schedule
+    if wanted < before:
+        raise ZfjaxError(
+            f"{run.folder} is a run of {before} epochs, and epochs {before} -> {wanted} would take"
+            f" some back: go on with it by `zfjax train --workdir {quoted(run.folder)}`, or use"
+            " another --workdir."
+        )
+    if schedule not in configs.GROWING_SCHEDULES:
+        raise ZfjaxError(
+            f"{run.folder} cannot be given more epochs ({before} -> {wanted}): its"
+            f" optimizer.schedule {schedule!r} sets every rate by the number of epochs. Train"
+            f" {wanted} in another --workdir, or choose one of"
+            f" {' and '.join(configs.GROWING_SCHEDULES)} there, which take more later."
+        )
+    if run.is_finished and not saved_steps(run.resume):
+        raise ZfjaxError(
+            f"{run.folder} is finished at epoch {before} and cannot be given more"
+            f" ({before} -> {wanted}): {run.resume} holds no state to go on from. Restore one from"
+            " a copy, or train anew in another --workdir."
         )
 
 
