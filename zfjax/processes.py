@@ -7,7 +7,9 @@ matters. A process alone waits for nobody: each of these then costs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,27 +33,66 @@ def _attended(wait: Callable[[], Result], whom: str) -> Result:
     return attended(wait, words)
 
 
+def jax_state() -> Any:
+    """What JAX knows of the processes so far, and where they leave notices: private to it."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from jax._src import distributed
+
+        return distributed.global_state
+    return None
+
+
 def is_first() -> bool:
     """Whether this is process 0, which writes."""
     return jax.process_index() == 0
 
 
 def first_alone(work: Callable[[], Result]) -> Result | None:
-    """``work()`` in process 0 while the others wait, and get None; its ZfjaxError ends them all."""
+    """``work()`` in process 0 while the others wait, and get None; its ZfjaxError ends them all.
+
+    It may take hours: the others ask, again and again, for a word that process 0 leaves when it is
+    done, and no collective is open meanwhile, which a backend would end after its time.
+    """
     if jax.process_count() == 1:
         return work()
-    from jax.experimental import multihost_utils
+    own = np.array([secrets.randbits(31), secrets.randbits(31)], np.int32)
+    name = "zfjax/alone/{:x}-{:x}".format(*from_first(own).tolist())
+    if not is_first():
+        if _attended(lambda: _noticed(name), "process 0") != _DONE:
+            raise ZfjaxError("Process 0 stopped; its message says why.")
+        return None
+    outcome = _STOPPED
+    try:
+        result = work()
+        outcome = _DONE
+        return result
+    finally:
+        _leave_notice(name, outcome)
 
-    result, error = None, None
-    if is_first():
+
+_DONE, _STOPPED = "done", "stopped"
+NOTICE_SECONDS = 10.0
+"""For which one question after a notice waits; then it is asked again."""
+
+
+def _leave_notice(name: str, text: str) -> None:
+    """Leaves ``text`` under a ``name`` of its own where the processes meet."""
+    jax_state().client.key_value_set(name, text)
+
+
+def _noticed(name: str) -> str:
+    """What another process leaves under ``name``, however late: JAX's own store answers for each
+    question, so that nothing is open for longer than NOTICE_SECONDS. Raises what JAX does when the
+    processes have parted.
+    """
+    while True:
         try:
-            result = work()
-        except ZfjaxError as raised:
-            error = raised
-    failed = np.int32(error is not None)
-    if _attended(lambda: multihost_utils.broadcast_one_to_all(failed), "process 0"):
-        raise error or ZfjaxError("Process 0 stopped; its message says why.")
-    return result
+            return str(
+                jax_state().client.blocking_key_value_get(name, round(1000 * NOTICE_SECONDS))
+            )
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
 
 
 def together(work: Callable[[], Result]) -> Result:
