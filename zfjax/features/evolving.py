@@ -42,6 +42,7 @@ from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.folder import Run, load_run, locked_run
 from zfjax.subject import Subject, images_of, subject_of
+from zfjax.values import Place, Text, Truth, truth
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ class Target:
 
 @spelled(Asked)
 def evolve(
-    workdir: Path | str,
+    workdir: Place | Run,
     *,
-    data_dir: str | None = None,
-    name: str | None = None,
-    locked: bool = False,
+    data_dir: Place | None = None,
+    name: Text | None = None,
+    locked: Truth = False,
     progress: Progress | None = None,
     **asked: Unpack[AskedWords],
 ) -> Evolution:
@@ -78,13 +79,14 @@ def evolve(
     run's lock (training does, between epochs).
     """
     run = load_run(workdir)
+    free = not truth(locked, "locked")
+    target = Target(run.evolution_folder(name), name, run.folder if free else None)
     subject, request = asked_of(run, Asked(**asked), data_dir, progress)
-    target = Target(run.evolution_folder(name), name, None if locked else run.folder)
     return evolve_subject(subject, request, target, progress)
 
 
 def asked_of(
-    run: Run, asked: Asked, data_dir: str | None = None, progress: Progress | None = None
+    run: Run, asked: Asked, data_dir: Place | None = None, progress: Progress | None = None
 ) -> tuple[Subject, Request]:
     """A run on the split that is asked for, and what is asked, checked: the one door of an
     evolution and of its dry run. Raises ZfjaxError for what is not there.
@@ -95,6 +97,38 @@ def asked_of(
     request = request_of(subject, asked)
     _check_trained_on(run, subject)
     return subject, request
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``evolve`` would do."""
+
+    subject: Subject
+    request: Request
+    to_search: Request
+    """Of the steps that no finished evolution has searched."""
+    finished: bool
+    """Whether it is there already."""
+
+
+def planned(
+    workdir: Place | Run,
+    asked: Asked,
+    target_name: Text | None = None,
+    data_dir: Place | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """What ``evolve`` would do, checked as it would be; nothing is written. Raises ZfjaxError as it
+    does, but for another process that is writing there.
+    """
+    run = load_run(workdir)
+    folder = run.evolution_folder(target_name)
+    subject, request = asked_of(run, asked, data_dir, progress)
+    subject.need("images", "A search").first_readable(request.images)
+    standing = standing_of(folder, record_of(subject, request))
+    known = open_evolution(folder).steps if standing.grows and standing.complete else ()
+    steps = tuple(step for step in request.steps if step not in known)
+    return Plan(subject, request, dataclasses.replace(request, steps=steps), standing.finished)
 
 
 def evolve_subject(

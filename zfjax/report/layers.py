@@ -4,8 +4,8 @@ the first layer's filters. No JAX.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ class View:
     qualities: tuple[int | None, ...]
     """Of each layer's tiles as WebP; None: without loss."""
     photos: bool
+    cut: Mapping[str, str] = field(default_factory=dict)
+    """The budget in words ("40 MB") by layer, where it leaves maps out."""
 
     @property
     def epochs(self) -> tuple[float, ...]:
@@ -216,6 +218,7 @@ def _layer_view(view: View, layer: LayerPictures, values: dict[str, Any]) -> dic
         "shape": (height, width, maps),
         "drawn": [map_.map for map_ in layer.maps],
         "left_out": len(view.evolution.maps(layer.layer)) - len(layer.maps),
+        "cut": view.cut.get(layer.layer),
         "sheets": [map_["sheet"] and map_["sheet"]["number"] for map_ in values["maps"]],
         "field": window["size"],
         "whole": window["size"] >= max(edges),

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from zfjax import config as configs
 from zfjax.config import Config
@@ -24,6 +26,7 @@ from zfjax.run.starts import Start, start_from
 from zfjax.run.starts import current_commit as current_commit
 from zfjax.run.starts import current_versions as current_versions
 from zfjax.run.steps import saved_steps
+from zfjax.values import Epochs, Place, path_of, several, text
 
 FORMAT_VERSION = 1
 TRAINING, EVALUATION = "training", "evaluation"
@@ -120,6 +123,7 @@ class Run:
 
     def evolution_folder(self, name: str | None = None) -> Path:
         """RUN/evolution, or RUN/evolution-NAME."""
+        name = None if name is None else text(name, "--name")
         if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ZfjaxError(f"--name {name!r} must be letters, digits, '.', '_' or '-'.")
         return self.folder / ("evolution" if name is None else f"evolution-{name}")
@@ -128,9 +132,9 @@ class Run:
         """The finished evolution of that name. Raises ZfjaxError when there is none."""
         return open_evolution(self.evolution_folder(name))
 
-    def steps_at(self, wanted: Iterable[str] | None) -> tuple[int, ...]:
-        """Saved steps for ``--at``: epochs ("0", "5"), "step:32", "last", "all"; None is all of
-        them.
+    def steps_at(self, wanted: Epochs | None) -> tuple[int, ...]:
+        """Saved steps for ``--at``: epochs ("0", "5", or numbers), "step:32", "last", "all", one of
+        them or several; None is all.
 
         Raises ZfjaxError when nothing is saved or a wanted one is not there.
         """
@@ -141,7 +145,9 @@ class Run:
                 " first."
             )
         chosen: set[int] = set()
-        for item in ("all",) if wanted is None else wanted:
+        for item in ("all",) if wanted is None else several(wanted):
+            if isinstance(item, bool | np.bool_):  # which float() would take
+                raise _no_epoch(item)
             if str(item) == "all":
                 chosen.update(self.steps)
                 continue
@@ -155,10 +161,8 @@ class Run:
                         else round(float(item) * self.steps_per_epoch)
                     )
                 )
-            except (ValueError, OverflowError):
-                raise ZfjaxError(
-                    f"--at {item!r} is not an epoch, 'step:N', 'last' or 'all'."
-                ) from None
+            except (ValueError, OverflowError, TypeError):
+                raise _no_epoch(item) from None
             if step not in self.steps:
                 epochs = ", ".join(f"{self.epoch(saved):g}" for saved in self.steps)
                 raise ZfjaxError(
@@ -170,9 +174,15 @@ class Run:
         return tuple(sorted(chosen))
 
 
-def load_run(folder: Path | str) -> Run:
-    """Opens RUN. Raises ZfjaxError when it is not a run or was written by a newer zfjax."""
-    folder = check_folder(folder)
+def _no_epoch(item: Any) -> ZfjaxError:
+    return ZfjaxError(f"--at {item!r} is not an epoch, 'step:N', 'last' or 'all'.")
+
+
+def load_run(folder: Place | Run) -> Run:
+    """Opens RUN; a run that is open already, anew. Raises ZfjaxError when it is not a run or was
+    written by a newer zfjax.
+    """
+    folder = check_folder(folder.folder if isinstance(folder, Run) else folder)
     path = folder / "config.json"
     if not path.exists():
         raise ZfjaxError(
@@ -223,11 +233,11 @@ def save_run(run: Run) -> None:
     write_json(run.folder / "config.json", record)
 
 
-def check_folder(folder: Path | str) -> Path:
+def check_folder(folder: Place) -> Path:
     """``folder`` as a path. Raises ZfjaxError for a bucket (appends and renames have no answer
     there yet) and for a name that a library below would misread.
     """
-    return check_path(folder, "a run")
+    return check_path(path_of(folder, "The run's folder"), "a run")
 
 
 def check_same(run: Run, wanted: Config) -> None:
