@@ -18,6 +18,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
 from zfjax.features.growing import EARLIER
 from zfjax.report.page import write_report
+from zfjax.report.words import percent
 from zfjax.run import checkpoint
 from zfjax.run.evolution import UNITS_SCHEMA
 from zfjax.run.folder import load_run, save_run
@@ -120,6 +121,10 @@ def test_more_epochs_and_their_evolution_are_those_of_a_run_asked_at_once(
     assert summary["seconds"]["train"] > seconds
     rates = [line["learning_rate"] for line in run.training_lines]
     assert rates[-1] < 0.2 * max(rates), "the plateau's state counts"
+    page = write_report(run).read_text()
+    assert "training went on from epoch 3 to 5, which" in page, "of what is drawn, and of no more"
+    [third] = [line["top1"] for line in run.validation_lines if line["epoch"] == 3]
+    assert f"{percent(third)} top-1" in page and "3 epochs" in page
     searched = []
 
     def progress(stage, done, total, **figures):
@@ -132,7 +137,8 @@ def test_more_epochs_and_their_evolution_are_those_of_a_run_asked_at_once(
     assert_same_evolutions(at_once, grown)
     update_summary(run, evolution)
     assert read_summary(run)["evolution"]["epoch"] == 5
-    assert "5 epochs" in write_report(run).read_text()
+    page = write_report(run).read_text()
+    assert "5 epochs" in page and "training went on" not in page
 
 
 def test_only_the_new_steps_are_searched(grown, data_dir, at_once, monkeypatch):

@@ -288,7 +288,7 @@ def _origin(view: View, files: dict[str, bytes]) -> list[Piece | Markup]:
 
 
 def _headline(run: Run, evolution: Evolution) -> list[str]:
-    accuracy = words.final_accuracy(run)
+    accuracy = words.final_accuracy(run, evolution.steps[-1])
     return [
         words.dataset_words(run),
         f"{run.fingerprint.get('count', evolution.meta['images']):,} training images",

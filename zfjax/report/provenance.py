@@ -6,7 +6,7 @@ from typing import Any
 
 from zfjax.files import read_json
 from zfjax.network.architecture import Architecture
-from zfjax.report.words import by_step, date, network_words, number, percent, plain
+from zfjax.report.words import by_step, date, epochs_after, network_words, number, percent, plain
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.naming import layer_words
@@ -80,7 +80,8 @@ def _asked(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
                 f"; {meta['unreadable']:,} of them cannot be read and were left out"
                 if meta.get("unreadable")
                 else ""
-            ),
+            )
+            + epochs_after(run, evolution),
         ),
         (
             "Data",
