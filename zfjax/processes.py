@@ -58,38 +58,44 @@ def first_alone(work: Callable[[], Result]) -> Result | None:
     own = np.array([secrets.randbits(31), secrets.randbits(31)], np.int32)
     name = "zfjax/alone/{:x}-{:x}".format(*from_first(own).tolist())
     if not is_first():
-        if _attended(lambda: _noticed(name), "process 0") != _DONE:
+        if not _attended(lambda: _heard(name), "process 0"):
             raise ZfjaxError("Process 0 stopped; its message says why.")
         return None
-    outcome = _STOPPED
+    done = False
     try:
         result = work()
-        outcome = _DONE
+        done = True
         return result
     finally:
-        _leave_notice(name, outcome)
+        _say(name, done)
 
 
-_DONE, _STOPPED = "done", "stopped"
 NOTICE_SECONDS = 10.0
 """For which one question after a notice waits; then it is asked again."""
 
 
-def _leave_notice(name: str, text: str) -> None:
-    """Leaves ``text`` under a ``name`` of its own where the processes meet."""
-    jax_state().client.key_value_set(name, text)
+def _store() -> Any:
+    """Where processes leave notices: JAX's own; None where it has none."""
+    return getattr(jax_state(), "client", None)
 
 
-def _noticed(name: str) -> str:
-    """What another process leaves under ``name``, however late: JAX's own store answers for each
-    question, so that nothing is open for longer than NOTICE_SECONDS. Raises what JAX does when the
-    processes have parted.
+def _say(name: str, done: bool) -> None:
+    """Process 0 leaves whether it is ``done`` under a ``name`` of its own."""
+    if (store := _store()) is None:
+        from_first(np.int32(done))
+    else:
+        store.key_value_set(name, str(int(done)))
+
+
+def _heard(name: str) -> bool:
+    """What process 0 leaves under ``name``, however late. Raises what JAX does when the processes
+    have parted.
     """
     while True:
+        if (store := _store()) is None:
+            return bool(from_first(np.int32(0)))
         try:
-            return str(
-                jax_state().client.blocking_key_value_get(name, round(1000 * NOTICE_SECONDS))
-            )
+            return store.blocking_key_value_get(name, round(1000 * NOTICE_SECONDS)) == "1"
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
