@@ -53,6 +53,7 @@ class Shape:
     seed: int = 0
     keep: tuple[int, ...] = field(default=())
     """Epochs kept; empty: all."""
+    every_rank: bool = False
 
 
 SMALL = Shape(epochs=4, maps=4, layers=("conv1", "conv2", "conv3"), images=300)
@@ -171,6 +172,7 @@ def _evolution(run: Run, shape: Shape, steps: tuple[int, ...], names: tuple[str,
             "images": shape.images,
             "rule": "deconvnet",
             "precision": "highest",
+            "every_rank": shape.every_rank,
             "name": None,
             "seed": 0,
             "input_size": list(model.input_size),
@@ -229,7 +231,8 @@ def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
                 **more,
             )
         )
-        if selection in ("top", "fixed") and (rank == 0 or step == steps[-1]) and map_ in drawn:
+        every = shape.every_rank or step == steps[-1]
+        if selection in ("top", "fixed") and (rank == 0 or every) and map_ in drawn:
             y0, x0 = model.tile_origin(layer, y, x)
             patch = crop(scene(image, size), y0, x0, tile_size)
             clarity = 1 - np.exp(-run.epoch(step) / (HELD[layer] * 0.5))

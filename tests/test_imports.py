@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "zfjax"
 LINE = (
     "errors",
+    "values",
     "files",
     "homes",
     "signals",
@@ -37,6 +38,7 @@ APART = {("training", "features"), ("report", "features"), ("report", "training"
 NO_JAX = (
     "waiting",
     "errors",
+    "values",
     "files",
     "homes",
     "config",

@@ -11,11 +11,12 @@ import inspect
 import math
 import textwrap
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from zfjax.errors import ZfjaxError
 from zfjax.network.architecture import LAYER_KINDS, Architecture
+from zfjax.values import make_plain, path_text, plain_field
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Data:
     """What to do with a record that cannot be read: stop and name it, or name it and go on with its
     neighbour instead (evaluation and search leave it out)."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dir", path_text(self.dir, "data.dir"))
+        make_plain(self, "data.")
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -71,6 +76,9 @@ class Optimizer:
     """Share of each target that is spread over all classes."""
     accumulate: int = 1
     """Parts into which a batch's gradient is computed one after the other, to save memory."""
+
+    def __post_init__(self) -> None:
+        make_plain(self, "optimizer.")
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,7 @@ class Config:
     """Minutes between saves of the full state within an epoch."""
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         for name, (passed, wanted) in self.ranges().items():
             if not passed:
                 raise ZfjaxError(
@@ -122,6 +131,26 @@ class Config:
                 f"The last layer of {self.model.name} is not fully connected; training needs"
                 " scores."
             )
+
+    def _check_kinds(self) -> None:
+        """Makes every field plain, NumPy's numbers among them: JSON takes no others. Raises
+        ZfjaxError for one of another kind.
+        """
+        for name, kind in (("model", Architecture), ("data", Data), ("optimizer", Optimizer)):
+            if not isinstance(getattr(self, name), kind):
+                raise ZfjaxError(f"{name} must be of type {kind.__name__}, as zfjax.config has it.")
+        make_plain(self)
+        layers = tuple(
+            replace(
+                layer,
+                **{
+                    item.name: plain_field(layer, item.name, f"model.{layer.name}.{item.name}")
+                    for item in dataclasses.fields(layer)
+                },
+            )
+            for layer in self.model.layers
+        )
+        object.__setattr__(self, "model", replace(self.model, layers=layers))
 
     def ranges(self) -> dict[str, tuple[bool, str]]:
         """{field by dotted path: (whether its value is in its range, the range in words)}."""
@@ -167,6 +196,10 @@ RESUMABLE_FIELDS = frozenset(
         "tensorboard",
     }
 )
+
+
+GROWING_SCHEDULES = ("constant", "plateau")
+"""Schedules of which no rate depends on how many epochs there are: a run may be given more."""
 
 
 def field_words(kind: type) -> dict[str, str]:

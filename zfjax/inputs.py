@@ -26,6 +26,7 @@ from zfjax.files import data_folder, write_atomic
 from zfjax.processes import added, first_alone, from_first, together
 from zfjax.progress import Progress
 from zfjax.run.folder import Run
+from zfjax.values import Place, path_text
 
 CHANNEL_MEAN = (123.7, 116.3, 103.5)  # of ImageNet, red, green, blue, in 0..255
 PIXEL_STD = 58.0
@@ -148,9 +149,12 @@ def training_input(
     return jnp.where(flips[:, None, None, None], images[:, :, ::-1], images)
 
 
-def with_data_dir(config: Config, data_dir: str | None) -> Config:
+def with_data_dir(config: Config, data_dir: Place | None) -> Config:
     """``config`` with its data in another folder; None: where it says."""
-    return config if data_dir is None else replace(config, data=replace(config.data, dir=data_dir))
+    if data_dir is None:
+        return config
+    folder = path_text(data_dir, "--data.dir")
+    return replace(config, data=replace(config.data, dir=folder))
 
 
 def open_data(config: Config, progress: Progress | None = None) -> Dataset:

@@ -12,11 +12,14 @@ import os
 import socket
 import sys
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from zfjax.errors import ZfjaxError, first_line
+from zfjax.processes import jax_state
 from zfjax.waiting import attended
 
 JOIN_SECONDS = 300
@@ -35,19 +38,9 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
     None: this process is alone. Must come before anything else touches a device. A signal ends the
     wait. Raises ZfjaxError when the others do not come, or an address is none.
     """
-    if coordinator is None:
-        if count is not None or index is not None:
-            raise ZfjaxError("--process-count and --process-index need --coordinator HOST:PORT.")
+    meeting = meeting_of(coordinator, count, index)
+    if coordinator is None or meeting is None:
         return
-    meeting: dict[str, Any] = {}
-    if coordinator != "auto":
-        if count is None or index is None or not 0 <= index < count:
-            raise ZfjaxError(
-                "--coordinator HOST:PORT needs --process-count N and --process-index I, I from 0 to"
-                " N - 1."
-            )
-        _split_address(coordinator)
-        meeting = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
     # JAX's own notice of SIGTERM would take ours away, and nobody asks it.
     jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -67,12 +60,53 @@ def join(coordinator: str | None, count: int | None = None, index: int | None = 
         attended(meet, lambda waited: _waiting_words(waited, seconds), most=seconds)
     except BaseException as error:  # a signal too: there is nobody to part from
         with contextlib.suppress(AttributeError):
-            _jax_state().client = None
+            jax_state().client = None
         if not isinstance(error, RuntimeError | ValueError | OSError):
             raise
-        address = getattr(_jax_state(), "coordinator_address", None) or coordinator
+        address = getattr(jax_state(), "coordinator_address", None) or coordinator
         cause = _unresolved(address) or _cause(error, coordinator, seconds)
         raise ZfjaxError(f"The processes did not find each other at {address}: {cause}.") from None
+
+    check_equal_devices([device.process_index for device in jax.devices()])
+
+
+def meeting_of(
+    coordinator: str | None, count: int | None = None, index: int | None = None
+) -> dict[str, Any] | None:
+    """What ``join`` tells JAX; None for a process that is alone. Raises ZfjaxError for what is said
+    by halves.
+    """
+    if coordinator is None:
+        if count is not None or index is not None:
+            raise ZfjaxError("--process-count and --process-index need --coordinator HOST:PORT.")
+        return None
+    if coordinator == "auto":
+        return {}
+    if count is None or index is None or not 0 <= index < count:
+        raise ZfjaxError(
+            "--coordinator HOST:PORT needs --process-count N and --process-index I, I from 0 to"
+            " N - 1."
+        )
+    _split_address(coordinator)
+    return {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+
+
+def check_equal_devices(owners: Sequence[int]) -> None:
+    """Raises ZfjaxError where the processes do not have equally many devices: what they compute
+    together is cut alike for all. ``owners``: the process of each device.
+    """
+    counts = Counter(owners)
+    if len(set(counts.values())) > 1:
+        most = max(counts.values())
+        told = ", ".join(
+            f"process {index} has {count}"
+            for index, count in sorted(counts.items())
+            if count != most
+        )
+        raise ZfjaxError(
+            f"The processes need equally many devices each, and {told} where others have {most}:"
+            " show each as many (CUDA_VISIBLE_DEVICES, ROCR_VISIBLE_DEVICES, JAX_NUM_CPU_DEVICES)."
+        )
 
 
 def _cause(error: Exception, coordinator: str, seconds: float) -> str:
@@ -88,7 +122,7 @@ def _cause(error: Exception, coordinator: str, seconds: float) -> str:
 
 def _waiting_words(waited: float, seconds: float) -> str:
     """Who is waited for, where, since when, and what stands in the way."""
-    state = _jax_state()
+    state = jax_state()
     count, index = getattr(state, "num_processes", None), getattr(state, "process_id", None)
     who = f"the {count} processes to meet" if count else "the other processes"
     own = "" if index is None else f", this is process {index}"
@@ -97,15 +131,6 @@ def _waiting_words(waited: float, seconds: float) -> str:
     trouble = _unresolved(address or "")
     more = f"; {trouble}" if trouble else ""
     return f"waiting for {who}{where}{own} ({waited:.0f} s, at most {seconds:.0f} s){more}."
-
-
-def _jax_state() -> Any:
-    """What JAX knows of the processes so far: private, and only used to say more than "waiting"."""
-    with contextlib.suppress(ImportError, AttributeError):
-        from jax._src import distributed
-
-        return distributed.global_state
-    return None
 
 
 def _split_address(address: str) -> tuple[str, int]:

@@ -7,7 +7,9 @@ matters. A process alone waits for nobody: each of these then costs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,27 +33,72 @@ def _attended(wait: Callable[[], Result], whom: str) -> Result:
     return attended(wait, words)
 
 
+def jax_state() -> Any:
+    """What JAX knows of the processes so far, and where they leave notices: private to it."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from jax._src import distributed
+
+        return distributed.global_state
+    return None
+
+
 def is_first() -> bool:
     """Whether this is process 0, which writes."""
     return jax.process_index() == 0
 
 
 def first_alone(work: Callable[[], Result]) -> Result | None:
-    """``work()`` in process 0 while the others wait, and get None; its ZfjaxError ends them all."""
+    """``work()`` in process 0 while the others wait, and get None; its ZfjaxError ends them all.
+
+    It may take hours: the others ask, again and again, for a word that process 0 leaves when it is
+    done, and no collective is open meanwhile, which a backend would end after its time.
+    """
     if jax.process_count() == 1:
         return work()
-    from jax.experimental import multihost_utils
+    own = np.array([secrets.randbits(31), secrets.randbits(31)], np.int32)
+    name = "zfjax/alone/{:x}-{:x}".format(*from_first(own).tolist())
+    if not is_first():
+        if not _attended(lambda: _heard(name), "process 0"):
+            raise ZfjaxError("Process 0 stopped; its message says why.")
+        return None
+    done = False
+    try:
+        result = work()
+        done = True
+        return result
+    finally:
+        _say(name, done)
 
-    result, error = None, None
-    if is_first():
+
+NOTICE_SECONDS = 10.0
+"""For which one question after a notice waits; then it is asked again."""
+
+
+def _store() -> Any:
+    """Where processes leave notices: JAX's own; None where it has none."""
+    return getattr(jax_state(), "client", None)
+
+
+def _say(name: str, done: bool) -> None:
+    """Process 0 leaves whether it is ``done`` under a ``name`` of its own."""
+    if (store := _store()) is None:
+        from_first(np.int32(done))
+    else:
+        store.key_value_set(name, str(int(done)))
+
+
+def _heard(name: str) -> bool:
+    """What process 0 leaves under ``name``, however late. Raises what JAX does when the processes
+    have parted.
+    """
+    while True:
+        if (store := _store()) is None:
+            return bool(from_first(np.int32(0)))
         try:
-            result = work()
-        except ZfjaxError as raised:
-            error = raised
-    failed = np.int32(error is not None)
-    if _attended(lambda: multihost_utils.broadcast_one_to_all(failed), "process 0"):
-        raise error or ZfjaxError("Process 0 stopped; its message says why.")
-    return result
+            return store.blocking_key_value_get(name, round(1000 * NOTICE_SECONDS)) == "1"
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
 
 
 def together(work: Callable[[], Result]) -> Result:

@@ -70,8 +70,8 @@ class Reporter:
             self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
-        """Moves the bar of ``stage``; off a terminal prints a line now and then, and at the end of
-        the stage.
+        """Moves the bar of ``stage``; off a terminal prints a line now and then, at the end of the
+        stage, and at its beginning where it is told of before anything is done.
         """
         latest = self._figures.setdefault(stage, {})
         latest.update({name: value for name, value in figures.items() if name in _SHOWN})
@@ -86,11 +86,14 @@ class Reporter:
             self._bars.update(self._tasks[stage], completed=done, total=total, figures=short)
             return
         now = time.monotonic()
-        if done < self._reached.get(stage, total + 1):  # the stage begins, or begins anew
+        begins = done < self._reached.get(stage, total + 1)  # or begins anew
+        if begins:
             self._spoken[stage] = now
         self._reached[stage] = done
-        ended = done == total and stage not in ("training", "validating")
-        if ended or "validation_top1" in figures or now - self._spoken[stage] > _LINE_SECONDS:
+        marked = done == total or (begins and not done)
+        marked = marked and stage not in ("training", "validating")
+        late = now - self._spoken[stage] > _LINE_SECONDS
+        if marked or late or "validation_top1" in figures:
             self._spoken[stage] = now
             print(f"{stage} {done}/{total}  {words}".rstrip(), file=sys.stderr, flush=True)
 

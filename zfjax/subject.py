@@ -31,6 +31,7 @@ from zfjax.network.ops import GRADIENT, Rule
 from zfjax.processes import as_first, first_alone
 from zfjax.run import checkpoint
 from zfjax.run.folder import Run
+from zfjax.values import Epochs
 
 Origins = tuple[jax.Array, jax.Array]
 """Rows and columns (int32 [n] each) of the input where receptive-field crops begin."""
@@ -105,7 +106,7 @@ class Subject:
     """Of ``steps``."""
     load: Callable[[int, tuple[str, ...] | None], Parameters]
     """The parameters of a step, digests checked; of these layers, or None: all."""
-    find_steps: Callable[[Sequence[str] | None], tuple[int, ...]]
+    find_steps: Callable[[Epochs | None], tuple[int, ...]]
     """Saved steps in the words of ``--at``; None: all."""
     preparation: Preparation
     mean_image: np.ndarray | jax.Array | None = None
@@ -248,7 +249,7 @@ def subject_of(
     def load(step: int, names: tuple[str, ...] | None) -> Parameters:
         return checkpoint.load(run.checkpoints / str(step), names)
 
-    def find_steps(words: Sequence[str] | None) -> tuple[int, ...]:
+    def find_steps(words: Epochs | None) -> tuple[int, ...]:
         # As process 0 sees the folder: others may see late what is new in it.
         return as_first(first_alone(lambda: run.steps_at(words)))
 

@@ -17,7 +17,7 @@ from zfjax.report import budget, figures
 from zfjax.report.board import enlarge
 from zfjax.report.kit.slider import epoch_axis, interpolate, track
 from zfjax.report.kit.style import DPI, TEXT_SIZE, text_width, wrap
-from zfjax.report.kit.texts import number, plain
+from zfjax.report.kit.wording import number, plain
 from zfjax.report.page import write_report
 from zfjax.report.pictures import colour_scale, filter_grid, make_sheet, read_layer, to_bytes
 from zfjax.report.words import choose
@@ -224,7 +224,13 @@ def test_named_report_and_stale_figures(without_photos, tmp_path):
         run.evolution_folder("other").rename(run.evolution_folder())
     assert path == run.folder / "report-other" / "index.html" and "--name other" in path.read_text()
     assert not stale.exists()
-    assert said == [("reporting", done, 5) for done in range(6)], "two layers and three more"
+    whole = [step for step in said if step[0] == "reporting"]
+    assert whole == [("reporting", done, 5) for done in range(6)], "two layers and three more"
+    assert said[0] == whole[0] and said[-1] == whole[-1], "at once, and when all is there"
+    for stage in ("reading pictures", "drawing figures", "packing pictures"):
+        done = [step[1] for step in said if step[0] == stage]
+        [total] = {step[2] for step in said if step[0] == stage}
+        assert done[0] == 0 and done[-1] == total > 2 and done == sorted(done)
     assert not [left for left in path.parent.iterdir() if left.name.endswith(".tmp")]
 
 

@@ -12,7 +12,7 @@ from tests.reported import Page
 from tests.small import make_config
 from zfjax.features.evolving import evolve
 from zfjax.report import words
-from zfjax.report.kit.texts import percent
+from zfjax.report.kit.wording import percent
 from zfjax.report.page import write_report
 from zfjax.run import folder as runs
 from zfjax.run.folder import load_run

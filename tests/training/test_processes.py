@@ -19,7 +19,9 @@ import pytest
 
 from tests.small import make_config
 from zfjax import config as configs
+from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
+from zfjax.joining import check_equal_devices
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
 from zfjax.run.steps import saved_steps
@@ -257,3 +259,119 @@ def test_half_said_processes_are_refused(tmp_path, data_dir, arguments, says):
     ]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True)
     assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
+
+
+ALONE = """
+import os, sys, time
+from zfjax import processes
+from zfjax.commands import cli
+from zfjax.joining import join
+from zfjax.errors import ZfjaxError
+mode, _, address, _, count, _, index = sys.argv[1:]
+processes.NOTICE_SECONDS = 0.2
+if mode == "storeless":
+    processes._store = lambda: None
+collectives = []
+def work():
+    time.sleep(1.5)
+    if mode == "refused":
+        raise ZfjaxError("No disk.")
+    if mode == "interrupted":
+        raise KeyboardInterrupt
+    return 7
+def run(_):
+    join(address, int(count), int(index))
+    from jax.experimental import multihost_utils
+    honest = multihost_utils.broadcast_one_to_all
+    def broadcast(*arguments, **options):
+        began = time.monotonic()
+        told = honest(*arguments, **options)
+        collectives.append(time.monotonic() - began)
+        return told
+    processes.from_first(0)  # the first collective waits for all to have met
+    multihost_utils.broadcast_one_to_all = broadcast
+    for _ in range(2):
+        began = time.monotonic()
+        assert processes.first_alone(work) == (None if int(index) else 7)
+        assert time.monotonic() - began > 1.4
+    if mode == "storeless":
+        assert len(collectives) == 4
+    else:
+        assert len(collectives) == 2 and max(collectives) < 1.2, collectives
+    print("all is well")
+    return 0
+cli._run = run
+cli.console()
+"""
+
+
+@pytest.mark.parametrize("mode", ["done", "storeless"])
+def test_while_process_0_works_alone_no_collective_is_open(mode):
+    """Each wait for its word ends after a while and begins anew; where JAX has no store for such
+    words, one collective must do.
+    """
+    told = finish(start(2, mode, program=("-c", ALONE)))
+    assert all("all is well" in out for out, _ in told)
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "says"), [("refused", 1, "No disk."), ("interrupted", 130, "stopped.")]
+)
+def test_what_ends_process_0_alone_ends_the_others_in_a_sentence(mode, status, says):
+    processes = start(2, mode, program=("-c", ALONE))
+    told = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [status, 1]
+    assert says in told[0][1] and "Process 0 stopped; its message says why." in told[1][1]
+    assert not any("Traceback" in errors for _, errors in told)
+
+
+def test_a_signal_is_heard_while_process_0_works_alone():
+    processes = start(2, "done", program=("-c", ALONE.replace("sleep(1.5)", "sleep(60)")))
+    try:
+        time.sleep(12)
+        begun = time.monotonic()
+        processes[1].send_signal(signal.SIGTERM)
+        assert processes[1].wait(timeout=30) == 128 + signal.SIGTERM
+        assert time.monotonic() - begun < 20
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def test_unequal_numbers_of_devices_are_a_sentence_in_every_process():
+    processes = start(2, "done", program=("-c", "import os, sys\n" + UNEQUAL))
+    told = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [1, 1]
+    for _, errors in told:
+        assert (
+            "zfjax: The processes need equally many devices each, and process 1 has 2 where others"
+            " have 3" in errors
+        )
+        assert "Traceback" not in errors and "Check failure" not in errors
+
+
+UNEQUAL = """
+os.environ["JAX_NUM_CPU_DEVICES"] = "2" if sys.argv[-1] == "1" else "3"
+from zfjax.commands.cli import console
+sys.argv[1:2] = ["train", "--preset", "demo", "--workdir", "nowhere"]
+console()
+"""
+
+
+@pytest.mark.parametrize("owners", [[0], [0, 1], [0, 0, 1, 1, 2, 2], [3, 1, 3, 1]])
+def test_equal_numbers_of_devices_are_fine(owners):
+    check_equal_devices(owners)
+
+
+@pytest.mark.parametrize(
+    ("owners", "says"),
+    [
+        ([0, 0, 1], "process 1 has 1 where others have 2"),
+        ([0, 1, 1, 2], "process 0 has 1, process 2 has 1 where others have 2"),
+        ([0] * 8 + [1] * 4 + [2] * 8, "process 1 has 4 where others have 8"),
+    ],
+)
+def test_unequal_ones_are_named(owners, says):
+    with pytest.raises(ZfjaxError, match=says):
+        check_equal_devices(owners)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zfjax.commands.arguments import (
     Subparsers,
@@ -23,6 +25,9 @@ from zfjax.files import fitting, local_path
 MOST_BYTES = 255
 """Of a file's name, on all usual file systems."""
 _LONGEST_SHOWN = 60
+
+if TYPE_CHECKING:
+    from zfjax.features.projecting import UnitProjection
 
 
 def add_evolve(subparsers: Subparsers) -> None:
@@ -149,15 +154,18 @@ def evolve(options: argparse.Namespace) -> int:
 def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """Prints what the same request would take, checked as it would be."""
     from zfjax.features.asking import Asked, cost
-    from zfjax.features.evolving import asked_of
+    from zfjax.features.evolving import planned
+    from zfjax.joining import meeting_of
     from zfjax.progress import Reporter
     from zfjax.run.folder import load_run
 
-    run = load_run(options.workdir)
+    meeting_of(options.coordinator, options.process_count, options.process_index)
     with Reporter() as progress:
-        takes = cost(*asked_of(run, Asked(**asked), options.data_dir, progress))
-    images, steps = takes.images, takes.checkpoints
-    print(f"{steps} checkpoints x {images:,} images: {takes.flops / 1e12:,.1f} TFLOP to search")
+        plan = planned(options.workdir, Asked(**asked), options.name, options.data_dir, progress)
+    run = load_run(options.workdir)
+    takes, search = cost(plan.subject, plan.request), cost(plan.subject, plan.to_search)
+    images, steps = search.images, search.checkpoints
+    print(f"{steps} checkpoints x {images:,} images: {search.flops / 1e12:,.1f} TFLOP to search")
     print(f"{takes.tiles:,} tiles, at most {takes.tile_bytes / 2**20:,.0f} MiB")
     trained = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
     if trained:
@@ -166,6 +174,10 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
             f"about {images * steps / rate / 60:,.0f} minutes, were this machine the one that"
             " trained it"
         )
+    if steps < takes.checkpoints:
+        print(f"the other {takes.checkpoints - steps} checkpoints are searched already")
+    if plan.finished:
+        print("it is there already, finished: nothing would be run")
     return 0
 
 
@@ -200,11 +212,9 @@ def project(options: argparse.Namespace) -> int:
         max_pixels=options.max_pixels,
     )
     shown = f"image {options.image_id} of {split}" if by_number else _told_name(options.image)
-    stem = f"{split}-{options.image_id}" if by_number else _file_stem(options.image)
-    epochs = f"epoch{projections[0].epoch:g}" + (
-        f"-{projections[-1].epoch:g}" if len(projections) > 1 else ""
-    )
-    name = f"{options.layer}-{options.map}-{fitting(stem, 100)}-{options.rule}-{epochs}.png"
+    stem = f"{split}-{options.image_id}" if by_number else _own_stem(options.image)
+    epochs = _epochs_stem(run.steps, projections)
+    name = f"{options.layer}-{options.map}-{stem}-{options.rule}-{epochs}.png"
     path = options.out or run.folder / "projections" / name
     write_strip(
         path,
@@ -226,6 +236,20 @@ def _told_name(image: Path) -> str:
     return name if len(name) <= _LONGEST_SHOWN else f"{name[: _LONGEST_SHOWN - 3]}..."
 
 
-def _file_stem(image: Path) -> str:
-    """An image's name as part of another's: of letters that any program takes."""
-    return "".join(letter if letter.isprintable() else "_" for letter in image.stem)
+def _own_stem(image: Path) -> str:
+    """A file's name without its ending, in letters that any program takes, and what tells it from
+    other images of that name: the first digits of its bytes' SHA-256. The same image has the same
+    stem wherever it lies. A pipe, which gives its bytes once, is told by its path.
+    """
+    told = image.read_bytes() if image.is_file() else str(image).encode("utf-8", "surrogateescape")
+    stem = "".join(letter if letter.isprintable() else "_" for letter in image.stem)
+    return f"{fitting(stem, 100)}-{hashlib.sha256(told).hexdigest()[:8]}"
+
+
+def _epochs_stem(saved: Sequence[int], projections: Sequence[UnitProjection]) -> str:
+    """First and last of the epochs shown; with digits of their own where some between are not."""
+    first, last = projections[0], projections[-1]
+    steps = [shot.step for shot in projections]
+    between = [step for step in saved if first.step <= step <= last.step]
+    chosen = "" if steps == between else f"-{hashlib.sha256(str(steps).encode()).hexdigest()[:8]}"
+    return f"epoch{first.epoch:g}" + (f"-{last.epoch:g}{chosen}" if len(steps) > 1 else "")

@@ -21,15 +21,14 @@ def add_report(subparsers: Subparsers) -> None:
 def report(options: argparse.Namespace) -> int:
     """``zfjax report``: writes figures and page."""
     from zfjax.progress import Reporter
-    from zfjax.report.page import write_report
-    from zfjax.run.folder import load_run
 
     with Reporter() as progress:
-        page = write_report(
-            load_run(options.workdir),
-            name=options.name,
-            photos=not options.no_photos,
-            progress=progress,
-        )
+        progress("opening", 0, 1)  # what draws takes a second to load, or several on a busy machine
+        from zfjax.report.page import write_report
+        from zfjax.run.folder import load_run
+
+        run = load_run(options.workdir)
+        progress("opening", 1, 1)
+        page = write_report(run, name=options.name, photos=not options.no_photos, progress=progress)
     print(f"Open the report: {page}")
     return 0

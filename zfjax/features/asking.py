@@ -6,48 +6,68 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from zfjax.errors import ZfjaxError
 from zfjax.network.ops import rule_named
 from zfjax.subject import Subject
+from zfjax.values import Epochs, Names, Text, Truth, Whole, text, texts, truth, whole_number
 
 
 @dataclass(frozen=True)
 class Asked:
     """The words of ``zfjax evolve`` and of ``zfjax.evolve``, with their defaults."""
 
-    at: Sequence[str] | None = None
+    at: Epochs | None = None
     """Epochs as ``Run.steps_at`` takes them; None: all saved."""
-    layers: Sequence[str] | None = None
-    """None: all."""
-    maps: int | None = 16
-    """Maps drawn of each layer; None: all."""
-    top: int = 9
+    layers: Names | None = None
+    """One or several; None: all."""
+    maps: Whole | Literal["all"] | None = 16
+    """Maps drawn of each layer; "all" or None: all."""
+    top: Whole = 9
     """Images kept for each map and step."""
-    split: str | None = None
+    split: Text | None = None
     """None: the training split (paper, Fig. 4)."""
-    images: int | None = None
+    images: Whole | None = None
     """The first so many; None: all."""
-    rule: str = "deconvnet"
-    every_rank: bool = False
+    rule: Text = "deconvnet"
+    every_rank: Truth = False
     """Draw the ``top`` images of every epoch; else rank 0 of every epoch, and all at the last."""
+
+    def plain(self) -> Asked:
+        """The same in Python's own types. Raises ZfjaxError for a word of another kind."""
+
+        def unless_none(kind: Callable[[Any, str], Any], name: str) -> Any:
+            value = getattr(self, name)
+            return None if value is None else kind(value, f"--{name}")
+
+        every = isinstance(self.maps, str) and self.maps == "all"
+        return Asked(
+            at=self.at,
+            layers=unless_none(texts, "layers"),
+            maps=None if every else unless_none(whole_number, "maps"),
+            top=whole_number(self.top, "--top"),
+            split=unless_none(text, "split"),
+            images=unless_none(whole_number, "images"),
+            rule=text(self.rule, "--rule"),
+            every_rank=truth(self.every_rank, "--every-rank"),
+        )
 
 
 class AskedWords(TypedDict, total=False):
     """``Asked`` as keywords, for whoever calls and for what completes their lines."""
 
-    at: Sequence[str] | None
-    layers: Sequence[str] | None
-    maps: int | None
-    top: int
-    split: str | None
-    images: int | None
-    rule: str
-    every_rank: bool
+    at: Epochs | None
+    layers: Names | None
+    maps: Whole | Literal["all"] | None
+    top: Whole
+    split: Text | None
+    images: Whole | None
+    rule: Text
+    every_rank: Truth
 
 
 @dataclass(frozen=True)
@@ -73,14 +93,17 @@ class Request:
 
 
 def request_of(subject: Subject, asked: Asked) -> Request:
-    """``asked`` of a subject. Raises ZfjaxError for what the subject or its images do not have."""
+    """``asked`` of a subject. Raises ZfjaxError for what the subject or its images do not have, and
+    for words of another kind.
+    """
+    asked = asked.plain()
     rule_named(asked.rule)
     for name in asked.layers or ():
         subject.layer(name)
     layers = tuple(name for name in subject.layers if name in (asked.layers or subject.layers))
     for name in layers:
         available = subject.layer(name).maps
-        if asked.maps is not None and not 1 <= asked.maps <= available:
+        if asked.maps is not None and not 1 <= int(asked.maps) <= available:
             raise ZfjaxError(
                 f"--maps {asked.maps}: {name} has {available} maps; ask for 1 to {available}, or"
                 " 'all'."
@@ -93,9 +116,15 @@ def request_of(subject: Subject, asked: Asked) -> Request:
     images = source.count if asked.images is None else min(asked.images, source.count)
     if not images:
         raise ZfjaxError(f"Split {source.split!r} of {source.dataset.name} is empty.")
-    steps = subject.find_steps(asked.at)
     return Request(
-        steps, layers, asked.maps, asked.top, source.split, images, asked.rule, asked.every_rank
+        steps=subject.find_steps(asked.at),
+        layers=layers,
+        maps=None if asked.maps is None else int(asked.maps),
+        top=int(asked.top),
+        split=source.split,
+        images=int(images),
+        rule=asked.rule,
+        every_rank=bool(asked.every_rank),
     )
 
 

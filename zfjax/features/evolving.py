@@ -8,12 +8,13 @@ way. The table is written last.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -21,14 +22,14 @@ from PIL import Image
 
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, table, units
-from zfjax.features.asking import (
-    Asked,
-    AskedWords,
-    Request,
-    check_asked,
-    command_line,
-    record_of,
-    request_of,
+from zfjax.features.asking import Asked, AskedWords, Request, command_line, record_of, request_of
+from zfjax.features.growing import (
+    EARLIER,
+    earlier_pass,
+    grows_words,
+    joined,
+    keep_earlier,
+    standing_of,
 )
 from zfjax.features.searching import search_on
 from zfjax.features.spelling import spelled
@@ -36,12 +37,13 @@ from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
 from zfjax.files import clear_unfinished, write_arrays, write_atomic
 from zfjax.inputs import open_data, with_data_dir
-from zfjax.processes import first_alone, from_first, is_first, together
+from zfjax.processes import as_first, first_alone, from_first, is_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
-from zfjax.run.evolution_record import EvolutionRecord, begun_evolution, write_begun, write_record
+from zfjax.run.evolution_record import EvolutionRecord, write_begun, write_record
 from zfjax.run.folder import Run, load_run, locked_run
 from zfjax.subject import Subject, images_of, subject_of
+from zfjax.values import Place, Text, Truth, truth
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,17 @@ class Target:
 
 @spelled(Asked)
 def evolve(
-    workdir: Path | str,
+    workdir: Place | Run,
     *,
-    data_dir: str | None = None,
-    name: str | None = None,
-    locked: bool = False,
+    data_dir: Place | None = None,
+    name: Text | None = None,
+    locked: Truth = False,
     progress: Progress | None = None,
     **asked: Unpack[AskedWords],
 ) -> Evolution:
     """Searches and projects the run's saved epochs; returns the finished Evolution (at once when it
-    is there).
+    is there). A finished one that is asked for more epochs, and for nothing else, takes them: they
+    alone are searched, and all pictures are drawn again.
 
     ``asked``, each with a default (``asking.Asked``): ``at``, epochs as ``Run.steps_at`` takes them
     (None: all saved); ``layers``; ``maps``, maps drawn of each layer (16; None: all); ``top`` (9);
@@ -77,13 +80,14 @@ def evolve(
     run's lock (training does, between epochs).
     """
     run = load_run(workdir)
+    free = not truth(locked, "locked")
+    target = Target(run.evolution_folder(name), name, run.folder if free else None)
     subject, request = asked_of(run, Asked(**asked), data_dir, progress)
-    target = Target(run.evolution_folder(name), name, None if locked else run.folder)
     return evolve_subject(subject, request, target, progress)
 
 
 def asked_of(
-    run: Run, asked: Asked, data_dir: str | None = None, progress: Progress | None = None
+    run: Run, asked: Asked, data_dir: Place | None = None, progress: Progress | None = None
 ) -> tuple[Subject, Request]:
     """A run on the split that is asked for, and what is asked, checked: the one door of an
     evolution and of its dry run. Raises ZfjaxError for what is not there.
@@ -96,6 +100,38 @@ def asked_of(
     return subject, request
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What ``evolve`` would do."""
+
+    subject: Subject
+    request: Request
+    to_search: Request
+    """Of the steps that no finished evolution has searched."""
+    finished: bool
+    """Whether it is there already."""
+
+
+def planned(
+    workdir: Place | Run,
+    asked: Asked,
+    target_name: Text | None = None,
+    data_dir: Place | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """What ``evolve`` would do, checked as it would be; nothing is written. Raises ZfjaxError as it
+    does, but for another process that is writing there.
+    """
+    run = load_run(workdir)
+    folder = run.evolution_folder(target_name)
+    subject, request = asked_of(run, asked, data_dir, progress)
+    subject.need("images", "A search").first_readable(request.images)
+    standing = standing_of(folder, record_of(subject, request))
+    known = open_evolution(folder).steps if standing.grows and standing.complete else ()
+    steps = tuple(step for step in request.steps if step not in known)
+    return Plan(subject, request, dataclasses.replace(request, steps=steps), standing.finished)
+
+
 def evolve_subject(
     subject: Subject, request: Request, target: Target, progress: Progress | None = None
 ) -> Evolution:
@@ -106,22 +142,32 @@ def evolve_subject(
     asked = first_alone(lambda: record_of(subject, request)) or {}
     progress = _of_first(progress)
     with ExitStack() as lock:
-        there = np.int32(first_alone(lambda: _begun(target, asked, lock)) or 0)
+        there = np.int32(first_alone(lambda: _begun(subject, request, target, lock)) or 0)
         if from_first(there):
             return open_evolution(target.folder)
         clock = time.monotonic()
         subject = subject.holding(request.steps)
-        statistics, earlier = search_on(subject, request, target.folder, asked, progress)
-        searched = time.monotonic() - clock
+        earlier = first_alone(lambda: earlier_pass(target.folder, asked))
+        known = as_first(earlier.asked["steps"] if earlier is not None else ())
+        to_search = dataclasses.replace(
+            request, steps=tuple(step for step in request.steps if step not in known)
+        )
+        statistics, before = search_on(subject, to_search, target.folder, progress)
+        searched = before + time.monotonic() - clock
+        if earlier is not None:
+            statistics = joined(earlier.statistics, known, statistics, request.steps)
+            searched += earlier.seconds
+        clock = time.monotonic()
 
         def finish() -> None:
             drawn = _drawn(subject, request, statistics, target.folder, progress)
             _write_example(images.view(example), subject, target.folder)
-            projected = time.monotonic() - clock - searched
-            seconds = {"search": round(earlier + searched, 1), "projection": round(projected, 1)}
+            projected = time.monotonic() - clock
+            seconds = {"search": round(searched, 1), "projection": round(projected, 1)}
             record = _record(subject, request, drawn, target.name)
             write_record(target.folder, dataclasses.replace(record, seconds=seconds, asked=asked))
-            for passing in (target.folder / "search.npz", *target.folder.glob("search-*.part.npz")):
+            shares = target.folder.glob("search-*.part.npz")
+            for passing in (target.folder / "search.npz", target.folder / EARLIER, *shares):
                 passing.unlink(missing_ok=True)
 
         first_alone(finish)
@@ -148,19 +194,21 @@ def _check_trained_on(run: Run, subject: Subject) -> None:
         )
 
 
-def _begun(target: Target, asked: dict[str, Any], lock: ExitStack) -> bool:
+def _begun(subject: Subject, request: Request, target: Target, lock: ExitStack) -> bool:
     """Locks the run and begins the evolution or goes on with it; whether it is there already,
-    finished.
+    finished. One that is finished and asked for more steps leaves what it knows.
     """
-    folder = target.folder
+    folder, asked = target.folder, record_of(subject, request)
     if target.lock is not None:
         lock.enter_context(locked_run(target.lock))
     for written in (folder.parent, folder, *folder.glob("tiles/*")):
         clear_unfinished(written, locked=True)
-    if (begun := begun_evolution(folder)) is not None:
-        check_asked(folder, begun.asked, asked, begun.finished)
-        if begun.finished:
-            return True
+    standing = standing_of(folder, asked)
+    if standing.finished:
+        return True
+    if standing.grows and standing.complete:
+        print(grows_words(folder, request), file=sys.stderr)
+        keep_earlier(folder, subject, request)
     write_begun(folder, asked)
     return False
 

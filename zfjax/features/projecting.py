@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypedDict, Unpack
 
 import jax
@@ -22,8 +21,9 @@ from zfjax.files import local_path
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.network.ops import rule_named
 from zfjax.run.evolution import Tile
-from zfjax.run.folder import load_run
+from zfjax.run.folder import Run, load_run
 from zfjax.subject import Subject, images_of, subject_of
+from zfjax.values import Epochs, Place, Text, Whole, path_of, text, whole_number
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,30 @@ class UnitProjection:
 class Source:
     """Where an image is looked for."""
 
-    split: str | None = None
+    split: Text | None = None
     """Of the run's data set; None: the training split."""
-    data_dir: str | None = None
-    max_pixels: int | None = None
+    data_dir: Place | None = None
+    max_pixels: Whole | None = None
     """The most that a file may have; None: as the run's data set, where that can be opened."""
 
 
 class SourceWords(TypedDict, total=False):
     """``Source`` as keywords."""
 
-    split: str | None
-    data_dir: str | None
-    max_pixels: int | None
+    split: Text | None
+    data_dir: Place | None
+    max_pixels: Whole | None
 
 
 @spelled(Source)
 def project(
-    workdir: Path | str,
-    image: Path | str | int,
-    layer: str,
-    map: int,
+    workdir: Place | Run,
+    image: Place | Whole,
+    layer: Text,
+    map: Whole,
     *,
-    at: Sequence[str] | None = None,
-    rule: str = "deconvnet",
+    at: Epochs | None = None,
+    rule: Text = "deconvnet",
     **source: Unpack[SourceWords],
 ) -> list[UnitProjection]:
     """Projects map ``map`` of ``layer`` on an image, from its strongest place, at each saved epoch
@@ -79,8 +79,8 @@ def project(
     images of the run's data set, where it is there). An activation of 0 gives an all-zero
     projection. Raises ZfjaxError for an image that cannot be read.
     """
-    run, where = load_run(workdir), Source(**source)
-    subject = subject_of(run)
+    run, where, map = load_run(workdir), Source(**source), whole_number(map, "--map")
+    layer, rule, subject = text(layer, "--layer"), text(rule, "--rule"), subject_of(run)
     available = subject.layer(layer).maps
     if not 0 <= map < available:
         raise ZfjaxError(f"--map {map}: {layer} has maps 0 to {available - 1}.")
@@ -90,17 +90,21 @@ def project(
 
 
 def view_of(
-    image: Path | str | int, config: Config, source: Source
+    image: Place | Whole, config: Config, source: Source
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The evaluation view of a file, or of an image of the data set."""
-    if isinstance(image, int):
-        split = source.split or config.data.train_split
-        return images_of(config, open_data(config), split).view(image)
-    limit = source.max_pixels
+    """The evaluation view of a file, or of an image of the data set. Raises ZfjaxError for what is
+    neither a path nor a whole number.
+    """
+    split = source.split or config.data.train_split
+    limit = None if source.max_pixels is None else whole_number(source.max_pixels, "--max-pixels")
     if limit is not None and limit < 1:
         raise ZfjaxError(f"--max-pixels {limit} must be 1 or more.")
+    if not isinstance(image, str | os.PathLike):
+        number = whole_number(image, "image (the path of a file, or an image's number)")
+        return images_of(config, open_data(config), text(split, "--split")).view(number)
     size = (config.data.view, config.data.view)
-    return view_of_file(local_path(image), size, _limit_of(config) if limit is None else limit)
+    size_limit = _limit_of(config) if limit is None else limit
+    return view_of_file(local_path(path_of(image, "image")), size, size_limit)
 
 
 def _limit_of(config: Config) -> int:

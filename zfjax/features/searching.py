@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from zfjax.devices import local_mesh
 from zfjax.errors import ZfjaxError
 from zfjax.features import strongest
-from zfjax.features.asking import Request, differing
+from zfjax.features.asking import Request, differing, record_of
 from zfjax.features.statistics import (
     SavedPass,
     Statistics,
@@ -22,7 +21,7 @@ from zfjax.features.statistics import (
     merge,
     save_pass,
 )
-from zfjax.processes import barrier, from_first, is_first
+from zfjax.processes import barrier, first_alone, from_first, is_first
 from zfjax.progress import Progress
 from zfjax.subject import Subject
 
@@ -31,12 +30,13 @@ SAVE_SECONDS = 60.0
 
 
 def search_on(
-    subject: Subject, request: Request, folder: Path, asked: dict[str, Any], progress: Progress
+    subject: Subject, request: Request, folder: Path, progress: Progress
 ) -> tuple[Statistics, float]:
     """The pass over the images, going on from search.npz where a stopped pass left one, and the
     seconds that earlier starts of it took up to there. Process 0 gets the whole result.
     """
     path, began = folder / "search.npz", time.monotonic()
+    asked = first_alone(lambda: record_of(subject, request)) or {}
     stopped = load_pass(path)
     if stopped is None or differing(stopped.asked, asked):
         stopped = SavedPass(asked, _nothing(subject, request), 0)

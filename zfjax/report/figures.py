@@ -15,7 +15,7 @@ import numpy as np
 
 from zfjax.report.board import LINE, WIDTH, Board
 from zfjax.report.kit.style import QUIET, TEXT_SIZE, quiet_style, text_width, wrap
-from zfjax.report.kit.texts import epoch_name, number, plain
+from zfjax.report.kit.wording import epoch_name, number, plain
 from zfjax.report.pictures import LayerPictures, MapPictures, Shot, filter_grid
 from zfjax.report.words import choose, searched, spread
 from zfjax.run.evolution import Evolution

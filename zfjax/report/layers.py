@@ -4,8 +4,8 @@ the first layer's filters. No JAX.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from zfjax.report.curves import accuracies
 from zfjax.report.kit.films import Film, Sheet, film_data, film_now, film_strip, sheet_rule
 from zfjax.report.kit.shell import Piece, join_pieces, part_text, templates
 from zfjax.report.kit.slider import Choice, curve_slider, epoch_axis, interpolate, path
-from zfjax.report.kit.texts import number, plain
+from zfjax.report.kit.wording import number, plain
 from zfjax.report.payload import Names, map_values, size_rules, sparkline, step_values
 from zfjax.report.pictures import LayerPictures, data_uri, filter_grid, make_sheet, webp
 from zfjax.report.words import by_step, choose, rule_words, searched, validation_images
@@ -44,6 +44,8 @@ class View:
     qualities: tuple[int | None, ...]
     """Of each layer's tiles as WebP; None: without loss."""
     photos: bool
+    cut: Mapping[str, str] = field(default_factory=dict)
+    """The budget in words ("40 MB") by layer, where it leaves maps out."""
 
     @property
     def epochs(self) -> tuple[float, ...]:
@@ -204,6 +206,7 @@ def _layer_view(view: View, layer: LayerPictures, values: dict[str, Any]) -> dic
         "shape": (height, width, maps),
         "drawn": [map_.map for map_ in layer.maps],
         "left_out": len(view.evolution.maps(layer.layer)) - len(layer.maps),
+        "cut": view.cut.get(layer.layer),
         "sheets": [map_["sheet"] and map_["sheet"]["number"] for map_ in values["maps"]],
         "field": window.size,
         "whole": window.size >= max(edges),

@@ -8,6 +8,8 @@ from data are escaped.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,70 +20,145 @@ from PIL import Image
 from zfjax.files import clear_unfinished, write_atomic
 from zfjax.progress import Progress
 from zfjax.report import curves, figures, words
-from zfjax.report.budget import make_sheets, shown_steps
+from zfjax.report.budget import cut_layers, fitted, make_sheets, shown_steps, too_large
 from zfjax.report.kit.charts import page_charts
 from zfjax.report.kit.shell import Piece, main_of, make_page, section
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.texts import date, epoch_name, percent, plain
+from zfjax.report.kit.wording import date, epoch_name, percent, plain
 from zfjax.report.layers import View, evolution_slider, layer_blocks, projection_words
-from zfjax.report.pictures import read_layer, webp
+from zfjax.report.pictures import LayerPictures, read_layer, webp
 from zfjax.report.provenance import architecture_table, layer_table, report_facts
 from zfjax.run.evolution import Evolution
-from zfjax.run.folder import Run
+from zfjax.run.folder import Run, load_run
+from zfjax.values import Place, truth
 
 STAGE = "reporting"
+READING, DRAWING, PACKING = "reading pictures", "drawing figures", "packing pictures"
 CODE = ("Command", "This page")
 """Facts that are commands."""
 
 
 def write_report(
-    run: Run, *, name: str | None = None, photos: bool = True, progress: Progress | None = None
+    run: Run | Place,
+    *,
+    name: str | None = None,
+    photos: bool = True,
+    progress: Progress | None = None,
 ) -> Path:
     """Writes the figures and the page of an evolution; returns the page's path.
 
-    RUN/report/index.html, or RUN/report-NAME/index.html for ``name``. ``photos=False`` leaves out
-    every pixel of the data set's images. ``progress(stage, done, total)`` is called after each
-    layer, the figures, the page, and the files. All is drawn before the first file is written, and
-    files of an earlier report that this one does not have are removed. Raises ZfjaxError when the
-    evolution is absent, unfinished or damaged.
+    ``run``: one, or its folder. The page is RUN/report/index.html, or RUN/report-NAME/index.html
+    for ``name``. ``photos=False`` leaves out every pixel of the data set's images.
+    ``progress(stage, done, total)`` is called at once and after each layer, the figures, the page,
+    and the files, and within each of them under names of their own. A page beyond the budget shows
+    fewer maps, and says so. All is drawn before the first file is written, and files of an earlier
+    report that this one does not have are removed. Raises ZfjaxError when the evolution is absent,
+    unfinished or damaged.
     """
+    run = run if isinstance(run, Run) else load_run(run)
+    photos = truth(photos, "photos")
     evolution = run.evolution(name)
     folder = run.report if name is None else run.folder / f"report-{name}"
-    network = words.network_words(run)
-    steps, drawn = shown_steps(evolution)
     total = len(evolution.layers) + 3
-
-    def tell(done: int) -> None:
-        if progress is not None:
-            progress(STAGE, done, total)
-
-    tell(0)
-    layers = []
-    files: dict[str, bytes] = {}
-    for done, layer in enumerate(evolution.layers, start=1):
-        layers.append(read_layer(evolution, layer, steps, drawn[layer], photos))
-        files |= figures.figure2(evolution, layers[-1], network, photos)
-        tell(done)
-    files |= figures.figure4(evolution, layers, network, photos)
-    files |= figures.filters_figure(evolution, run.config.model.conv_names[0], network)
-    files |= curves.training_figure(run, network) | curves.settled_figure(evolution, network)
-    tell(total - 2)
-    sheets, qualities = make_sheets(layers)
-    view = View(
-        run=run,
-        evolution=evolution,
-        name=name,
-        steps=steps,
-        layers=tuple(layers),
-        sheets=tuple(map(tuple, sheets)),
-        qualities=tuple(qualities),
-        photos=photos,
-    )
-    page = _page(view, files)
-    tell(total - 1)
+    told = progress if progress is not None else _tell_nobody
+    told(STAGE, 0, total)
+    asked = _Asked(run, evolution, name, photos, told)
+    steps, drawn = shown_steps(evolution)
+    files, layers = _figures(asked, steps, drawn)
+    told(STAGE, total - 2, total)
+    page = _fitting_page(asked, steps, layers, files)
+    told(STAGE, total - 1, total)
     _write(folder, files, page)
-    tell(total)
+    told(STAGE, total, total)
     return folder / "index.html"
+
+
+def _tell_nobody(*arguments: object) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a report is asked to show, and who is told how far it is."""
+
+    run: Run
+    evolution: Evolution
+    name: str | None
+    photos: bool
+    tell: Progress
+
+
+def _read(
+    asked: _Asked, steps: tuple[int, ...], drawn: Mapping[str, tuple[int, ...]]
+) -> Iterator[LayerPictures]:
+    """The layers' pictures, one after the other."""
+    for index, layer in enumerate(drawn):
+        before = index * len(steps)
+
+        def tell(done: int, _: int, before: int = before) -> None:
+            asked.tell(READING, before + done, len(drawn) * len(steps))
+
+        yield read_layer(asked.evolution, layer, steps, drawn[layer], asked.photos, tell)
+
+
+def _figures(
+    asked: _Asked, steps: tuple[int, ...], drawn: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, bytes], list[LayerPictures]]:
+    """The static figures by file name, and the layers' pictures that were read for them."""
+    run, evolution, photos = asked.run, asked.evolution, asked.photos
+    network, total = words.network_words(run), len(evolution.layers)
+    layers: list[LayerPictures] = []
+    files: dict[str, bytes] = {}
+    for done, layer in enumerate(_read(asked, steps, drawn), start=1):
+        layers.append(layer)
+        files |= figures.figure2(evolution, layer, network, photos)
+        asked.tell(STAGE, done, total + 3)
+    asked.tell(DRAWING, 0, 4)
+    files |= figures.figure4(evolution, layers, network, photos)
+    asked.tell(DRAWING, 1, 4)
+    files |= figures.filters_figure(evolution, run.config.model.conv_names[0], network)
+    asked.tell(DRAWING, 2, 4)
+    files |= curves.training_figure(run, network)
+    asked.tell(DRAWING, 3, 4)
+    files |= curves.settled_figure(evolution, network)
+    asked.tell(DRAWING, 4, 4)
+    return files, layers
+
+
+def _fitting_page(
+    asked: _Asked, steps: tuple[int, ...], layers: list[LayerPictures], files: dict[str, bytes]
+) -> str:
+    """The page within the budget: of fewer maps where it must be, then of fewer epochs. Raises
+    ZfjaxError where that is not enough.
+    """
+    evolution = asked.evolution
+
+    def tell(done: int, total: int) -> None:
+        asked.tell(PACKING, done, total)
+
+    while True:
+        tell(0, sum(len(layer.maps) for layer in layers))
+        sheets, qualities = make_sheets(layers, tell)
+        view = View(
+            run=asked.run,
+            evolution=evolution,
+            name=asked.name,
+            steps=steps,
+            layers=tuple(layers),
+            sheets=tuple(map(tuple, sheets)),
+            qualities=tuple(qualities),
+            photos=asked.photos,
+            cut=cut_layers(evolution, layers),
+        )
+        if page := fitted(view, lambda shown: _page(shown, files)):
+            return page
+        if len(steps) <= 2:
+            raise too_large(evolution)
+        epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
+        fewer = words.choose(tuple(epochs[step] for step in steps), max(2, len(steps) // 2))
+        steps = tuple(steps[index] for index in fewer)
+        drawn = {layer.layer: tuple(map_.map for map_ in layer.maps) for layer in layers}
+        layers = list(_read(asked, steps, drawn))
 
 
 def _write(folder: Path, files: dict[str, bytes], page: str) -> None:
@@ -185,10 +262,25 @@ def _origin(view: View, files: dict[str, bytes]) -> list[Piece | Markup]:
         if shown < searched
         else Markup("")
     )
+    cut = [
+        f"{layer.layer} {len(layer.maps)} of {len(view.evolution.maps(layer.layer))}"
+        for layer in view.layers
+        if layer.layer in view.cut
+    ]
+    fewer = (
+        Markup(
+            '<p class="note">To keep this page within {} it shows fewer maps than were drawn: {}.'
+            " They are a uniform draw with the evolution's seed, dead maps as likely as others; the"
+            " table and the tiles in the run's folder hold all of them.</p>"
+        ).format(next(iter(view.cut.values())), ", ".join(cut))
+        if cut
+        else Markup("")
+    )
     return [
         Markup('<dl class="facts">\n{}\n</dl>').format(facts),
         data_table(columns, rows),
         thinned,
+        fewer,
         Markup('<p class="note">Figures beside this page, for papers and talks: {}.</p>').format(
             links
         ),
@@ -196,7 +288,7 @@ def _origin(view: View, files: dict[str, bytes]) -> list[Piece | Markup]:
 
 
 def _headline(run: Run, evolution: Evolution) -> list[str]:
-    accuracy = words.final_accuracy(run)
+    accuracy = words.final_accuracy(run, evolution.steps[-1])
     return [
         words.dataset_words(run),
         f"{run.fingerprint.get('count', evolution.record.images):,} training images",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet, sheet_values
-from zfjax.report.kit.texts import plain
+from zfjax.report.kit.wording import plain
 from zfjax.report.pictures import LayerPictures, MapPictures, Shot
 from zfjax.run.evolution import Evolution
 

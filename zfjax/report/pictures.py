@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,9 +117,10 @@ def read_layer(
     steps: tuple[int, ...],
     drawn: tuple[int, ...],
     photos: bool = True,
+    tell: Callable[[int, int], None] | None = None,
 ) -> LayerPictures:
     """Rows and pictures of the maps ``drawn`` of one layer at ``steps`` (the last searched step
-    among them).
+    among them). ``tell(done, total)`` hears of each step.
 
     Raises ZfjaxError when the table names a drawn unit that the tiles lack.
     """
@@ -126,7 +128,9 @@ def read_layer(
     last = evolution.steps[-1]
     stacks: dict[int, _Stack] = {map_: _Stack() for map_ in drawn}
     shots: dict[tuple[int, int, str, int], Shot] = {}
-    for step in steps:
+    for done, step in enumerate(steps):
+        if tell is not None:
+            tell(done, len(steps))
         tiles = evolution.tiles(layer, step)
         for map_ in drawn:
             for selection, rank in _drawn_units(
@@ -136,6 +140,8 @@ def read_layer(
                 if row is not None:
                     tile = _tile(tiles, row, evolution)
                     shots[step, map_, selection, rank] = stacks[map_].shot(row, tile, photos)
+    if tell is not None:
+        tell(len(steps), len(steps))
     tile_size = evolution.record.tile_size[layer]
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from zfjax.files import read_json
 from zfjax.network.architecture import Architecture
-from zfjax.report.kit.texts import date, number, percent, plain
-from zfjax.report.words import by_step, network_words
+from zfjax.report.kit.wording import date, number, percent, plain
+from zfjax.report.words import by_step, epochs_after, network_words
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.naming import layer_words
@@ -82,7 +82,8 @@ def _asked(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
                 f"; {record.unreadable:,} of them cannot be read and were left out"
                 if record.unreadable
                 else ""
-            ),
+            )
+            + epochs_after(run, evolution),
         ),
         (
             "Data",

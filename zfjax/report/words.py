@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zfjax.report.kit.texts import plain
+from zfjax.report.kit.wording import epoch_name, plain
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.naming import network_name
@@ -79,10 +79,24 @@ def validation_images(run: Run) -> str:
     )
 
 
-def final_accuracy(run: Run) -> float | None:
-    """Top-1 accuracy 0..1 on the validation split at the last line; None before there is one."""
+def final_accuracy(run: Run, step: int | None = None) -> float | None:
+    """Top-1 accuracy 0..1 on the validation split at the last line, or the last up to ``step``, for
+    a page of a run that went on; None where there is none.
+    """
     lines = [line for line in run.validation_lines if line.get("top1") is not None]
+    lines = [line for line in lines if step is None or line["step"] <= step]
     return lines[-1]["top1"] if lines else None
+
+
+def epochs_after(run: Run, evolution: Evolution) -> str:
+    """That training went on after the last epoch searched; "" where it did not."""
+    trained = max((line["epoch"] for line in run.validation_lines), default=0.0)
+    if trained <= evolution.epochs[-1]:
+        return ""
+    return (
+        f"; training went on from epoch {epoch_name(evolution.epochs[-1])} to"
+        f" {epoch_name(trained)}, which the same zfjax evolve with --at all adds"
+    )
 
 
 def by_step(evolution: Evolution, measure: str, layer: str) -> dict[int, float | None]:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json, write_arrays, write_atomic
 from zfjax.run.evolution_record import EvolutionRecord, record_from
+from zfjax.values import real_number, text, truth, whole_number
 
 UNITS_SCHEMA = pa.schema(
     [
@@ -126,7 +127,7 @@ class Evolution:
                 )
             if name == "layer":
                 self._check(value)
-            table = table.filter(pc.equal(table[name], value))
+            table = table.filter(pc.equal(table[name], _sought(name, value)))
         return table.to_pylist()
 
     def tiles(self, layer: str, step: int) -> dict[tuple[str, int, int], Tile]:
@@ -135,6 +136,7 @@ class Evolution:
         Raises ZfjaxError for a layer or step that was not searched.
         """
         self._check(layer)
+        step = whole_number(step, "step")
         if step not in self.steps:
             raise ZfjaxError(
                 f"{self.folder} has no step {step}; its steps are"
@@ -211,10 +213,28 @@ class Evolution:
         }
 
     def _check(self, layer: str) -> None:
-        if layer not in self.layers:
+        if text(layer, "layer") not in self.layers:
             raise ZfjaxError(
                 f"{self.folder} has no layer {layer!r}; it has {', '.join(self.layers)}."
             )
+
+
+def _sought(column: str, value: Any) -> pa.Scalar:
+    """A value to look for in a column. Raises ZfjaxError for one of another kind."""
+    kind = UNITS_SCHEMA.field(column).type
+    plain = (
+        truth
+        if pa.types.is_boolean(kind)
+        else text
+        if pa.types.is_string(kind)
+        else real_number
+        if pa.types.is_floating(kind)
+        else whole_number
+    )
+    try:
+        return pa.scalar(plain(value, column), type=kind)
+    except pa.ArrowInvalid:
+        raise ZfjaxError(f"{column} = {value!r} is too large: no row can have it.") from None
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from zfjax import config as configs
 from zfjax.config import Config
@@ -24,6 +26,7 @@ from zfjax.run.starts import Start, start_from
 from zfjax.run.starts import current_commit as current_commit
 from zfjax.run.starts import current_versions as current_versions
 from zfjax.run.steps import saved_steps
+from zfjax.values import Epochs, Place, path_of, several, text
 
 FORMAT_VERSION = 1
 LONGEST_NAME = 100
@@ -76,6 +79,14 @@ class Run:
         """Steps whose parameters are saved, ascending."""
         return saved_steps(self.checkpoints)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether its last epoch's parameters are saved, and its state too, where any is: they are
+        written one after the other, and who deletes all states wants no more epochs.
+        """
+        states = saved_steps(self.resume)
+        return self.last_step in self.steps and (self.last_step in states or not states)
+
     def epoch(self, step: int) -> float:
         """Epochs trained at ``step``."""
         return step / self.steps_per_epoch
@@ -114,6 +125,7 @@ class Run:
 
     def evolution_folder(self, name: str | None = None) -> Path:
         """RUN/evolution, or RUN/evolution-NAME."""
+        name = None if name is None else text(name, "--name")
         if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ZfjaxError(f"--name {name!r} must be letters, digits, '.', '_' or '-'.")
         if name is not None and len(name) > LONGEST_NAME:
@@ -124,9 +136,9 @@ class Run:
         """The finished evolution of that name. Raises ZfjaxError when there is none."""
         return open_evolution(self.evolution_folder(name))
 
-    def steps_at(self, wanted: Iterable[str] | None) -> tuple[int, ...]:
-        """Saved steps for ``--at``: epochs ("0", "5"), "step:32", "last", "all"; None is all of
-        them.
+    def steps_at(self, wanted: Epochs | None) -> tuple[int, ...]:
+        """Saved steps for ``--at``: epochs ("0", "5", or numbers), "step:32", "last", "all", one of
+        them or several; None is all.
 
         Raises ZfjaxError when nothing is saved or a wanted one is not there.
         """
@@ -137,7 +149,9 @@ class Run:
                 " first."
             )
         chosen: set[int] = set()
-        for item in ("all",) if wanted is None else wanted:
+        for item in ("all",) if wanted is None else several(wanted):
+            if isinstance(item, bool | np.bool_):  # which float() would take
+                raise _no_epoch(item)
             if str(item) == "all":
                 chosen.update(self.steps)
                 continue
@@ -151,10 +165,8 @@ class Run:
                         else round(float(item) * self.steps_per_epoch)
                     )
                 )
-            except (ValueError, OverflowError):
-                raise ZfjaxError(
-                    f"--at {item!r} is not an epoch, 'step:N', 'last' or 'all'."
-                ) from None
+            except (ValueError, OverflowError, TypeError):
+                raise _no_epoch(item) from None
             if step not in self.steps:
                 epochs = ", ".join(f"{self.epoch(saved):g}" for saved in self.steps)
                 raise ZfjaxError(
@@ -166,9 +178,15 @@ class Run:
         return tuple(sorted(chosen))
 
 
-def load_run(folder: Path | str) -> Run:
-    """Opens RUN. Raises ZfjaxError when it is not a run or was written by a newer zfjax."""
-    folder = check_folder(folder)
+def _no_epoch(item: Any) -> ZfjaxError:
+    return ZfjaxError(f"--at {item!r} is not an epoch, 'step:N', 'last' or 'all'.")
+
+
+def load_run(folder: Place | Run) -> Run:
+    """Opens RUN; a run that is open already, anew. Raises ZfjaxError when it is not a run or was
+    written by a newer zfjax.
+    """
+    folder = check_folder(folder.folder if isinstance(folder, Run) else folder)
     path = folder / "config.json"
     if not path.exists():
         raise ZfjaxError(
@@ -219,21 +237,23 @@ def save_run(run: Run) -> None:
     write_json(run.folder / "config.json", record)
 
 
-def check_folder(folder: Path | str) -> Path:
+def check_folder(folder: Place) -> Path:
     """``folder`` as a path. Raises ZfjaxError for a bucket (appends and renames have no answer
     there yet) and for a name that a library below would misread.
     """
-    return check_path(folder, "a run")
+    return check_path(path_of(folder, "The run's folder"), "a run")
 
 
 def check_same(run: Run, wanted: Config) -> None:
     """Raises ZfjaxError naming the fields in which ``wanted`` differs from what ``run`` was started
-    with.
+    with. More epochs are no difference where the run's schedule does not depend on them.
     """
     before, now = configs.flatten(run.config), configs.flatten(wanted)
     differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     differing = [name for name in differing if name not in configs.RESUMABLE_FIELDS]
-    if differing:
+    if differing == ["epochs"]:
+        _check_more_epochs(run, wanted.epochs)
+    elif differing:
         shown = "; ".join(
             f"{name} {before.get(name)!r} -> {now.get(name)!r}" for name in differing[:4]
         )
@@ -241,6 +261,30 @@ def check_same(run: Run, wanted: Config) -> None:
         raise ZfjaxError(
             f"{run.folder} holds a run with other settings ({shown}{more}). "
             "Use another --workdir, or start it again without these flags."
+        )
+
+
+def _check_more_epochs(run: Run, wanted: int) -> None:
+    """Raises ZfjaxError where ``run`` cannot become one of ``wanted`` epochs."""
+    before, schedule = run.config.epochs, run.config.optimizer.schedule
+    if wanted < before:
+        raise ZfjaxError(
+            f"{run.folder} is a run of {before} epochs, and epochs {before} -> {wanted} would take"
+            f" some back: go on with it by `zfjax train --workdir {quoted(run.folder)}`, or use"
+            " another --workdir."
+        )
+    if schedule not in configs.GROWING_SCHEDULES:
+        raise ZfjaxError(
+            f"{run.folder} cannot be given more epochs ({before} -> {wanted}): its"
+            f" optimizer.schedule {schedule!r} sets every rate by the number of epochs. Train"
+            f" {wanted} in another --workdir, or choose one of"
+            f" {' and '.join(configs.GROWING_SCHEDULES)} there, which take more later."
+        )
+    if run.is_finished and not saved_steps(run.resume):
+        raise ZfjaxError(
+            f"{run.folder} is finished at epoch {before} and cannot be given more"
+            f" ({before} -> {wanted}): {run.resume} holds no state to go on from. Restore one from"
+            " a copy, or train anew in another --workdir."
         )
 
 

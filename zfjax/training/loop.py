@@ -27,7 +27,7 @@ from zfjax.inputs import make_mean_image, open_data, reading_of
 from zfjax.processes import first_alone, from_first, is_first, seen_by_all, together
 from zfjax.progress import Progress
 from zfjax.run.folder import Run, check_folder, load_run, locked_run
-from zfjax.run.steps import keep_newest, mend_unfinished, saved_steps
+from zfjax.run.steps import keep_newest, mend_unfinished
 from zfjax.run.summary import train_seconds
 from zfjax.signals import noted
 from zfjax.subject import images_of, subject_of
@@ -74,12 +74,11 @@ def train(
         seen_by_all(folder / "config.json")
         dataset = together(lambda: open_data(config))
         run = together(lambda: open_run(folder, config, dataset))
-        if from_first(np.int32(_is_finished(run))):
+        if from_first(np.int32(run.is_finished)):
             first_alone(lambda: keep_newest(run.resume, 2))
             if after_epoch is not None:
                 after_epoch(run.last_step, tell)
             return run
-        first_alone(lambda: note_start(folder, mesh))
         began -= first_alone(lambda: train_seconds(run)) or 0.0
         make_mean_image(run, dataset, tell)
         # Until here a signal ends it at once: there is nothing to save.
@@ -99,6 +98,7 @@ def train(
                 after_epoch=after_epoch,
             )
             state = begin_state(run, mesh, shard_parameters)
+            first_alone(lambda: note_start(run, mesh))
             _loop(session, state)
     return load_run(folder)
 
@@ -122,10 +122,6 @@ def _take_over(folder: Path, locks: ExitStack) -> None:
         clear_unfinished(inner, locked=True)
     for root in (folder / "checkpoints", folder / "resume"):
         mend_unfinished(root)
-
-
-def _is_finished(run: Run) -> bool:
-    return run.last_step in run.steps and run.last_step in saved_steps(run.resume)
 
 
 def _loop(session: Session, state: TrainState) -> None:

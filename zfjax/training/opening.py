@@ -30,8 +30,9 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     """The run in ``folder``, begun when there is none: its config.json is written then, and nothing
     else.
 
-    Raises ZfjaxError where the data set cannot train it, and where ``folder`` holds a run of other
-    settings or data.
+    A run that may be given more epochs has them in what is returned; ``note_start`` writes them
+    down. Raises ZfjaxError where the data set cannot train it, and where ``folder`` holds a run of
+    other settings or data.
     """
     split = config.data.train_split
     for needed in (split, config.data.validation_split):
@@ -54,7 +55,7 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
                 f"{folder} was trained on another {split} split of {dataset.name}; use another"
                 " --workdir."
             )
-        return replace(run, config=replace(run.config, data=config.data))
+        return replace(run, config=replace(run.config, data=config.data, epochs=config.epochs))
     steps_per_epoch = dataset.count(split) // config.batch_size
     if not steps_per_epoch:
         raise ZfjaxError(
@@ -75,11 +76,12 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     return run
 
 
-def note_start(folder: Path, mesh: Mesh) -> None:
+def note_start(run: Run, mesh: Mesh) -> None:
     """Adds this start to config.json: what is computed from here on is of these versions, on these
-    devices.
+    devices, up to ``run``'s last epoch. To be called when there is a state to go on from.
     """
-    stored = load_run(folder)  # its settings stay those of the first start
+    stored = load_run(run.folder)  # its other settings stay those of the first start
+    config = replace(stored.config, epochs=run.config.epochs)
     device = mesh.devices.flat[0]
     start = Start(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -92,4 +94,4 @@ def note_start(folder: Path, mesh: Mesh) -> None:
         processes=jax.process_count(),
         deterministic=asks_deterministic(os.environ.get("XLA_FLAGS", "")),
     )
-    save_run(replace(stored, starts=(*stored.starts, start)))
+    save_run(replace(stored, config=config, starts=(*stored.starts, start)))

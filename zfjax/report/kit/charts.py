@@ -29,8 +29,8 @@ from zfjax.report.kit.style import (
     text_width,
     wrap,
 )
-from zfjax.report.kit.texts import number, plain
 from zfjax.report.kit.vector import svg_of
+from zfjax.report.kit.wording import number, plain
 
 COLOURS = {
     "main": ACCENT,

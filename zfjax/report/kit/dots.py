@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.texts import number, plain
+from zfjax.report.kit.wording import number, plain
 
 LANE = 20
 """CSS pixels of height for each series of a row."""

@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from zfjax.report.kit.texts import number, percent
+from zfjax.report.kit.wording import number, percent
 
 STYLES = ("base", "slider", "film", "table", "chart", "dots")
 SCRIPTS = ("base", "address", "tiles", "choices", "slider", "film", "keyboard")

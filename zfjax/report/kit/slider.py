@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from zfjax.report.kit.shell import Piece, templates
-from zfjax.report.kit.texts import epoch_name, percent
+from zfjax.report.kit.wording import epoch_name, percent
 
 Points = Sequence[tuple[float, float]]
 TRACK_WIDTH, TRACK_HEIGHT = 1000, 100
