@@ -43,7 +43,7 @@ class LabelFile:
     is_faulty: bool = False
 
 
-def label_files(files: Sequence[str]) -> list[str]:
+def likely_label_files(files: Sequence[str]) -> list[str]:
     """Those of ``files`` that may be label files by their names and where they lie."""
     by_folder: dict[str, list[str]] = {}
     for path in files:

@@ -18,7 +18,13 @@ from zfjax.data.folders import Folder, few, is_text, nfc_parts, refusal
 from zfjax.data.image_names import IMAGE_ENDINGS
 from zfjax.data.imagenet_labels import class_wnids, named_label
 from zfjax.data.images import ImageError
-from zfjax.data.label_files import LABEL_BYTES, LabelFile, Scopes, label_files, read_label_file
+from zfjax.data.label_files import (
+    LABEL_BYTES,
+    LabelFile,
+    Scopes,
+    likely_label_files,
+    read_label_file,
+)
 from zfjax.data.split_names import read_name, says_nothing
 from zfjax.errors import ZfjaxError
 
@@ -154,7 +160,7 @@ def _read(
     scopes = Scopes(tuple(lie.holders))
     needed = column is not None or lie.needs_labels
     read_files = []
-    for path in label_files(paths):
+    for path in likely_label_files(paths):
         try:
             data = read(path, LABEL_BYTES)
             file = read_label_file(path, data, scopes.of(path), lie.class_folders, column)
@@ -194,8 +200,9 @@ def _beside_folders(file: LabelFile, lie: _Lie, wanted: bool) -> LabelFile:
         names = few("/".join(holder) for holder in at_odds)
         raise refusal(
             f"{file.path} gives images of one folder several classes ({names}: "
-            f"{few(within[min(at_odds)])}): say --label-column and the name of a column where the"
-            f" file has the classes, or --label-column {NO_COLUMN} where the folders are."
+            f"{few(within[min(at_odds)])}): say --label-column"
+            f" {shlex.quote(file.column)} where the file has the classes, or --label-column"
+            f" {NO_COLUMN} where the folders are."
         )
     kept = {
         path: label
