@@ -63,7 +63,7 @@ def _pair(row: str) -> tuple[str, str] | None:
     if match := re.fullmatch(
         r"\"?([^\t,;\"]*[^\W\d_][^\t,;\"]*)\"?\s*[\t,;:= ]\s*\"?(\d{1,9})\"?", row
     ):
-        return match[2], match[1].strip()
+        return match[2], match[1].rstrip(" :=")
     return None
 
 

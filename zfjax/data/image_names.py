@@ -25,14 +25,12 @@ class ImageNames:
     """
 
     def __init__(self, paths: Iterable[str]):
-        self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         folders = set()
         for path in paths:
-            name = _folded(path).rpartition("/")[2]
-            folders.add(path.rpartition("/")[0])
-            self._by_name[name].append(path)
-            self._by_stem[_stem(name)].append(path)
+            folder, _, name = path.rpartition("/")
+            folders.add(folder)
+            self._by_stem[_stem(_folded(name))].append(path)
         self._in_one_folder = len(folders) == 1
         self._steps: dict[str, tuple[str, ...]] = {}
 
@@ -40,9 +38,7 @@ class ImageNames:
         """The paths of the images that ``name`` may mean: of one or none, unless several folders
         have that name."""
         above, _, last = _folded(name).replace("\\", "/").rpartition("/")
-        paths = self._by_name.get(last) or self._by_stem.get(
-            _stem(last) if last.rpartition(".")[2] in IMAGE_ENDINGS else last, []
-        )
+        paths = self._of_name(last)
         if above and paths:
             own = self._folders(above)
             shared = {path: self._shared(own, path) for path in paths}
@@ -52,6 +48,18 @@ class ImageNames:
             as_written = name.strip().replace("\\", "/").rpartition("/")[2]
             return [path for path in paths if path.rpartition("/")[2] == as_written] or paths
         return paths
+
+    def _of_name(self, name: str) -> list[str]:
+        """The images called ``name``, else those that differ in their ending alone."""
+        stem = _stem(name)
+        paths = self._by_stem.get(stem, [])
+        if stem == name:
+            return paths
+        exact = [path for path in paths if _folded(path).endswith(name)]
+        if exact:
+            return exact
+        is_ending = name.rpartition(".")[2] in IMAGE_ENDINGS
+        return paths if is_ending else self._by_stem.get(name, [])
 
     def _shared(self, above: tuple[str, ...], path: str) -> int:
         """How many folders above a name are those of ``path``, counted from below; -1 where the
@@ -75,7 +83,8 @@ class ImageNames:
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold().strip()
+    normal = text if text.isascii() else unicodedata.normalize("NFC", text)
+    return normal.casefold().strip()
 
 
 def _stem(name: str) -> str:

@@ -19,7 +19,7 @@ from zfjax.data.arranging import Layout, arrange
 from zfjax.data.class_names import tabled_names
 from zfjax.data.class_numbers import names_of_numbers
 from zfjax.data.converting import Converter, ImportSummary, check_absent, form_of, merged
-from zfjax.data.folders import LABEL_FILE, few
+from zfjax.data.folders import LABEL_FILE, few, refusal
 from zfjax.data.headers import byte_limit
 from zfjax.data.holding_out import hold_out
 from zfjax.data.images import ImageError
@@ -105,7 +105,10 @@ def import_images(
                 why = ", ".join(
                     f"{len(names)} {reason}" for reason, names in sorted(account.skipped.items())
                 )
-                raise ZfjaxError(f"{source} holds no readable image ({why}).")
+                raise refusal(
+                    f"{source} holds no readable image ({why}); its files are such as"
+                    f" {min(opened.files)}."
+                )
             if holdout:
                 _check_both(written, holdout)
             if "train" not in written:
@@ -154,7 +157,7 @@ def _arranged(
     try:
         layout = arrange(opened.files, opened.folders, splits, labels)
         if not layout.items:
-            raise ZfjaxError(
+            raise refusal(
                 f"{source} holds no class folders with images{_shape(opened.files)}; expected"
                 f" CLASS/IMAGE or train/CLASS/IMAGE, or images and {LABEL_FILE}."
             )

@@ -67,21 +67,26 @@ class Scopes:
 
     def __init__(self, images: Sequence[str]):
         self._images = images
-        self._names: dict[str, ImageNames | None] = {}
+        self._names: dict[tuple[str, int], ImageNames] = {}
 
     def of(self, path: str) -> ImageNames:
         """The images by name for the label file at ``path``."""
         folder = path.rpartition("/")[0]
-        while (names := self._below(folder)) is None and folder:
+        inside = self._below(folder)
+        while not inside and folder:
             folder = folder.rpartition("/")[0]
-        return names or ImageNames(())
+            inside = self._below(folder)
+        # Folders above each other with as many images hold the same.
+        key = (inside[0] if inside else "", len(inside))
+        if key not in self._names:
+            self._names[key] = ImageNames(inside)
+        return self._names[key]
 
-    def _below(self, folder: str) -> ImageNames | None:
-        if folder not in self._names:
-            prefix = f"{folder}/" if folder else ""
-            inside = [path for path in self._images if path.startswith(prefix)]
-            self._names[folder] = ImageNames(inside) if inside else None
-        return self._names[folder]
+    def _below(self, folder: str) -> Sequence[str]:
+        prefix = f"{folder}/"
+        if not folder:
+            return self._images
+        return [path for path in self._images if path.startswith(prefix)]
 
 
 def read_label_file(

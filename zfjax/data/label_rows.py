@@ -15,6 +15,8 @@ from typing import Any
 from zfjax.data.class_names import decode_table
 from zfjax.errors import ZfjaxError
 
+_LOOKED_AT = 100
+"""Lines at the beginning in which separators and quotes are looked for."""
 Row = tuple[int, tuple[str, ...]]
 """The line where it ends, counted from 1, and its cells."""
 
@@ -56,11 +58,13 @@ def read_table(
     def counted(rows: Sequence[Row]) -> int:
         return sum(any(map(names_image, cells)) for _, cells in rows)
 
-    readings = (_equally_long(list(read(lines))) for read in _separations(where))
-    first_read = next(readings)
-    best = first_read if counted(first_read) else next(filter(counted, readings), [])
+    def any_named(rows: Sequence[Row]) -> bool:
+        return any(names_image(cell) for _, cells in rows for cell in cells)
+
+    separated = [_equally_long(list(read(lines))) for read in _separations(where, lines)]
+    best = next(filter(any_named, separated), [])
     best = best or max(map(_equally_long, _spacings(lines)), key=counted)
-    best = best if counted(best) else first_read
+    best = best if any_named(best) or not separated else separated[0]
     if not best:
         return Table(None, ())
     first = best[0][1]
@@ -75,12 +79,14 @@ def read_table(
 Read = Callable[[Sequence[str]], Iterator[Row]]
 
 
-def _separations(where: str) -> Iterator[Read]:
-    """The ways to cut lines at separators, those first that a file's name makes likely."""
-    separators = ",\t;|" if where.casefold().endswith(".csv") else "\t,;|"
-    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
-        for separator in separators:
-            yield _separated(separator, quoting)
+def _separations(where: str, lines: Sequence[str]) -> Iterator[Read]:
+    """The ways to cut lines at separators that they have, those first that a file's name makes
+    likely."""
+    some = "".join(lines[:_LOOKED_AT])
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE) if '"' in some else (csv.QUOTE_MINIMAL,):
+        for separator in ",\t;|" if where.casefold().endswith(".csv") else "\t,;|":
+            if separator in some:
+                yield _separated(separator, quoting)
 
 
 def _spacings(lines: Sequence[str]) -> Iterator[list[Row]]:

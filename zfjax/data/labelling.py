@@ -10,7 +10,7 @@ tree (arranging.py).
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -84,7 +84,10 @@ def labels_of(
     classes = {**classes, **named}
     used = {path: file for path, file in giver.items() if path not in named}
     tables = tuple(sorted({file.path for file in used.values()}))
-    notes += [note for file in useful if file.path in tables for note in _counts(file)]
+    times = Counter(file.path for file in used.values())
+    notes += [note for file in useful if file.path in tables for note in _counts(file, times)]
+    if named:
+        notes.append(f"ILSVRC2012's file names give the classes of {len(named):,} images")
     if not all(lie.holders.values()):
         notes += [f"attention: {file.why_not}" for file in read_files if file.is_faulty]
     return Labels(
@@ -280,8 +283,8 @@ def _without_a_line(
     return dict(skipped)
 
 
-def _counts(file: LabelFile) -> list[str]:
-    notes = []
+def _counts(file: LabelFile, times: Mapping[str, int]) -> list[str]:
+    notes = [f"{file.path} gives the classes of {times[file.path]:,} images"]
     for count, what in (
         (file.absent, "name an image that is not there"),
         (file.blank, "give no class"),
@@ -302,13 +305,15 @@ def _folders(
     folders = {}
     told_in = next((at for at, step in enumerate(lie.common) if _tells_a_split(step)), None)
     above = lie.common[:told_in]
+    own_folders = {nfc_parts(path)[:-1] for path in classes}
+    tells = {folder: any(map(_tells_a_split, folder)) for folder in own_folders}
     for path in classes:
         own = nfc_parts(path)[:-1]
         file = giver.get(path)
         told = None if file is None else file.splits.get(path)
         if splits is not None:
             folders[path] = own if splits else lie.common
-        elif told is None and any(map(_tells_a_split, own)):
+        elif told is None and tells[own]:
             folders[path] = own
         else:
             by_name = None if file is None else file.split
