@@ -97,6 +97,16 @@ def test_spaces_separate_where_they_can(header):
     assert labelled(images(named) | {"train_list.txt": text})[0] == in_train(named)
 
 
+def test_a_quote_that_nothing_closes_swallows_no_line():
+    for label in ('"{}', '5" {}'):
+        text = "".join(f"{name},{label.format(kind)}\n" for name, kind in PLAIN.items())
+        placed, _ = labelled(images(PLAIN) | {"labels.csv": text})
+        assert placed == in_train({name: label.format(kind) for name, kind in PLAIN.items()})
+    rows = [(name, 'a caption\n"in" lines, two', kind) for name, kind in PLAIN.items()]
+    text = table(rows, ("file_name", "text", "label"))
+    assert labelled(images(PLAIN) | {"metadata.csv": text})[0] == in_train(PLAIN)
+
+
 def test_lines_of_json():
     lines = [{"text": "hm", "file_name": name, "label": label} for name, label in TRUTH.items()]
     lines[0]["objects"] = {"bbox": [[1, 2, 3, 4]]}
@@ -264,6 +274,18 @@ def test_splits_by_folder_file_and_column():
     assert set(split for split, _ in labelled(files, splits={})[0].values()) == {"train"}
 
 
+def test_a_column_of_splits_names_one_in_every_line():
+    for odd, says in (("pool", "'pool'"), ("", "''")):
+        rows = [(name, ("train", odd)[n % 2], "ab"[n % 2]) for n, name in enumerate(PLAIN)]
+        files = images(PLAIN) | {"labels.csv": table(rows, ("file", "split", "label"))}
+        with pytest.raises(ZfjaxError, match=f"split of labels.csv .* has {says}: .*--splits none"):
+            labelled(files)
+        assert len(labelled(files, splits={})[0]) == 12
+    rows = [(name, "AB"[n % 2], label) for n, (name, label) in enumerate(PLAIN.items())]
+    files = images(PLAIN) | {"labels.csv": table(rows, ("file", "set", "label"))}
+    assert labelled(files)[0] == in_train(PLAIN)
+
+
 def test_a_test_folder_without_lines_is_left_out():
     for test, name in (("test", "labels.csv"), ("test_images", "train.csv")):
         train = test.replace("test", "train")
@@ -329,6 +351,25 @@ def test_one_class_of_a_folder_and_its_label_file():
         "labels.csv": table([(f"{n}.jpg", "cat") for n in range(3)])
     }
     assert labelled(files)[0] == {f"cat/{n}.jpg": ("train", "cat") for n in range(3)}
+
+
+def test_one_folder_tells_no_classes_apart():
+    files = images(PLAIN, "my_pets") | {"preview.png": b"", "labels.csv": table(PLAIN.items())}
+    assert labelled(files)[0] == {f"my_pets/{n}": ("train", c) for n, c in PLAIN.items()}
+    files = images(["1.jpg"], "train/ant") | images(["2.jpg"], "val") | {"val.csv": "2.jpg,ant\n"}
+    assert labelled(files)[0] == {
+        "train/ant/1.jpg": ("train", "ant"),
+        "val/2.jpg": ("validation", "ant"),
+    }
+
+
+def test_lists_beside_a_folder_of_images_are_no_class():
+    files = {f"food-101/images/{path}": b"" for path in TREE}
+    files |= {"food-101/meta/train.txt": "ant/0\n", "food-101/meta/classes.txt": "ant\nbee\n"}
+    placed, labels = labelled(files)
+    assert placed == {path: ("train", path.split("/")[0]) for path in TREE}
+    lists = arrange(files, (), None, labels).skipped["list or annotation beside the images"]
+    assert lists == ["food-101/meta/classes.txt", "food-101/meta/train.txt"]
 
 
 # ImageNet.

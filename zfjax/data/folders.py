@@ -66,9 +66,10 @@ def heads_at(paths: Iterable[Folder], depth: int) -> dict[str, Head]:
 
 
 def without_lists(paths: Sequence[Folder]) -> Sequence[Folder]:
-    """``paths`` without folders on top that hold texts alone, where looking past them leads to
-    folders called like splits (as Annotations and ImageSets lie beside Data); else ``paths``."""
-    kept, depth = paths, 0
+    """``paths`` without folders on top that hold texts alone, where what is beside them leads to
+    folders called like splits (as Annotations and ImageSets lie beside Data) or is called like
+    "images" and holds folders (as meta does beside it); else ``paths``."""
+    kept, depth, says = paths, 0, False
     while True:
         names = {parts[depth] for parts in kept if len(parts) > depth + 1}
         pictured = {
@@ -77,9 +78,10 @@ def without_lists(paths: Sequence[Folder]) -> Sequence[Folder]:
         if any(map(split_of, pictured)):
             return kept
         if len(pictured) != 1:
-            return paths
+            return kept if pictured and not says else paths
         if pictured != names:
             kept = [parts for parts in kept if len(parts) <= depth + 1 or parts[depth] in pictured]
+            says = says or not all(map(says_nothing, pictured))
         depth += 1
 
 

@@ -19,14 +19,14 @@ from zfjax.data.arranging import Layout, arrange
 from zfjax.data.class_names import tabled_names
 from zfjax.data.class_numbers import names_of_numbers
 from zfjax.data.converting import Converter, ImportSummary, check_absent, form_of, merged
-from zfjax.data.folders import LABEL_FILE, few, refusal
+from zfjax.data.folders import LABEL_FILE, refusal
 from zfjax.data.headers import byte_limit
 from zfjax.data.holding_out import hold_out
 from zfjax.data.images import ImageError
 from zfjax.data.import_options import FOLDERS, Stored
 from zfjax.data.labelling import Labels, labels_of
 from zfjax.data.set_names import check_name
-from zfjax.data.sources import Source, open_source
+from zfjax.data.sources import ARCHIVES, Source, open_source
 from zfjax.data.split_names import SPLITS
 from zfjax.errors import ZfjaxError, escaped
 from zfjax.files import exclusive_lock
@@ -173,9 +173,10 @@ def _shape(files: Collection[str]) -> str:
     """What a source without class folders holds, in brackets."""
     if not files:
         return " (it is empty)"
-    folders = {path.rpartition("/")[0] or "on top" for path in files}
-    example = min(files)
-    return f" ({len(files):,} files in {few(folders)}, such as {example})"
+    archives = sorted(path for path in files if path.casefold().endswith(ARCHIVES))
+    if archives and len(archives) == len(files):
+        return f" but an archive: give {archives[0]} itself"
+    return f" ({len(files):,} files, such as {min(files)})"
 
 
 def _readable(opened: Source, layout: Layout, labels: Labels) -> tuple[list[str], list[str]]:

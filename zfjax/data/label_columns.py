@@ -22,7 +22,7 @@ _FILES = (
 _LABELS = frozenset(
     "label labels labelname labelid labeltext class classes classname classlabel classid category"
     " categories categoryname categoryid species breed target targets wnid wnids synset synsetid y"
-    " groundtruth gt diagnosis dx variety predictionstring".split()
+    " groundtruth gt findinglabels diagnosis dx variety predictionstring".split()
 )
 _SPLITS = frozenset("split splits set subset dataset datasplit partition usage".split())
 _BOXES = re.compile(r"(n\d{8})(?:\s+-?\d+(?:\.\d+)?){4}")
@@ -42,6 +42,15 @@ class Columns:
     by_name: bool
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the user says: the ``column`` of classes, by name or number, and whether a column of
+    ``splits`` counts."""
+
+    column: str | None = None
+    splits: bool = True
+
+
 def is_column_name(cell: str) -> bool:
     """Whether a cell may well be what a column is called."""
     name = _plain(cell)
@@ -59,23 +68,24 @@ def choose_columns(
     where: str,
     matches: Callable[[str], Sequence[str]],
     class_folders: Collection[str],
-    wanted: str | None,
+    asked: Asked,
 ) -> Columns | None:
     """The columns of a label file ``where``; None where none names images (``matches``: the images
-    that a cell names), or none can be of classes.
+    that a cell names), or none can be of classes or is the one that is ``asked`` for.
 
-    ``wanted``: the column of classes that the user names, by name or number; None is returned where
-    there is no such. Of columns that say the same, the one with names of ``class_folders`` counts,
-    then one that is not of numbers. Raises ZfjaxError, and lists them, where several could be of
-    classes."""
+    Of columns that say the same, the one with names of ``class_folders`` counts, then one that is
+    not of numbers. Raises ZfjaxError, and lists them, where several could be of classes, and for a
+    column of which some cells name splits and others do not."""
     image = _image_column(table, matches)
     if image is None:
         return None
     others = [index for index in range(len(table.columns)) if index != image]
-    split = next((i for i in others if table.header and _is_split(table, i)), None)
+    split = None
+    if table.header and asked.splits:
+        split = next((index for index in others if _is_split(table, index, where)), None)
     others = [index for index in others if index != split]
-    if wanted is not None:
-        own = _wanted(table, others, wanted)
+    if asked.column is not None:
+        own = _wanted(table, others, asked.column)
         return None if own is None else Columns(image, (own,), split, True)
     named = [i for i in others if table.header and _plain(table.header[i]) in _LABELS]
     candidates = _telling(table, named)
@@ -119,9 +129,20 @@ def _image_column(table: Table, matches: Callable[[str], Sequence[str]]) -> int 
     return None if best is None else best[2]
 
 
-def _is_split(table: Table, index: int) -> bool:
-    """Whether a column is called so and every row of it names a split."""
-    return _plain(table.columns[index]) in _SPLITS and all(map(split_of, table.column(index)))
+def _is_split(table: Table, index: int, where: str) -> bool:
+    """Whether a column is called so and names splits. Raises ZfjaxError where only some of its
+    cells do."""
+    cells = set(table.column(index))
+    unknown = sorted(cell for cell in cells if not split_of(cell))
+    if _plain(table.columns[index]) not in _SPLITS or len(unknown) == len(cells):
+        return False
+    if unknown:
+        raise refusal(
+            f"The column {table.columns[index]} of {where} names splits, but also has"
+            f" {', '.join(map(repr, unknown[:3]))}: write train, validation or test in every line,"
+            " or say --splits none to have all images in one split."
+        )
+    return True
 
 
 def _wanted(table: Table, others: Sequence[int], wanted: str) -> int | None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from zfjax.data.class_names import is_table
 from zfjax.data.folders import few, nfc_parts, refusal
 from zfjax.data.image_names import ImageNames
-from zfjax.data.label_columns import choose_columns, class_in_row, is_column_name
+from zfjax.data.label_columns import Asked, choose_columns, class_in_row, is_column_name
 from zfjax.data.label_rows import Table, read_table
 from zfjax.data.split_names import read_name, split_of
 
+ANYTHING = Asked()
 LABEL_BYTES = 256 << 20
 """The largest label file that is read."""
 _MOST_IN_A_FOLDER = 20
@@ -94,10 +95,9 @@ def read_label_file(
     data: bytes,
     images: ImageNames,
     class_folders: Collection[str],
-    wanted: str | None = None,
+    asked: Asked = ANYTHING,
 ) -> LabelFile:
-    """What the label file at ``path`` says of ``images``. ``wanted``: the column of classes that
-    the user names.
+    """What the label file at ``path`` says of ``images``, by the columns that are ``asked`` for.
 
     Where a name is that of images in several folders, the split of the file's own name decides,
     then the one for training. Raises ZfjaxError for a file that cannot be read, several columns
@@ -107,9 +107,9 @@ def read_label_file(
     hints = read_name(stem).splits
     hint = next(iter(hints)) if len(hints) == 1 else None
     meant = _Meant(path, images, hint)
-    columns = choose_columns(table, path, images.matches, class_folders, wanted)
+    columns = choose_columns(table, path, images.matches, class_folders, asked)
     if columns is None:
-        return LabelFile(path, {}, {}, why_not=_why_not(table, path, images, wanted))
+        return LabelFile(path, {}, {}, why_not=_why_not(table, path, images, asked.column))
     classes: dict[str, str] = {}
     lines: dict[str, int] = {}
     splits: dict[str, str] = {}

@@ -61,10 +61,13 @@ def read_table(
     def any_named(rows: Sequence[Row]) -> bool:
         return any(names_image(cell) for _, cells in rows for cell in cells)
 
-    separated = [_equally_long(list(read(lines))) for read in _separations(where, lines)]
-    best = next(filter(any_named, separated), [])
+    separated = [
+        [_equally_long(list(read(lines))) for read in reads] for reads in _separations(where, lines)
+    ]
+    # A quote that nothing closes swallows lines, and with them names of images.
+    best = next((max(ways, key=counted) for ways in separated if any(map(any_named, ways))), [])
     best = best or max(map(_equally_long, _spacings(lines)), key=counted)
-    best = best if any_named(best) or not separated else separated[0]
+    best = best if any_named(best) or not separated else separated[0][0]
     if not best:
         return Table(None, ())
     first = best[0][1]
@@ -79,20 +82,24 @@ def read_table(
 Read = Callable[[Sequence[str]], Iterator[Row]]
 
 
-def _separations(where: str, lines: Sequence[str]) -> Iterator[Read]:
-    """The ways to cut lines at separators that they have, those first that a file's name makes
-    likely."""
-    some = "".join(lines[:_LOOKED_AT])
-    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE) if '"' in some else (csv.QUOTE_MINIMAL,):
-        for separator in ",\t;|" if where.casefold().endswith(".csv") else "\t,;|":
-            if separator in some:
-                yield _separated(separator, quoting)
+def _separations(where: str, lines: Sequence[str]) -> Iterator[list[Read]]:
+    """The separators that lines have, those first that a file's name makes likely; of each the ways
+    to cut there, with quotes and, where there are any, without."""
+    beginning = "".join(lines[:_LOOKED_AT])
+    quotings = [csv.QUOTE_MINIMAL, csv.QUOTE_NONE] if '"' in beginning else [csv.QUOTE_MINIMAL]
+    for separator in ",\t;|" if where.casefold().endswith(".csv") else "\t,;|":
+        if separator in beginning:
+            yield [_separated(separator, quoting) for quoting in quotings]
 
 
 def _spacings(lines: Sequence[str]) -> Iterator[list[Row]]:
     """The ways to cut lines at spaces: at all where a class is one word, beside numbers alone; at
     the last, where names of files have some; at the first, where those of classes have."""
-    cut = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
+    cut = [
+        (number, line.split())
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.startswith("#")
+    ]
     if len({len(cells) for _, cells in cut}) == 1 and all(
         re.fullmatch(r"[-+.\d]+", cell) for _, cells in cut for cell in cells[2:]
     ):

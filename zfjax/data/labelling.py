@@ -18,6 +18,7 @@ from zfjax.data.folders import Folder, few, is_text, nfc_parts, refusal
 from zfjax.data.image_names import IMAGE_ENDINGS
 from zfjax.data.imagenet_labels import class_wnids, named_label
 from zfjax.data.images import ImageError
+from zfjax.data.label_columns import Asked
 from zfjax.data.label_files import (
     LABEL_BYTES,
     LabelFile,
@@ -69,7 +70,9 @@ def labels_of(
     called_so = [path for path in images if path.rpartition(".")[2].casefold() in IMAGE_ENDINGS]
     images = called_so or images
     lie = _Lie.of(images, {step for folder in splits or () for step in nfc_parts(folder)})
-    read_files = [] if column == NO_COLUMN else _read(paths, read, lie, column)
+    read_files = (
+        [] if column == NO_COLUMN else _read(paths, read, lie, Asked(column, splits is None))
+    )
     useful = [file for file in read_files if file.classes]
     if column not in (None, NO_COLUMN) and not useful:
         why = "; ".join(file.why_not for file in read_files) or "there is no label file"
@@ -157,16 +160,16 @@ def _class_folder(folder: Folder, depth: int, said: Collection[str]) -> Folder |
 
 
 def _read(
-    paths: Sequence[str], read: Callable[[str, int], bytes], lie: _Lie, column: str | None
+    paths: Sequence[str], read: Callable[[str, int], bytes], lie: _Lie, asked: Asked
 ) -> list[LabelFile]:
     """Every label file. What is wrong with one ends the import only where images need it."""
     scopes = Scopes(tuple(lie.holders))
-    needed = column is not None or lie.needs_labels
+    needed = asked.column is not None or lie.needs_labels
     read_files = []
     for path in likely_label_files(paths):
         try:
             data = read(path, LABEL_BYTES)
-            file = read_label_file(path, data, scopes.of(path), lie.class_folders, column)
+            file = read_label_file(path, data, scopes.of(path), lie.class_folders, asked)
         except ImageError as error:
             why = f"{path} cannot be read: {error}"
             file = LabelFile(path, {}, {}, why_not=why, is_faulty=True)
@@ -199,6 +202,8 @@ def _beside_folders(file: LabelFile, lie: _Lie, wanted: bool) -> LabelFile:
     mixed = [holder for holder, labels in within.items() if len(labels) > 1]
     foldered = {holder for holder in lie.holders.values() if holder}
     at_odds = [holder for holder in mixed if holder in foldered]
+    if at_odds and file.by_name and len(foldered) == 1:
+        return file  # one folder tells no classes apart
     if at_odds and file.by_name:
         names = few("/".join(holder) for holder in at_odds)
         raise refusal(

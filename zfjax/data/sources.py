@@ -23,6 +23,8 @@ from zfjax.data.unpacking import damaged_tar, plain_tar
 from zfjax.data.zips import ZipContents, is_zip, open_zip
 from zfjax.errors import ZfjaxError, explain_os_error
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+"""What the archives that are read are called; what they are is told by their first bytes."""
 _BLOCK = 1 << 20
 _SYSTEM_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
 
