@@ -175,12 +175,14 @@ def test_the_flag_chooses_a_column_and_numbers_get_their_names(tmp_path, capsys)
     rows = [(n, ("a", "b")[n % 2], n % 3) for n in range(9)]
     files = {f"images/{n}.jpg": jpeg(n) for n, _, _ in rows}
     files["labels.csv"] = table(rows, ("image", "class", "category")).encode()
-    files["categories.txt"] = b"zero\none\ntwo\n"
+    files["classes.txt"] = b"zero\none\ntwo\n"
     source, out = make_tar(tmp_path / "in.tar", files), tmp_path / "out"
     command = ["data", "import", str(source), "--data-dir", str(out), "--name"]
     assert main([*command, "pets"]) == 1
     assert "(class, category): choose one, as in --label-column class" in capsys.readouterr().err
     assert main([*command, "pets", "--label-column", "category"]) == 0
+    said = capsys.readouterr().out
+    assert "classes.txt names the classes that are numbers" in said and "is not read" not in said
     names = ("zero", "one", "two")
     assert described("pets", out, "train") == {f"{n}.jpg": names[n % 3] for n in range(9)}
     dataset = open_dataset("pets", out)
@@ -198,6 +200,8 @@ def test_what_nothing_labels_is_refused_with_what_was_there(tmp_path):
         says = str(refused.value)
         assert f"{len(files)} files" in says and min(files) in says
         assert "CLASS/IMAGE" in says and "labels.csv" in says
+    with pytest.raises(ZfjaxError, match="but an archive: give photos.zip itself"):
+        import_images(make_tree(tmp_path / "in", {"photos.zip": b"PK"}), "pets", tmp_path / "out")
     parquet = make_tree(tmp_path / "parquet", {"data/train-00000.parquet": b"PAR1"})
     with pytest.raises(ZfjaxError, match="no readable image .* such as data/train-00000.parquet"):
         import_images(parquet, "pets", tmp_path / "out")

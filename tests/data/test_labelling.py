@@ -224,6 +224,11 @@ def test_a_label_file_of_no_use_is_said(text, says):
     for folder in ("images", "train", ""):
         with pytest.raises(ZfjaxError, match=f"labels.csv (has |is )?{says}"):
             labelled(images(PLAIN, folder) | {"labels.csv": text})
+    for path in ("labels.xlsx", "metadata.parquet"):
+        unused = labelled(images(PLAIN) | {path: b""})[1].unused
+        assert unused == (
+            f"{path} is no kind of label file that is read (.csv, .tsv, .txt, .jsonl)",
+        )
 
 
 def test_a_name_in_two_folders_needs_its_folder():
@@ -477,10 +482,13 @@ def test_a_label_file_counts_before_the_names_of_files_and_what_differs_is_said(
 )
 def test_a_list_says_what_numbers_mean(path, text):
     files = {path: text, "a.jpg": b""}
-    assert names_of_numbers(list(files), read_from(files), ["0", "1", "2"]) == ["ant", "bee", "cow"]
-    assert names_of_numbers(list(files), read_from(files), ["2", "0"]) == ["cow", "ant"]
-    assert names_of_numbers(list(files), read_from(files), ["0", "3"]) is None
-    assert names_of_numbers(list(files), read_from(files), ["0", "cow"]) is None
+
+    def names(*numbers):
+        return names_of_numbers(list(files), read_from(files), numbers)
+
+    assert names("0", "1", "2") == (["ant", "bee", "cow"], path)
+    assert names("2", "0") == (["cow", "ant"], path)
+    assert names("0", "3") is None and names("0", "cow") is None and names() is None
 
 
 def test_numbers_stand_in_their_order():
@@ -489,4 +497,7 @@ def test_numbers_stand_in_their_order():
     layout = arrange(files, (), None, labels_of(files, read_from(files)))
     assert layout.classes == tuple(map(str, range(11)))
     lists = {"classes.txt": "".join(f"{letter}\n" for letter in "abc")}
-    assert names_of_numbers(list(lists), read_from(lists), ["1", "2", "3"]) == ["a", "b", "c"]
+    assert names_of_numbers(list(lists), read_from(lists), ["1", "2", "3"]) == (
+        ["a", "b", "c"],
+        "classes.txt",
+    )

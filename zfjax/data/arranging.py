@@ -134,7 +134,11 @@ def arrange(
         *_outside_note(outside),
         *unlabelled,
         *_spelling_notes(classes, spellings),
-        *([] if tables else unread_note(skipped.get("not in a class folder", []))),
+        *(
+            []
+            if tables or labels.classes
+            else unread_note(skipped.get("not in a class folder", []))
+        ),
     ]
     return Layout(tuple(placed), classes, tables, tuple(nested), skipped, tuple(notes))
 

@@ -23,9 +23,9 @@ _LISTS = re.compile(
 
 def names_of_numbers(
     files: Sequence[str], read: Callable[[str, int], bytes], classes: Sequence[str]
-) -> list[str] | None:
-    """The name of each of ``classes``, where all are numbers and a list names all of them; else
-    None."""
+) -> tuple[list[str], str] | None:
+    """(the name of each of ``classes``, the list that gives them), where all are numbers and a list
+    names all of them; else None."""
     if not classes or not all(map(str.isdecimal, classes)):
         return None
     for path in sorted(files, key=lambda path: (path.count("/"), path)):
@@ -37,7 +37,7 @@ def names_of_numbers(
             names = _named(lines, path, sorted(map(int, classes)))
             own = [names.get(int(number), "") for number in classes]
             if all(own) and len(set(own)) == len(own):
-                return distinct_names(own, classes)
+                return distinct_names(own, classes), path
     return None
 
 

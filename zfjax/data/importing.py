@@ -16,7 +16,7 @@ from typing import Any
 
 from zfjax.data import writing
 from zfjax.data.arranging import Layout, arrange
-from zfjax.data.class_names import tabled_names
+from zfjax.data.class_names import tabled_names, unread_note
 from zfjax.data.class_numbers import names_of_numbers
 from zfjax.data.converting import Converter, ImportSummary, check_absent, form_of, merged
 from zfjax.data.folders import LABEL_FILE, refusal
@@ -183,11 +183,11 @@ def _readable(opened: Source, layout: Layout, labels: Labels) -> tuple[list[str]
     """(a readable name for each class, notes): from tables of classes, or lists of what numbers
     mean."""
     names, notes = tabled_names(layout.class_tables, opened.read, layout.classes)
-    if labels.classes and not layout.class_tables:
-        numbered = names_of_numbers(opened.files, opened.read, layout.classes)
-        if numbered is not None:
-            return numbered, notes
-    return names, notes
+    if not labels.classes or layout.class_tables:
+        return names, notes
+    if numbered := names_of_numbers(opened.files, opened.read, layout.classes):
+        return numbered[0], [*notes, f"{numbered[1]} names the classes that are numbers"]
+    return names, [*notes, *unread_note(layout.skipped.get("not in a class folder", []))]
 
 
 def _tell_nobody(done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ LABEL_BYTES = 256 << 20
 _MOST_IN_A_FOLDER = 20
 """Files like label files in one folder, above which each belongs to one image."""
 _ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
-_LISTS = ("annotations.txt", "labels.txt", "label.txt", "list.txt")
+_LISTS = re.compile(r"(?:.*(?:label|annotation).*|(?:.*[_-])?list)\.txt")
+_UNREAD = (".xlsx", ".xls", ".ods", ".parquet", ".json", ".mat", ".pkl")
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,24 @@ def likely_label_files(files: Sequence[str]) -> list[str]:
         name = name.casefold()
         if is_table(name) or "submission" in name:
             continue
-        listed = name.endswith(_LISTS) or (
-            name.endswith(".txt") and split_of(name.removesuffix(".txt")) is not None
-        )
+        named_like_a_split = read_name(name.removesuffix(".txt")).splits
+        listed = _LISTS.fullmatch(name) or (name.endswith(".txt") and named_like_a_split)
         if name.endswith(_ENDINGS) or listed:
             by_folder.setdefault(folder, []).append(path)
     return sorted(
         path for paths in by_folder.values() if len(paths) <= _MOST_IN_A_FOLDER for path in paths
     )
+
+
+def unread_label_files(files: Sequence[str]) -> list[LabelFile]:
+    """Those of ``files`` that may have labels in a form that is not read, none of use."""
+    unread = [path for path in files if path.casefold().endswith(_UNREAD)]
+    why = "{} is no kind of label file that is read (.csv, .tsv, .txt, .jsonl)"
+    return [
+        LabelFile(path, {}, {}, why_not=why.format(path))
+        for path in unread
+        if len(unread) <= _MOST_IN_A_FOLDER
+    ]
 
 
 class Scopes:

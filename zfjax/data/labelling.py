@@ -25,6 +25,7 @@ from zfjax.data.label_files import (
     Scopes,
     likely_label_files,
     read_label_file,
+    unread_label_files,
 )
 from zfjax.data.split_names import read_name, says_nothing
 from zfjax.errors import ZfjaxError
@@ -99,7 +100,7 @@ def labels_of(
         tables,
         skipped,
         tuple(notes),
-        tuple(file.why_not for file in read_files if file.why_not),
+        tuple(file.why_not for file in (*read_files, *unread_label_files(paths)) if file.why_not),
     )
 
 
