@@ -399,6 +399,7 @@ def test_unpacked_imagenet_is_labelled_by_its_file_names():
     assert labelled(flat)[0] == {
         re.sub("/n[0-9]+/", "/", path): value for path, value in EXPECTED.items()
     }
+    assert labelled(flat | {"notes.csv": "a,b\n"})[0] == labelled(flat)[0]
     # Numbers of classes in a list of another order are no classes of this set.
     numbers = "".join(f"{name} {n % 7}\n" for n, name in enumerate(TRUE))
     assert labelled(ILSVRC | {"val.txt": numbers})[0] == EXPECTED
