@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import re
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +151,13 @@ def test_the_columns_are_found(case):
     assert labelled(images(PLAIN) | {"labels.csv": "\n".join(rows)})[0] == in_train(PLAIN)
 
 
+def test_an_image_may_be_called_as_columns_are():
+    truth = {"image.jpg": "ant", "label.jpg": "bee", "id.jpg": "ant", "0.jpg": "bee"}
+    files = images(truth) | {"labels.csv": table(truth.items(), ("image", "label"))}
+    assert labelled(files)[0] == in_train(truth)
+    assert labelled(files | {"labels.csv": table(truth.items(), None)})[0] == in_train(truth)
+
+
 def test_several_columns_of_classes_are_asked_about_and_the_flag_answers():
     rows = [(name, label, "xy"[n % 2]) for n, (name, label) in enumerate(PLAIN.items())]
     files = images(PLAIN) | {"labels.csv": table(rows, ("file", "species", "The breed"))}
@@ -240,6 +248,12 @@ def test_a_name_in_two_folders_needs_its_folder():
     assert labelled(files)[0] == {
         name: ("train" if name[0] == "t" else "validation", label) for name, label in names.items()
     }
+    rows = [(Path(name).name, Path(name).parent.name, label) for name, label in names.items()]
+    files |= {"labels.csv": table(rows, ("file", "split", "label"))}
+    assert labelled(files)[0] == {
+        name: ("train" if name[0] == "t" else "validation", label) for name, label in names.items()
+    }
+    files |= {"labels.csv": table(names.items())}
     # A line about an image of the other split is not about this one.
     del files["val/1.jpg"]
     assert labelled(files)[0]["train/1.jpg"] == ("train", "a")

@@ -111,9 +111,10 @@ def read_label_file(
 ) -> LabelFile:
     """What the label file at ``path`` says of ``images``, by the columns that are ``asked`` for.
 
-    Where a name is that of images in several folders, the split of the file's own name decides,
-    then the one for training. Raises ZfjaxError for a file that cannot be read, several columns
-    that may be the classes, a name that means several images, and an image with two classes."""
+    Where a name is that of images in several folders, the split of the line decides, else that of
+    the file's own name, then the one for training. Raises ZfjaxError for a file that cannot be
+    read, several columns that may be the classes, a name that means several images, and an image
+    with two classes or splits."""
     table = read_table(data, path, lambda cell: bool(images.matches(cell)), is_column_name)
     stem = path.rpartition("/")[2].rpartition(".")[0]
     hints = read_name(stem).splits
@@ -127,7 +128,8 @@ def read_label_file(
     splits: dict[str, str] = {}
     absent = blank = 0
     for line, cells in table.rows:
-        image = meant.image(cells[columns.image], line)
+        split = None if columns.split is None else split_of(cells[columns.split])
+        image = meant.image(cells[columns.image], line, split)
         label = class_in_row(table, columns, cells)
         if image is None:
             absent += 1
@@ -141,12 +143,11 @@ def read_label_file(
                 f" {label} in line {line}; take one of them away."
             )
         lines.setdefault(image, line)
-        if columns.split is not None and (split := split_of(cells[columns.split])):
-            if splits.setdefault(image, split) != split:
-                raise refusal(
-                    f"{path} gives {image} to two splits, in lines {lines[image]} and {line}; take"
-                    " one of them away."
-                )
+        if split is not None and splits.setdefault(image, split) != split:
+            raise refusal(
+                f"{path} gives {image} to two splits, in lines {lines[image]} and {line}; take one"
+                " of them away."
+            )
     column = table.columns[columns.labels[0]]
     total = len(table.rows)
     return LabelFile(path, classes, splits, column, columns.by_name, hint, total, absent, blank)
@@ -160,10 +161,11 @@ class _Meant:
     images: ImageNames
     split: str | None
 
-    def image(self, name: str, line: int) -> str | None:
-        """Its path, None where there is none. Raises ZfjaxError where there are several."""
+    def image(self, name: str, line: int, told: str | None) -> str | None:
+        """Its path, None where there is none; ``told``: the split that the line names. Raises
+        ZfjaxError where there are several."""
         paths = self.images.matches(name)
-        for split in (self.split, "train"):
+        for split in (told,) if told else (self.split, "train"):
             if len(paths) > 1:
                 own = [path for path in paths if split and _lies_in(path, split)]
                 paths = own or paths

@@ -71,6 +71,8 @@ def read_table(
     if not best:
         return Table(None, ())
     first = best[0][1]
+    if sum(map(is_name, first)) > 1:  # an image may well be called image.jpg
+        return Table(first, tuple(best[1:]))
     if any(map(names_image, first)):
         return Table(None, tuple(best))
     others = any(names_image(cell) for _, cells in best[1:] for cell in cells)
