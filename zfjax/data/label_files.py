@@ -52,11 +52,10 @@ def likely_label_files(files: Sequence[str]) -> list[str]:
     for path in files:
         folder, _, name = path.rpartition("/")
         name = name.casefold()
-        if is_table(name) or "submission" in name:
+        is_list = name.endswith(".txt")
+        if not (is_list or name.endswith(_ENDINGS)) or is_table(name) or "submission" in name:
             continue
-        named_like_a_split = read_name(name.removesuffix(".txt")).splits
-        listed = _LISTS.fullmatch(name) or (name.endswith(".txt") and named_like_a_split)
-        if name.endswith(_ENDINGS) or listed:
+        if not is_list or _LISTS.fullmatch(name) or read_name(name.removesuffix(".txt")).splits:
             by_folder.setdefault(folder, []).append(path)
     return sorted(
         path for paths in by_folder.values() if len(paths) <= _MOST_IN_A_FOLDER for path in paths
