@@ -17,6 +17,8 @@ from zfjax.errors import ZfjaxError
 
 _LOOKED_AT = 100
 """Lines at the beginning in which separators and quotes are looked for."""
+_COUNTED = 10_000
+"""Lines at the beginning by which ways to cut them are compared."""
 Row = tuple[int, tuple[str, ...]]
 """The line where it ends, counted from 1, and its cells."""
 
@@ -55,11 +57,12 @@ def read_table(
     if where.casefold().endswith((".jsonl", ".ndjson")):
         return _json_table(lines, where)
 
-    def counted(rows: Sequence[Row]) -> int:
-        return sum(any(map(names_image, cells)) for _, cells in rows)
-
     def any_named(rows: Sequence[Row]) -> bool:
         return any(names_image(cell) for _, cells in rows for cell in cells)
+
+    def counted(rows: Sequence[Row]) -> int:
+        count = sum(any(map(names_image, cells)) for _, cells in rows[:_COUNTED])
+        return count or any_named(rows[_COUNTED:])
 
     separated = [
         [_equally_long(list(read(lines))) for read in reads] for reads in _separations(where, lines)
