@@ -26,14 +26,16 @@ def add_data(subparsers: Subparsers) -> None:
 
 def _add_import(subparsers: Subparsers) -> None:
     parser = add_command(
-        subparsers, "import", data_import, "Import a folder or tar of images, or ILSVRC2012."
+        subparsers, "import", data_import, "Import a folder or archive of images, or ILSVRC2012."
     )
     parser.add_argument(
         "source",
         type=local_path,
         help=(
-            "class folders, with or without train/ val/ test/, a .tar of them, or a folder with the"
-            f" ILSVRC2012 tars; images may be {READ_WORDS}"
+            "class folders, with or without train/ val/ test/, or images and a label file"
+            " (labels.csv, metadata.csv or .jsonl, val_annotations.txt, ...); a .tar, .tar.gz, .tgz"
+            " or .zip of them; Tiny ImageNet and Kaggle's ILSVRC as they are downloaded; or a"
+            f" folder with the ILSVRC2012 tars; images may be {READ_WORDS}"
         ),
     )
     parser.add_argument(
@@ -56,6 +58,15 @@ def _add_import(subparsers: Subparsers) -> None:
             "which folders are splits, as in train=Training validation=Dev test=Eval (several for"
             " one split: name it again), or 'none' where all folders are classes (default: by their"
             " names)"
+        ),
+    )
+    parser.add_argument(
+        "--label-column",
+        default=None,
+        metavar="NAME",
+        help=(
+            "the column of a label file that has the classes, by its name or number, or 'none' to"
+            " use no label file (default: by the columns' names and what they hold)"
         ),
     )
     parser.add_argument(
@@ -156,6 +167,10 @@ def data_import(options: argparse.Namespace) -> int:
         )
     if imagenet and splits is not None:
         raise ZfjaxError("ILSVRC2012's tars are its splits; import it without --splits.")
+    if imagenet and options.label_column is not None:
+        raise ZfjaxError(
+            "The names in ILSVRC2012's tars are labels; import without --label-column."
+        )
     stored = _stored_as(options, ILSVRC2012 if imagenet else FOLDERS)
     with Reporter() as progress:
         if imagenet:
@@ -174,6 +189,7 @@ def data_import(options: argparse.Namespace) -> int:
                 data_dir,
                 holdout=options.holdout,
                 splits=splits,
+                label_column=options.label_column,
                 progress=progress,
                 stored=stored,
             )

@@ -14,9 +14,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zfjax.data.class_names import is_table, unread_note
-from zfjax.data.folders import Folder, few, nfc_parts, no_training, refusal, said, without_labels
+from zfjax.data.folders import (
+    Folder,
+    few,
+    is_text,
+    nfc_parts,
+    no_training,
+    refusal,
+    said,
+    without_labels,
+    without_lists,
+)
+from zfjax.data.labelling import NO_LABELS, Labels
 from zfjax.data.split_folders import split_folders_as_said, split_folders_by_name
-from zfjax.data.split_names import says_nothing, split_of
+from zfjax.data.split_names import read_name, says_nothing, split_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,10 @@ class Layout:
 
 
 def arrange(
-    files: Iterable[str], folders: Iterable[str] = (), splits: Mapping[str, str] | None = None
+    files: Iterable[str],
+    folders: Iterable[str] = (),
+    splits: Mapping[str, str] | None = None,
+    labels: Labels = NO_LABELS,
 ) -> Layout:
     """Finds splits and classes in relative paths.
 
@@ -49,14 +63,17 @@ def arrange(
 
     ``splits``: {folder: split} says which folders are splits, {} that all are classes, None that
     their names decide. A folder is a path in the source, or below the folders that are looked
-    through.
+    through. ``labels``: the classes of files that lie in no class folder (labelling.py).
 
     Raises ZfjaxError, and says how to answer with --splits, for folders that may be splits or
     classes, two folders that mean one split, splits of which none is for training, a folder in
     ``splits`` that is not there, and a split for validation that nothing labels, or whose classes
     are all unknown to the training split."""
-    paths = [(path, nfc_parts(path)) for path in sorted(files)]
-    below = [parts for _, parts in paths]
+    left_out = {*labels.tables, *(path for names in labels.skipped.values() for path in names)}
+    classes_of = _Classes.of(labels)
+    paths = [(path, classes_of.parts(path)) for path in sorted(files) if path not in left_out]
+    below = without_lists([parts for _, parts in paths])
+    lists_lie_apart = len(below) < len(paths)
     if splits:
         root, roles = split_folders_as_said(below, splits)
     else:
@@ -81,6 +98,9 @@ def arrange(
         if role is not None:
             class_folders.add(parts[: len(role) + 1])
         if role is None or len(parts) < len(role) + 2:
+            if role is None and lists_lie_apart and is_text(parts[-1]):
+                skipped.setdefault("list or annotation beside the images", []).append(path)
+                continue
             reason = "not in a class folder"
             top = len(root) if parts[: len(root)] == root else 0
             if role is None and len(parts) > top + 1:
@@ -90,11 +110,15 @@ def arrange(
             skipped.setdefault(reason, []).append(path)
             continue
         own = path.split("/")
-        placed.append((path, "/".join(own[len(root) :]), roles[role], parts[len(role)]))
-        spellings[parts[len(role)]].add(own[len(role)])
+        label = classes_of.name(parts[len(role)])
+        placed.append((path, "/".join(own[len(root) :]), roles[role], label))
+        if path not in labels.classes:
+            spellings[label].add(own[len(role)])
         if len(parts) > len(role) + 2:
             nested.append(path)
     placed, classes = _with_training_classes(placed, skipped)
+    if labels.classes and all(map(str.isdecimal, classes)):
+        classes = tuple(sorted(classes, key=lambda number: (int(number), number)))
     if (
         placed
         and not any(split == "train" for _, _, split, _ in placed)
@@ -102,7 +126,7 @@ def arrange(
     ):
         raise no_training(roles)
     unlabelled = _check_splits_stay(paths, placed, skipped, roles)
-    empty = _empty_classes(folders, roles, class_folders)
+    empty = _empty_classes(set(folders) - _folders_above(labels.classes), roles, class_folders)
     if empty:
         skipped["class folder without files"] = empty
     placed.sort(key=lambda item: hashlib.sha256(item[1].encode()).digest())
@@ -110,9 +134,54 @@ def arrange(
         *_outside_note(outside),
         *unlabelled,
         *_spelling_notes(classes, spellings),
-        *([] if tables else unread_note(skipped.get("not in a class folder", []))),
+        *(
+            []
+            if tables or labels.classes
+            else unread_note(skipped.get("not in a class folder", []))
+        ),
     ]
     return Layout(tuple(placed), classes, tables, tuple(nested), skipped, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The paths that images would have in class folders. A class that would be misread as a split
+    stands there as a number.
+    """
+
+    labels: Labels
+    steps: Mapping[str, str]
+    names: Mapping[str, str]
+
+    @classmethod
+    def of(cls, labels: Labels) -> _Classes:
+        steps = {}
+        for number, label in enumerate(sorted(set(labels.classes.values()))):
+            reading = read_name(label)
+            odd = reading.splits or reading.short or reading.like_a_split or says_nothing(label)
+            steps[label] = f"\0{number}" if odd else label
+        return cls(labels, steps, {step: label for label, step in steps.items()})
+
+    def parts(self, path: str) -> Folder:
+        """A path's folders and file, with its class folder."""
+        own = nfc_parts(path)
+        if path not in self.labels.classes:
+            return own
+        return (*self.labels.folders[path], self.steps[self.labels.classes[path]], own[-1])
+
+    def name(self, step: str) -> str:
+        """The class that a class folder stands for."""
+        return self.names.get(step, step)
+
+
+def _folders_above(paths: Iterable[str]) -> set[str]:
+    """The folders in which files lie, at any depth."""
+    inside = {path.rpartition("/")[0] for path in paths}
+    return {
+        "/".join(steps[:depth])
+        for steps in (folder.split("/") for folder in inside)
+        for depth in range(1, len(steps) + 1)
+    }
 
 
 def _lies_above_classes(parts: Folder, roles: Mapping[Folder, str]) -> bool:

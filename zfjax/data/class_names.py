@@ -16,6 +16,9 @@ from zfjax.errors import ZfjaxError
 CLASS_TABLE = "classes.tsv"
 WORDS = "words.txt"
 """As CLASS_TABLE, of WordNet's names: of all its 82,115 in Tiny ImageNet, whatever the classes."""
+SYNSETS = ("loc_synset_mapping.txt", "synset_words.txt")
+"""Of ImageNet's editions: a line "wnid name, other name" a class, of which the first name is
+taken."""
 TABLE_BYTES = 16 << 20
 
 _UNREAD = frozenset("classes.txt classes.csv class_names.txt labels.txt names.txt".split())
@@ -57,27 +60,28 @@ def decode_table(data: bytes, where: object) -> list[str]:
 
 def is_table(file: str) -> bool:
     """Whether a file of this name gives classes readable names."""
-    return file.casefold() in (CLASS_TABLE, WORDS)
+    return file.casefold() in (CLASS_TABLE, WORDS, *SYNSETS)
 
 
 def tabled_names(
     tables: Iterable[str], read: Callable[[str, int], bytes], classes: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """(a readable name for each of ``classes``, notes) from tables with lines "class folder TAB
-    name": ``classes.tsv`` of any case, and ``words.txt`` for what those leave unnamed.
+    name": ``classes.tsv`` of any case, and ``words.txt`` or ImageNet's lists of synsets for what
+    those leave unnamed.
 
     Unicode forms of a folder's name count as one. A class that no table names keeps its folder's
     name, and a note says how many do. Raises ZfjaxError for a table that cannot be read, and for
-    a classes.tsv that names none of the classes; a words.txt may be of something else."""
+    a classes.tsv that names none of the classes; the others may be of something else."""
     names: dict[str, str] = {}
     told, notes = [], []
-    for table in sorted(tables, key=lambda path: (_is_words(path), path)):
-        if _is_words(table) and len(names) == len(classes):
+    for table in sorted(tables, key=lambda path: (_is_general(path), path)):
+        if _is_general(table) and len(names) == len(classes):
             continue
         rows = _rows_of(table, read)
         own = {folder: rows.get(folder, rows.get(folder.strip())) for folder in classes}
         named = {folder: name for folder, name in own.items() if name is not None}
-        if _is_words(table) and not named:
+        if _is_general(table) and not named:
             notes.append(
                 f"attention: {table} names none of the classes"
                 f" ({', '.join(map(repr, classes[:3]))} ...) and is not used"
@@ -91,8 +95,9 @@ def tabled_names(
     return distinct_names([names.get(folder, folder) for folder in classes], classes), notes
 
 
-def _is_words(table: str) -> bool:
-    return table.rpartition("/")[2].casefold() == WORDS
+def _is_general(table: str) -> bool:
+    """Whether a table may name other classes than the source has."""
+    return table.rpartition("/")[2].casefold() in (WORDS, *SYNSETS)
 
 
 def _rows_of(table: str, read: Callable[[str, int], bytes]) -> dict[str, str]:
@@ -103,7 +108,12 @@ def _rows_of(table: str, read: Callable[[str, int], bytes]) -> dict[str, str]:
         raise ZfjaxError(f"{table} cannot be read: {error}.") from None
     rows: dict[str, str] = {}
     for line in lines:
-        label, tab, name = unicodedata.normalize("NFC", line).partition("\t")
+        line = unicodedata.normalize("NFC", line)
+        if table.rpartition("/")[2].casefold() in SYNSETS:
+            label, tab, name = line.strip().partition(" ")
+            name = name.partition(",")[0]
+        else:
+            label, tab, name = line.partition("\t")
         if tab and name.strip():
             rows.setdefault(label, name.strip())
             rows.setdefault(label.strip(), name.strip())

@@ -16,12 +16,21 @@ Folder = tuple[str, ...]
 """The parts of a path from the top of the source, in NFC form."""
 
 
+LABEL_FILE = "a label file (labels.csv with lines IMAGE,CLASS, metadata.csv, metadata.jsonl)"
+"""What labels images that lie in no class folders, as refusals say it."""
+
+
 def nfc_parts(path: str) -> Folder:
     """A path's folders and file in NFC form."""
     return tuple(unicodedata.normalize("NFC", path).split("/"))
 
 
 _TEXTS = (".csv", ".json", ".jsonl", ".mat", ".md", ".npy", ".parquet", ".tsv", ".txt", ".xml")
+
+
+def is_text(name: str) -> bool:
+    """Whether a file is called like a text, a list or a table, and so is no image."""
+    return name.casefold().endswith(_TEXTS)
 
 
 @dataclass
@@ -50,10 +59,30 @@ def heads_at(paths: Iterable[Folder], depth: int) -> dict[str, Head]:
     for parts in paths:
         if len(parts) == depth + 2:
             heads[parts[depth]].files += 1
-            heads[parts[depth]].images += not parts[-1].casefold().endswith(_TEXTS)
+            heads[parts[depth]].images += not is_text(parts[-1])
         elif len(parts) > depth + 2:
             heads[parts[depth]].below[parts[depth + 1]][len(parts) > depth + 3] += 1
     return heads
+
+
+def without_lists(paths: Sequence[Folder]) -> Sequence[Folder]:
+    """``paths`` without folders on top that hold texts alone, where what is beside them leads to
+    folders called like splits (as Annotations and ImageSets lie beside Data) or is called like
+    "images" and holds folders (as meta does beside it); else ``paths``."""
+    kept, depth, says = paths, 0, False
+    while True:
+        names = {parts[depth] for parts in kept if len(parts) > depth + 1}
+        pictured = {
+            parts[depth] for parts in kept if len(parts) > depth + 1 and not is_text(parts[-1])
+        }
+        if any(map(split_of, pictured)):
+            return kept
+        if len(pictured) != 1:
+            return kept if pictured and not says else paths
+        if pictured != names:
+            kept = [parts for parts in kept if len(parts) <= depth + 1 or parts[depth] in pictured]
+            says = says or not all(map(says_nothing, pictured))
+        depth += 1
 
 
 def paths_below(folder: Folder, paths: Iterable[Folder]) -> list[Folder]:
@@ -108,9 +137,8 @@ def without_labels(folder: Folder, count: int, roles: Mapping[Folder, str]) -> Z
     stay."""
     path = "/".join(folder)
     return refusal(
-        f"{path} holds {count:,} files and no class folders, so that nothing labels them (zfjax"
-        f" does not read label files yet): arrange them as {path}/CLASS/IMAGE, or leave them out"
-        f" with {said(roles)}."
+        f"{path} holds {count:,} files and no class folders, and no label file names them: arrange"
+        f" them as {path}/CLASS/IMAGE, add {LABEL_FILE}, or leave them out with {said(roles)}."
     )
 
 

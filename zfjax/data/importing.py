@@ -16,17 +16,20 @@ from typing import Any
 
 from zfjax.data import writing
 from zfjax.data.arranging import Layout, arrange
-from zfjax.data.class_names import tabled_names
+from zfjax.data.class_names import tabled_names, unread_note
+from zfjax.data.class_numbers import names_of_numbers
 from zfjax.data.converting import Converter, ImportSummary, check_absent, form_of, merged
+from zfjax.data.folders import LABEL_FILE, refusal
 from zfjax.data.formats import READ_WORDS, is_other
 from zfjax.data.headers import byte_limit
 from zfjax.data.holding_out import hold_out
 from zfjax.data.images import ImageError
 from zfjax.data.import_options import FOLDERS, Stored
+from zfjax.data.labelling import Labels, labels_of
 from zfjax.data.set_names import check_name
-from zfjax.data.sources import Source, open_source
+from zfjax.data.sources import ARCHIVES, Source, open_source
 from zfjax.data.split_names import SPLITS
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, escaped
 from zfjax.files import data_folder, exclusive_lock, local_path
 from zfjax.progress import Progress
 
@@ -38,6 +41,7 @@ def import_images(
     *,
     holdout: float = 0.0,
     splits: Mapping[str, str] | None = None,
+    label_column: str | None = None,
     stored: Stored = FOLDERS,
     progress: Progress | None = None,
 ) -> ImportSummary:
@@ -46,9 +50,11 @@ def import_images(
     ``holdout`` is the share of the images that become the split ``validation`` where SOURCE has
     none, chosen by a hash of their bytes (holding_out.py). ``splits`` says which folders are
     splits: {folder: "train", "validation" or "test"}, {} where all are classes, None where their
-    names say it (arranging.py). ``stored``: of what size and quality. Clean RGB or grayscale JPEGs
-    of the right size keep their bytes; all else is stored as JPEG. ``progress(stage, done, total)``
-    counts files, with a holdout twice: hashed, then converted.
+    names say it (arranging.py). ``label_column``: which column of label files has the classes,
+    None where its name or what it holds tells, "none" to use no label file (labelling.py).
+    ``stored``: of what size and quality. Clean RGB or grayscale JPEGs of the right size keep their
+    bytes; all else is stored as JPEG. ``progress(stage, done, total)`` counts files, with a holdout
+    twice: hashed, then converted.
 
     Raises ZfjaxError, and leaves nothing behind, when the name is unfit or taken, SOURCE is absent,
     damaged, holds no image for training or folders that may be splits or classes, a table of class
@@ -68,13 +74,9 @@ def import_images(
     ):
         check_absent(root, name)
         with writing.new_folder(root, name) as folder, open_source(source, folder) as opened:
-            layout = arrange(opened.files, opened.folders, splits)
-            if not layout.items:
-                raise ZfjaxError(
-                    f"{source} holds no class folders with images; expected CLASS/IMAGE or "
-                    "train/CLASS/IMAGE."
-                )
-            readable, notes = tabled_names(layout.class_tables, opened.read, layout.classes)
+            labels = labels_of(opened.files, opened.read, splits, label_column)
+            layout = _arranged(source, opened, splits, labels)
+            readable, notes = _readable(opened, layout, labels)
             form = form_of(stored)
             if holdout:
                 limit = byte_limit(stored.max_pixels)
@@ -110,7 +112,10 @@ def import_images(
                     if any(map(is_other, account.skipped))
                     else ""
                 )
-                raise ZfjaxError(f"{source} holds no readable image ({why}).{said}")
+                raise refusal(
+                    f"{source} holds no readable image ({why}); its files are such as"
+                    f" {min(opened.files)}.{said}"
+                )
             if holdout:
                 _check_both(written, holdout)
             if "train" not in written:
@@ -121,7 +126,7 @@ def import_images(
         split: {readable[label]: converter.counts[split, label] for label in range(len(readable))}
         for split in written
     }
-    reasons = merged(opened.skipped, layout.skipped, account.skipped)
+    reasons = merged(opened.skipped, layout.skipped, labels.skipped, account.skipped)
     unseen = [
         folder
         for label, folder in enumerate(layout.classes)
@@ -133,7 +138,7 @@ def import_images(
         {"nested folder, taken into its class": list(layout.nested)} if layout.nested else {},
         account.converted,
     )
-    notes = [*layout.notes, *notes, *account.notes()]
+    notes = [*layout.notes, *labels.notes, *notes, *account.notes()]
     if holdout:
         notes += _without_validation(counts)
     if "validation" not in written:
@@ -150,6 +155,46 @@ def import_images(
         account.resized,
         tuple(notes),
     )
+
+
+def _arranged(
+    source: Path, opened: Source, splits: Mapping[str, str] | None, labels: Labels
+) -> Layout:
+    """The layout of a source; a refusal says as well why its label files were of no use."""
+    try:
+        layout = arrange(opened.files, opened.folders, splits, labels)
+        if not layout.items:
+            raise refusal(
+                f"{source} holds no class folders with images{_shape(opened.files)}; expected"
+                f" CLASS/IMAGE or train/CLASS/IMAGE, or images and {LABEL_FILE}."
+            )
+    except ZfjaxError as error:
+        if not labels.unused:
+            raise
+        why = "; ".join(labels.unused[:3])
+        raise ZfjaxError(escaped(f"{error} No labels come from label files: {why}.")) from None
+    return layout
+
+
+def _shape(files: Collection[str]) -> str:
+    """What a source without class folders holds, in brackets."""
+    if not files:
+        return " (it is empty)"
+    archives = sorted(path for path in files if path.casefold().endswith(ARCHIVES))
+    if archives and len(archives) == len(files):
+        return f" but an archive: give {archives[0]} itself"
+    return f" ({len(files):,} files, such as {min(files)})"
+
+
+def _readable(opened: Source, layout: Layout, labels: Labels) -> tuple[list[str], list[str]]:
+    """(a readable name for each class, notes): from tables of classes, or lists of what numbers
+    mean."""
+    names, notes = tabled_names(layout.class_tables, opened.read, layout.classes)
+    if not labels.classes or layout.class_tables:
+        return names, notes
+    if numbered := names_of_numbers(opened.files, opened.read, layout.classes):
+        return numbered[0], [*notes, f"{numbered[1]} names the classes that are numbers"]
+    return names, [*notes, *unread_note(layout.skipped.get("not in a class folder", []))]
 
 
 def _tell_nobody(stage: str, done: int, total: int) -> None:

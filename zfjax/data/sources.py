@@ -1,48 +1,39 @@
-"""What an import reads: a folder tree or a tar of one, as relative paths and a way to read each
-file's bytes.
+"""What an import reads: a folder tree, or a tar or zip of one, as relative paths and a way to read
+each file's bytes.
 
-Both are hostile. A tar is never extracted: its headers are listed once, then members are read by
-their position. Only regular files count, and hard links to those of the same tar; other links,
+All are hostile. An archive is never extracted: its headers are listed once, then members are read
+by their position. Only regular files count, and hard links to those of the same tar; other links,
 devices, absolute paths and ".." are skipped and named. Tars put together with `cat`, plain or
 compressed, are read to the last.
 """
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import gzip
 import io
-import lzma
 import os
-import shutil
 import stat
 import tarfile
-import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from zfjax.data.hard_links import HardLinks, path_steps, text
 from zfjax.data.images import ImageError
 from zfjax.data.system_names import is_system_name
+from zfjax.data.unpacking import damaged_tar, plain_tar
+from zfjax.data.zips import ZipContents, is_zip, open_zip
 from zfjax.errors import ZfjaxError, explain_os_error
 
-_OPENERS = {
-    b"\x1f\x8b": lambda packed: gzip.open(packed, "rb"),
-    b"BZh": lambda packed: _Streams(packed, bz2.BZ2Decompressor),
-    b"\xfd7zXZ\x00": lambda packed: _Streams(packed, lzma.LZMADecompressor),
-}
-"""By the first bytes; each takes the opened file and reads all compressed streams that follow each
-other in it."""
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+"""What the archives that are read are called; what they are is told by their first bytes."""
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a tree or tar.
+    """The files of a tree or an archive.
 
     ``files`` are relative POSIX paths, ``folders`` those of all folders known, ``skipped`` names
     what was left out by reason. ``read(path, limit)`` returns a file's bytes; it raises ImageError
@@ -57,19 +48,22 @@ class Source:
 
 @contextlib.contextmanager
 def open_source(path: Path, scratch: Path) -> Iterator[Source]:
-    """Opens a folder, a tar, or a tar compressed with gzip, bzip2 or xz (unpacked to an unnamed
-    file in ``scratch``).
+    """Opens a folder, a zip, a tar, or a tar compressed with gzip, bzip2 or xz (unpacked to an
+    unnamed file in ``scratch``).
 
-    Raises ZfjaxError when there is nothing at ``path``, it is neither, or the tar is damaged or cut
-    short.
+    Raises ZfjaxError when there is nothing at ``path``, it is none of them, or the archive is
+    damaged or cut short.
     """
     if path.is_dir():
         yield _tree(path)
+    elif path.is_file() and is_zip(path):
+        with open_zip(path, _classify) as contents:
+            yield _zip(contents)
     elif path.is_file():
-        with _plain_tar(path, scratch) as handle:
+        with plain_tar(path, scratch) as handle:
             yield _tar(path, handle)
     elif path.exists():
-        raise ZfjaxError(f"{path} is neither a folder nor a tar file.")
+        raise ZfjaxError(f"{path} is neither a folder nor a tar file, nor a zip.")
     else:
         raise ZfjaxError(f"There is no {path}; give a folder of class folders, or a tar of one.")
 
@@ -133,79 +127,11 @@ def _tree(root: Path) -> Source:
     return Source(tuple(places), tuple(folders), skipped, read)
 
 
-@contextlib.contextmanager
-def _plain_tar(path: Path, scratch: Path) -> Iterator[BinaryIO]:
-    """The tar without its compression, as a file in which one can seek."""
-    try:
-        with open(path, "rb") as packed:
-            head = packed.read(6)
-            if head.startswith(b"\x28\xb5\x2f\xfd"):
-                raise ZfjaxError(
-                    f"{path} is compressed with zstd, which zfjax cannot read: unpack it first"
-                    " (zstd -d)."
-                )
-            openers = [opener for magic, opener in _OPENERS.items() if head.startswith(magic)]
-            if not openers:
-                packed.seek(0)
-                yield packed
-                return
-    except OSError as error:
-        raise explain_os_error(error, "read") from error
-    with tempfile.TemporaryFile(dir=scratch) as plain:
-        try:
-            with open(path, "rb") as packed, openers[0](packed) as unpacked:
-                shutil.copyfileobj(unpacked, plain, _BLOCK)
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            raise _damaged(path, error) from error
-        except OSError as error:
-            if error.errno is None:  # bz2 says OSError("Invalid data stream")
-                raise _damaged(path, error) from error
-            raise explain_os_error(error, f"unpack {path}:") from error
-        plain.seek(0)
-        yield plain
+def _zip(contents: ZipContents) -> Source:
+    def read(inside: str, limit: int) -> bytes:
+        return _within(contents.read(inside, limit), limit)
 
-
-class _Streams(io.RawIOBase):
-    """What one or more compressed streams hold, one after the other, zeros between and after them
-    left out.
-
-    bz2.open and lzma.open take whatever follows the first stream and is not another sound one for
-    its end.
-    """
-
-    def __init__(self, packed: BinaryIO, new: Callable[[], Any]):
-        self._packed, self._new, self._stream, self._rest = packed, new, new(), b""
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """At most ``size`` bytes (fewer are no end), b"" at the end. Raises EOFError where the last
-        stream is cut.
-        """
-        while not self._stream.eof or self._begin_next():
-            data = b""
-            if self._stream.needs_input:
-                data, self._rest = self._rest or self._packed.read(_BLOCK), b""
-                if not data:
-                    raise EOFError("it ends within a compressed stream")
-            if plain := self._stream.decompress(data, size if size > 0 else _BLOCK):
-                return plain
-        return b""
-
-    def _begin_next(self) -> bool:
-        """Whether anything but zeros follows the stream that has ended; it is the next one."""
-        rest = self._stream.unused_data.lstrip(b"\0")
-        while not rest and (data := self._packed.read(_BLOCK)):
-            rest = data.lstrip(b"\0")
-        if rest:
-            self._stream, self._rest = self._new(), rest
-        return bool(rest)
-
-
-def _damaged(path: Path, why: object) -> ZfjaxError:
-    return ZfjaxError(f"{path} is not a whole tar file ({why}); copy or download it again.")
+    return Source(contents.files, contents.folders, contents.skipped, read)
 
 
 def _tar(path: Path, handle: BinaryIO) -> Source:
@@ -273,7 +199,7 @@ def read_place(
     except OSError as error:
         raise explain_os_error(error, f"read {path}:") from error
     if len(data) < min(size, limit + 1):
-        raise _damaged(path, f"{inside} is cut short")
+        raise damaged_tar(path, f"{inside} is cut short")
     return _within(data, limit)
 
 
@@ -329,7 +255,7 @@ def _members(path: Path, handle: BinaryIO | TarInside) -> Iterator[tarfile.TarIn
                 raise tarfile.ReadError(f"no valid header at byte {archive.offset}")
             start = _after_zeros(handle, archive.offset + tarfile.BLOCKSIZE)
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
-        raise _damaged(path, error) from error
+        raise damaged_tar(path, error) from error
     except OSError as error:
         raise explain_os_error(error, f"read {path}:") from error
 

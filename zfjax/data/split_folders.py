@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from zfjax.data.folders import (
+    LABEL_FILE,
     Folder,
     Head,
     class_folders,
@@ -97,8 +98,8 @@ def _splits_among(
         )
         raise refusal(
             f"{', '.join(like)} are called like splits but hold images, not class folders: a split"
-            " needs a folder for each class (train/CLASS/IMAGE); where they are classes, say"
-            " --splits none."
+            f" needs a folder for each class (train/CLASS/IMAGE), or {LABEL_FILE}; where they are"
+            " classes, say --splits none."
         )
     same = (
         set.intersection(*(set(head.below) for head in deep.values())) if len(deep) > 1 else set()
