@@ -27,6 +27,7 @@ LINE = (
     "features",
     "training",
     "report",
+    "measures",
     "studies",
     "commands",
 )
