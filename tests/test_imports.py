@@ -50,6 +50,8 @@ NO_JAX = (
     "run.folder",
     "run.starts",
     "run.evolution",
+    "run.measured",
+    "run.probe",
     "run.summary",
     "run.info",
     "network.layers",

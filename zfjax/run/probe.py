@@ -1,0 +1,130 @@
+"""The fixed probe: how strongly every map of every saved step answers to each of some images, kept
+in RUN/measures. No JAX.
+
+The images are a pure function of the data set's size and a seed, so that two runs on one data set
+have answered to the same ones, and fewer images are some of more. Values are float16 over a float32
+scale for each (step, map): a relative error of at most 2**-11 down to a hundred-thousandth of the
+map's largest.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64
+
+from zfjax.errors import ZfjaxError
+from zfjax.files import write_atomic
+
+MAXIMA, MEANS = "maxima", "means"
+"""The kinds of values: a map's largest over an image, and its mean over the image."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A saved probe; its arrays are read step by step, as they are asked for."""
+
+    path: Path
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """ "asked" (what tells it from another), "steps", "layers" ({name: maps}), "kinds"."""
+        return dict(json.loads(str(self._array("meta"))))
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps there are, ascending."""
+        return tuple(self.meta["steps"])
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """ "maxima", and "means" where they were asked for."""
+        return tuple(self.meta["kinds"])
+
+    @cached_property
+    def ids(self) -> Int64[np.ndarray, " n"]:
+        """The images that were looked at, ascending; unreadable ones are not among them."""
+        return self._array("ids")
+
+    @cached_property
+    def labels(self) -> Int32[np.ndarray, " n"]:
+        """Their labels, -1 where unknown."""
+        return self._array("labels")
+
+    @property
+    def columns(self) -> dict[str, slice]:
+        """Where each layer's maps stand side by side."""
+        spans, start = {}, 0
+        for name, maps in self.meta["layers"].items():
+            spans[name] = slice(start, start + maps)
+            start += maps
+        return spans
+
+    def values(
+        self, step: int, layer: str | None = None, kind: str = MAXIMA
+    ) -> Float32[np.ndarray, "n maps"]:
+        """Every image's value in every map of a layer (None: all, side by side) at a step. Raises
+        ZfjaxError for what it does not have.
+        """
+        if step not in self.steps or kind not in self.kinds:
+            raise ZfjaxError(
+                f"{self.path} has no {kind} of step {step}; it has {', '.join(self.kinds)} of"
+                f" {', '.join(map(str, self.steps))}."
+            )
+        span = slice(None) if layer is None else self.columns[layer]
+        stored, scale = self._array(f"{kind}-{step}"), self._array(f"{kind}-scale-{step}")
+        return stored[:, span].astype(np.float32) * scale[span]
+
+    def _array(self, name: str) -> np.ndarray:
+        try:
+            with np.load(self.path, allow_pickle=False) as stored:
+                return stored[name]
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            what = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+            raise ZfjaxError(
+                f"{self.path} is {what}; delete it, and the next `zfjax measure` looks anew."
+            ) from None
+
+
+def quantised(
+    values: Float32[np.ndarray, "n maps"],
+) -> tuple[np.ndarray, Float32[np.ndarray, " maps"]]:
+    """(float16 [n, maps], float32 scales [maps]): each map over its largest magnitude."""
+    scale = np.abs(values).max(axis=0, initial=0).astype(np.float32)
+    scale[scale == 0] = 1
+    return (values / scale).astype(np.float16), scale
+
+
+def write_probe(
+    path: Path,
+    meta: Mapping[str, Any],
+    images: tuple[np.ndarray, np.ndarray],
+    values: Iterator[tuple[str, np.ndarray]],
+) -> Probe:
+    """Writes a probe, whole or not at all, one array in memory at a time. ``images``: ids and
+    labels; ``values``: (name as in ``Probe.values``, array) one after the other.
+    """
+
+    def write(temporary: Path) -> None:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+
+            def add(name: str, array: np.ndarray) -> None:
+                entry: IO[bytes]
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+
+            add("meta", np.array(json.dumps(dict(meta))))
+            add("ids", images[0].astype(np.int64))
+            add("labels", images[1].astype(np.int32))
+            for name, array in values:
+                add(name, array)
+
+    write_atomic(path, write)
+    return Probe(path)
