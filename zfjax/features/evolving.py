@@ -8,6 +8,7 @@ way. The table is written last.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from zfjax.features.asking import (
     record_of,
     request_of,
 )
+from zfjax.features.riding import Company
 from zfjax.features.searching import search_on
 from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
@@ -87,27 +89,34 @@ def asked_of(
     evolution and of its dry run. Raises ZfjaxError for what is not there.
     """
     config = with_data_dir(run.config, data_dir)
-    dataset = open_data(config, _of_first(progress))
+    dataset = open_data(config, of_first(progress))
     subject = subject_of(run, images_of(config, dataset, asked.split or config.data.train_split))
     request = request_of(subject, asked)
-    _check_trained_on(run, subject)
+    check_trained_on(run, subject)
     return subject, request
 
 
 def evolve_subject(
-    subject: Subject, request: Request, target: Target, progress: Progress | None = None
+    subject: Subject,
+    request: Request,
+    target: Target,
+    progress: Progress | None = None,
+    board: Callable[[Path], Company] | None = None,
 ) -> Evolution:
-    """``evolve`` for anything that can be looked at."""
+    """``evolve`` for anything that can be looked at. ``board(folder)``: who rides along on its
+    search, if there is one; ``folder`` is theirs as well until the evolution is finished.
+    """
     images = subject.need("images", "A search")
     example = together(lambda: images.first_readable(request.images))
-    asked, progress = record_of(subject, request), _of_first(progress)
+    asked, progress = record_of(subject, request), of_first(progress)
     with ExitStack() as lock:
         there = np.int32(first_alone(lambda: _begun(target, asked, lock)) or 0)
         if from_first(there):
             return open_evolution(target.folder)
         clock = time.monotonic()
         subject = subject.holding(request.steps)
-        statistics, earlier = search_on(subject, request, target.folder, asked, progress)
+        company = Company() if board is None else board(target.folder)
+        statistics, earlier = search_on(subject, request, target.folder, asked, progress, company)
         searched = time.monotonic() - clock
 
         def finish() -> None:
@@ -131,7 +140,7 @@ def evolve_subject(
     return open_evolution(target.folder)
 
 
-def _of_first(progress: Progress | None) -> Progress:
+def of_first(progress: Progress | None) -> Progress:
     """What is told to the person who watches, by process 0 alone."""
 
     def silent(stage: str, done: int, total: int, **figures: float) -> None:
@@ -140,7 +149,8 @@ def _of_first(progress: Progress | None) -> Progress:
     return progress if progress is not None and is_first() else silent
 
 
-def _check_trained_on(run: Run, subject: Subject) -> None:
+def check_trained_on(run: Run, subject: Subject) -> None:
+    """Raises ZfjaxError where the subject's data set is not the one the run was trained on."""
     images, train_split = subject.need("images", "A search"), run.config.data.train_split
     known = images.split == train_split
     fingerprint = subject.fingerprint if known else images.dataset.fingerprint(train_split)

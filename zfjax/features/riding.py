@@ -120,8 +120,8 @@ class Rider(Protocol):
         made to lie there for good.
         """
 
-    def assume(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on from a ``state``."""
+    def assume(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Goes on from a ``state``; whether it can."""
 
     def share(self) -> dict[str, np.ndarray]:
         """All that it has kept since ``clear``, for another process to ``merge``."""
@@ -131,6 +131,15 @@ class Rider(Protocol):
 
     def clear(self) -> None:
         """Forgets all, once another has merged its share."""
+
+
+@dataclass(frozen=True)
+class Company:
+    """Who rides along with the search, and the images that they look at."""
+
+    riders: tuple[Rider, ...] = ()
+    probe: np.ndarray | None = None
+    """int64: ids; None: all."""
 
 
 def first_maximum(

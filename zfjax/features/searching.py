@@ -17,7 +17,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.features import strongest
 from zfjax.features.asking import Request, differing
 from zfjax.features.passing import Lanes, Route, pass_over
-from zfjax.features.riding import Rider
+from zfjax.features.riding import Company, Rider
 from zfjax.features.statistics import SavedPass, Statistics, load_pass, save_pass
 from zfjax.processes import barrier, from_first, is_first
 from zfjax.progress import Progress
@@ -47,15 +47,15 @@ def search_on(
     folder: Path,
     asked: dict[str, Any],
     progress: Progress,
-    riders: Sequence[Rider] = (),
+    company: Company = Company(),  # noqa: B008 (frozen)
 ) -> tuple[Statistics, float]:
     """The pass over the images, going on from search.npz where a stopped pass left one, and the
-    seconds that earlier starts of it took up to there. Process 0 gets the whole result. ``riders``
-    look at the same feature maps, and are saved with it.
+    seconds that earlier starts of it took up to there. Process 0 gets the whole result. ``company``
+    looks at the same feature maps, and is saved with it.
     """
     errand = Errand(folder / "search.npz", asked, request.images, "searching")
     searching = strongest.Searching(strongest.nothing_found(subject, request), request.top)
-    going = _Going(errand, (searching, *riders), progress)
+    going = _Going(errand, (searching, *company.riders), progress)
     batches = subject.need("images", "A search").batches(
         going.batch_size(subject), start=going.seen, limit=request.images - going.seen, keep=True
     )
@@ -70,7 +70,7 @@ def search_on(
         lanes=going.lanes,
         state=searching.statistics,
         after_batch=after_batch,
-        riders=riders,
+        company=company,
     )
     return statistics, going.earlier
 
@@ -102,14 +102,17 @@ class _Going:
         self.lanes = Lanes(local_mesh())
         self._at_once = 0
         stopped = load_pass(errand.path)
-        if stopped is not None and self._fits(stopped) and is_first():
+        seen, self.earlier = 0, 0.0
+        if stopped is not None and self._fits(stopped):
+            states = _states(stopped)
             # What was gathered before is process 0's alone, or it would be counted once for each
             # process.
-            for rider in riders:
-                rider.assume(_states(stopped)[rider.name])
-        fits = stopped is not None and self._fits(stopped)
-        seen, earlier = (stopped.seen, stopped.seconds) if fits and stopped else (0, 0.0)
-        self.seen, self.earlier = int(from_first(np.int64(seen))), earlier
+            if not is_first() or all([rider.assume(states[rider.name]) for rider in riders]):
+                seen, self.earlier = stopped.seen, stopped.seconds
+            else:
+                for rider in riders:
+                    rider.clear()
+        self.seen = int(from_first(np.int64(seen)))
 
     def _fits(self, stopped: SavedPass) -> bool:
         """Whether this pass may go on from that one; says why it begins anew where it may not."""

@@ -9,7 +9,7 @@ first, then the cells of one row.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -22,7 +22,7 @@ from zfjax.data.pipeline import Batch
 from zfjax.features.asking import Request
 from zfjax.features.passing import Lanes, Route, images_at_once, in_pieces, pass_over
 from zfjax.features.passing import search_batch as search_batch
-from zfjax.features.riding import Arrays, Computed, Look, Marks, Rider, Sent
+from zfjax.features.riding import Arrays, Company, Computed, Look, Marks, Sent
 from zfjax.features.statistics import (
     BINS,
     EDGE_BITS,
@@ -48,14 +48,14 @@ def search(
     lanes: Lanes = Lanes(),  # noqa: B008 (frozen)
     state: Statistics | None = None,
     after_batch: Callable[[Statistics, int], None] | None = None,
-    riders: Sequence[Rider] = (),
+    company: Company = Company(),  # noqa: B008 (frozen)
 ) -> Statistics:
     """Runs every checkpoint of the request on every batch once.
 
     ``batches``: dicts of image uint8 [n, h, w, 3], image_id int64 [n], weight float32 [n] (0:
     padding), equally sized. ``state``: statistics to go on from, added to in place.
-    ``after_batch(statistics, images)`` is told how many images a batch added. ``riders`` look at
-    the same feature maps. Raises ZfjaxError naming step and image where an activation is not
+    ``after_batch(statistics, images)`` is told how many images a batch added. ``company`` looks
+    at the same feature maps. Raises ZfjaxError naming step and image where an activation is not
     finite.
     """
     searching = Searching(state or nothing_found(subject, request), request.top)
@@ -64,8 +64,8 @@ def search(
         if after_batch is not None:
             after_batch(searching.statistics, images)
 
-    route = Route(request.steps, request.layers, request.seed)
-    pass_over(subject, route, batches, (searching, *riders), lanes=lanes, after_batch=after)
+    route = Route(request.steps, request.layers, request.seed, company.probe)
+    pass_over(subject, route, batches, (searching, *company.riders), lanes=lanes, after_batch=after)
     return searching.statistics
 
 
@@ -92,9 +92,10 @@ class Searching:
         """The arrays of its statistics."""
         return statistics_arrays(self.statistics)
 
-    def assume(self, state: Mapping[str, np.ndarray]) -> None:
+    def assume(self, state: Mapping[str, np.ndarray]) -> bool:
         """Goes on from those."""
         assign(self.statistics, Statistics(**state))
+        return True
 
     def share(self) -> dict[str, np.ndarray]:
         """The same arrays."""
