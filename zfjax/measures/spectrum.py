@@ -8,8 +8,8 @@ width of its radial frequency, direction and how directed it is, the shares of i
 0.08, up to 0.2 and above (cycles a pixel), the share of colour, and its aliasing index: of the
 response that natural images (power about 1 / f^2) would give, the share above the stride's Nyquist
 frequency 1 / (2 stride), which comes out as something it is not. Of the layer: their means;
-aliasing of all filters' energy together; coverage, the evenness (entropy, 1 at most) of the mean
-gain over four octaves by eight directions, and over each alone. Of the second layer: how much its
+aliasing of all filters' energy together; coverage, how evenly the mean gain fills four octaves by
+eight directions (exp of its entropy, as a share), and each alone. Of the second layer: how much its
 filters, taken to pixels through the first layer's with no pool between, have at the multiples of
 1 / stride more than beside them (1: nothing; more: a grid).
 Source: Zeiler and Fergus 2014, section 4.1; 1 / f^2: Field 1987; sampling: Zhang 2019.
@@ -189,31 +189,26 @@ def _percent(share: float) -> str:
 
 
 def _chart(measured: Measured, layer: str) -> Figure:
-    def line(quantity: str, name: str, role: str) -> Line:
-        epochs = dict(zip(measured.steps, measured.epochs, strict=True))
+    epochs = dict(zip(measured.steps, measured.epochs, strict=True))
+
+    def line(quantity: str, end: str, role: str) -> Line:
         values = measured.of_layer(quantity, layer)
         points = tuple((epochs[s], 100 * v) for s, v in values.items() if not np.isnan(v))
-        return Line(name, role, points, marked=True)
+        return Line(end, role, points, marked=True, end=end)
 
-    energy = tuple(
-        line(name, words, ramp_role(index, 3))
-        for index, (name, words) in enumerate(
-            zip(SHARES, (f"below {BANDS[0]}", "between", f"above {BANDS[1]}"), strict=True)
-        )
-    )
-    cover = (line("coverage", "coverage", "ink"), line("orientedness", "directedness", "quiet"))
-    aliasing = (line("aliasing", "aliasing", "main"),)
+    energy = tuple(line(name, name, ramp_role(index, 3)) for index, name in enumerate(SHARES))
+    cover = (line("coverage", "covered", "ink"), line("orientedness", "directed", "main"))
     panels = (
-        Panel("energy, %", (Chart("Energy", energy, 100.0),), 3, legend=True),
-        Panel("filters, %", (Chart("Coverage", cover, 100.0),), 2.2, legend=True),
-        Panel("aliasing, %", (Chart("Aliasing", aliasing),), 2.2),
+        Panel("energy, %", (Chart("Energy", energy, 100.0),), 3),
+        Panel("filters, %", (Chart("Filters", cover, 100.0),), 2.2),
+        Panel("aliasing, %", (Chart("Aliasing", (line("aliasing", "", "main"),)),), 2.2),
     )
     return figure_of(
         panels,
-        f"The filters of {layer} over the epochs: their energy below {BANDS[0]} cycles a pixel, up"
-        f" to {BANDS[1]}, and above; how evenly they cover octaves and directions, and how directed"
-        " they are; and the share of their response to natural images that aliases at the layer's"
-        " stride.",
+        f"The filters of {layer} over the epochs: their energy below {BANDS[0]} cycles a pixel"
+        f" (low), up to {BANDS[1]}, and above (high); how evenly they cover octaves and directions,"
+        " and how directed they are; and the share of their response to natural images that aliases"
+        " at the layer's stride.",
     )
 
 
