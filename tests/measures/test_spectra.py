@@ -73,17 +73,18 @@ def test_the_prior_of_natural_images_weighs_low_frequencies():
 def test_white_noise_is_even_and_a_gabor_is_not():
     rng = np.random.default_rng(3)
     noise = spectra_of(rng.normal(size=(32, 32, 3, 400))).gains().mean(axis=2)
-    assert noise.sum() == pytest.approx(1) and evenness(noise) > 0.999
+    assert noise.sum() == pytest.approx(1) and evenness(noise) > 0.99
     single = spectra_of(filters([gabor(0.18, 0)])).gains()[..., 0]
-    assert evenness(single) < 0.35 and single.argmax() == 2 * spectra.SECTORS
+    assert evenness(single) < 0.1 and single.argmax() == 2 * spectra.SECTORS
     middle = [np.sqrt(low * high) for low, high in pairwise(spectra.OCTAVES)]
     bank = [
         [gabor(frequency, degrees, 63, 1 / frequency / 2)]
         for frequency in middle
         for degrees in np.arange(8) * 22.5
     ]
-    assert evenness(spectra_of(filters(*bank)).gains().mean(axis=2)) > 0.95
-    assert evenness(np.eye(4) / 4) == pytest.approx(0.5) and evenness(np.array([1.0, 0])) == 0
+    assert evenness(spectra_of(filters(*bank)).gains().mean(axis=2)) > 0.85
+    assert evenness(np.eye(4) / 4) == pytest.approx(0.25)
+    assert evenness(np.array([1.0, 0])) == 0.5
     assert np.isnan(spectra_of(np.zeros((5, 5, 3, 1))).gains()).all()
 
 

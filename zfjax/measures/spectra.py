@@ -154,11 +154,12 @@ def colour_share(filters: np.ndarray) -> np.ndarray:
 
 
 def evenness(shares: np.ndarray) -> float:
-    """The entropy of shares that sum to 1, over the largest there is: 1 where all are equal, 0
-    where one has all.
+    """How much of their places shares that sum to 1 fill: exp(entropy), the number of equal shares
+    as even as these, over the number of places. 1 where all are equal, 1 / places where one has
+    all.
     """
     positive = shares[shares > 0]
-    return float(max(0.0, -(positive * np.log(positive)).sum() / np.log(shares.size)))
+    return float(np.exp(-(positive * np.log(positive)).sum()) / shares.size)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
