@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
 from zfjax.files import write_atomic, write_json, write_text
+from zfjax.measures.blas import one_blas_thread
 from zfjax.measures.planning import Chosen
 from zfjax.measures.protocol import Looked, Quantity, Told
 from zfjax.report.board import DPI, quiet_style
@@ -31,7 +32,8 @@ def write_measure(
     is taken for finished. Raises what the measure raises, and ZfjaxError for what is no number.
     """
     began = time.monotonic()
-    table = measures_table(columns_of(chosen.measure.rows(looked, chosen.options), looked))
+    with one_blas_thread():
+        table = measures_table(columns_of(chosen.measure.rows(looked, chosen.options), looked))
     computed = time.monotonic() - began
     about = {
         "format_version": 1,
