@@ -78,13 +78,17 @@ def _through_convolution(pattern: np.ndarray, kernel: np.ndarray, layer: Conv) -
     rows, columns = (
         np.flatnonzero(pattern.any(axis=axes)) for axes in ((1, 2, 3), (0, 2, 3))
     )  # below a pool most are empty
-    filled = pattern[np.ix_(rows, columns)]
+    cells = pattern[np.ix_(rows, columns)].transpose(0, 1, 3, 2)
     height, width = ((extent - 1) * layer.stride + layer.kernel for extent in pattern.shape[:2])
-    below = np.zeros((height, width, kernel.shape[2], pattern.shape[3]))
-    for y, x in np.ndindex(kernel.shape[:2]):
-        part = np.einsum("hwcn,ic->hwin", filled, kernel[y, x], optimize=True)
-        below[np.ix_(rows * layer.stride + y, columns * layer.stride + x)] += part
-    return below
+    inputs, count = kernel.shape[2], pattern.shape[3]
+    below = np.zeros((height, width, count, inputs))
+    for y, of_row in enumerate(kernel):  # a row of the kernel at a time, in one product
+        weights = of_row.reshape(-1, kernel.shape[3]).T
+        parts = (cells @ weights).reshape(*cells.shape[:3], layer.kernel, inputs)
+        for x in range(layer.kernel):
+            places = np.ix_(rows * layer.stride + y, columns * layer.stride + x)
+            below[places] += parts[..., x, :]
+    return below.transpose(0, 1, 3, 2)
 
 
 def _through_pool(pattern: np.ndarray, layer: Pool) -> np.ndarray:
