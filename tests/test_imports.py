@@ -68,6 +68,7 @@ NO_JAX = (
     "commands.evaluation",
     "commands.features",
     "commands.information",
+    "commands.measures",
     "commands.reports",
     "commands.training",
 )

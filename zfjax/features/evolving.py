@@ -118,11 +118,14 @@ def evolve_subject(
         company = Company() if board is None else board(target.folder)
         statistics, earlier = search_on(subject, request, target.folder, asked, progress, company)
         searched = time.monotonic() - clock
+        if company.landed is not None:
+            company.landed()
+        clock = time.monotonic()
 
         def finish() -> None:
             meta = _drawn(subject, request, statistics, target.folder, progress)
             _write_example(images.view(example), subject, target.folder)
-            drawn = time.monotonic() - clock - searched
+            drawn = time.monotonic() - clock
             seconds = {"search": round(earlier + searched, 1), "projection": round(drawn, 1)}
             command = command_line(request, target.name)
             meta.update(

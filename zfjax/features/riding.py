@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -140,6 +140,8 @@ class Company:
     riders: tuple[Rider, ...] = ()
     probe: np.ndarray | None = None
     """int64: ids; None: all."""
+    landed: Callable[[], None] | None = None
+    """What they do when the search is over, in every process."""
 
 
 def first_maximum(

@@ -17,7 +17,7 @@ from zfjax.features.riding import Company, Rider
 from zfjax.files import read_json
 from zfjax.measures.keeping import Keeping
 from zfjax.measures.planning import Chosen, Plan
-from zfjax.measures.probing import Gathered, Probing
+from zfjax.measures.probing import Gathered, Probing, drop_scratch
 from zfjax.measures.protocol import Looked, Measure
 from zfjax.measures.writing import told_of, write_measure, write_told
 from zfjax.processes import as_first, first_alone, is_first
@@ -90,7 +90,7 @@ def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
         measured = open_measured(folder, name)
         tables = other_tables(chosen, target)
         measured = replace(measured, meta={**measured.meta, "seeds_of": others})
-        write_told(folder, measured, told_of(chosen, measured, tables))
+        write_told(measured, told_of(chosen, measured, tables))
     return True
 
 
@@ -127,6 +127,8 @@ def board(plan: Plan, folder: Path, scratch: Path | None = None) -> Boarded:
             scratch or folder, plan.ids, plan.kinds, plan.steps, plan.maps, of_process
         )
         riders.append(Probing(gathered))
+    else:
+        drop_scratch(scratch or folder)
     for chosen in plan.chosen:
         if chosen.measure.keeps is not None:
             try:

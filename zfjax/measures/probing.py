@@ -162,6 +162,12 @@ class Probing:
         return self._open
 
 
+def drop_scratch(folder: Path) -> None:
+    """Removes what a killed pass has left, once nobody needs it."""
+    for path in folder.glob("probe-*.scratch.npy"):
+        path.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class _Values:
     """What is compiled of the probe."""

@@ -42,9 +42,9 @@ def write_measure(
         **meta,
         "seconds": {**meta.get("seconds", {}), "measure": round(computed, 2)},
     }
-    measured = Measured(chosen.name, about, table)
+    measured = Measured(folder, chosen.name, about, table)
     write_measures_table(folder / f"{chosen.name}.parquet", table)
-    write_told(folder, measured, told_of(chosen, measured, others))
+    write_told(measured, told_of(chosen, measured, others))
     return open_measured(folder, chosen.name)
 
 
@@ -54,9 +54,9 @@ def told_of(chosen: Chosen, measured: Measured, others: Sequence[Measured]) -> T
         return chosen.measure.tell(measured, others, chosen.options)
 
 
-def write_told(folder: Path, measured: Measured, told: Told) -> None:
+def write_told(measured: Measured, told: Told) -> None:
     """Writes sentence, table for people, and chart."""
-    name = measured.name
+    folder, name = measured.folder, measured.name
     words = "\n".join([told.sentence, "", *told.lines]).rstrip() + "\n"
     write_text(folder / f"{name}.txt", words)
     if told.chart is not None:

@@ -45,6 +45,8 @@ null, never NaN.
 class Measured:
     """A finished measure of a run."""
 
+    folder: Path
+    """RUN/measures."""
     name: str
     meta: Mapping[str, Any]
     """"asked", "sentence", "seconds", "steps", "epochs", "layers", and figures of the measure's
@@ -152,7 +154,7 @@ def open_measured(folder: Path, name: str) -> Measured:
             f"{path} is {what}; run `zfjax measure --workdir {quoted(folder.parent)} {name}` again"
             f" without {name}.json, or restore it from a copy."
         ) from None
-    return Measured(name, read_json(folder / f"{name}.json"), table)
+    return Measured(folder, name, read_json(folder / f"{name}.json"), table)
 
 
 def measures_table(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> pa.Table:
