@@ -5,7 +5,7 @@ from pathlib import Path
 
 from zfjax.inputs import Preparation
 from zfjax.measures.choosing import with_options
-from zfjax.measures.protocol import Looked
+from zfjax.measures.protocol import Looked, Quantity
 from zfjax.measures.writing import columns_of
 from zfjax.run.measured import Measured, measures_table
 from zfjax.subject import Subject, network_of
@@ -31,7 +31,8 @@ def measured_of(measure, subject, run=None, **options):
     """(table as it is read back, what is told of it)."""
     chosen = with_options(measure, options)
     looked = Looked(subject, subject.steps, tuple(subject.layers), run=run)
-    table = measures_table(columns_of(measure.rows(looked, chosen), looked))
+    numbers = [item for item in measure.rows(looked, chosen) if isinstance(item, Quantity)]
+    table = measures_table(columns_of(numbers, looked))
     meta = {"steps": subject.steps, "epochs": subject.epochs, "layers": tuple(subject.layers)}
     measured = Measured(Path("measures"), measure.name, json.loads(json.dumps(meta)), table)
     return measured, measure.tell(measured, (), chosen)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.measures.held import measured_of, subject_holding
 from tests.measures.test_filters import drawn
@@ -9,7 +10,10 @@ from tests.small import ARCHITECTURE
 from zfjax.errors import ZfjaxError
 from zfjax.measures.filters import radius_of, to_pixels
 from zfjax.measures.inverse import inverse_residual, patches_of, unseen_share
-from zfjax.measures.weights import MEASURE, cosine, drawn_maps
+from zfjax.measures.planning import Chosen
+from zfjax.measures.protocol import Looked
+from zfjax.measures.weights import MEASURE, Options, cosine, drawn_maps
+from zfjax.measures.writing import write_measure
 from zfjax.network.architecture import Conv
 
 
@@ -110,6 +114,26 @@ def test_weights_that_come_home(rng):
     assert measured.of_maps("radius", "conv2")[9] == pytest.approx(radius_of(pixels))
     assert "conv1 0." in told.sentence and "nan" not in told.sentence
     assert told.chart is not None and len(told.lines) == 3
+
+
+def test_filters_in_pixels_are_kept_to_be_drawn_again(tmp_path):
+    subject = subject_holding(ARCHITECTURE, {step: drawn(ARCHITECTURE, step) for step in range(8)})
+    looked = Looked(subject, subject.steps, tuple(subject.layers))
+    measured = write_measure(tmp_path, Chosen(MEASURE, Options(maps=7)), looked, {})
+    pictures = measured.pictures("conv2")
+    assert len(pictures) == 5 and {0, 7} <= set(pictures)
+    maps, pixels = pictures[7]
+    expected = to_pixels(ARCHITECTURE, drawn(ARCHITECTURE, 7), "conv2", maps.tolist())
+    assert pixels.transpose(1, 2, 3, 0) == pytest.approx(
+        expected, abs=1e-3 * np.abs(expected).max()
+    )
+    assert set(maps.tolist()) <= set(drawn_maps(8, 7).tolist()) and len(maps) == 4
+    assert measured.pictures("conv9") == {}
+    with Image.open(tmp_path / "weights-pixels.png") as picture:
+        assert picture.width == 1400
+    (tmp_path / "weights.npz").write_bytes(b"no zip")
+    with pytest.raises(ZfjaxError, match=r"weights.npz is damaged; delete it"):
+        measured.pictures("conv2")
 
 
 def test_one_checkpoint_and_no_pixels():

@@ -1,4 +1,4 @@
-"""Filters of any layer as pixels, without an image. No JAX.
+"""Filters of any layer as pixels, without an image.
 
 What a unit sees through linear convolutions alone: rectification and contrast normalisation are
 left out, and of each pooling window only the middle cell is looked at. That is what weights alone

@@ -6,7 +6,8 @@ Concept: *cosine* of each filter with itself at the last epoch, for a ReLU layer
 |w(t) - w(before)| / |w(t)| an epoch. The layer's cosine is the mean of its filters', its lengths
 are those of its whole kernel. *radius* is of filters taken to pixels without an image
 (rectification and normalisation left out, of a pool the middle cell: filters.py), of a few maps of
-each layer drawn by seed: how far they reach from their own centre, pixels (root mean square).
+each layer drawn by seed: how far they reach from their own centre, pixels (root mean square);
+weights-pixels.png shows four of them.
 *inverse_residual* asks how far W^T, by which the deconvnet comes down, is from an inverse of W, as
 the measure ``inverse`` does, on patches of white noise: 0 for orthogonal filters of equal length.
 Source: distance and speed as usual; deep filters as pixels: Voss et al. 2021, "Visualizing
@@ -28,12 +29,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
+from zfjax.measures.filter_figure import filter_figure
 from zfjax.measures.filters import architecture_of, kernel_of, radius_of, to_pixels
 from zfjax.measures.inverse import inverse_residual
-from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
+from zfjax.measures.protocol import Looked, Measure, Pictures, Quantity, Told, plain_table, shown
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
-from zfjax.report.words import epoch_name
+from zfjax.report.words import choose, epoch_name
 from zfjax.run.measured import Measured
+
+PICTURED_EPOCHS, PICTURED_MAPS = 5, 4
+"""Of these the filters are kept as pictures."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,12 @@ class Options:
             raise ZfjaxError(f"--weights.maps {self.maps} must be 0 or more.")
 
 
-def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
-    """The numbers of every layer asked for, step by step."""
+def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
+    """The numbers of every layer asked for, step by step, and some filters in pixels."""
     architecture = architecture_of(looked.subject.network, "weights")
     first, last = (_kernels(looked, step) for step in (looked.steps[0], looked.steps[-1]))
     drawn = {name: drawn_maps(looked.layer(name).maps, options.maps) for name in looked.layers}
+    pictured = [looked.steps[index] for index in choose(looked.epochs, PICTURED_EPOCHS)]
     before: dict[str, np.ndarray] = {}
     for index, step in enumerate(looked.steps):
         parameters = looked.subject.parameters(step)
@@ -78,6 +84,9 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
             if len(drawn[name]):
                 pixels = to_pixels(architecture, parameters, name, drawn[name].tolist())
                 yield from _of_pixels(step, name, pixels, drawn[name], count)
+                if step in pictured:
+                    some = pixels[..., :PICTURED_MAPS].transpose(3, 0, 1, 2)
+                    yield Pictures(step, name, drawn[name][:PICTURED_MAPS], some)
         before = kernels
 
 
@@ -158,7 +167,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
     lines = plain_table(
         head, ((name, *(shown(column.get(name)) for column in columns)) for name in measured.layers)
     )
-    return Told(sentence, lines, _chart(measured))
+    return Told(sentence, lines, _chart(measured), files=filter_figure(measured))
 
 
 def _known(value: float) -> float:
