@@ -14,7 +14,7 @@ from zfjax.run.measured import Measured
 MARGIN, LEFT, GAP = 24, 168, 14
 
 
-def filter_figure(measured: Measured) -> dict[str, bytes]:
+def figure_of_filters(measured: Measured) -> dict[str, bytes]:
     """weights-pixels.png: a row a layer, a column an epoch, the same maps in each; {}
     where no filters were taken to pixels.
     """

@@ -29,7 +29,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
-from zfjax.measures.filter_figure import filter_figure
+from zfjax.measures.filter_figure import figure_of_filters
 from zfjax.measures.filters import architecture_of, kernel_of, radius_of, to_pixels
 from zfjax.measures.inverse import inverse_residual
 from zfjax.measures.protocol import Looked, Measure, Pictures, Quantity, Told, plain_table, shown
@@ -167,7 +167,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
     lines = plain_table(
         head, ((name, *(shown(column.get(name)) for column in columns)) for name in measured.layers)
     )
-    return Told(sentence, lines, _chart(measured), files=filter_figure(measured))
+    return Told(sentence, lines, _chart(measured), files=figure_of_filters(measured))
 
 
 def _known(value: float) -> float:
