@@ -136,7 +136,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
     """How far each layer had come half way, and a table of the layers at the first epoch after the
     start and at the last.
     """
-    half = measured.steps[len(measured.steps) // 2]
+    half = measured.steps[(len(measured.steps) - 1) // 2]
     near = {name: measured.of_layer("cosine", name)[half] for name in measured.layers}
     epochs = dict(zip(measured.steps, measured.epochs, strict=True))
     each = ", ".join(f"{name} {shown(value)}" for name, value in near.items())
@@ -153,7 +153,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
             f" {residuals[worst]:.0%} (0: it is an inverse)."
         )
     if others:
-        values = [_at(run, "cosine", run.steps[len(run.steps) // 2]) for run in (measured, *others)]
+        values = [_at(run, "cosine", run.steps[(len(run.steps) - 1) // 2]) for run in (measured, *others)]
         spans = ", ".join(
             f"{name} {shown(min(value[name] for value in values))} to"
             f" {shown(max(value[name] for value in values))}"
