@@ -54,6 +54,7 @@ def test_every_layer_is_asked_on_what_stands_below_it(subject):
     assert len(patches) in measured.table["n"].to_pylist()
     assert told.sentence.count("conv") == 2 and "nan" not in told.sentence
     assert told.chart is not None and len(told.lines) == 3
+    assert "Over seeds: conv1 0." in MEASURE.tell(measured, (measured,), Options()).sentence
 
 
 def test_fewer_patches_are_some_of_them(subject):

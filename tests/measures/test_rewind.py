@@ -85,6 +85,13 @@ def test_a_layer_drawn_anew_is_another_seeds(run, subject, rewound, rate):
     assert told.chart is not None and len(told.lines) == 3
 
 
+def test_other_seeds_are_named_with_their_range(rewound):
+    measured, _ = rewound
+    sentence = MEASURE.tell(measured, (measured, measured), Options()).sentence
+    own = measured.of_layer("top1", None)[measured.steps[-1]]
+    assert sentence.endswith(f"Over seeds the accuracy is {own:.1%} to {own:.1%} (3 runs).")
+
+
 def test_fewer_images_another_split_no_draws(run, subject):
     two = dataclasses.replace(subject, steps=run.steps[-2:], epochs=subject.epochs[-2:])
     measured, told = measured_of(MEASURE, two, run, images=5, split="train", draws=0)

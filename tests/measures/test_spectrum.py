@@ -86,6 +86,14 @@ def test_one_layer_and_no_stride(layers):
     assert "grid" not in told.sentence
 
 
+def test_other_seeds_are_named_with_their_range():
+    one, _ = measured_of(MEASURE, subject_holding(WIDE, {0: FINE, 7: COARSE}))
+    two, _ = measured_of(MEASURE, subject_holding(WIDE, {0: FINE, 9: FINE}))
+    low, high = (each.of_layer("aliasing", "first")[each.steps[-1]] for each in (one, two))
+    sentence = MEASURE.tell(one, (two,), MEASURE.options).sentence
+    assert f"Over 2 seeds the last epoch's aliasing is {low:.0%} to {high:.0%}." in sentence
+
+
 def test_diverged_and_foreign_parameters_are_refused():
     broken = drawn(ARCHITECTURE)
     broken["conv1"]["kernel"][0, 0, 0, 0] = np.inf

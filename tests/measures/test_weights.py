@@ -146,6 +146,20 @@ def test_one_checkpoint_and_no_pixels():
         measured_of(MEASURE, subject, maps=-1)
 
 
+def test_other_seeds_are_named_with_their_range():
+    runs = [
+        measured_of(
+            MEASURE,
+            subject_holding(ARCHITECTURE, {n: drawn(ARCHITECTURE, seed + n) for n in (0, 3)}),
+            maps=0,
+        )[0]
+        for seed in (1, 20)
+    ]
+    cosines = [run.of_layer("cosine", "conv1")[0] for run in runs]
+    sentence = MEASURE.tell(runs[0], runs[1:], Options()).sentence
+    assert f"Over 2 seeds: conv1 {min(cosines):.2f} to {max(cosines):.2f}, conv2" in sentence
+
+
 def test_maps_are_drawn_alike_and_at_most_all():
     assert drawn_maps(100, 7).tolist() == drawn_maps(100, 7).tolist()
     assert len(set(drawn_maps(100, 7).tolist())) == 7 and drawn_maps(5, 9).tolist() == [*range(5)]

@@ -153,7 +153,9 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
             f" {residuals[worst]:.0%} (0: it is an inverse)."
         )
     if others:
-        values = [_at(run, "cosine", run.steps[(len(run.steps) - 1) // 2]) for run in (measured, *others)]
+        values = [
+            _at(run, "cosine", run.steps[(len(run.steps) - 1) // 2]) for run in (measured, *others)
+        ]
         spans = ", ".join(
             f"{name} {shown(min(value[name] for value in values))} to"
             f" {shown(max(value[name] for value in values))}"
