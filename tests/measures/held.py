@@ -1,10 +1,11 @@
 """Parameters held in memory as what is looked at, and a measure of them as it is read back."""
 
 import json
+from pathlib import Path
 
 from zfjax.inputs import Preparation
 from zfjax.measures.choosing import with_options
-from zfjax.measures.protocol import Looked
+from zfjax.measures.protocol import Looked, Quantity
 from zfjax.measures.writing import columns_of
 from zfjax.run.measured import Measured, measures_table
 from zfjax.subject import Subject, network_of
@@ -26,11 +27,12 @@ def subject_holding(architecture, parameters, epochs=None, **more):
     )
 
 
-def measured_of(measure, subject, **options):
+def measured_of(measure, subject, run=None, **options):
     """(table as it is read back, what is told of it)."""
     chosen = with_options(measure, options)
-    looked = Looked(subject, subject.steps, tuple(subject.layers))
-    table = measures_table(columns_of(measure.rows(looked, chosen), looked))
+    looked = Looked(subject, subject.steps, tuple(subject.layers), run=run)
+    numbers = [item for item in measure.rows(looked, chosen) if isinstance(item, Quantity)]
+    table = measures_table(columns_of(numbers, looked))
     meta = {"steps": subject.steps, "epochs": subject.epochs, "layers": tuple(subject.layers)}
-    measured = Measured(measure.name, json.loads(json.dumps(meta)), table)
+    measured = Measured(Path("measures"), measure.name, json.loads(json.dumps(meta)), table)
     return measured, measure.tell(measured, (), chosen)

@@ -202,6 +202,7 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
             "images": plan.images,
             "read": sorted(looked.earlier),
             "schedule": _schedule(target.run),
+            "class_names": list(plan.subject.labels or ()),
             "seeds_of": [other.folder.name for other in target.others],
         }
         if boarded.seconds:

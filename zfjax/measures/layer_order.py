@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from zfjax.measures.protocol import Told, plain_table, shown
 from zfjax.measures.trends import slope_on_depth
@@ -158,7 +159,7 @@ def _missing(measured: Measured, family: str) -> str:
     return "undefined (too little settles, or in too few layers)"
 
 
-def _chart(measured: Measured) -> Any:
+def _chart(measured: Measured) -> Figure | None:
     """The share of the way of every layer over the epochs, a panel a family."""
     epochs = dict(zip(measured.steps, measured.epochs, strict=True))
     panels: list[Panel] = []

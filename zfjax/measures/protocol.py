@@ -54,6 +54,18 @@ class Quantity:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Some maps of a layer at one step as pictures, for ``tell`` to draw: ``Measured.pictures``."""
+
+    step: int
+    layer: str
+    maps: np.ndarray
+    """int [n], which."""
+    pixels: np.ndarray
+    """Float [n, height, width, channels], signed; kept as float16 over a scale for each."""
+
+
+@dataclass(frozen=True)
 class Looked:
     """What the pass has seen, for ``Measure.rows``."""
 
@@ -99,6 +111,8 @@ class Told:
     chart: Figure | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     """Plain numbers and words for <name>.json, by name."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What stands beside these, by file name."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +120,8 @@ class Measure:
     """One analysis. ``name``: letters, digits and "_"; of its file and of its flags."""
 
     name: str
-    rows: Callable[[Looked, Any], Iterable[Quantity]]
-    """(what was seen, options) -> its numbers."""
+    rows: Callable[[Looked, Any], Iterable[Quantity | Pictures]]
+    """(what was seen, options) -> its numbers, and what there is to see."""
     tell: Callable[[Measured, Sequence[Measured], Any], Told]
     """(its table, that of other seeds' runs, options) -> sentence, lines, chart; of saved numbers
     alone, so that it can be said again."""

@@ -146,7 +146,7 @@ def _rewound(looked: Looked, layer: str) -> np.ndarray | None:
     rewind = looked.earlier.get("rewind")
     if rewind is None:
         return None
-    by_step = rewind.of_layer("accuracy", layer)
+    by_step = rewind.of_layer("top1", layer)
     return np.array([by_step.get(step, np.nan) for step in looked.steps])
 
 
@@ -239,7 +239,7 @@ def _slope(looked: Looked, family: str, times: _Times, images: int) -> Iterator[
         known = [curve for curve in curves if curve is not None]
         interval = None
         if known:
-            count = looked.earlier["rewind"].counts("accuracy")
+            count = looked.earlier["rewind"].counts("top1")
             interval = rewind_interval(np.stack(known), np.array(looked.epochs), count, slope)
     elif any(not len(each) for each in times.groups):
         interval = None  # weights see no images

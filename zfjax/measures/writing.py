@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
-from zfjax.files import write_atomic, write_json, write_text
+from zfjax.files import write_arrays, write_atomic, write_json, write_text
 from zfjax.measures.blas import one_blas_thread
 from zfjax.measures.planning import Chosen
-from zfjax.measures.protocol import Looked, Quantity, Told
+from zfjax.measures.protocol import Looked, Pictures, Quantity, Told
 from zfjax.report.board import DPI, quiet_style
-from zfjax.run.measured import Measured, measures_table, open_measured, write_measures_table
+from zfjax.run.measured import (
+    Measured,
+    measures_table,
+    open_measured,
+    picture_arrays,
+    write_measures_table,
+)
 
 
 def write_measure(
@@ -32,8 +39,10 @@ def write_measure(
     is taken for finished. Raises what the measure raises, and ZfjaxError for what is no number.
     """
     began = time.monotonic()
+    pictures: dict[str, np.ndarray] = {}
     with one_blas_thread():
-        table = measures_table(columns_of(chosen.measure.rows(looked, chosen.options), looked))
+        numbers = _apart(chosen.measure.rows(looked, chosen.options), pictures)
+        table = measures_table(columns_of(numbers, looked))
     computed = time.monotonic() - began
     about = {
         "format_version": 1,
@@ -45,9 +54,22 @@ def write_measure(
         "seconds": {**meta.get("seconds", {}), "measure": round(computed, 2)},
     }
     measured = Measured(folder, chosen.name, about, table)
+    if pictures:
+        write_arrays(folder / f"{chosen.name}.npz", pictures)
     write_measures_table(folder / f"{chosen.name}.parquet", table)
     write_told(measured, told_of(chosen, measured, others))
     return open_measured(folder, chosen.name)
+
+
+def _apart(
+    items: Iterable[Quantity | Pictures], pictures: dict[str, np.ndarray]
+) -> Iterator[Quantity]:
+    """The numbers among a measure's items; the arrays of the others come into ``pictures``."""
+    for item in items:
+        if isinstance(item, Quantity):
+            yield item
+        else:
+            pictures |= picture_arrays(item.layer, item.step, item.maps, item.pixels)
 
 
 def told_of(chosen: Chosen, measured: Measured, others: Sequence[Measured]) -> Told:
@@ -64,6 +86,8 @@ def write_told(measured: Measured, told: Told) -> None:
     if told.chart is not None:
         chart = told.chart
         write_atomic(folder / f"{name}.png", lambda path: path.write_bytes(_png(chart)))
+    for file_name, content in told.files.items():
+        write_atomic(folder / file_name, partial(Path.write_bytes, data=content))
     record = {**measured.meta, "sentence": told.sentence, "figures": dict(told.figures)}
     write_json(folder / f"{name}.json", record)
 

@@ -1,12 +1,14 @@
 """Measured: what an analysis found over a run's epochs, as a table, read from RUN/measures. No JAX.
 
 ``RUN/measures/<name>.parquet`` holds the numbers, ``<name>.json`` what was asked and the sentence,
-``<name>.txt`` and ``<name>.png`` the same for people.
+``<name>.txt`` and ``<name>.png`` the same for people, and ``<name>.npz`` pictures where a measure
+makes some.
 """
 
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,9 +133,53 @@ class Measured:
             by_step[step][maps[chosen]] = values[chosen]
         return by_step
 
+    def pictures(self, layer: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """(which maps int64 [n], float32 [n, height, width, channels]) by step, where the measure
+        keeps pictures of that layer; else empty. Raises ZfjaxError for a damaged file.
+        """
+        path = self.folder / f"{self.name}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                steps = [step for step in self.steps if _picture_key(layer, step, "maps") in stored]
+                keys = {
+                    step: [_picture_key(layer, step, what) for what in ("maps", "pixels", "scale")]
+                    for step in steps
+                }
+                arrays = {step: [stored[key] for key in keys[step]] for step in steps}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            raise ZfjaxError(
+                f"{path} is damaged; delete it and {self.name}.json there, and measure again."
+            ) from None
+        return {
+            step: (maps, pixels.astype(np.float32) * scale[:, None, None, None])
+            for step, (maps, pixels, scale) in arrays.items()
+        }
+
     def quantities(self) -> tuple[str, ...]:
         """The names of its numbers, in the order in which they come."""
         return tuple(dict.fromkeys(name for name, _, _ in self._index))
+
+
+def picture_arrays(
+    layer: str, step: int, maps: np.ndarray, pixels: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What <name>.npz holds of pictures float [n, height, width, channels], by key: float16 over a
+    float32 scale for each.
+    """
+    scale = np.abs(pixels).max(axis=(1, 2, 3), initial=0).astype(np.float32)
+    scale[scale == 0] = 1
+    arrays = {
+        "maps": np.asarray(maps, np.int64),
+        "pixels": (pixels / scale[:, None, None, None]).astype(np.float16),
+        "scale": scale,
+    }
+    return {_picture_key(layer, step, what): array for what, array in arrays.items()}
+
+
+def _picture_key(layer: str, step: int, what: str) -> str:
+    return f"{layer}-{step}-{what}"
 
 
 def measures_folder(run_folder: Path, name: str | None = None) -> Path:
