@@ -12,7 +12,7 @@ from zfjax.devices import data_mesh
 from zfjax.errors import ZfjaxError
 from zfjax.inputs import open_data
 from zfjax.measures.protocol import Looked
-from zfjax.measures.rewind import MEASURE, Options, images_for, rows
+from zfjax.measures.rewind import MEASURE, Options, _exchanged, _path_of, images_for, rows
 from zfjax.run.folder import load_run
 from zfjax.subject import images_of, subject_of
 from zfjax.training.evaluation import batching_of, evaluate
@@ -146,3 +146,12 @@ def test_a_network_without_such_layers_is_refused(run, subject):
     looked = Looked(subject, subject.steps, ("conv9",), run=run)
     with pytest.raises(ZfjaxError, match="rewind puts back a layer by its name.*conv9"):
         list(rows(looked, Options()))
+
+
+def test_a_nested_layer_is_put_back_alone():
+    tree = {"params": {"a": {"b": {"kernel": 1}, "c": 2}, "b": 3}, "stats": 4}
+    source = {"params": {"a": {"b": {"kernel": 10}, "c": 20}, "b": 30}, "stats": 40}
+    assert _path_of(tree, "a/b") == ("params", "a", "b") and _path_of(tree, "a/d") is None
+    changed = _exchanged(tree, source, ("params", "a", "b"))
+    assert changed == {"params": {"a": {"b": {"kernel": 10}, "c": 2}, "b": 3}, "stats": 4}
+    assert tree["params"]["a"]["b"] == {"kernel": 1}

@@ -94,12 +94,26 @@ def test_other_seeds_are_named_with_their_range():
     assert f"Over 2 seeds the last epoch's aliasing is {low:.0%} to {high:.0%}." in sentence
 
 
-def test_diverged_and_foreign_parameters_are_refused():
+def test_diverged_and_nameless_parameters_are_refused():
     broken = drawn(ARCHITECTURE)
     broken["conv1"]["kernel"][0, 0, 0, 0] = np.inf
     with pytest.raises(ZfjaxError, match="conv1 has weights that are not finite"):
         measured_of(MEASURE, subject_holding(ARCHITECTURE, {0: broken}))
-    subject = subject_holding(ARCHITECTURE, {0: drawn(ARCHITECTURE)})
+    nameless = subject_holding(ARCHITECTURE, {0: {"conv1": {}, "conv2": {}}})
+    with pytest.raises(ZfjaxError, match="spectrum reads the kernels of convolutions"):
+        measured_of(MEASURE, nameless)
+
+
+def test_a_network_of_other_layers_has_a_first_layer_too():
+    subject = subject_holding(WIDE, {0: FINE})
+    ours, _ = measured_of(MEASURE, subject)
     network = dataclasses.replace(subject.network, forward=len)
-    with pytest.raises(ZfjaxError, match="spectrum reads kernels"):
-        measured_of(MEASURE, dataclasses.replace(subject, network=network))
+    foreign = dataclasses.replace(subject, network=network)
+    theirs, told = measured_of(MEASURE, foreign)
+    assert theirs.of_layer("aliasing", "first") == ours.of_layer("aliasing", "first")
+    assert "grid" not in theirs.quantities() and "grid" not in told.sentence
+    windowless = tuple(dataclasses.replace(layer, window=None) for layer in subject.layers.values())
+    network = dataclasses.replace(network, sequence=windowless)
+    theirs, told = measured_of(MEASURE, dataclasses.replace(foreign, network=network))
+    assert np.isnan(theirs.of_layer("aliasing", "first")[0]) and "nan" not in told.sentence
+    assert theirs.of_layer("coverage", "first") == ours.of_layer("coverage", "first")

@@ -1,5 +1,7 @@
 """What is said of weights alone, on weights whose answers are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -158,6 +160,17 @@ def test_other_seeds_are_named_with_their_range():
     cosines = [run.of_layer("cosine", "conv1")[0] for run in runs]
     sentence = MEASURE.tell(runs[0], runs[1:], Options()).sentence
     assert f"Over 2 seeds: conv1 {min(cosines):.2f} to {max(cosines):.2f}, conv2" in sentence
+
+
+def test_a_network_of_other_layers_has_weights_but_no_pixels():
+    subject = subject_holding(
+        ARCHITECTURE, {n: {"conv1": drawn(ARCHITECTURE, n)["conv1"], "conv2": {}} for n in (0, 1)}
+    )
+    network = dataclasses.replace(subject.network, forward=len)
+    measured, told = measured_of(MEASURE, dataclasses.replace(subject, network=network))
+    assert measured.of_layer("cosine", "conv1")[1] == pytest.approx(1)
+    assert not measured.of_layer("cosine", "conv2") and "radius" not in measured.quantities()
+    assert "conv2 -" in told.sentence and not told.files
 
 
 def test_maps_are_drawn_alike_and_at_most_all():

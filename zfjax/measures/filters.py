@@ -8,7 +8,7 @@ more so the deeper the layer, so a deep filter in pixels is a hint, not its feat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,50 @@ from zfjax.network.architecture import Architecture, Conv, Pool
 from zfjax.subject import Network
 
 
-def architecture_of(network: Network, measure: str) -> Architecture:
-    """The layers that the network's kernels stand in. Raises ZfjaxError where it is not made of
-    ours, naming the ``measure`` that needs them.
-    """
+def architecture_in(network: Network) -> Architecture | None:
+    """The layers that the network's kernels stand in; None where it is not made of zfjax's own."""
     architecture = getattr(network.forward, "architecture", None)
-    if not isinstance(architecture, Architecture):
-        raise ZfjaxError(
-            f"{measure} reads kernels layer by layer, which it knows of networks made of zfjax's"
-            f" own layers only; leave it out for {network.name}."
-        )
-    return architecture
+    return architecture if isinstance(architecture, Architecture) else None
 
 
-def kernel_of(parameters: Mapping[str, Any], layer: str) -> np.ndarray:
-    """A convolution's kernel, float64 [k, k, inputs, maps]. Raises ZfjaxError where a weight is not
-    finite.
+def kernel_in(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
+    """A convolution's kernel, float64 [k, k, inputs, maps]; None where nothing of that name (a path
+    with "/" between its parts) has one. Raises ZfjaxError where a weight is not finite.
     """
-    kernel = np.asarray(parameters[layer]["kernel"], np.float64)
+    holder: Any = parameters.get("params", parameters)
+    for name in layer.split("/"):
+        holder = holder.get(name) if isinstance(holder, Mapping) else None
+    kernel = holder.get("kernel") if isinstance(holder, Mapping) else None
+    if kernel is None or np.ndim(kernel) != 4:
+        return None
+    kernel = np.asarray(kernel, np.float64)
     if not np.isfinite(kernel).all():
         raise ZfjaxError(
             f"{layer} has weights that are not finite: its parameters have diverged; leave this"
             " step out with --at."
         )
+    return kernel
+
+
+def kernels_of(
+    network: Network, parameters: Mapping[str, Any], layers: Iterable[str], measure: str
+) -> dict[str, np.ndarray]:
+    """The kernels of those layers that have one. Raises ZfjaxError where none has, naming the
+    ``measure``.
+    """
+    kernels = {name: kernel_in(parameters, name) for name in layers}
+    there = {name: kernel for name, kernel in kernels.items() if kernel is not None}
+    if not there:
+        raise ZfjaxError(
+            f"{measure} reads the kernels of convolutions by the names of their layers, and the"
+            f" parameters of {network.name} have none of {', '.join(kernels)}; leave it out."
+        )
+    return there
+
+
+def _own_kernel(parameters: Mapping[str, Any], layer: str) -> np.ndarray:
+    kernel = kernel_in(parameters, layer)
+    assert kernel is not None, layer
     return kernel
 
 
@@ -61,12 +82,12 @@ def to_pixels(
     to each other on the map below.
     """
     below = architecture.below(layer)
-    pattern = kernel_of(parameters, layer)
+    pattern = _own_kernel(parameters, layer)
     pattern = pattern if maps is None else pattern[..., list(maps)]
     for fact in reversed(below[:-1]):
         if isinstance(fact.layer, Conv):
             pattern = _through_convolution(
-                pattern, kernel_of(parameters, fact.layer.name), fact.layer
+                pattern, _own_kernel(parameters, fact.layer.name), fact.layer
             )
         elif isinstance(fact.layer, Pool) and not without_pools:
             pattern = _through_pool(pattern, fact.layer)

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from zfjax.data.dataset import UnreadableImage
 from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError
-from zfjax.measures.filters import architecture_of, kernel_of
+from zfjax.measures.filters import architecture_in, kernels_of
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.network.architecture import Architecture, Conv
 from zfjax.network.model import Parameters
@@ -95,7 +95,12 @@ def _in_span(kernel: np.ndarray, patches: np.ndarray | None) -> tuple[np.ndarray
 def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     """The numbers of every layer asked for, step by step."""
     subject = looked.subject
-    architecture = architecture_of(subject.network, "inverse")
+    architecture = architecture_in(subject.network)
+    if architecture is None:
+        raise ZfjaxError(
+            "inverse reads what stands below each layer, which it knows of networks made of zfjax's"
+            f" own layers only; leave it out for {subject.network.name}."
+        )
     views = _some_views(subject.need("images", "The measure inverse"), options.images)
     inputs = subject.prepare(views)
     top = subject.network.highest(looked.layers).name
@@ -114,7 +119,7 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
                 else maps[_layer_below(architecture, name)]
             )
             patches = patches_of(below, architecture.conv(name), options.patches)
-            kernel = kernel_of(parameters, name)
+            kernel = kernels_of(subject.network, parameters, [name], "inverse")[name]
             count = len(patches)
             residual = inverse_residual(kernel, patches)
             yield Quantity(step, name, "inverse_residual", residual, n=count, unit="share")

@@ -101,12 +101,12 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     """The accuracies of the last network, whole and with each layer put back or drawn anew."""
     last_step = looked.steps[-1]
     last = looked.subject.parameters(last_step, whole=True)
-    for name in looked.layers:
-        if name not in last:
-            raise ZfjaxError(
-                f"rewind puts back a layer by its name, and the parameters of"
-                f" {looked.subject.network.name} have no {name}; leave it out."
-            )
+    paths = {name: _path_of(last, name) for name in looked.layers}
+    if missing := [name for name, path in paths.items() if path is None]:
+        raise ZfjaxError(
+            "rewind puts back a layer by its name, and the parameters of"
+            f" {looked.subject.network.name} have no {missing[0]}; leave it out."
+        )
     judge = _Judge(
         dataclasses.replace(looked.subject, images=images_for(looked, options)),
         _batching(looked.run),
@@ -114,6 +114,9 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     seeds = _seeds(looked, options.draws)
     total = len(looked.layers) * (len(looked.steps) - 1 + len(seeds)) + 1
     done = 0
+
+    def with_layer(name: str, source: Mapping[str, Any]) -> dict[str, float]:
+        return rates(_exchanged(last, source, paths[name] or ()))
 
     def rates(parameters: Mapping[str, Any]) -> dict[str, float]:
         nonlocal done
@@ -133,7 +136,7 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     for step in looked.steps[:-1]:
         earlier = looked.subject.parameters(step)
         for name in looked.layers:
-            yield from _quantities(step, name, rates({**last, name: earlier[name]}))
+            yield from _quantities(step, name, with_layer(name, earlier))
     for name in looked.layers:
         yield from _quantities(last_step, name, own)
     if seeds:
@@ -141,9 +144,30 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
         for seed in seeds:
             drawn = looked.subject.need("initial", "A layer drawn anew")(seed)
             for name in looked.layers:
-                anew[name].append(rates({**last, name: drawn[name]}))
+                anew[name].append(with_layer(name, drawn))
         for name, figures in anew.items():
             yield from _of_draws(last_step, name, figures)
+
+
+def _path_of(parameters: Mapping[str, Any], layer: str) -> tuple[str, ...] | None:
+    """The names that lead to a layer's parameters ("/" between the parts of a nested one's); None
+    where there is no such.
+    """
+    for root in ((), ("params",)):
+        path: tuple[str, ...] = (*root, *layer.split("/"))
+        holder: Any = parameters
+        for name in path:
+            holder = holder.get(name) if isinstance(holder, Mapping) else None
+        if holder is not None:
+            return path
+    return None
+
+
+def _exchanged(tree: Any, source: Any, path: tuple[str, ...]) -> Any:
+    """``tree`` with what stands at ``path`` taken from ``source``."""
+    if not path:
+        return source
+    return {**tree, path[0]: _exchanged(tree[path[0]], source[path[0]], path[1:])}
 
 
 @dataclass(frozen=True)

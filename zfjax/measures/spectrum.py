@@ -28,10 +28,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from zfjax.measures.filters import architecture_of, kernel_of, to_pixels
+from zfjax.measures.filters import architecture_in, kernels_of, to_pixels
 from zfjax.measures.protocol import Looked, Measure, NoOptions, Quantity, Told, plain_table, shown
 from zfjax.measures.spectra import BANDS, Spectra, colour_share, evenness, spectra_of
-from zfjax.network.architecture import Architecture, Conv
+from zfjax.network.architecture import Architecture
 from zfjax.network.model import Parameters
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
 from zfjax.report.words import epoch_name
@@ -44,27 +44,34 @@ SHARES = ("low", "mid", "high")
 
 def rows(looked: Looked, options: NoOptions) -> Iterator[Quantity]:
     """The numbers of the first two layers, step by step."""
-    architecture = architecture_of(looked.subject.network, "spectrum")
-    first, *others = architecture.conv_names
+    network = looked.subject.network
+    architecture = architecture_in(network)
+    first, *others = network.layers
+    window = network.layers[first].window
+    stride = None if window is None else window.jump
     for step in looked.steps:
         parameters = looked.subject.parameters(step)
-        kernel = kernel_of(parameters, first)
-        yield from _first_layer(step, architecture.conv(first), kernel)
-        if others:
+        kernel = kernels_of(network, parameters, [first], "spectrum")[first]
+        yield from _first_layer(step, first, kernel, stride)
+        if others and architecture is not None:
             yield from _second_layer(step, architecture, parameters, (first, others[0]))
 
 
-def _first_layer(step: int, layer: Conv, kernel: np.ndarray) -> Iterator[Quantity]:
+def _first_layer(
+    step: int, layer: str, kernel: np.ndarray, stride: int | None
+) -> Iterator[Quantity]:
     spectra = spectra_of(kernel)
     counted = counted_filters(kernel)
     count = int(counted.sum())
-    aliased, energy = spectra.aliased(layer.stride)
+    aliased, energy = np.full((2, len(counted)), np.nan)
+    if stride is not None:
+        aliased, energy = spectra.aliased(stride)
     of_maps = _of_maps(spectra) | {
         "colour": (colour_share(kernel), "share"),
         "aliasing": (_share(aliased, energy), "share"),
     }
     for name, (values, unit) in of_maps.items():
-        yield Quantity(step, layer.name, name, values, unit=unit)
+        yield Quantity(step, layer, name, values, unit=unit)
     of_layer = {
         name: (_mean(values[counted]), unit)
         for name, (values, unit) in of_maps.items()
@@ -80,7 +87,7 @@ def _first_layer(step: int, layer: Conv, kernel: np.ndarray) -> Iterator[Quantit
     ):
         of_layer[name] = (evenness(shares) if count else float("nan"), "share")
     for name, (value, unit) in of_layer.items():
-        yield Quantity(step, layer.name, name, value, n=count, unit=unit)
+        yield Quantity(step, layer, name, value, n=count, unit=unit)
 
 
 def _of_maps(spectra: Spectra) -> dict[str, tuple[np.ndarray, str]]:

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
 from zfjax.measures.filter_figure import figure_of_filters
-from zfjax.measures.filters import architecture_of, kernel_of, radius_of, to_pixels
+from zfjax.measures.filters import architecture_in, kernels_of, radius_of, to_pixels
 from zfjax.measures.inverse import inverse_residual
 from zfjax.measures.protocol import Looked, Measure, Pictures, Quantity, Told, plain_table, shown
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
@@ -55,14 +55,14 @@ class Options:
 
 def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
     """The numbers of every layer asked for, step by step, and some filters in pixels."""
-    architecture = architecture_of(looked.subject.network, "weights")
+    architecture = architecture_in(looked.subject.network)
     first, last = (_kernels(looked, step) for step in (looked.steps[0], looked.steps[-1]))
     drawn = {name: drawn_maps(looked.layer(name).maps, options.maps) for name in looked.layers}
     pictured = [looked.steps[index] for index in choose(looked.epochs, PICTURED_EPOCHS)]
     before: dict[str, np.ndarray] = {}
     for index, step in enumerate(looked.steps):
         parameters = looked.subject.parameters(step)
-        kernels = {name: kernel_of(parameters, name) for name in looked.layers}
+        kernels = kernels_of(looked.subject.network, parameters, looked.layers, "weights")
         passed = looked.epochs[index] - looked.epochs[index - 1] if before else float("nan")
         for name, kernel in kernels.items():
             count = kernel.shape[3]
@@ -81,7 +81,7 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
                 yield Quantity(step, name, quantity, of_maps, unit=unit)
                 yield Quantity(step, name, quantity, float(of_layer) / epochs, n=count, unit=unit)
             yield Quantity(step, name, "inverse_residual", inverse_residual(kernel), unit="share")
-            if len(drawn[name]):
+            if len(drawn[name]) and architecture is not None:
                 pixels = to_pixels(architecture, parameters, name, drawn[name].tolist())
                 yield from _of_pixels(step, name, pixels, drawn[name], count)
                 if step in pictured:
@@ -92,7 +92,7 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
 
 def _kernels(looked: Looked, step: int) -> dict[str, np.ndarray]:
     parameters = looked.subject.parameters(step)
-    return {name: kernel_of(parameters, name) for name in looked.layers}
+    return kernels_of(looked.subject.network, parameters, looked.layers, "weights")
 
 
 def _of_pixels(
@@ -137,7 +137,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
     start and at the last.
     """
     half = measured.steps[(len(measured.steps) - 1) // 2]
-    near = {name: measured.of_layer("cosine", name)[half] for name in measured.layers}
+    near = _at(measured, "cosine", half)
     epochs = dict(zip(measured.steps, measured.epochs, strict=True))
     each = ", ".join(f"{name} {shown(value)}" for name, value in near.items())
     sentence = (
