@@ -11,6 +11,7 @@ from tests.measures.held import measured_of
 from zfjax.devices import data_mesh
 from zfjax.errors import ZfjaxError
 from zfjax.inputs import open_data
+from zfjax.measures import rewind
 from zfjax.measures.protocol import Looked
 from zfjax.measures.rewind import MEASURE, Options, _exchanged, _path_of, images_for, rows
 from zfjax.run.folder import load_run
@@ -106,6 +107,25 @@ def test_fewer_images_another_split_no_draws(run, subject):
     assert images_for(dataclasses.replace(looked, subject=named), Options()).split == "validation"
     with pytest.raises(ZfjaxError, match="nothing"):
         images_for(looked, Options(split="nothing"))
+
+
+def test_images_are_the_same_whether_they_are_held_or_not(run, subject, monkeypatch):
+    looked = Looked(subject, run.steps, ("conv1",), run=run)
+
+    def batches():
+        images = images_for(looked, Options(images=7, split="train"))
+        return [list(images.batches(4)) for _ in range(2)], list(
+            images.batches(4, start=2, limit=3)
+        )
+
+    held, some = batches()
+    assert [id(batch) for batch in held[0]] == [id(batch) for batch in held[1]]
+    assert [batch["image_id"].tolist() for batch in some] == [[12, 18, 23, -1]]
+    monkeypatch.setattr(rewind, "HELD_BYTES", 0)
+    read, _ = batches()
+    assert read[0][0] is not read[1][0]
+    for batch, other in zip([*held[0], *held[0]], [*read[0], *read[1]], strict=True):
+        assert all((batch[name] == other[name]).all() for name in batch)
 
 
 def test_one_checkpoint_is_its_own_accuracy(run, subject):
