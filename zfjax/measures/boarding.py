@@ -201,6 +201,8 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
             "asked": plan.asked(chosen),
             "images": plan.images,
             "read": sorted(looked.earlier),
+            "schedule": _schedule(target.run),
+            "class_names": list(plan.subject.labels or ()),
             "seeds_of": [other.folder.name for other in target.others],
         }
         if boarded.seconds:
@@ -212,6 +214,14 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
         except Exception as error:
             results.failed[chosen.name] = error
     progress("measures", len(plan.chosen), len(plan.chosen))
+
+
+def _schedule(run: Run | None) -> str | None:
+    """What the learning rate did over the epochs, in words."""
+    if run is None:
+        return None
+    optimizer = run.config.optimizer
+    return f"{optimizer.schedule}, from {optimizer.learning_rate:g}"
 
 
 def _earlier(measure: Measure, folder: Path, steps: Sequence[int]) -> dict[str, Measured]:

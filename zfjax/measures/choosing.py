@@ -17,7 +17,10 @@ from zfjax.config import field_words
 from zfjax.errors import ZfjaxError
 from zfjax.measures.protocol import Measure
 
-BUILT_IN: tuple[str, ...] = ("spectrum", "census", "labels", "weights", "inverse", "rewind")
+BUILT_IN: tuple[str, ...] = (
+    *("spectrum", "weights", "inverse", "census", "labels"),
+    *("rewind", "settling", "identity"),
+)
 """Each a file beside this one that ends in MEASURE, in the order in which they are run: one that
 reads another's table comes after it.
 """

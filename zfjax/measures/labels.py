@@ -61,10 +61,10 @@ def rows(looked: Looked, options: LabelOptions) -> Iterator[Quantity]:
         )
     null = Null(labels[known], options)
     for step in looked.steps:
-        found = {
-            layer: strongest_classes(probe.values(step, layer)[known], labels[known], options.top)
-            for layer in looked.layers
-        }
+        found = {}
+        for layer in looked.layers:
+            keys, values = probe.keys(step, layer)[known], probe.values(step, layer)[known]
+            found[layer] = strongest_classes(keys, values > 0, labels[known], options.top)
         chances = {layer: null.p_values(tops) for layer, tops in found.items()}
         together = adjusted_p(np.concatenate(list(chances.values())))
         ends = np.cumsum([len(chance) for chance in chances.values()])
@@ -126,10 +126,14 @@ class TopClasses:
         return np.divide(self.count, self.images, out=undefined, where=self.images > 0)
 
 
-def strongest_classes(maxima: np.ndarray, labels: np.ndarray, top: int) -> TopClasses:
-    """Of maxima [images, maps], all of known label. Ties go to the lower image."""
-    order = np.argsort(-maxima, axis=0, kind="stable")[:top]
-    excited = np.take_along_axis(maxima, order, axis=0) > 0
+def strongest_classes(
+    keys: np.ndarray, excites: np.ndarray, labels: np.ndarray, top: int
+) -> TopClasses:
+    """Of the images of a probe, all of known label, by ``Probe.keys`` uint16 [images, maps] and
+    whether they excite a map at all. Ties go to the lower image.
+    """
+    order = np.argsort(~keys, axis=0, kind="stable")[:top]
+    excited = np.take_along_axis(excites, order, axis=0)
     classes = np.where(excited, labels[order], -1)
     same = (classes[:, None] == classes[None]) & excited[:, None] & excited[None]
     counts = same.sum(axis=1)

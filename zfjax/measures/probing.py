@@ -16,7 +16,7 @@ from zfjax.errors import explain_os_error
 from zfjax.features.riding import Arrays, Computed, Look, Marks, Sent
 from zfjax.features.statistics import priorities_of
 from zfjax.files import expanded_path
-from zfjax.run.probe import MAXIMA, MEANS, Probe, quantised, write_probe
+from zfjax.run.probe import MAXIMA, MEANS, Probe, array_name, quantised, write_probe
 
 PROBE_IMAGES = 10_000
 """By default; of a smaller split all."""
@@ -133,9 +133,12 @@ class Probing:
         def values() -> Iterator[tuple[str, np.ndarray]]:
             for index, kind in enumerate(gathered.kinds):
                 for step_index, step in enumerate(gathered.steps):
-                    small, scale = quantised(self._values[index, step_index][seen])
-                    yield f"{kind}-{step}", small
-                    yield f"{kind}-scale-{step}", scale
+                    start, values = 0, self._values[index, step_index][seen]
+                    for layer, maps in gathered.layers.items():
+                        small, scale = quantised(values[:, start : start + maps])
+                        start += maps
+                        yield array_name(kind, step, layer), small
+                        yield array_name(kind, step, layer, "scale"), scale
 
         return write_probe(path, meta, (gathered.ids[seen], self._labels[seen]), values())
 

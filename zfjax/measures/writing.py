@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
 from zfjax.files import write_arrays, write_atomic, write_json, write_text
+from zfjax.measures.blas import one_blas_thread
 from zfjax.measures.planning import Chosen
 from zfjax.measures.protocol import Looked, Pictures, Quantity, Told
 from zfjax.report.board import DPI, quiet_style
@@ -39,8 +40,9 @@ def write_measure(
     """
     began = time.monotonic()
     pictures: dict[str, np.ndarray] = {}
-    numbers = _apart(chosen.measure.rows(looked, chosen.options), pictures)
-    table = measures_table(columns_of(numbers, looked))
+    with one_blas_thread():
+        numbers = _apart(chosen.measure.rows(looked, chosen.options), pictures)
+        table = measures_table(columns_of(numbers, looked))
     computed = time.monotonic() - began
     about = {
         "format_version": 1,

@@ -111,6 +111,16 @@ class Measured:
         pairs = zip(low.tolist(), high.tolist(), strict=True)
         return dict(zip(steps.tolist(), pairs, strict=True))
 
+    def counts(self, quantity: str) -> int:
+        """Over how many a layer's number is (the fewest); 0 where it is not said."""
+        rows = [
+            places
+            for (name, _, of_maps), places in self._index.items()
+            if name == quantity and not of_maps
+        ]
+        numbers = self._columns["n"][np.concatenate(rows)] if rows else np.zeros(0, np.int64)
+        return int(numbers[numbers > 0].min()) if (numbers > 0).any() else 0
+
     def of_maps(self, quantity: str, layer: str) -> dict[int, np.ndarray]:
         """The numbers of a layer's maps by step: float64 [maps], NaN where one is undefined."""
         rows = self._index.get((quantity, layer, True), np.zeros(0, np.int64))

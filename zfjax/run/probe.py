@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Float16, Float32, Int32, Int64, UInt16
 
 from zfjax.errors import ZfjaxError
 from zfjax.files import write_atomic
@@ -78,9 +78,22 @@ class Probe:
                 f"{self.path} has no {kind} of step {step}; it has {', '.join(self.kinds)} of"
                 f" {', '.join(map(str, self.steps))}."
             )
-        span = slice(None) if layer is None else self.columns[layer]
-        stored, scale = self._array(f"{kind}-{step}"), self._array(f"{kind}-scale-{step}")
-        return stored[:, span].astype(np.float32) * scale[span]
+        if layer is None:
+            every = [self.values(step, name, kind) for name in self.meta["layers"]]
+            return np.concatenate(every, axis=1)
+        stored = self._stored(step, layer, kind)
+        scale = self._array(array_name(kind, step, layer, "scale"))
+        return stored.astype(np.float32) * scale
+
+    def keys(self, step: int, layer: str, kind: str = MAXIMA) -> UInt16[np.ndarray, "n maps"]:
+        """Whole numbers that order the images of each map as their values do, equal where these
+        are: to sort them takes a tenth of the time.
+        """
+        bits = self._stored(step, layer, kind).view(np.uint16)
+        return np.where(bits >> 15, ~bits, bits | np.uint16(1 << 15))
+
+    def _stored(self, step: int, layer: str, kind: str) -> Float16[np.ndarray, "n maps"]:
+        return self._array(array_name(kind, step, layer)) + np.float16(0)  # of -0 makes 0
 
     def _array(self, name: str) -> np.ndarray:
         try:
@@ -91,6 +104,11 @@ class Probe:
             raise ZfjaxError(
                 f"{self.path} is {what}; delete it, and the next `zfjax measure` looks anew."
             ) from None
+
+
+def array_name(kind: str, step: int, layer: str, *more: str) -> str:
+    """Of an array in the file; a layer's name may be any text, so it comes last."""
+    return "-".join([kind, *more, str(step), layer.replace("/", ":")])
 
 
 def quantised(
@@ -109,7 +127,7 @@ def write_probe(
     values: Iterator[tuple[str, np.ndarray]],
 ) -> Probe:
     """Writes a probe, whole or not at all, one array in memory at a time. ``images``: ids and
-    labels; ``values``: (name as in ``Probe.values``, array) one after the other.
+    labels; ``values``: (``array_name``, array) one after the other.
     """
 
     def write(temporary: Path) -> None:
