@@ -47,11 +47,11 @@ def test_at_the_last_epoch_nothing_is_put_back(run, rewound):
     measured, told = rewound
     last = run.steps[-1]
     logged = [line for line in run.validation_lines if line["step"] == last][-1]
-    assert measured.of_layer("accuracy", None) == {last: logged["top1"]}
+    assert measured.of_layer("top1", None) == {last: logged["top1"]}
     for name in ("conv1", "conv2"):
-        assert measured.of_layer("accuracy", name)[last] == logged["top1"]
+        assert measured.of_layer("top1", name)[last] == logged["top1"]
         assert measured.of_layer("loss", name)[last] == pytest.approx(logged["loss"], rel=1e-6)
-    assert told.figures["accuracy"] == logged["top1"]
+    assert told.figures["top1"] == logged["top1"]
 
 
 def test_a_layer_put_back_is_that_epochs_in_the_last_network(run, subject, rewound, rate):
@@ -60,10 +60,10 @@ def test_a_layer_put_back_is_that_epochs_in_the_last_network(run, subject, rewou
     for step in (run.steps[0], run.steps[2]):
         for name in ("conv1", "conv2"):
             expected = rate({**last, name: subject.parameters(step)[name]})
-            assert measured.of_layer("accuracy", name)[step] == expected["top1"]
+            assert measured.of_layer("top1", name)[step] == expected["top1"]
             assert measured.of_layer("loss", name)[step] == expected["loss"]
-    low, high = measured.bounds("accuracy", "conv1")[run.steps[0]]
-    count = round(measured.of_layer("accuracy", "conv1")[run.steps[0]] * 12)
+    low, high = measured.bounds("top1", "conv1")[run.steps[0]]
+    count = round(measured.of_layer("top1", "conv1")[run.steps[0]] * 12)
     ends = stats.binomtest(count, 12).proportion_ci(method="wilson")
     assert (low, high) == (ends.low, ends.high)
 
@@ -89,7 +89,7 @@ def test_a_layer_drawn_anew_is_another_seeds(run, subject, rewound, rate):
 def test_other_seeds_are_named_with_their_range(rewound):
     measured, _ = rewound
     sentence = MEASURE.tell(measured, (measured, measured), Options()).sentence
-    own = measured.of_layer("accuracy", None)[measured.steps[-1]]
+    own = measured.of_layer("top1", None)[measured.steps[-1]]
     assert sentence.endswith(f"Over seeds the accuracy is {own:.1%} to {own:.1%} (3 runs).")
 
 
@@ -148,8 +148,8 @@ def test_scores_that_are_not_finite(run, subject):
     broken = 0
     diverged = dataclasses.replace(subject, load=load)
     measured, told = measured_of(MEASURE, diverged, run, draws=0)
-    assert math.isnan(measured.of_layer("accuracy", "conv2")[run.steps[0]])
-    assert not math.isnan(measured.of_layer("accuracy", "conv1")[run.steps[0]])
+    assert math.isnan(measured.of_layer("top1", "conv2")[run.steps[0]])
+    assert not math.isnan(measured.of_layer("top1", "conv1")[run.steps[0]])
     assert "nan" not in told.sentence
     broken = -1
     with pytest.raises(ZfjaxError, match="not finite.*--at"):

@@ -2,16 +2,16 @@
 with it drawn anew.
 
 Concept: a layer has settled at the epoch from which on the rest of the last network cannot tell its
-weights from those that they were trained with: *accuracy* of the network whose one layer (kernel
-and bias) is taken from each epoch, the others from the last. This is causal, where curves of
-similarity are not. *accuracy_anew*: the same with the layer drawn anew from the initialiser, with
-seeds that are not the run's; it stands at the last epoch, the mean over draws, low and high the
-least and the most of them. *loss* beside both, nats. *accuracy* without a layer is the last
-network's own. Low and high of *accuracy*: 95% for other images like these (Wilson).
+weights from those that they were trained with: *top1* of the network whose one layer (kernel and
+bias) is taken from each epoch, the others from the last. This is causal, where curves of similarity
+are not. *top1_anew*: the same with the layer drawn anew from the initialiser, with seeds that are
+not the run's; it stands at the last epoch, the mean over draws, low and high the least and the most
+of them. *loss* beside both, nats. *top1* without a layer is the last network's own. Low and high of
+*top1*: 95% for other images like these (Wilson).
 Source: Zhang, Bengio and Singer 2022, "Are all layers created equal?".
 Cost: an evaluation of every layer at every epoch, layers x (epochs - 1 + draws) + 1 in all, each of
 --rewind.images images; no epoch's can share another's forward pass.
-What can mislead: a layer that never needed to move looks settled from the start, so *accuracy_anew*
+What can mislead: a layer that never needed to move looks settled from the start, so *top1_anew*
 stands beside it: where that is near the own accuracy, the layer's weights hardly matter. A layer is
 put back alone, into a network that has gone on with it: that it hurts shows that they have grown
 together, not that it was worse. Only the layers that can be looked at are put back, not the fully
@@ -221,13 +221,13 @@ def _quantities(step: int, layer: str | None, figures: Mapping[str, float]) -> I
     if not math.isnan(top1):
         bounds = stats.binomtest(round(top1 * count), count).proportion_ci(method="wilson")
         low, high = float(bounds.low), float(bounds.high)
-    yield Quantity(step, layer, "accuracy", top1, low, high, n=count, unit="share")
+    yield Quantity(step, layer, "top1", top1, low, high, n=count, unit="share")
     yield Quantity(step, layer, "loss", _finite(figures["loss"]), n=count, unit="nats")
 
 
 def _of_draws(step: int, layer: str, draws: Sequence[Mapping[str, float]]) -> Iterator[Quantity]:
-    for name, key, unit in (("accuracy", "top1", "share"), ("loss", "loss", "nats")):
-        values = np.array([_finite(figures[key]) for figures in draws])
+    for name, unit in (("top1", "share"), ("loss", "nats")):
+        values = np.array([_finite(figures[name]) for figures in draws])
         spread = float(values.mean()), float(values.min()), float(values.max())
         yield Quantity(step, layer, f"{name}_anew", *spread, n=len(draws), unit=unit)
 
@@ -239,12 +239,11 @@ def _finite(value: float) -> float:
 def tell(measured: Measured, others: Sequence[Measured], options: Options) -> Told:
     """What it costs to put each layer back, and to draw it anew."""
     last = measured.steps[-1]
-    own = measured.of_layer("accuracy", None)[last]
+    own = measured.of_layer("top1", None)[last]
     images = measured.table["n"][0].as_py()
-    curves = {name: measured.of_layer("accuracy", name) for name in measured.layers}
+    curves = {name: measured.of_layer("top1", name) for name in measured.layers}
     anew = {
-        name: measured.of_layer("accuracy_anew", name).get(last, math.nan)
-        for name in measured.layers
+        name: measured.of_layer("top1_anew", name).get(last, math.nan) for name in measured.layers
     }
     sentence = (
         f"The network of epoch {epoch_name(measured.epochs[-1])} is right on {own:.1%} of"
@@ -266,7 +265,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
             )
     if others:
         sentence += " Over seeds the accuracy is " + _span(
-            [run.of_layer("accuracy", None)[run.steps[-1]] for run in (measured, *others)]
+            [run.of_layer("top1", None)[run.steps[-1]] for run in (measured, *others)]
         )
     shown_at = [measured.steps[index] for index in choose(measured.epochs, 8)]
     names = dict(zip(measured.steps, map(epoch_name, measured.epochs), strict=True))
@@ -280,9 +279,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
         ),
     )
     evaluations = len(measured.layers) * (len(measured.steps) - 1 + options.draws) + 1
-    return Told(
-        sentence, lines, _chart(measured, own), {"accuracy": own, "evaluations": evaluations}
-    )
+    return Told(sentence, lines, _chart(measured, own), {"top1": own, "evaluations": evaluations})
 
 
 def _percent(share: float) -> str:
@@ -301,7 +298,7 @@ def _chart(measured: Measured, own: float) -> Figure:
             ramp_role(index, len(measured.layers)),
             tuple(
                 (epochs[step], 100 * value)
-                for step, value in measured.of_layer("accuracy", name).items()
+                for step, value in measured.of_layer("top1", name).items()
                 if not math.isnan(value)
             ),
             marked=True,
