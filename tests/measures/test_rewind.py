@@ -11,11 +11,13 @@ from tests.measures.held import measured_of
 from zfjax.devices import data_mesh
 from zfjax.errors import ZfjaxError
 from zfjax.inputs import open_data
+from zfjax.measures import judging
+from zfjax.measures.judging import judge_of, some_images
 from zfjax.measures.protocol import Looked
 from zfjax.measures.rewind import MEASURE, Options, _exchanged, _path_of, images_for, rows
 from zfjax.run.folder import load_run
 from zfjax.subject import images_of, subject_of
-from zfjax.training.evaluation import batching_of, evaluate
+from zfjax.training.evaluation import Batching, batching_of, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,9 @@ def test_a_layer_put_back_is_that_epochs_in_the_last_network(run, subject, rewou
         for name in ("conv1", "conv2"):
             expected = rate({**last, name: subject.parameters(step)[name]})
             assert measured.of_layer("top1", name)[step] == expected["top1"]
-            assert measured.of_layer("loss", name)[step] == expected["loss"]
+            assert measured.of_layer("loss", name)[step] == pytest.approx(
+                expected["loss"], rel=1e-6
+            )
     low, high = measured.bounds("top1", "conv1")[run.steps[0]]
     count = round(measured.of_layer("top1", "conv1")[run.steps[0]] * 12)
     ends = stats.binomtest(count, 12).proportion_ci(method="wilson")
@@ -77,7 +81,7 @@ def test_a_layer_drawn_anew_is_another_seeds(run, subject, rewound, rate):
         run.steps[-1]: pytest.approx(np.mean(losses))
     }
     ends = measured.bounds("loss_anew", "conv2")[run.steps[-1]]
-    assert ends == (min(losses), max(losses)) and ends[0] < ends[1]
+    assert ends == pytest.approx((min(losses), max(losses)), rel=1e-6) and ends[0] < ends[1]
     own = rate(subject.parameters(run.steps[0], whole=True))["loss"]
     assert own not in losses  # the run's own seed is not among them
     assert "drawn anew" in told.sentence and "right on" in told.sentence
@@ -108,12 +112,64 @@ def test_fewer_images_another_split_no_draws(run, subject):
         images_for(looked, Options(split="nothing"))
 
 
+def test_groups_of_images_make_up_the_whole(run, subject, rewound):
+    measured, _ = rewound
+    step = run.steps[0]
+    judge = judge_of(
+        subject,
+        images_for(Looked(subject, (), (), run=run), Options()),
+        Batching(data_mesh(2, 2), 2),
+    )
+    ids = [group.images.ids for group in judge.groups]
+    assert sorted(sum(ids, ())) == [*range(12)] and [len(each) for each in ids] == [2] * 6
+    parameters = subject.parameters(step, whole=True)
+    judged = judge.judged(parameters)
+    alone = [evaluate(group, parameters, judge.batching)["top1"] for group in judge.groups]
+    assert judged.top1 == pytest.approx(np.mean(alone))
+    expected = [(sum(alone) - each) / 5 for each in alone]
+    assert judged.without == pytest.approx(expected)
+    # The run's batches of 8 make two groups of 8 and 4 images.
+    whole = measured.of_layer("top1", "conv1")[step] * 12
+    without = [measured.of_layer(f"top1_without_{group}", "conv1")[step] for group in (0, 1)]
+    assert without[0] * 4 + without[1] * 8 == pytest.approx(whole)
+    assert "top1_without_2" not in measured.quantities()
+
+
+def test_images_without_a_label_are_left_out(subject, monkeypatch):
+    known = subject.images.dataset.describe("train", range(36))
+    shown = [(-1 if index % 2 else label, name) for index, (label, name) in enumerate(known)]
+    monkeypatch.setattr(
+        type(subject.images.dataset), "describe", lambda self, split, ids: [shown[i] for i in ids]
+    )
+    assert some_images(subject.images, "train", 36).ids == tuple(range(0, 36, 2))
+
+
+def test_images_are_the_same_whether_they_are_held_or_not(run, subject, monkeypatch):
+    looked = Looked(subject, run.steps, ("conv1",), run=run)
+
+    def batches():
+        images = images_for(looked, Options(images=7, split="train"))
+        return [list(images.batches(4)) for _ in range(2)], list(
+            images.batches(4, start=2, limit=3)
+        )
+
+    held, some = batches()
+    assert [id(batch) for batch in held[0]] == [id(batch) for batch in held[1]]
+    assert [batch["image_id"].tolist() for batch in some] == [[12, 18, 23, -1]]
+    monkeypatch.setattr(judging, "HELD_BYTES", 0)
+    read, _ = batches()
+    assert read[0][0] is not read[1][0]
+    for batch, other in zip([*held[0], *held[0]], [*read[0], *read[1]], strict=True):
+        assert all((batch[name] == other[name]).all() for name in batch)
+
+
 def test_one_checkpoint_is_its_own_accuracy(run, subject):
     last = dataclasses.replace(
         subject, steps=run.steps[-1:], epochs=subject.epochs[-1:], initial=None
     )
     measured, told = measured_of(MEASURE, last, run)
-    assert len(set(measured.table["value"].to_pylist())) == 2  # accuracy, loss
+    for name in ("top1", "loss"):
+        assert measured.of_layer(name, "conv1") == measured.of_layer(name, None)
     assert "put back" not in told.sentence and "anew" not in told.sentence
 
 

@@ -107,9 +107,8 @@ def test_diverged_and_nameless_parameters_are_refused():
 def test_a_network_of_other_layers_has_a_first_layer_too():
     subject = subject_holding(WIDE, {0: FINE})
     ours, _ = measured_of(MEASURE, subject)
-    foreign = dataclasses.replace(
-        subject, network=dataclasses.replace(subject.network, forward=len)
-    )
+    network = dataclasses.replace(subject.network, forward=len)
+    foreign = dataclasses.replace(subject, network=network)
     theirs, told = measured_of(MEASURE, foreign)
     assert theirs.of_layer("aliasing", "first") == ours.of_layer("aliasing", "first")
     assert "grid" not in theirs.quantities() and "grid" not in told.sentence

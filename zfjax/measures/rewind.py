@@ -7,7 +7,9 @@ bias) is taken from each epoch, the others from the last. This is causal, where 
 are not. *top1_anew*: the same with the layer drawn anew from the initialiser, with seeds that are
 not the run's; it stands at the last epoch, the mean over draws, low and high the least and the most
 of them. *loss* beside both, nats. *top1* without a layer is the last network's own. Low and high of
-*top1*: 95% for other images like these (Wilson).
+*top1*: 95% for other images like these (Wilson). *top1_without_0* and so on: of all images but
+one of up to ten groups drawn by lot, the same ones for every layer and epoch, from which
+``settling`` tells what other images would say.
 Source: Zhang, Bengio and Singer 2022, "Are all layers created equal?".
 Cost: an evaluation of every layer at every epoch, layers x (epochs - 1 + draws) + 1 in all, each of
 --rewind.images images; no epoch's can share another's forward pass.
@@ -20,33 +22,24 @@ connected ones. The last epoch defines what is right: name it, and the schedule.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh
 from matplotlib.figure import Figure
 from scipy import stats
 
-from zfjax.data.reading import Batch, Share
-from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError
+from zfjax.measures.judging import Judged, SomeImages, batching_as_run, judge_of, some_images
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
 from zfjax.report.words import choose, epoch_name
-from zfjax.run.folder import Run
 from zfjax.run.measured import Measured
-from zfjax.subject import Subject
-from zfjax.training.evaluation import Batching, evaluate
 
-BATCH = 64
-"""Images at a time, where no run says how many fit."""
-HELD_BYTES = 2**30
-"""Of decoded images: all evaluations are of the same."""
+WITHOUT = "top1_without_"
+"""Before the number of a group of images."""
 NEAR = 0.05
 """A layer that costs no more than this when it is drawn anew hardly matters."""
 
@@ -69,34 +62,6 @@ class Options:
             raise ZfjaxError(f"--rewind.draws {self.draws} must be 0 or more.")
 
 
-@dataclass(frozen=True, eq=False)
-class SomeImages(Images):
-    """Some images of a split, read once while they fit."""
-
-    ids: tuple[int, ...] = ()
-    held: dict[int, list[Batch]] = field(default_factory=dict, repr=False)
-    """By batch size."""
-
-    @property
-    def count(self) -> int:
-        """How many they are."""
-        return len(self.ids)
-
-    def batches(
-        self, batch_size: int, *, start: int = 0, limit: int | None = None, keep: bool = False
-    ) -> Iterator[Batch]:
-        """These images, as ``Images.batches`` gives a split's."""
-        if start or limit is not None:
-            chosen = self.ids[start : None if limit is None else start + limit]
-            return self.batches_of(batch_size, chosen)
-        if batch_size not in self.held:
-            height, width = self.reading.view_size
-            if 3 * height * width * self.count > HELD_BYTES:
-                return self.batches_of(batch_size, self.ids)
-            self.held[batch_size] = list(self.batches_of(batch_size, self.ids))
-        return iter(self.held[batch_size])
-
-
 def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     """The accuracies of the last network, whole and with each layer put back or drawn anew."""
     last_step = looked.steps[-1]
@@ -107,27 +72,24 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
             "rewind puts back a layer by its name, and the parameters of"
             f" {looked.subject.network.name} have no {missing[0]}; leave it out."
         )
-    judge = _Judge(
-        dataclasses.replace(looked.subject, images=images_for(looked, options)),
-        _batching(looked.run),
-    )
+    judge = judge_of(looked.subject, images_for(looked, options), batching_as_run(looked.run))
     seeds = _seeds(looked, options.draws)
     total = len(looked.layers) * (len(looked.steps) - 1 + len(seeds)) + 1
     done = 0
 
-    def with_layer(name: str, source: Mapping[str, Any]) -> dict[str, float]:
+    def with_layer(name: str, source: Mapping[str, Any]) -> Judged:
         return rates(_exchanged(last, source, paths[name] or ()))
 
-    def rates(parameters: Mapping[str, Any]) -> dict[str, float]:
+    def rates(parameters: Mapping[str, Any]) -> Judged:
         nonlocal done
-        figures = judge.rates(parameters)
+        judged = judge.judged(parameters)
         done += 1
         if looked.progress is not None:
             looked.progress("rewinding", done, total)
-        return figures
+        return judged
 
     own = rates(last)
-    if math.isnan(own["top1"]):
+    if math.isnan(own.top1):
         raise ZfjaxError(
             f"Step {last_step} gives scores that are not finite, so there is no accuracy to rewind"
             " from; end at an earlier epoch with --at."
@@ -140,13 +102,13 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     for name in looked.layers:
         yield from _quantities(last_step, name, own)
     if seeds:
-        anew: dict[str, list[dict[str, float]]] = {name: [] for name in looked.layers}
+        anew: dict[str, list[Judged]] = {name: [] for name in looked.layers}
         for seed in seeds:
             drawn = looked.subject.need("initial", "A layer drawn anew")(seed)
             for name in looked.layers:
                 anew[name].append(with_layer(name, drawn))
-        for name, figures in anew.items():
-            yield from _of_draws(last_step, name, figures)
+        for name, draws in anew.items():
+            yield from _of_draws(last_step, name, draws)
 
 
 def _path_of(parameters: Mapping[str, Any], layer: str) -> tuple[str, ...] | None:
@@ -170,41 +132,13 @@ def _exchanged(tree: Any, source: Any, path: tuple[str, ...]) -> Any:
     return {**tree, path[0]: _exchanged(tree[path[0]], source[path[0]], path[1:])}
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """Error rates of any parameters on always the same images."""
-
-    subject: Subject
-    batching: Batching
-
-    def rates(self, parameters: Mapping[str, Any]) -> dict[str, float]:
-        """As ``evaluate`` gives them; top1 is NaN where the scores are not finite."""
-        figures = evaluate(self.subject, parameters, self.batching)
-        return figures if math.isfinite(figures["loss"]) else {**figures, "top1": float("nan")}
-
-
 def images_for(looked: Looked, options: Options) -> SomeImages:
     """The images that accuracies are of. Raises ZfjaxError for a split that is not there."""
     images = looked.subject.need("images", "The measure rewind")
     split = options.split or images.split
     if options.split is None and looked.run and images.split == looked.subject.train_split:
         split = looked.run.config.data.validation_split
-    count = images.dataset.count(split)
-    chosen = np.unique(np.linspace(0, max(count - 1, 0), min(options.images, count)).round())
-    reading = dataclasses.replace(images.reading, share=Share())  # whoever asks does it alone
-    return SomeImages(images.dataset, split, reading, ids=tuple(chosen.astype(int).tolist()))
-
-
-def _batching(run: Run | None) -> Batching:
-    """As the run evaluates, on this process's own devices: as many as divide its batch."""
-    size = BATCH if run is None else run.config.batch_size
-    parts = 1 if run is None else run.config.optimizer.accumulate
-    rows_each = max(1, size // jax.process_count())
-    parts = parts if rows_each % parts == 0 else 1
-    devices = jax.local_devices()
-    count = max(k for k in range(1, len(devices) + 1) if rows_each // parts % k == 0)
-    mesh = Mesh(np.array(devices[:count]), ("batch",), axis_types=(AxisType.Auto,))
-    return Batching(mesh, rows_each * jax.process_count(), parts)
+    return some_images(images, split, options.images)
 
 
 def _seeds(looked: Looked, draws: int) -> list[int]:
@@ -215,25 +149,24 @@ def _seeds(looked: Looked, draws: int) -> list[int]:
     return [seed for seed in range(draws + 1) if seed != own][:draws]
 
 
-def _quantities(step: int, layer: str | None, figures: Mapping[str, float]) -> Iterator[Quantity]:
-    count, top1 = int(figures["images"]), figures["top1"]
+def _quantities(step: int, layer: str | None, judged: Judged) -> Iterator[Quantity]:
+    count = judged.images
     low = high = float("nan")
-    if not math.isnan(top1):
-        bounds = stats.binomtest(round(top1 * count), count).proportion_ci(method="wilson")
+    if not math.isnan(judged.top1):
+        bounds = stats.binomtest(round(judged.top1 * count), count).proportion_ci(method="wilson")
         low, high = float(bounds.low), float(bounds.high)
-    yield Quantity(step, layer, "top1", top1, low, high, n=count, unit="share")
-    yield Quantity(step, layer, "loss", _finite(figures["loss"]), n=count, unit="nats")
+    yield Quantity(step, layer, "top1", judged.top1, low, high, n=count, unit="share")
+    yield Quantity(step, layer, "loss", judged.loss, n=count, unit="nats")
+    for group, top1 in enumerate(judged.without):
+        yield Quantity(step, layer, f"{WITHOUT}{group}", top1, unit="share")
 
 
-def _of_draws(step: int, layer: str, draws: Sequence[Mapping[str, float]]) -> Iterator[Quantity]:
-    for name, unit in (("top1", "share"), ("loss", "nats")):
-        values = np.array([_finite(figures[name]) for figures in draws])
+def _of_draws(step: int, layer: str, draws: Sequence[Judged]) -> Iterator[Quantity]:
+    for name in ("top1", "loss"):
+        values = np.array([getattr(judged, name) for judged in draws])
         spread = float(values.mean()), float(values.min()), float(values.max())
+        unit = "share" if name == "top1" else "nats"
         yield Quantity(step, layer, f"{name}_anew", *spread, n=len(draws), unit=unit)
-
-
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else float("nan")
 
 
 def tell(measured: Measured, others: Sequence[Measured], options: Options) -> Told:

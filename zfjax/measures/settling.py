@@ -43,11 +43,12 @@ from zfjax.measures.layer_order import (
 )
 from zfjax.measures.likeness import Answers, answers_of, image_groups, representation_of, weights_of
 from zfjax.measures.protocol import Looked, Measure, Quantity
+from zfjax.measures.rewind import WITHOUT
 from zfjax.measures.settling_times import (
     Settled,
     both_of,
     interval_of,
-    rewind_interval,
+    rewind_shares,
     settled_of,
     share_of,
 )
@@ -125,8 +126,7 @@ def rows(looked: Looked, options: SettlingOptions) -> Iterator[Quantity]:
             of_families[WEIGHTS] = settled_of(weights.cosine)
         rewound = _rewound(looked, layer)
         if rewound is not None:
-            nothing = np.zeros((0, len(rewound)))
-            of_families[REWIND] = Settled(share_of(rewound), nothing, nothing)
+            of_families[REWIND] = rewind_shares(rewound, _rewound_without_groups(looked, layer))
         for family in FAMILIES:
             settled = of_families.get(family)
             if settled is None:
@@ -138,7 +138,7 @@ def rows(looked: Looked, options: SettlingOptions) -> Iterator[Quantity]:
             looked.steps[-1], layer, "settled", times[RESPONSES].whole[-1], unit="epochs"
         )
     for family, of_layers in times.items():
-        yield from _slope(looked, family, of_layers, len(probe.ids))
+        yield from _slope(looked, family, of_layers)
 
 
 def _rewound(looked: Looked, layer: str) -> np.ndarray | None:
@@ -148,6 +148,14 @@ def _rewound(looked: Looked, layer: str) -> np.ndarray | None:
         return None
     by_step = rewind.of_layer("top1", layer)
     return np.array([by_step.get(step, np.nan) for step in looked.steps])
+
+
+def _rewound_without_groups(looked: Looked, layer: str) -> list[np.ndarray]:
+    """The same without each group of the images that accuracies are of."""
+    rewind, curves = looked.earlier["rewind"], []
+    while by_step := rewind.of_layer(f"{WITHOUT}{len(curves)}", layer):
+        curves.append(np.array([by_step.get(step, np.nan) for step in looked.steps]))
+    return curves
 
 
 def _of_answers(looked: Looked, layer: str, answers: Answers, images: int) -> Iterator[Quantity]:
@@ -193,7 +201,6 @@ def _of_family(
 ) -> Iterator[Quantity]:
     """A family's curve with its spread, settling time and thresholds; ``times`` takes the time."""
     epochs = np.array(looked.epochs)
-    images = len(looked.probe.ids) if looked.probe is not None else 0
     for index, step in enumerate(looked.steps):
         low, high = _ends(settled.halves[:, index]) if len(settled.halves) else (None, None)
         yield Quantity(
@@ -203,7 +210,7 @@ def _of_family(
     of_groups = settling_time(settled.groups, epochs) if len(settled.groups) else np.zeros(0)
     times.whole.append(whole)
     times.groups.append(of_groups)
-    interval = interval_of(whole, of_groups, settled.jackknifed, images)
+    interval = interval_of(whole, of_groups, settled.jackknifed, _images(looked, family))
     yield _with_interval(looked, layer, f"{family}_time", whole, interval)
     for threshold, epoch in zip(
         THRESHOLDS, threshold_epochs(settled.share, epochs).tolist(), strict=True
@@ -231,21 +238,22 @@ def _with_interval(
     return Quantity(looked.steps[-1], layer, name, value, low, high, n, unit)
 
 
-def _slope(looked: Looked, family: str, times: _Times, images: int) -> Iterator[Quantity]:
+def _images(looked: Looked, family: str) -> int:
+    """How many images a family's numbers are of."""
+    if family == REWIND:
+        return looked.earlier["rewind"].counts("top1")
+    return len(looked.probe.ids) if looked.probe is not None else 0
+
+
+def _slope(looked: Looked, family: str, times: _Times) -> Iterator[Quantity]:
     """Of settling time on depth, with its interval over images."""
     slope = float(slope_on_depth(np.array(times.whole)))
-    if family == REWIND:
-        curves = [_rewound(looked, layer) for layer in looked.layers]
-        known = [curve for curve in curves if curve is not None]
-        interval = None
-        if known:
-            count = looked.earlier["rewind"].counts("top1")
-            interval = rewind_interval(np.stack(known), np.array(looked.epochs), count, slope)
-    elif any(not len(each) for each in times.groups):
+    if any(not len(each) for each in times.groups):
         interval = None  # weights see no images
     else:
         of_groups = slope_on_depth(np.stack(times.groups, axis=1))
-        interval = interval_of(slope, of_groups, family == REPRESENTATION, images)
+        jackknifed = family in (REPRESENTATION, REWIND)
+        interval = interval_of(slope, of_groups, jackknifed, _images(looked, family))
     yield _with_interval(looked, None, f"{family}_slope", slope, interval)
 
 

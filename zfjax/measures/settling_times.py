@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from zfjax.measures.likeness import Curve
-from zfjax.measures.trends import settled_share, settling_time, slope_on_depth
+from zfjax.measures.trends import settled_share
 from zfjax.measures.verdicts import Interval, interval_of_images, interval_of_seeds
-
-DRAWS = 200
-"""Of accuracies within their errors."""
 
 
 @dataclass(frozen=True)
@@ -74,24 +72,11 @@ def interval_of(whole: float, groups: np.ndarray, jackknifed: bool, images: int)
     return Interval(whole, whole - half, whole + half, images, "images", apart.degrees)
 
 
-def rewind_interval(
-    accuracies: np.ndarray, epochs: np.ndarray, images: int, slope: float
-) -> Interval | None:
-    """The slope's interval, of accuracies [layers, steps] with each layer put back, by their
-    binomial error as if each were of other images: wider than need be, since all are of the same.
+def rewind_shares(accuracies: np.ndarray, without: Sequence[np.ndarray]) -> Settled:
+    """Accuracies [steps] with a layer put back, and the same without each group of images, as
+    shares of the way. Undefined without a group as well where they are of all images.
     """
-    if not images or not np.isfinite(slope):
-        return None
-    generator = np.random.default_rng(0)
-    error = np.sqrt(np.clip(accuracies * (1 - accuracies), 0, None) / images)
-    slopes = []
-    for _ in range(DRAWS):
-        drawn = accuracies + generator.normal(size=error.shape) * error
-        drawn[:, -1] = accuracies[:, -1]
-        times = [settling_time(share_of(curve), epochs) for curve in drawn]
-        slopes.append(float(slope_on_depth(np.array(times))))
-    known = np.array(slopes)[np.isfinite(slopes)]
-    if len(known) < DRAWS / 2:
-        return None
-    half = 1.96 * float(known.std(ddof=1))
-    return Interval(slope, slope - half, slope + half, images, "images", max(1, images - 1))
+    share = share_of(accuracies)
+    groups = [np.where(np.isnan(share), np.nan, share_of(each)) for each in without]
+    table, halves = np.array(groups).reshape(-1, len(share)), np.zeros((0, len(share)))
+    return Settled(share, table, halves, jackknifed=True)
