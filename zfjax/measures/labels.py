@@ -63,8 +63,8 @@ def rows(looked: Looked, options: LabelOptions) -> Iterator[Quantity]:
     for step in looked.steps:
         found = {}
         for layer in looked.layers:
-            keys, values = probe.keys(step, layer)[known], probe.values(step, layer)[known]
-            found[layer] = strongest_classes(keys, values > 0, labels[known], options.top)
+            keys, excites = probe.keys(step, layer)[known], probe.excites(step, layer)[known]
+            found[layer] = strongest_classes(keys, excites, labels[known], options.top)
         chances = {layer: null.p_values(tops) for layer, tops in found.items()}
         together = adjusted_p(np.concatenate(list(chances.values())))
         ends = np.cumsum([len(chance) for chance in chances.values()])

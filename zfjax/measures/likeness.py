@@ -87,7 +87,7 @@ def answers_of(probe: Probe, steps: Sequence[int], layer: str, groups: list[np.n
     between, strongest = [], []
     for step in steps:
         values = probe.keys(step, layer)
-        alive = probe.values(step, layer).max(axis=0) > 0
+        alive = probe.excites(step, layer).any(axis=0)
         strongest.append(np.where(alive, values.argmax(axis=0), -1))
         for index, rows in enumerate(everyone):
             tops, ranks = top_set(values[rows]), standard_ranks(values[rows])

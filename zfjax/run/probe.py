@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int32, Int64, UInt16
+from jaxtyping import Bool, Float16, Float32, Int32, Int64, UInt16
 
 from zfjax.errors import ZfjaxError
 from zfjax.files import write_atomic
@@ -92,13 +92,21 @@ class Probe:
         bits = self._stored(step, layer, kind).view(np.uint16)
         return np.where(bits >> 15, ~bits, bits | np.uint16(1 << 15))
 
+    def excites(self, step: int, layer: str) -> Bool[np.ndarray, "n maps"]:
+        """Whether each image excites each map at all."""
+        return self._stored(step, layer, MAXIMA).view(np.int16) > 0
+
     def _stored(self, step: int, layer: str, kind: str) -> Float16[np.ndarray, "n maps"]:
-        return self._array(array_name(kind, step, layer)) + np.float16(0)  # of -0 makes 0
+        return self._array(array_name(kind, step, layer))
+
+    @cached_property
+    def _open(self) -> Any:
+        """The file, whose list of arrays is read once."""
+        return np.load(self.path, allow_pickle=False)
 
     def _array(self, name: str) -> np.ndarray:
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
-                return stored[name]
+            return self._open[name]
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             what = "missing" if isinstance(error, FileNotFoundError) else "damaged"
             raise ZfjaxError(
@@ -117,7 +125,9 @@ def quantised(
     """(float16 [n, maps], float32 scales [maps]): each map over its largest magnitude."""
     scale = np.abs(values).max(axis=0, initial=0).astype(np.float32)
     scale[scale == 0] = 1
-    return (values / scale).astype(np.float16), scale
+    small = (values / scale).astype(np.float16)
+    small.view(np.uint16)[small == 0] = 0  # no -0: bits are compared
+    return small, scale
 
 
 def write_probe(
