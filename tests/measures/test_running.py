@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.data_helpers import altered
 from tests.small import make_config
 from zfjax.commands.cli import main
 from zfjax.data.pipeline import evaluation_batches
@@ -31,6 +32,7 @@ from zfjax.network.model import feature_maps
 from zfjax.run.folder import load_run
 from zfjax.run.measured import open_measured
 from zfjax.run.probe import Probe
+from zfjax.subject import images_of
 from zfjax.training.loop import train
 
 pytestmark = pytest.mark.slow
@@ -225,7 +227,7 @@ def test_probe_images_are_a_pure_function_and_fewer_are_some_of_more():
 
 def test_shares_of_processes_merge_in_any_order(run, tmp_path):
     chosen = Chosen(find_measure(OWN), find_measure(OWN).options)
-    plan = plan_of_run(load_run(run), [chosen], Wanted())
+    plan = plan_of_run(load_run(run), [chosen], Wanted(at=["0", "last"]))
     subject, route = plan.subject, Route(plan.steps, plan.layers, 0, plan.ids)
 
     def kept(ids, process):
@@ -411,6 +413,58 @@ def test_without_a_name_all_that_the_data_can_give(run, capsys, monkeypatch):
     told = capsys.readouterr()
     assert "without settling: " in told.err
     assert {path.stem for path in (run / "measures").glob("*.json")} == {"census", "labels"}
+
+
+def test_labels_are_needed_before_anything_runs(run, data_dir, tmp_path):
+    copy = shutil.copytree(data_dir, tmp_path / "data")
+    made = altered(copy, "small", "bare", lambda *record: {"label": -1})
+    config = dataclasses.replace(load_run(run).config.data, name="bare", dir=str(made))
+    bare = dataclasses.replace(load_run(run).config, data=config)
+    subject = running.subject_of(load_run(run), images_of(bare, open_data(bare), "train"))
+    labels = Chosen(find_measure("labels"), find_measure("labels").options)
+    with pytest.raises(ZfjaxError, match="label"):
+        plan_of(subject, [labels], Wanted())
+    census = Chosen(find_measure("census"), find_measure("census").options)
+    assert plan_of(subject, [census], Wanted()).images == IMAGES
+
+
+def test_what_is_no_run_is_measured_likewise(run, measured, tmp_path):
+    census = Chosen(find_measure("census"), find_measure("census").options)
+    plan = plan_of_run(load_run(run), [census], Wanted())
+    results = running.measure_subject(plan, boarding.Target(tmp_path / "measures"))
+    assert results.measured["census"].table.equals(table_of(measured, "census"))
+
+
+def test_a_search_that_an_earlier_version_stopped_goes_on(run, monkeypatch):
+    monkeypatch.setattr(strongest, "search_batch", lambda network: 1)
+    monkeypatch.setattr(searching, "SAVE_SECONDS", -1.0)
+
+    def stop(stage, done, total, **figures):
+        if stage == "searching" and done > 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evolve(run, maps=2, top=3, progress=stop)
+    path = run / "evolution" / "search.npz"
+    with np.load(path) as stored:
+        older = {name: stored[name] for name in stored.files if name != "riders"}
+    np.savez(path, **older)
+    went_on = []
+    evolve(run, maps=2, top=3, progress=lambda stage, done, *more: went_on.append((stage, done)))
+    assert min(done for stage, done in went_on if stage == "searching") > 16
+
+
+def test_a_table_that_is_read_is_made_first(run):
+    assert main(["measure", "--workdir", str(run), "census", "identity"]) == 0
+    before = open_measured(run / "measures", "identity")
+    assert np.isnan(before.of_maps("born", "conv1")[12]).all()
+    assert main(["measure", "--workdir", str(run), "settling", "census", "labels", "identity"]) == 0
+    after = open_measured(run / "measures", "identity")
+    assert set(after.meta["read"]) == {"settling", "census", "labels"}
+    settling = open_measured(run / "measures", "settling")
+    np.testing.assert_array_equal(
+        after.of_maps("born", "conv1")[12], settling.of_maps("emergence", "conv1")[12]
+    )
 
 
 def test_a_plan_needs_a_measure(run):

@@ -142,6 +142,9 @@ def chosen_measures(names: Sequence[str], flags: Sequence[str]) -> list[Any]:
     from zfjax.measures.planning import Chosen
 
     found = [find_measure(name) for name in dict.fromkeys(names)]
+    called = [each.name for each in found]
+    if twice := [name for name in called if called.count(name) > 1]:
+        raise ZfjaxError(f"Two measures are called {twice[0]!r}; give one of them another name.")
     texts: Mapping[str, Mapping[str, str]] = read_flags(found, flags)
     return [Chosen(each, with_options(each, texts[each.name])) for each in found]
 
@@ -155,16 +158,19 @@ def _chosen(
     from zfjax.measures.choosing import BUILT_IN
     from zfjax.measures.running import plan_of_run
 
-    possible = []
+    possible: list[Any] = []
+    errors: dict[str, ZfjaxError] = {}
     for chosen in chosen_measures(BUILT_IN, flags):
         try:
             plan_of_run(run, [chosen], _wanted(options), options.data_dir, progress)
         except ZfjaxError as error:
-            if not chosen.measure.least_steps > 1 and "labels" not in chosen.measure.needs:
-                raise
-            print(f"zfjax: without {chosen.name}: {error}", file=sys.stderr)
+            errors[chosen.name] = error
         else:
             possible.append(chosen)
+    if not any(chosen.measure.takes_images for chosen in possible):
+        raise next(iter(errors.values()))  # it is not for one measure that none can be made
+    for name, error in errors.items():
+        print(f"zfjax: without {name}: {error}", file=sys.stderr)
     return possible
 
 

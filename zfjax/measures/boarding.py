@@ -55,7 +55,15 @@ def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
     """
 
     def look() -> list[int]:
-        return [index for index, item in enumerate(plan.chosen) if _stands(plan, item, target)]
+        there: list[int] = []
+        anew: set[str] = set()
+        for index, item in enumerate(plan.chosen):
+            # What reads a table that is about to be made is made after it.
+            if not anew & set(item.measure.reads) and _stands(plan, item, target):
+                there.append(index)
+            else:
+                anew.add(item.name)
+        return there
 
     there = as_first(first_alone(look))
     rest = tuple(item for index, item in enumerate(plan.chosen) if index not in there)

@@ -58,13 +58,14 @@ def _imported(module_name: str, name: str) -> types.ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and not module_name.startswith(error.name):
-            raise
+            raise ZfjaxError(f"{name}: {module_name} cannot be imported ({error}).") from error
         raise ZfjaxError(
             f"{name}: there is no module {module_name}; give pkg.module:measure, from the folder"
             " that holds pkg."
         ) from None
-    except (ValueError, TypeError):
-        raise ZfjaxError(f"{name} is not of the form pkg.module:measure.") from None
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ZfjaxError(f"{name}: {module_name} cannot be imported ({what}).") from error
 
 
 def words_of(measure: Measure) -> str:
