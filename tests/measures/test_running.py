@@ -187,13 +187,13 @@ def test_a_search_with_measures_goes_on_with_them(run, measured, monkeypatch, ca
     asked = {"maps": 2, "top": 3}
     census = [Chosen(find_measure("census"), find_measure("census").options)]
     with pytest.raises(KeyboardInterrupt):
-        evolve_along(run, census, progress=stop, asked=asked)
+        evolve_along(run, census, asked, progress=stop)
     went_on = []
 
     def note(stage, done, total, **figures):
         went_on.append((stage, done))
 
-    _, results = evolve_along(run, census, progress=note, asked=asked)
+    _, results = evolve_along(run, census, asked, progress=note)
     assert min(done for stage, done in went_on if stage == "searching") > 16
     kept, probe = (Probe(each / "measures" / "probe.npz") for each in (measured, run))
     assert probe.ids.tolist() == kept.ids.tolist() and not results.failed
@@ -211,10 +211,11 @@ def test_a_search_stopped_without_measures_says_that_it_begins_anew(run, monkeyp
     with pytest.raises(KeyboardInterrupt):
         evolve(run, maps=2, top=3, progress=stop)
     census = [Chosen(find_measure("census"), find_measure("census").options)]
-    evolve_along(run, census, asked={"maps": 2, "top": 3})
+    evolve_along(run, census, {"maps": 2, "top": 3}, images=20)
     said = capsys.readouterr().err
     assert "was without" in said and "begins anew" in said
-    assert Probe(run / "measures" / "probe.npz").ids.tolist() == list(range(IMAGES))
+    probe = Probe(run / "measures" / "probe.npz")
+    assert probe.ids.tolist() == probe_ids(IMAGES, 20).tolist()
 
 
 def test_probe_images_are_a_pure_function_and_fewer_are_some_of_more():

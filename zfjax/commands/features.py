@@ -142,13 +142,16 @@ def evolve(options: argparse.Namespace) -> int:
 
 def _evolved(options: argparse.Namespace, asked: dict[str, Any], progress: Any) -> tuple[Any, Any]:
     """The evolution, and the results of the measures that it was asked for (None: none)."""
-    where = {"data_dir": options.data_dir, "name": options.name, "progress": progress}
     if options.measure:
         from zfjax.measures.along import evolve_along
+        from zfjax.measures.running import Home
 
-        return evolve_along(options.workdir, _measures(options), asked=asked, **where)
+        home = Home(options.data_dir, options.name)
+        chosen = _measures(options)
+        return evolve_along(options.workdir, chosen, asked, home=home, progress=progress)
     from zfjax.features.evolving import evolve
 
+    where = {"data_dir": options.data_dir, "name": options.name, "progress": progress}
     return evolve(options.workdir, **where, **asked), None
 
 

@@ -169,8 +169,8 @@ def _chosen(
             possible.append(chosen)
     if not any(chosen.measure.takes_images for chosen in possible):
         raise next(iter(errors.values()))  # it is not for one measure that none can be made
-    for name, error in errors.items():
-        print(f"zfjax: without {name}: {error}", file=sys.stderr)
+    for name, lack in errors.items():
+        print(f"zfjax: without {name}: {lack}", file=sys.stderr)
     return possible
 
 

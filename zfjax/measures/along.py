@@ -13,7 +13,7 @@ from zfjax.features.evolving import asked_of, evolve_subject, of_first
 from zfjax.features.riding import Company
 from zfjax.measures.boarding import Results, Target, finish, standing, take_aboard
 from zfjax.measures.planning import Chosen, Plan, check_needs, check_steps, probe_size
-from zfjax.measures.running import measure_subject
+from zfjax.measures.running import Home, measure_subject
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import load_run
@@ -21,33 +21,36 @@ from zfjax.run.measured import measures_folder
 from zfjax.subject import Subject
 
 
-def plan_along(subject: Subject, request: Request, chosen: Sequence[Chosen]) -> Plan:
-    """Measures of what an evolution looks at: its steps and layers, a probe of the images that it
-    searches. Raises ZfjaxError for what the subject does not have.
+def plan_along(
+    subject: Subject, request: Request, chosen: Sequence[Chosen], images: int | None = None
+) -> Plan:
+    """Measures of what an evolution looks at: its steps and layers, a probe of so many of the
+    images that it searches (None: 10,000, or all). Raises ZfjaxError for what the subject does not
+    have.
     """
     for item in chosen:
         check_steps(item.measure, request.steps)
         check_needs(item.measure, subject)
-    images = probe_size(subject, None, request.images)
-    return Plan(subject, tuple(chosen), request.steps, request.layers, request.images, images)
+    size = probe_size(subject, images, request.images)
+    return Plan(subject, tuple(chosen), request.steps, request.layers, request.images, size)
 
 
 def evolve_along(
     workdir: Path | str,
     chosen: Sequence[Chosen],
-    *,
-    data_dir: str | None = None,
-    name: str | None = None,
-    progress: Progress | None = None,
     asked: Mapping[str, Any],
+    *,
+    home: Home = Home(),  # noqa: B008 (frozen)
+    images: int | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Evolution, Results]:
     """``zfjax.evolve`` and these measures, on one forward pass; on one of their own where the
-    evolution is finished already. ``name``: also of the measures' folder.
+    evolution is finished already. ``asked``: of the evolution; ``images``: of the probe.
     """
     run = load_run(workdir)
-    subject, request = asked_of(run, Asked(**asked), data_dir, progress)
-    plan = plan_along(subject, request, chosen)
-    folder = measures_folder(run.folder, name)
+    subject, request = asked_of(run, Asked(**asked), home.data_dir, progress)
+    plan = plan_along(subject, request, chosen, images)
+    folder, name = measures_folder(run.folder, home.name), home.name
     target = Target(folder, run, locked=True)
     riding = _Riding(plan, target, of_first(progress))
     shown = Shown(run.evolution_folder(name), name, run.folder)

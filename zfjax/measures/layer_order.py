@@ -136,8 +136,9 @@ def _sentence(
         else f"of this run only, {measured.meta.get('images', 0):,} images resampled"
     )
     answer = {HOLDS: "yes", UNKNOWN: "cannot tell"}.get(joint.word, "no")
-    if joint.word == UNKNOWN and joint.needed:
-        answer = str(joint)
+    if joint.needed:
+        lacking = next(family for family in DECIDING if verdicts[family] == joint)
+        answer += f" ({lacking} would need about {joint.needed:,} {joint.over})"
     said = "; ".join(
         f"{family} {_slope_words(slopes[family])} epochs a layer ({verdicts[family].word})"
         if slopes[family] is not None
