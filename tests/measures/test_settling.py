@@ -10,7 +10,9 @@ from tests.measures.probed import make_probe, measure_probe, subject_like
 from zfjax.errors import ZfjaxError
 from zfjax.measures.layer_order import tell_order
 from zfjax.measures.likeness import answers_of, image_groups, representation_of
+from zfjax.measures.rewind import WITHOUT
 from zfjax.measures.settling import MEASURE, SettlingOptions
+from zfjax.measures.settling_times import rewind_shares
 from zfjax.run.measured import Measured, measures_table
 
 IMAGES, MAPS = 1200, 12
@@ -43,9 +45,13 @@ def rewind_table(settles, images=2000, slope=True):
     for layer, half in settles.items():
         for epoch in EPOCHS:
             gone = 1 - 0.5 ** (2 * epoch / (half if slope else 2.0))
-            row = (10 * epoch, epoch, layer, None, "top1", 0.1 + 0.8 * gone, images)
-            for name, value in zip(columns, row, strict=True):
-                columns[name].append(value)
+            names = ("top1", *(f"{WITHOUT}{group}" for group in range(10)))
+            off = np.random.default_rng([epoch, len(layer)]).normal(size=len(names)) / 1000
+            for name, away in zip(names, off, strict=True):
+                value = 0.1 + 0.8 * gone + (away if name != "top1" else 0)
+                row = (10 * epoch, epoch, layer, None, name, value, images)
+                for column, entry in zip(columns, row, strict=True):
+                    columns[column].append(entry)
     count = len(columns["step"])
     nothing = {name: [None] * count for name in ("low", "high", "unit")}
     meta = {"steps": [10 * epoch for epoch in EPOCHS], "epochs": list(EPOCHS)}
@@ -235,3 +241,15 @@ def test_groups_are_a_pure_function_and_cover_all():
 def test_too_few_groups_are_refused(values, probe):
     with pytest.raises(ZfjaxError, match="--settling.groups 1 must be 2 or more"):
         measure_probe(MEASURE, probe, values, groups=1)
+
+
+def test_a_rewind_is_resampled_by_groups_of_images():
+    whole = np.array([0.1, 0.5, 0.9, 0.9])
+    groups = [whole + 0.02, np.array([0.1, 0.6, 0.8, 0.9])]
+    shares = rewind_shares(whole, groups)
+    assert shares.jackknifed and shares.share.tolist() == pytest.approx([0, 0.5, 1, 1])
+    assert shares.groups[0] == pytest.approx(shares.share)
+    assert shares.groups[1] == pytest.approx([0, 5 / 7, 1, 1])
+    idle = rewind_shares(np.array([0.88, 0.9, 0.9, 0.9]), groups)
+    assert np.isnan(idle.share).all() and np.isnan(idle.groups).all()
+    assert rewind_shares(whole, []).groups.shape == (0, 4)

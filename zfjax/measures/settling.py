@@ -152,7 +152,8 @@ def _rewound(looked: Looked, layer: str) -> np.ndarray | None:
 
 def _rewound_without_groups(looked: Looked, layer: str) -> list[np.ndarray]:
     """The same without each group of the images that accuracies are of."""
-    rewind, curves = looked.earlier["rewind"], []
+    rewind = looked.earlier["rewind"]
+    curves: list[np.ndarray] = []
     while by_step := rewind.of_layer(f"{WITHOUT}{len(curves)}", layer):
         curves.append(np.array([by_step.get(step, np.nan) for step in looked.steps]))
     return curves
