@@ -6,11 +6,10 @@ Command, from the checkout: ``zfjax measure --workdir RUN experiments.own_measur
 10): maps of conv1 fire on 99.5% of the images, maps of conv5 on 70%.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 
 from zfjax.features.riding import Look
@@ -32,12 +31,12 @@ def keeps(look: Look, options: BrightnessOptions) -> dict:
     for name, maps in look.maps.items():  # [n, h, w, maps]
         strongest = maps.max(axis=(1, 2))
         fires[name] = ((strongest > options.above) & look.real[:, None]).sum(axis=0)
-        largest[f"{name} largest"] = (strongest * look.real[:, None]).max(axis=0)
+        largest[f"{name} largest"] = jnp.where(look.real[:, None], strongest, 0).max(axis=0)
     return {"sum": fires, "max": largest}
 
 
 def rows(looked: Looked, options: BrightnessOptions) -> Iterator[Quantity]:
-    """Of every step and layer: the share of the images, and the largest value, of each map."""
+    """Of each map: the share of the images that it fires on, and its largest value."""
     images = len(looked.probe.ids) if looked.probe is not None else 0
     for step, layer in ((step, layer) for step in looked.steps for layer in looked.layers):
         kept = looked.kept[step]
@@ -48,7 +47,7 @@ def rows(looked: Looked, options: BrightnessOptions) -> Iterator[Quantity]:
 def tell(measured: Measured, others: Sequence[Measured], options: BrightnessOptions) -> Told:
     """A sentence and a table of the last epoch; a matplotlib figure would be ``chart=``."""
     last = measured.steps[-1]
-    shares = [float(measured.of_maps("fires", layer)[last].mean()) for layer in measured.layers]
+    shares = [measured.of_maps("fires", layer)[last].mean() for layer in measured.layers]
     table = [[layer, shown(share)] for layer, share in zip(measured.layers, shares, strict=True)]
     sentence = f"Maps fire on {np.mean(shares):.0%} of {measured.meta['images']:,} images."
     return Told(sentence, plain_table(["layer", "fires"], table))

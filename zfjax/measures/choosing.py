@@ -47,8 +47,6 @@ def find_measure(name: str) -> Measure:
             )
         if measure.name in BUILT_IN:
             raise ZfjaxError(f"{name} calls itself {measure.name!r}, which is one of zfjax's own.")
-    if not measure.name.isidentifier():
-        raise ZfjaxError(f"{name}: the name {measure.name!r} must be letters, digits and '_'.")
     return measure
 
 

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
+from zfjax.errors import ZfjaxError
 from zfjax.features.riding import Look
 from zfjax.features.units import layer_columns
 from zfjax.network.layers import Layer
@@ -139,6 +140,10 @@ class Measure:
     """Other measures whose tables it reads where they are there."""
     least_steps: int = 1
     """Checkpoints without which it has nothing to say."""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ZfjaxError(f"A measure's name is letters, digits and '_', not {self.name!r}.")
 
     @property
     def takes_images(self) -> bool:
