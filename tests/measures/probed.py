@@ -38,7 +38,7 @@ def make_probe(path, values, labels=None, means=None):
 
 
 def subject_like(values, parameters=None, epochs=None):
-    """A subject with these layers and maps; parameters drawn anew each step where it has none."""
+    """A subject with these layers and maps; parameters drawn anew at each step where none are."""
     first = values[min(values)]
     convolutions = tuple(Conv(name, array.shape[1], 3) for name, array in first.items())
     architecture = Architecture("made", (32, 32), convolutions)

@@ -10,7 +10,6 @@ from tests.measures.probed import make_probe, measure_probe, subject_like
 from zfjax.errors import ZfjaxError
 from zfjax.measures.layer_order import tell_order
 from zfjax.measures.likeness import answers_of, image_groups, representation_of
-from zfjax.measures.rewind import WITHOUT
 from zfjax.measures.settling import MEASURE, SettlingOptions
 from zfjax.measures.settling_times import rewind_shares
 from zfjax.run.measured import Measured, measures_table
@@ -39,21 +38,20 @@ def made(settles, epochs=EPOCHS):
     return values
 
 
-def rewind_table(settles, images=2000, slope=True):
+def rewind_table(settles, groups=10):
     """A rewind as its own measure writes it: accuracy grows as the layer settles."""
     columns = {name: [] for name in ("step", "epoch", "layer", "map", "quantity", "value", "n")}
+    generator = np.random.default_rng(0)
     for layer, half in settles.items():
         for epoch in EPOCHS:
-            gone = 1 - 0.5 ** (2 * epoch / (half if slope else 2.0))
-            names = ("top1", *(f"{WITHOUT}{group}" for group in range(10)))
-            off = np.random.default_rng([epoch, len(layer)]).normal(size=len(names)) / 1000
-            for name, away in zip(names, off, strict=True):
-                value = 0.1 + 0.8 * gone + (away if name != "top1" else 0)
-                row = (10 * epoch, epoch, layer, None, name, value, images)
-                for column, entry in zip(columns, row, strict=True):
-                    columns[column].append(entry)
-    count = len(columns["step"])
-    nothing = {name: [None] * count for name in ("low", "high", "unit")}
+            top1 = 0.1 + 0.8 * (1 - 0.5 ** (2 * epoch / half))
+            names = ["top1", *(f"top1_without_{group}" for group in range(groups))]
+            for name in names:
+                noise = 0 if name == "top1" else generator.normal(0, 2e-3)
+                row = (10 * epoch, epoch, layer, None, name, top1 + noise, 2000)
+                for column, value in zip(columns.values(), row, strict=True):
+                    column.append(value)
+    nothing = {name: [None] * len(columns["step"]) for name in ("low", "high", "unit")}
     meta = {"steps": [10 * epoch for epoch in EPOCHS], "epochs": list(EPOCHS)}
     return Measured(Path("x"), "rewind", meta, measures_table({**columns, **nothing}))
 

@@ -11,7 +11,7 @@ from zfjax.features.asking import Asked, Request
 from zfjax.features.evolving import Target as Shown
 from zfjax.features.evolving import asked_of, evolve_subject, of_first
 from zfjax.features.riding import Company
-from zfjax.measures.boarding import Results, Target, board, finish, standing
+from zfjax.measures.boarding import Results, Target, finish, standing, take_aboard
 from zfjax.measures.planning import Chosen, Plan, check_needs, check_steps, probe_size
 from zfjax.measures.running import measure_subject
 from zfjax.progress import Progress
@@ -71,7 +71,7 @@ class _Riding:
     def board(self, folder: Path) -> Company:
         """Who rides along; the run's lock is held by then."""
         _, plan = standing(self.plan, self.target)
-        boarded = board(plan, self.target.folder, folder)
+        boarded = take_aboard(plan, self.target.folder, folder)
 
         def landed() -> None:
             self.results = finish(boarded, self.target, self.progress)

@@ -59,10 +59,8 @@ def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
 
     there = as_first(first_alone(look))
     rest = tuple(item for index, item in enumerate(plan.chosen) if index not in there)
-    finished = {
-        plan.chosen[index].name: open_measured(target.folder, plan.chosen[index].name)
-        for index in there
-    }
+    names = [plan.chosen[index].name for index in there] if is_first() else []
+    finished = {name: open_measured(target.folder, name) for name in names}
     return finished, replace(plan, chosen=rest)
 
 
@@ -114,7 +112,7 @@ class Boarded:
     """Of the pass."""
 
 
-def board(plan: Plan, folder: Path, scratch: Path | None = None) -> Boarded:
+def take_aboard(plan: Plan, folder: Path, scratch: Path | None = None) -> Boarded:
     """Who rides along for the measures of a plan: a probe, unless ``folder`` has it, and what keeps
     something of its own. ``scratch``: the folder for what is needed on the way only.
     """

@@ -219,14 +219,13 @@ def tell(measured: Measured, others: Sequence[Measured], options: CensusOptions)
                 (epochs[step], 100 * share)
                 for step, share in measured.of_layer("dead_share", layer).items()
             ),
-            end=layer,
         )
         for index, layer in enumerate(measured.layers)
     )
     largest = max((value for line in lines for _, value in line.points), default=0.0)
     chart = Chart("dead maps, %", lines, highest=None if largest > 5 else 5.0)
     words = f"Maps that none of {measured.meta.get('images', 0):,} images excites."
-    figure = figure_of([Panel("dead maps, %", (chart,), 4.0)], words)
+    figure = figure_of([Panel("dead maps, %", (chart,), 4.0, legend=True)], words)
     return Told(sentence, plain_table(head, table), figure)
 
 

@@ -253,7 +253,6 @@ def tell(measured: Measured, others: Sequence[Measured], options: LabelOptions) 
                 for step, share in measured.of_layer("about_share", layer).items()
                 if np.isfinite(share)
             ),
-            end=layer,
         )
         for index, layer in enumerate(measured.layers)
     )
@@ -263,7 +262,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: LabelOptions) 
     )
     chart = Chart("maps about a class, %", lines, highest=100.0)
     head = ["layer", "live maps", "about a class", "about nothing shown", "purity", "selectivity"]
-    figure = figure_of([Panel("about a class, %", (chart,), 4.0)], words)
+    figure = figure_of([Panel("about a class, %", (chart,), 4.0, legend=True)], words)
     return Told(sentence, plain_table(head, table), figure, {"chance_purity": round(chance, 4)})
 
 

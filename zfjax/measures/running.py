@@ -54,7 +54,7 @@ from zfjax.features.evolving import check_trained_on, of_first
 from zfjax.features.searching import Errand, ride_on
 from zfjax.files import clear_unfinished
 from zfjax.inputs import open_data, with_data_dir
-from zfjax.measures.boarding import Results, Target, board, finish, standing
+from zfjax.measures.boarding import Results, Target, finish, standing, take_aboard
 from zfjax.measures.choosing import find_measure, with_options
 from zfjax.measures.planning import Chosen, Plan, Wanted, plan_of
 from zfjax.measures.protocol import Measure
@@ -161,7 +161,7 @@ def measure_subject(plan: Plan, target: Target, progress: Progress | None = None
         finished, plan = standing(plan, target)
         if not plan.chosen:
             return Results(finished)
-        began, boarded = time.monotonic(), board(plan, target.folder)
+        began, boarded = time.monotonic(), take_aboard(plan, target.folder)
         if boarded.company.riders:
             asked = {**plan.probed(), "steps": list(plan.steps), "layers": list(plan.layers)}
             errand = Errand(target.folder / "pass.npz", asked, plan.images, "measuring")
