@@ -11,6 +11,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.measures.layer_order import tell_order
 from zfjax.measures.likeness import answers_of, image_groups, representation_of
 from zfjax.measures.settling import MEASURE, SettlingOptions
+from zfjax.measures.settling_times import rewind_shares
 from zfjax.run.measured import Measured, measures_table
 
 IMAGES, MAPS = 1200, 12
@@ -238,3 +239,15 @@ def test_groups_are_a_pure_function_and_cover_all():
 def test_too_few_groups_are_refused(values, probe):
     with pytest.raises(ZfjaxError, match="--settling.groups 1 must be 2 or more"):
         measure_probe(MEASURE, probe, values, groups=1)
+
+
+def test_a_rewind_is_resampled_by_groups_of_images():
+    whole = np.array([0.1, 0.5, 0.9, 0.9])
+    groups = [whole + 0.02, np.array([0.1, 0.6, 0.8, 0.9])]
+    shares = rewind_shares(whole, groups)
+    assert shares.jackknifed and shares.share.tolist() == pytest.approx([0, 0.5, 1, 1])
+    assert shares.groups[0] == pytest.approx(shares.share)
+    assert shares.groups[1] == pytest.approx([0, 5 / 7, 1, 1])
+    idle = rewind_shares(np.array([0.88, 0.9, 0.9, 0.9]), groups)
+    assert np.isnan(idle.share).all() and np.isnan(idle.groups).all()
+    assert rewind_shares(whole, []).groups.shape == (0, 4)
