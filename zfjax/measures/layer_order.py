@@ -55,7 +55,12 @@ def tell_order(measured: Measured, others: Sequence[Measured], options: object) 
         pace = shown(measured.of_layer("pace", layer).get(last))
         table.append([layer, *numbers, f"{emerged} of {maps}", chance, pace])
     orders = {family: order_of_layers(_times(measured, family)) for family in FAMILIES}
-    table.append(["slope a layer", *(_slope_words(slopes[each]) for each in FAMILIES), "", "", ""])
+    steep = [_slope_words(slopes[each]) for each in FAMILIES]
+    if slopes[WEIGHTS] is None:  # they see no images, so that one run has no interval
+        steep[FAMILIES.index(WEIGHTS)] = shown(
+            measured.of_layer(f"{WEIGHTS}_slope", None).get(last), "{:+.2f}"
+        )
+    table.append(["slope a layer", *steep, "", "", ""])
     table.append(["tau-b (exact p)", *(_tau_words(orders[each]) for each in FAMILIES), "", "", ""])
     table.append(["verdict", *(_word(verdicts, each) for each in FAMILIES), "", "", ""])
     figures = {
