@@ -11,7 +11,7 @@ Result:    scenes, preset demo, 8 epochs, cosine from 0.02, 4,000 images, slopes
            2      +0.13 [+0.12, +0.13]  +0.03 [+0.02, +0.05]  -0.12 [-0.30, +0.06]  cannot tell
            seeds  +0.13 [+0.09, +0.17]  +0.02 [-0.16, +0.19]  +0.16 [-0.47, +0.80]  cannot tell
 
-           By what excites their maps lower layers settle first, by 0.13 epochs a layer of 8; whether
+           By what excites their maps lower layers settle first, by 0.13 epochs a layer; whether
            by what they are together, and by what the accuracy needs, three seeds cannot tell. conv5
            put back to epoch 0 costs 3 of 95 points: there is little for it to settle.
 """
