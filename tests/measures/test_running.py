@@ -323,7 +323,9 @@ def test_what_a_measure_must_not_give(run, measure_, says):
     assert not list((run / "measures").glob("mine.*"))
 
 
-def test_a_name_is_a_word():
+def test_a_name_is_a_word_and_not_one_of_ours(run):
+    with pytest.raises(ZfjaxError, match="'census' is the name of one of zfjax's own"):
+        measure(run, dataclasses.replace(wrong(), name="census"))
     with pytest.raises(ZfjaxError, match="letters, digits and '_', not 'my measure'"):
         dataclasses.replace(wrong(), name="my measure")
 

@@ -155,9 +155,10 @@ class Probing:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 opened = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-                with open(path, "r+b") as handle:
-                    # A full disk is an error here; met later, by way of memory, it is a crash.
-                    os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+                # A full disk is an error here; met later, by way of memory, it is a crash.
+                if hasattr(os, "posix_fallocate"):
+                    with open(path, "r+b") as handle:
+                        os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
             except OSError as error:
                 path.unlink(missing_ok=True)
                 raise explain_os_error(error, f"keep the probe in {path.parent}:") from error

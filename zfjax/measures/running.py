@@ -55,7 +55,7 @@ from zfjax.features.searching import Errand, ride_on
 from zfjax.files import clear_unfinished
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.measures.boarding import Results, Target, finish, standing, take_aboard
-from zfjax.measures.choosing import find_measure, with_options
+from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
 from zfjax.measures.planning import Chosen, Plan, Wanted, plan_of
 from zfjax.measures.protocol import Measure
 from zfjax.processes import first_alone
@@ -91,6 +91,8 @@ def measure(
     Raises ZfjaxError for what the run or the data cannot give, and what the measure raises.
     """
     found = find_measure(measure) if isinstance(measure, str) else measure
+    if found.name in BUILT_IN and found is not find_measure(found.name):
+        raise ZfjaxError(f"{found.name!r} is the name of one of zfjax's own measures.")
     wanted = {key: words.pop(key) for key in tuple(words) if key in Wanted.__dataclass_fields__}
     chosen = Chosen(found, with_options(found, words))
     runs = [run if isinstance(run, Run) else load_run(run), *map(load_run, seeds_of)]

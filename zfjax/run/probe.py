@@ -100,13 +100,22 @@ class Probe:
         return self._array(array_name(kind, step, layer))
 
     @cached_property
-    def _open(self) -> Any:
-        """The file, whose list of arrays is read once."""
-        return np.load(self.path, allow_pickle=False)
+    def _starts(self) -> dict[str, int]:
+        """Where each array's entry begins in the file: thousands, looked up once."""
+        with zipfile.ZipFile(self.path) as archive:
+            return {entry.filename: entry.header_offset for entry in archive.infolist()}
 
     def _array(self, name: str) -> np.ndarray:
         try:
-            return self._open[name]
+            start = self._starts[f"{name}.npy"]
+            with open(self.path, "rb") as handle:
+                handle.seek(start)
+                # An entry's header: 30 bytes, of which the last four say how long name and extra
+                # field are that follow it; the array is not compressed.
+                header = handle.read(30)
+                lengths = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+                handle.seek(sum(lengths), 1)
+                return np.asarray(np.lib.format.read_array(handle, allow_pickle=False))
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             what = "missing" if isinstance(error, FileNotFoundError) else "damaged"
             raise ZfjaxError(
