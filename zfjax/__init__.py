@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zfjax.errors import ZfjaxError as ZfjaxError
     from zfjax.features.evolving import evolve as evolve
     from zfjax.features.projecting import project as project
+    from zfjax.measures.running import measure as measure
     from zfjax.network.architecture import Architecture as Architecture
     from zfjax.network.named import ALEXNET as ALEXNET
     from zfjax.network.named import ZFNET as ZFNET
@@ -35,6 +36,7 @@ _HOMES = {
     "load_run": "zfjax.run.folder",
     "evolve": "zfjax.features.evolving",
     "project": "zfjax.features.projecting",
+    "measure": "zfjax.measures.running",
     "write_report": "zfjax.report.page",
 }
 

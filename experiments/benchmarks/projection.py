@@ -75,17 +75,17 @@ def zfjax_forward(
     import jax
     import jax.numpy as jnp
 
-    from zfjax.features import strongest
+    from zfjax.features.passing import images_at_once, in_pieces
     from zfjax.network.model import feature_maps, parameters_from_torch
     from zfjax.subject import network_of
 
     parameters = parameters_from_torch(architecture, arrays)
     inputs = jnp.asarray(normalised(images))
     run = jax.jit(
-        lambda parameters, inputs: strongest._in_pieces(
+        lambda parameters, inputs: in_pieces(
             lambda some: feature_maps(architecture, parameters, some, until=layer)[layer],
             inputs,
-            strongest.images_at_once(network_of(architecture)),
+            images_at_once(network_of(architecture)),
         )
     )
 

@@ -80,6 +80,7 @@ def bare_forward(size: int, checkpoints: int, images: int) -> Callable[[], None]
     import jax.numpy as jnp
 
     from zfjax.features import strongest
+    from zfjax.features.passing import images_at_once, in_pieces
     from zfjax.network.model import feature_maps
 
     architecture, parameters = _stack_and_checkpoints(size, checkpoints)
@@ -87,10 +88,10 @@ def bare_forward(size: int, checkpoints: int, images: int) -> Callable[[], None]
     batch_size, top = strongest.search_batch(subject.network), architecture.conv_names[-1]
     pictures = networks.pictures(PICTURES, size)
     run = jax.jit(
-        lambda one, inputs: strongest._in_pieces(
+        lambda one, inputs: in_pieces(
             lambda some: feature_maps(architecture, one, some, until=top)[top],
             inputs,
-            strongest.images_at_once(subject.network),
+            images_at_once(subject.network),
         )
     )
 

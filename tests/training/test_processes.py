@@ -22,8 +22,10 @@ from zfjax import config as configs
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
 from zfjax.joining import check_equal_devices
+from zfjax.measures.running import measure
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
+from zfjax.run.measured import open_measured
 from zfjax.run.steps import saved_steps
 from zfjax.training.loop import train
 
@@ -234,6 +236,19 @@ def test_a_search_that_was_stopped_goes_on_in_two_processes(tmp_path, unbroken, 
         evolve(folder, maps=3, top=4, progress=stop)
     finish(start(2, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
     assert table_of(folder) == table_of(expected)
+
+
+def test_measures_of_many_processes_are_those_of_one(tmp_path, unbroken):
+    folder, expected = tmp_path / "two", tmp_path / "expected"
+    for copy in (folder, expected):
+        shutil.copytree(unbroken, copy)
+    names = ("census", "experiments.own_measure:measure")
+    expected_tables = [measure(expected, name).table for name in names]
+    finish(start(2, "measure", "--workdir", folder, *names))
+    for name, table in zip(("census", "brightness"), expected_tables, strict=True):
+        assert open_measured(folder / "measures", name).table.equals(table)
+    left = {path.name for path in (folder / "measures").iterdir() if path.suffix == ".npy"}
+    assert not left and not list((folder / "measures").glob("*.part.npz"))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from zfjax.commands.demonstration import add_demo
 from zfjax.commands.evaluation import add_evaluate
 from zfjax.commands.features import add_evolve, add_project
 from zfjax.commands.information import add_info
+from zfjax.commands.measures import add_measure
 from zfjax.commands.reports import add_report
 from zfjax.commands.streams import flush_output, settle_streams
 from zfjax.commands.training import add_train
@@ -34,6 +35,7 @@ COMMANDS = (
     add_evaluate,
     add_evolve,
     add_project,
+    add_measure,
     add_report,
     add_info,
 )
@@ -135,7 +137,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     """Parses and runs. What no flag of a command is, is a config field where it takes such."""
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
-    if rest and not known.takes_config_fields:
+    # What evolve does not know is an option of a measure that it is asked for.
+    if rest and not (known.takes_config_fields or getattr(known, "measure", None)):
         parser.error(f"unrecognised: {' '.join(rest)}; see `zfjax {known.command} --help`")
     known.config_flags = rest
     return known.run(known) or 0

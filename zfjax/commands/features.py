@@ -17,6 +17,7 @@ from zfjax.commands.arguments import (
     process_arguments,
     run_arguments,
 )
+from zfjax.commands.measures import chosen_measures, print_results, split_flags
 from zfjax.data.formats import READ_WORDS
 from zfjax.data.import_options import FOLDERS
 from zfjax.errors import ZfjaxError, escaped, quoted
@@ -62,6 +63,13 @@ def add_evolve(subparsers: Subparsers) -> None:
         "--every-rank", action="store_true", help="draw all --top images of every epoch"
     )
     parser.add_argument("--name", default=None, help="write RUN/evolution-NAME")
+    parser.add_argument(
+        "--measure",
+        nargs="+",
+        default=None,
+        metavar="NAME",
+        help="measures on the same forward pass (zfjax measure --list), to RUN/measures",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="print what it would cost, run nothing"
     )
@@ -118,20 +126,13 @@ def evolve(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry_run(options, asked)
     join_others(options)
-    from zfjax.features.evolving import evolve
     from zfjax.processes import is_first
     from zfjax.progress import Reporter
     from zfjax.run.folder import load_run
     from zfjax.run.summary import covers, evolution_lines, summary_lines, update_summary
 
     with Reporter() as progress:
-        evolution = evolve(
-            options.workdir,
-            data_dir=options.data_dir,
-            name=options.name,
-            progress=progress,
-            **asked,
-        )
+        evolution, results = _evolved(options, asked, progress)
     if not is_first():
         return 0
     run = load_run(options.workdir)
@@ -148,7 +149,29 @@ def evolve(options: argparse.Namespace) -> int:
         f"Next: zfjax report --workdir {quoted(options.workdir)}"
         + (f" --name {options.name}" if options.name else "")
     )
-    return 0
+    return 0 if results is None else print_results(results)
+
+
+def _evolved(options: argparse.Namespace, asked: dict[str, Any], progress: Any) -> tuple[Any, Any]:
+    """The evolution, and the results of the measures that it was asked for (None: none)."""
+    if options.measure:
+        from zfjax.measures.along import evolve_along
+        from zfjax.measures.running import Home
+
+        home = Home(options.data_dir, options.name)
+        chosen = _measures(options)
+        return evolve_along(options.workdir, chosen, asked, home=home, progress=progress)
+    from zfjax.features.evolving import evolve
+
+    where = {"data_dir": options.data_dir, "name": options.name, "progress": progress}
+    return evolve(options.workdir, **where, **asked), None
+
+
+def _measures(options: argparse.Namespace) -> list[Any]:
+    flags, names = split_flags(options.config_flags)
+    if names:
+        raise ZfjaxError(f"Not understood: {' '.join(names)}; see `zfjax evolve --help`.")
+    return chosen_measures(options.measure, flags)
 
 
 def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
@@ -163,10 +186,21 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     with Reporter() as progress:
         plan = planned(options.workdir, Asked(**asked), options.name, options.data_dir, progress)
     run = load_run(options.workdir)
-    takes, search = cost(plan.subject, plan.request), cost(plan.subject, plan.to_search)
+    takes = cost(plan.subject, plan.request)
+    # Measures ride over every step, new or not.
+    search = takes if options.measure else cost(plan.subject, plan.to_search)
     images, steps = search.images, search.checkpoints
     print(f"{steps} checkpoints x {images:,} images: {search.flops / 1e12:,.1f} TFLOP to search")
     print(f"{takes.tiles:,} tiles, at most {takes.tile_bytes / 2**20:,.0f} MiB")
+    if options.measure:
+        from zfjax.measures.along import plan_along
+        from zfjax.measures.planning import cost_of
+
+        probe = cost_of(plan_along(plan.subject, plan.request, _measures(options)))
+        print(
+            f"measures: a probe of {probe.images:,} images, {probe.kept_bytes / 2**20:,.0f} MiB"
+            f" on disk and {probe.scratch_bytes / 2**20:,.0f} MiB more while it is gathered"
+        )
     trained = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
     if trained:
         rate = 3 * sorted(trained)[len(trained) // 2]

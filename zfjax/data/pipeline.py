@@ -94,15 +94,24 @@ def evaluation_batches(
     be read where they are skipped. An image whose label is not known has label -1 and weight 1.
     Closing, threads and errors as in ``training_batches``.
     """
-    count, share = _checked(dataset, split, batch_size), reading.share
+    count = _checked(dataset, split, batch_size)
     if start < 0 or (limit is not None and limit < 0):
         raise ZfjaxError("The first image and the number of images cannot be negative.")
     end = count if limit is None else min(count, start + limit)
-    steps = -(-max(end - start, 0) // (batch_size * share.count))
+    return batches_of(dataset, split, reading, batch_size=batch_size, ids=range(start, end))
 
-    def ids_of(step: int, rows: range) -> range:
-        first = start + (step * share.count + share.index) * batch_size
-        return range(first + rows.start, min(first + rows.stop, end))
+
+def batches_of(
+    dataset: Dataset, split: str, reading: Reading, *, batch_size: int, ids: Sequence[int]
+) -> Iterator[Batch]:
+    """The images of these ids, in this order; all else as in ``evaluation_batches``."""
+    _checked(dataset, split, batch_size)
+    share = reading.share
+    steps = -(-len(ids) // (batch_size * share.count))
+
+    def ids_of(step: int, rows: range) -> Sequence[int]:
+        first = (step * share.count + share.index) * batch_size
+        return ids[first + rows.start : first + rows.stop]
 
     read = _reader_for_evaluation(dataset, split, reading)
     batches = _prefetched(ids_of, read, range(steps), batch_size, reading, dataset.processes)

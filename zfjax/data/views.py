@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zfjax.data.dataset import Dataset, UnreadableImage
-from zfjax.data.pipeline import evaluation_batches
+from zfjax.data.pipeline import batches_of, evaluation_batches
 from zfjax.data.reading import Batch, Reading
 from zfjax.errors import ZfjaxError
 
@@ -59,6 +59,10 @@ class Images:
             self.dataset, self.split, reading, batch_size=batch_size, start=start, limit=limit
         )
         return map(self._noted, batches) if keep else batches
+
+    def batches_of(self, batch_size: int, ids: Sequence[int]) -> Iterator[Batch]:
+        """This process's share of the images of these ids, as ``batches`` gives them."""
+        return batches_of(self.dataset, self.split, self.reading, batch_size=batch_size, ids=ids)
 
     def _noted(self, batch: Batch) -> Batch:
         """Keeps a batch's views while there is room. None makes way for them: which will be looked

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from zfjax.features.growing import (
     keep_earlier,
     standing_of,
 )
+from zfjax.features.riding import Company
 from zfjax.features.searching import search_on
 from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
@@ -93,10 +95,10 @@ def asked_of(
     evolution and of its dry run. Raises ZfjaxError for what is not there.
     """
     config = with_data_dir(run.config, data_dir)
-    dataset = open_data(config, _of_first(progress))
+    dataset = open_data(config, of_first(progress))
     subject = subject_of(run, images_of(config, dataset, asked.split or config.data.train_split))
     request = request_of(subject, asked)
-    _check_trained_on(run, subject)
+    check_trained_on(run, subject)
     return subject, request
 
 
@@ -133,28 +135,39 @@ def planned(
 
 
 def evolve_subject(
-    subject: Subject, request: Request, target: Target, progress: Progress | None = None
+    subject: Subject,
+    request: Request,
+    target: Target,
+    progress: Progress | None = None,
+    board: Callable[[Path], Company] | None = None,
 ) -> Evolution:
-    """``evolve`` for anything that can be looked at."""
+    """``evolve`` for anything that can be looked at. ``board(folder)``: who rides along on its
+    search, if there is one; ``folder`` is theirs as well until the evolution is finished.
+    """
     images = subject.need("images", "A search")
     example = together(lambda: images.first_readable(request.images))
     # Of process 0 alone, which writes: others may see late what is new in the run's folder.
     asked = first_alone(lambda: record_of(subject, request)) or {}
-    progress = _of_first(progress)
+    progress = of_first(progress)
     with ExitStack() as lock:
         there = np.int32(first_alone(lambda: _begun(subject, request, target, lock)) or 0)
         if from_first(there):
             return open_evolution(target.folder)
         clock = time.monotonic()
         subject = subject.holding(request.steps)
-        earlier = first_alone(lambda: earlier_pass(target.folder, asked))
+        company = Company() if board is None else board(target.folder)
+        earlier = first_alone(
+            lambda: None if company.riders else earlier_pass(target.folder, asked)
+        )
         known = as_first(earlier.asked["steps"] if earlier is not None else ())
         to_search = dataclasses.replace(
             request, steps=tuple(step for step in request.steps if step not in known)
         )
-        statistics, before = search_on(subject, to_search, target.folder, progress)
+        statistics, before = search_on(subject, to_search, target.folder, progress, company)
         searched = before + time.monotonic() - clock
-        if earlier is not None:
+        if company.landed is not None:
+            company.landed()
+        if earlier is not None and earlier.statistics is not None:
             statistics = joined(earlier.statistics, known, statistics, request.steps)
             searched += earlier.seconds
         clock = time.monotonic()
@@ -174,7 +187,7 @@ def evolve_subject(
     return open_evolution(target.folder)
 
 
-def _of_first(progress: Progress | None) -> Progress:
+def of_first(progress: Progress | None) -> Progress:
     """What is told to the person who watches, by process 0 alone."""
 
     def silent(stage: str, done: int, total: int, **figures: float) -> None:
@@ -183,7 +196,8 @@ def _of_first(progress: Progress | None) -> Progress:
     return progress if progress is not None and is_first() else silent
 
 
-def _check_trained_on(run: Run, subject: Subject) -> None:
+def check_trained_on(run: Run, subject: Subject) -> None:
+    """Raises ZfjaxError where the subject's data set is not the one the run was trained on."""
     images, train_split = subject.need("images", "A search"), run.config.data.train_split
     known = images.split == train_split
     fingerprint = subject.fingerprint if known else images.dataset.fingerprint(train_split)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def assign(target: Statistics, source: Statistics) -> None:
 
 def statistics_arrays(statistics: Statistics) -> dict[str, np.ndarray]:
     """The arrays by name, to save."""
-    return {field.name: getattr(statistics, field.name) for field in fields(Statistics)}
+    return {array.name: getattr(statistics, array.name) for array in fields(Statistics)}
 
 
 def bin_of(values: ArrayLike) -> Int[np.ndarray, ...]:
@@ -211,9 +211,12 @@ class SavedPass:
     """
 
     asked: dict[str, Any]
-    statistics: Statistics
+    statistics: Statistics | None
+    """None: a pass without the search."""
     seen: int
     seconds: float = 0.0
+    riders: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """What others have kept on the way (passing.Rider), by their names."""
 
 
 def save_pass(path: Path, saved: SavedPass) -> None:
@@ -222,19 +225,36 @@ def save_pass(path: Path, saved: SavedPass) -> None:
         "key": np.str_(json.dumps(saved.asked, sort_keys=True)),
         "seen": saved.seen,
         "seconds": saved.seconds,
+        "riders": np.array(sorted(saved.riders), np.str_),
     }
-    write_arrays(path, {**arrays, **statistics_arrays(saved.statistics)})
+    for name, state in saved.riders.items():
+        arrays.update({f"{name}/{key}": array for key, array in state.items()})
+    if saved.statistics is not None:
+        arrays.update(statistics_arrays(saved.statistics))
+    write_arrays(path, arrays)
 
 
 def load_pass(path: Path) -> SavedPass | None:
     """A pass as it was saved; None where there is none, or a damaged one: it begins anew then."""
     try:
         with np.load(path, allow_pickle=False) as stored:
+            names = stored["riders"].tolist() if "riders" in stored else []
+            searched = "top_value" in stored
             return SavedPass(
                 dict(json.loads(str(stored["key"]))),
-                Statistics(**{field.name: stored[field.name] for field in fields(Statistics)}),
+                Statistics(**{array.name: stored[array.name] for array in fields(Statistics)})
+                if searched
+                else None,
                 int(stored["seen"]),
                 float(stored["seconds"]) if "seconds" in stored else 0.0,
+                {
+                    name: {
+                        key.removeprefix(f"{name}/"): stored[key]
+                        for key in stored.files
+                        if key.startswith(f"{name}/")
+                    }
+                    for name in names
+                },
             )
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
         return None

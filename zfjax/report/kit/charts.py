@@ -118,8 +118,14 @@ def page_charts(charts: Sequence[Chart], name: str) -> Piece:
 
 
 def figure_files(stem: str, panels: Sequence[Panel], words: str) -> dict[str, bytes]:
-    """``stem``.png and ``stem``.pdf: the panels above each other over one axis of epochs, with
-    ``words`` as caption, one column of a paper wide.
+    """``stem``.png and ``stem``.pdf of ``figure_of``."""
+    with quiet_style():
+        return save(figure_of(panels, words), stem)
+
+
+def figure_of(panels: Sequence[Panel], words: str) -> Figure:
+    """The panels above each other over one axis of epochs, with ``words`` as caption, one column of
+    a paper wide.
     """
     with quiet_style():
         caption = wrap(words, _CAPTION_WIDTH)
@@ -153,7 +159,7 @@ def figure_files(stem: str, panels: Sequence[Panel], words: str) -> dict[str, by
         figure.align_ylabels(fields)
         bottom = (foot - 0.38) / total
         figure.text(0.017, bottom, "\n".join(caption), va="top", linespacing=1.35, color=INK)
-        return save(figure, stem)
+        return figure
 
 
 def draw_charts(axes: Axes, charts: Sequence[Chart], look: Look) -> None:

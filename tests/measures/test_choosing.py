@@ -1,0 +1,94 @@
+"""Options of measures: from flags and words to values, or a sentence; one thread of BLAS."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from zfjax.errors import ZfjaxError
+from zfjax.measures import blas
+from zfjax.measures.choosing import BUILT_IN, find_measure, read_flags, with_options, words_of
+from zfjax.measures.protocol import Measure, Told, plain_table, shown
+
+
+@dataclass(frozen=True)
+class Options:
+    count: int = 3
+    share: float = 0.5
+    whole: bool = False
+    path: Path | None = None
+    layers: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = (1, 2)
+    kind: Literal["warm", "cold"] = "warm"
+    few_words: str = "a"
+
+
+MINE = Measure("mine", lambda *seen: [], lambda *seen: Told(""), options=Options())
+
+
+@pytest.mark.parametrize(
+    "texts, expected",
+    [
+        ({"count": "7"}, Options(count=7)),
+        ({"share": "1e-3"}, Options(share=1e-3)),
+        ({"whole": "true"}, Options(whole=True)),
+        ({"path": "a/b c.png"}, Options(path=Path("a/b c.png"))),
+        ({"path": "none"}, Options()),
+        ({"layers": "conv1,conv2"}, Options(layers=("conv1", "conv2"))),
+        ({"sizes": "4,5"}, Options(sizes=(4, 5))),
+        ({"kind": "cold"}, Options(kind="cold")),
+        ({"count": 9, "few_words": "b c"}, Options(count=9, few_words="b c")),
+    ],
+)
+def test_words_become_values_of_their_fields(texts, expected):
+    assert with_options(MINE, texts) == expected
+
+
+@pytest.mark.parametrize(
+    "texts, says",
+    [
+        ({"count": "1.5"}, "--mine.count '1.5': expected a whole number"),
+        ({"share": "half"}, "--mine.share 'half': expected a number"),
+        ({"whole": "yes"}, "--mine.whole 'yes': expected true or false"),
+        ({"sizes": "4,x"}, "--mine.sizes '4,x'|--mine.sizes 'x': expected a whole number"),
+        ({"kind": "hot"}, "--mine.kind 'hot': it is warm or cold"),
+        ({"size": "1"}, "no such option; it has --mine.count, .*--mine.few-words"),
+    ],
+)
+def test_what_is_no_value_is_said(texts, says):
+    with pytest.raises(ZfjaxError, match=says):
+        with_options(MINE, texts)
+
+
+def test_flags_belong_to_the_measure_that_they_name():
+    flags = ["--mine.count", "3", "--mine.few-words=x y"]
+    assert read_flags([MINE], flags) == {"mine": {"count": "3", "few_words": "x y"}}
+    for wrong, says in (
+        (["--mine.count"], "--mine.count needs a value"),
+        (["--mine.count", "--mine.share"], "--mine.count needs a value"),
+        (["--others.count", "3"], "'others' is not a measure of this; those asked for are mine"),
+        (["--count", "3"], "Not understood: --count"),
+    ):
+        with pytest.raises(ZfjaxError, match=says):
+            read_flags([MINE], wrong)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_each_of_ours_says_what_it_is_and_what_can_mislead(name):
+    words = words_of(find_measure(name))
+    assert find_measure(name).name == name
+    for part in ("Concept:", "Source:", "Cost:", "What can mislead:"):
+        assert part in words, part
+
+
+def test_a_table_is_straight_and_says_what_is_undefined():
+    lines = plain_table(["layer", "x"], [["conv1", shown(1.234)], ["c", shown(float("nan"))]])
+    assert lines == ("layer     x", "conv1  1.23", "c         -")
+
+
+def test_blas_has_one_thread_within_and_as_many_as_before_after():
+    before = [blas.get_threads(library) for library in blas._libraries()]
+    with blas.one_blas_thread():
+        assert {blas.get_threads(library) for library in blas._libraries()} <= {1}
+    assert [blas.get_threads(library) for library in blas._libraries()] == before

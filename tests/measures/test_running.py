@@ -1,0 +1,475 @@
+"""The pass of the measures on a small run: against brute force, stopped and gone on with, beside
+the search, of one's own, and what is refused.
+"""
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.data_helpers import altered
+from tests.small import make_config
+from zfjax.commands.cli import main
+from zfjax.data.pipeline import evaluation_batches
+from zfjax.data.reading import Reading
+from zfjax.errors import ZfjaxError
+from zfjax.features import searching, strongest
+from zfjax.features.evolving import evolve
+from zfjax.features.passing import Route
+from zfjax.inputs import open_data, preparation_of
+from zfjax.measures import boarding, running
+from zfjax.measures.along import evolve_along
+from zfjax.measures.choosing import find_measure
+from zfjax.measures.keeping import Keeping
+from zfjax.measures.planning import Chosen, Wanted, plan_of
+from zfjax.measures.probing import Gathered, Probing, probe_ids
+from zfjax.measures.protocol import Measure, Quantity, Told
+from zfjax.measures.running import measure, plan_of_run
+from zfjax.network.model import feature_maps
+from zfjax.run.folder import load_run
+from zfjax.run.measured import open_measured
+from zfjax.run.probe import Probe
+from zfjax.subject import images_of
+from zfjax.training.loop import train
+
+pytestmark = pytest.mark.slow
+OWN = "experiments.own_measure:measure"
+IMAGES = 36
+
+
+@pytest.fixture
+def run(unbroken, tmp_path):
+    return shutil.copytree(unbroken, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def measured(unbroken, tmp_path_factory):
+    """A run with a probe and measures: to read, never to change."""
+    folder = shutil.copytree(unbroken, tmp_path_factory.mktemp("measured") / "run")
+    names = ("census", "labels", "settling", OWN)
+    assert main(["measure", "--workdir", str(folder), *names]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(unbroken):
+    """{step: (maxima, means)} [images, maps] of all layers, by whole feature maps."""
+    read = load_run(unbroken)
+    dataset, config = open_data(read.config), read.config
+    reading = Reading((config.data.view,) * 2)
+    [batch] = evaluation_batches(dataset, "train", reading, batch_size=IMAGES)
+    subject = running.subject_of(read)
+    inputs = preparation_of(config).inputs(batch["image"], None)
+    found = {}
+    for step in read.steps:
+        maps = feature_maps(
+            config.model, subject.parameters(step), inputs, precision=jax.lax.Precision.HIGHEST
+        )
+        layers = [np.asarray(maps[name]) for name in ("conv1", "conv2")]
+        found[step] = tuple(
+            np.concatenate([getattr(each, how)(axis=(1, 2)) for each in layers], axis=1)
+            for how in ("max", "mean")
+        )
+    return found
+
+
+def table_of(folder, name):
+    return pq.read_table(folder / "measures" / f"{name}.parquet")
+
+
+def test_the_probe_is_what_the_maps_give(measured, answers):
+    probe = Probe(measured / "measures" / "probe.npz")
+    assert probe.ids.tolist() == list(range(IMAGES)) and probe.kinds == ("maxima", "means")
+    for step, (maxima, means) in answers.items():
+        for kind, expected in (("maxima", maxima), ("means", means)):
+            np.testing.assert_allclose(
+                probe.values(step, kind=kind), expected, atol=2**-11 * np.abs(expected).max()
+            )
+        keys, values = probe.keys(step, "conv2"), probe.values(step, "conv2")
+        order = np.argsort(values, axis=0, kind="stable")
+        np.testing.assert_array_equal(np.argsort(keys, axis=0, kind="stable"), order)
+
+
+def test_what_a_measure_keeps_is_what_the_maps_give(measured, answers):
+    table = open_measured(measured / "measures", "brightness")
+    for step, (maxima, _) in answers.items():
+        shares = np.concatenate([table.of_maps("fires", name)[step] for name in ("conv1", "conv2")])
+        np.testing.assert_allclose(shares, (maxima > 0).mean(axis=0))
+        largest = np.concatenate(
+            [table.of_maps("largest", name)[step] for name in ("conv1", "conv2")]
+        )
+        np.testing.assert_allclose(largest, maxima.max(axis=0), rtol=1e-5)
+
+
+def test_a_measure_that_is_there_is_not_made_again(measured, monkeypatch, capsys):
+    def never(*arguments, **options):
+        raise AssertionError("looked again")
+
+    monkeypatch.setattr(running, "ride_on", never)
+    monkeypatch.setattr(boarding, "write_measure", never)
+    assert main(["measure", "--workdir", str(measured), "labels", "census"]) == 0
+    assert "no image excites" in capsys.readouterr().out
+
+
+def test_a_kept_probe_serves_later_measures(measured, tmp_path, monkeypatch):
+    folder = shutil.copytree(measured, tmp_path / "run")
+    (folder / "measures" / "census.json").unlink()
+    monkeypatch.setattr(running, "ride_on", None)
+    again = measure(folder, "census")
+    assert again.table.equals(table_of(measured, "census"))
+
+
+@pytest.mark.parametrize("batch, devices", [(1, 8), (2, 1)])
+def test_stopped_and_gone_on_with_gives_the_same(run, measured, monkeypatch, batch, devices):
+    monkeypatch.setattr(strongest, "search_batch", lambda network: batch)
+    monkeypatch.setattr(searching, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(
+        searching,
+        "local_mesh",
+        lambda: jax.sharding.Mesh(np.array(jax.local_devices()[:devices]), ("batch",)),
+    )
+    seen = []
+
+    def stop(stage, done, total, **figures):
+        seen.append(done)
+        if stage == "measuring" and done > 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(run, "census", progress=stop)
+    assert (run / "measures" / "pass.npz").exists()
+    assert not (run / "measures" / "census.json").exists()
+    went_on = []
+
+    def note(stage, done, total, **figures):
+        went_on.append((stage, done))
+
+    census = measure(run, "census", progress=note)
+    assert min(done for stage, done in went_on if stage == "measuring") > 16
+    kept = Probe(measured / "measures" / "probe.npz")
+    probe = Probe(run / "measures" / "probe.npz")
+    for step in kept.steps:
+        np.testing.assert_allclose(probe.values(step), kept.values(step), rtol=2e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        census.of_maps("firing", "conv2")[kept.steps[-1]],
+        open_measured(measured / "measures", "census").of_maps("firing", "conv2")[kept.steps[-1]],
+    )
+    left = {path.name for path in (run / "measures").iterdir()}
+    assert not {name for name in left if "scratch" in name or name == "pass.npz"}
+
+
+def test_along_with_the_search_both_are_what_they_are_alone(run, measured, unbroken, tmp_path):
+    alone = shutil.copytree(unbroken, tmp_path / "alone")
+    evolve(alone, maps=2, top=3)
+    arguments = ["evolve", "--workdir", str(run), "--maps", "2", "--top", "3", "--measure"]
+    assert main([*arguments, "settling", "census", OWN, "--brightness.above", "0.0"]) == 0
+    units = (folder / "evolution" / "units.parquet" for folder in (run, alone))
+    assert pq.read_table(next(units)).equals(pq.read_table(next(units)))
+    for name in ("settling", "census", "brightness"):
+        assert table_of(run, name).equals(table_of(measured, name)), name
+    assert not list((run / "evolution").glob("*scratch*")) and not list(run.glob("*/*.part.npz"))
+    # Another one, of a finished evolution: added, not refused.
+    assert main([*arguments, "labels"]) == 0
+    assert table_of(run, "labels").equals(table_of(measured, "labels"))
+
+
+def test_a_search_with_measures_goes_on_with_them(run, measured, monkeypatch, capsys):
+    monkeypatch.setattr(strongest, "search_batch", lambda network: 1)
+    monkeypatch.setattr(searching, "SAVE_SECONDS", -1.0)
+
+    def stop(stage, done, total, **figures):
+        if stage == "searching" and done > 16:
+            raise KeyboardInterrupt
+
+    asked = {"maps": 2, "top": 3}
+    census = [Chosen(find_measure("census"), find_measure("census").options)]
+    with pytest.raises(KeyboardInterrupt):
+        evolve_along(run, census, asked, progress=stop)
+    went_on = []
+
+    def note(stage, done, total, **figures):
+        went_on.append((stage, done))
+
+    _, results = evolve_along(run, census, asked, progress=note)
+    assert min(done for stage, done in went_on if stage == "searching") > 16
+    kept, probe = (Probe(each / "measures" / "probe.npz") for each in (measured, run))
+    assert probe.ids.tolist() == kept.ids.tolist() and not results.failed
+    assert "begins anew" not in capsys.readouterr().err
+
+
+def test_a_search_stopped_without_measures_says_that_it_begins_anew(run, monkeypatch, capsys):
+    monkeypatch.setattr(strongest, "search_batch", lambda network: 1)
+    monkeypatch.setattr(searching, "SAVE_SECONDS", -1.0)
+
+    def stop(stage, done, total, **figures):
+        if stage == "searching" and done > 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evolve(run, maps=2, top=3, progress=stop)
+    census = [Chosen(find_measure("census"), find_measure("census").options)]
+    evolve_along(run, census, {"maps": 2, "top": 3}, images=20)
+    said = capsys.readouterr().err
+    assert "was without" in said and "begins anew" in said
+    probe = Probe(run / "measures" / "probe.npz")
+    assert probe.ids.tolist() == probe_ids(IMAGES, 20).tolist()
+
+
+def test_probe_images_are_a_pure_function_and_fewer_are_some_of_more():
+    many, few = probe_ids(5000, 2000), probe_ids(5000, 300)
+    assert np.array_equal(many, probe_ids(5000, 2000)) and set(few) <= set(many)
+    assert len(set(many.tolist())) == 2000 and many.max() < 5000 and (np.diff(many) > 0).all()
+    assert abs(many.mean() - 2500) < 100 and set(probe_ids(5000, 300, 1)) != set(few)
+    assert probe_ids(7, 7).tolist() == list(range(7))
+
+
+def test_shares_of_processes_merge_in_any_order(run, tmp_path):
+    chosen = Chosen(find_measure(OWN), find_measure(OWN).options)
+    plan = plan_of_run(load_run(run), [chosen], Wanted(at=["0", "last"]))
+    subject, route = plan.subject, Route(plan.steps, plan.layers, 0, plan.ids)
+
+    def kept(ids, process):
+        gathered = Gathered(tmp_path, plan.ids, plan.kinds, plan.steps, plan.maps, process)
+        riders = Probing(gathered), Keeping(chosen.measure, chosen.options, subject, route)
+        batches = subject.images.batches_of(4, ids)
+        running_lanes = strongest.Lanes()
+        strongest.pass_over(subject, route, batches, riders, lanes=running_lanes)
+        return riders
+
+    whole = kept(plan.ids.tolist(), 0)
+    for order in ((1, 2, 3), (3, 1, 2)):
+        parts = {
+            process: kept(plan.ids[process - 1 :: 3].tolist(), 10 * process + order[0])
+            for process in order
+        }
+        first, *rest = (parts[process] for process in order)
+        for other in rest:
+            for mine, theirs in zip(first, other, strict=True):
+                mine.merge(theirs.share())
+                theirs.clear()
+        for index in range(len(plan.steps)):
+            merged, expected = first[1].of_step(index), whole[1].of_step(index)
+            assert merged.keys() == expected.keys()
+            for name in merged:
+                np.testing.assert_allclose(merged[name], expected[name], rtol=1e-6)
+        probes = [
+            rider.finish(tmp_path / f"{name}.npz", {})
+            for name, rider in (("whole", whole[0]), ("merged", first[0]))
+        ]
+        for step in plan.steps:
+            np.testing.assert_allclose(*(each.values(step) for each in probes), rtol=1e-3)
+        np.testing.assert_array_equal(*(each.labels for each in probes))
+
+
+def raising(where):
+    def rows(looked, options):
+        if where == "rows":
+            raise RuntimeError("my own fault")
+        yield Quantity(looked.steps[0], "conv1", "x", 1.0)
+
+    def keeps(look, options):
+        if where == "keeps":
+            raise RuntimeError("my own fault")
+        return {"sum": {}}
+
+    def tell(measured, others, options):
+        if where == "tell":
+            raise RuntimeError("my own fault")
+        return Told("x")
+
+    return Measure("mine", rows, tell, keeps=keeps)
+
+
+@pytest.mark.parametrize("where", ["keeps", "rows", "tell"])
+def test_a_measure_that_raises_leaves_the_others_be(run, where, monkeypatch, capsys):
+    with pytest.raises(RuntimeError, match="my own fault"):
+        measure(run, raising(where))
+    assert not (run / "measures" / "mine.json").exists()
+    monkeypatch.setattr("tests.measures.test_running.mine", raising(where), raising=False)
+    names = ("tests.measures.test_running:mine", "census")
+    assert main(["measure", "--workdir", str(run), *names]) == 1
+    told = capsys.readouterr()
+    assert "the measure mine raised" in told.err and "the others (census) are finished" in told.err
+    assert "RuntimeError: my own fault" in told.err and "no image excites" in told.out
+    assert (run / "measures" / "census.json").exists()
+
+
+def wrong(quantity=None, kept=None):
+    def rows(looked, options):
+        yield quantity or Quantity(looked.steps[0], "conv1", "x", 1.0)
+
+    def keeps(look, options):
+        return kept(look)
+
+    return Measure("mine", rows, lambda *ignored: Told("x"), keeps=keeps if kept else None)
+
+
+@pytest.mark.parametrize(
+    "measure_, says",
+    [
+        (wrong(Quantity(1, "conv1", "x", 1.0)), "which was not asked for"),
+        (wrong(Quantity(0, "conv1", "x", np.inf)), "as infinite"),
+        (wrong(Quantity(0, "conv1", "x", np.ones((2, 2)))), "in the shape"),
+        (wrong(kept=lambda look: {"sum": {"x": look.inputs.sum()}}), "sums are of integers"),
+        (wrong(kept=lambda look: {"mean": {"x": look.inputs.sum()}}), "not 'mean'"),
+    ],
+)
+def test_what_a_measure_must_not_give(run, measure_, says):
+    with pytest.raises(ZfjaxError, match=says):
+        measure(run, measure_)
+    assert not list((run / "measures").glob("mine.*"))
+
+
+def test_a_name_is_a_word_and_not_one_of_ours(run):
+    with pytest.raises(ZfjaxError, match="'census' is the name of one of zfjax's own"):
+        measure(run, dataclasses.replace(wrong(), name="census"))
+    with pytest.raises(ZfjaxError, match="letters, digits and '_', not 'my measure'"):
+        dataclasses.replace(wrong(), name="my measure")
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["sensus"], "There is no measure 'sensus'; there are spectrum,"),
+        (["nowhere.mine:measure"], "there is no module nowhere.mine"),
+        (["experiments.own_measure:nothing"], "has no zfjax Measure called 'nothing'"),
+        (["census", "--census.alive", "1"], "the measure census has no such option; it has"),
+        (["census", "--census.almost", "few"], "--census.almost 'few': expected a number"),
+        (["census", "--labels.top", "3"], "'labels' is not a measure of this"),
+        (["census", "--census.almost"], "--census.almost needs a value"),
+        (["census", "--whatever", "3"], "Not understood: --whatever"),
+        (["settling", "--at", "last"], "needs 3 checkpoints or more, and 1 is asked for"),
+        (["census", "--images", "37"], "split 'train' of small has 36"),
+        (["census", "--images", "0"], "--images 0 must be 1 or more"),
+        (["census", "--split", "tests"], "tests"),
+        (["census", "--layers", "conv9"], "no convolution 'conv9'; it has conv1, conv2"),
+        (["census", "--at", "17"], "no checkpoint was saved there"),
+        (["census", "--name", "a/b"], "--name 'a/b' must be letters"),
+        (["census", "--seeds-of", "RUN"], "--seeds-of names"),
+        (["census", "--data.dir", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_what_is_refused(run, arguments, says, capsys):
+    told = [str(run) if item == "RUN" else item for item in arguments]
+    assert main(["measure", "--workdir", str(run), *told]) == 1
+    error = capsys.readouterr().err
+    assert says in error and "Traceback" not in error
+    assert not list(run.glob("measures*/*.json"))
+
+
+def test_other_settings_are_refused_and_more_steps_are_not(run, capsys):
+    census = measure(run, "census", at=["0", "1"])
+    assert census.steps == (0, 4)
+    assert main(["measure", "--workdir", str(run), "census", "--census.almost", "0.5"]) == 1
+    assert (
+        "holds the measure census with other settings (steps, options)" in capsys.readouterr().err
+    )
+    assert measure(run, "census").steps == (0, 4, 8, 12)
+    assert measure(run, "census", name="mine", almost=0.5).folder == run / "measures-mine"
+
+
+def test_another_data_set_is_refused(run, data_dir, tmp_path):
+    other = shutil.copytree(data_dir, tmp_path / "data")
+    from tests.small import make_data
+
+    shutil.rmtree(other)
+    made = make_data(tmp_path / "made", per_class=8)
+    with pytest.raises(ZfjaxError, match="not the one this run was trained on"):
+        measure(run, "census", data_dir=str(made))
+
+
+def test_seeds_are_measured_and_decide(run, data_dir, tmp_path, capsys):
+    other = tmp_path / "seed-1"
+    train(make_config(data_dir, seed=1), other, devices=1)
+    arguments = ["measure", "--workdir", str(run), "settling"]
+    assert main(arguments) == 0
+    assert "of this run only" in capsys.readouterr().out
+    assert main([*arguments, "--seeds-of", str(other)]) == 0
+    assert "over 2 seeds" in capsys.readouterr().out
+    assert (other / "measures" / "settling.json").exists()
+    assert main(arguments) == 0
+    assert "of this run only" in capsys.readouterr().out
+
+
+def test_help_list_and_dry_run(run, capsys):
+    assert main(["measure", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert "census" in listed and "settling" in listed and "A census of the maps" in listed
+    with pytest.raises(SystemExit):
+        main(["measure", "census", "--help"])
+    told = capsys.readouterr().out
+    assert "--census.almost 0.001" in told and "What can mislead" in told
+    assert main(["measure", "--workdir", str(run), "settling", "census", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "4 checkpoints x 36 images" in told and "MiB" in told and "TFLOP" in told
+    evolving = ["evolve", "--workdir", str(run), "--maps", "2", "--measure", "census"]
+    assert main([*evolving, "--dry-run"]) == 0 and "a probe of 36 images" in capsys.readouterr().out
+    assert not (run / "measures").exists()
+
+
+def test_without_a_name_all_that_the_data_can_give(run, capsys, monkeypatch):
+    monkeypatch.setattr("zfjax.measures.choosing.BUILT_IN", ("census", "labels", "settling"))
+    assert main(["measure", "--workdir", str(run), "--at", "0", "1"]) == 0
+    told = capsys.readouterr()
+    assert "without settling: " in told.err
+    assert {path.stem for path in (run / "measures").glob("*.json")} == {"census", "labels"}
+
+
+def test_labels_are_needed_before_anything_runs(run, data_dir, tmp_path):
+    copy = shutil.copytree(data_dir, tmp_path / "data")
+    made = altered(copy, "small", "bare", lambda *record: {"label": -1})
+    config = dataclasses.replace(load_run(run).config.data, name="bare", dir=str(made))
+    bare = dataclasses.replace(load_run(run).config, data=config)
+    subject = running.subject_of(load_run(run), images_of(bare, open_data(bare), "train"))
+    labels = Chosen(find_measure("labels"), find_measure("labels").options)
+    with pytest.raises(ZfjaxError, match="label"):
+        plan_of(subject, [labels], Wanted())
+    census = Chosen(find_measure("census"), find_measure("census").options)
+    assert plan_of(subject, [census], Wanted()).images == IMAGES
+
+
+def test_what_is_no_run_is_measured_likewise(run, measured, tmp_path):
+    census = Chosen(find_measure("census"), find_measure("census").options)
+    plan = plan_of_run(load_run(run), [census], Wanted())
+    results = running.measure_subject(plan, boarding.Target(tmp_path / "measures"))
+    assert results.measured["census"].table.equals(table_of(measured, "census"))
+
+
+def test_a_search_that_an_earlier_version_stopped_goes_on(run, monkeypatch):
+    monkeypatch.setattr(strongest, "search_batch", lambda network: 1)
+    monkeypatch.setattr(searching, "SAVE_SECONDS", -1.0)
+
+    def stop(stage, done, total, **figures):
+        if stage == "searching" and done > 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evolve(run, maps=2, top=3, progress=stop)
+    path = run / "evolution" / "search.npz"
+    with np.load(path) as stored:
+        older = {name: stored[name] for name in stored.files if name != "riders"}
+    np.savez(path, **older)
+    went_on = []
+    evolve(run, maps=2, top=3, progress=lambda stage, done, *more: went_on.append((stage, done)))
+    assert min(done for stage, done in went_on if stage == "searching") > 16
+
+
+def test_a_table_that_is_read_is_made_first(run):
+    assert main(["measure", "--workdir", str(run), "census", "identity"]) == 0
+    before = open_measured(run / "measures", "identity")
+    assert np.isnan(before.of_maps("born", "conv1")[12]).all()
+    assert main(["measure", "--workdir", str(run), "settling", "census", "labels", "identity"]) == 0
+    after = open_measured(run / "measures", "identity")
+    assert set(after.meta["read"]) == {"settling", "census", "labels"}
+    settling = open_measured(run / "measures", "settling")
+    np.testing.assert_array_equal(
+        after.of_maps("born", "conv1")[12], settling.of_maps("emergence", "conv1")[12]
+    )
+
+
+def test_a_plan_needs_a_measure(run):
+    with pytest.raises(ZfjaxError, match="No measure is asked for"):
+        plan_of(running.subject_of(load_run(run)), [], Wanted())

@@ -1,0 +1,253 @@
+"""Settling against layers made to settle when they are told to, and maps that never learnt."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.measures.probed import make_probe, measure_probe, subject_like
+from zfjax.errors import ZfjaxError
+from zfjax.measures.layer_order import tell_order
+from zfjax.measures.likeness import answers_of, image_groups, representation_of
+from zfjax.measures.settling import MEASURE, SettlingOptions
+from zfjax.measures.settling_times import rewind_shares
+from zfjax.run.measured import Measured, measures_table
+
+IMAGES, MAPS = 1200, 12
+EPOCHS = tuple(range(9))
+SETTLES = {"conv1": 1.0, "conv2": 2.0, "conv3": 4.0}
+"""The epoch by which half of each layer's way is gone."""
+
+
+def layer_at(seed, gone):
+    """Answers [images, maps] of which the share ``gone`` is the last epoch's."""
+    first, last = (
+        np.random.default_rng([seed, which]).normal(size=(IMAGES, MAPS)) for which in (0, 1)
+    )
+    return np.maximum(np.sqrt(1 - gone) * first + np.sqrt(gone) * last + 0.5, 0)
+
+
+def made(settles, epochs=EPOCHS):
+    values = {}
+    for epoch in epochs:
+        values[10 * epoch] = {
+            layer: layer_at(index, 1 - 0.5 ** (2 * epoch / half) if epoch < epochs[-1] else 1.0)
+            for index, (layer, half) in enumerate(settles.items())
+        }
+    return values
+
+
+def rewind_table(settles, groups=10):
+    """A rewind as its own measure writes it: accuracy grows as the layer settles."""
+    columns = {name: [] for name in ("step", "epoch", "layer", "map", "quantity", "value", "n")}
+    generator = np.random.default_rng(0)
+    for layer, half in settles.items():
+        for epoch in EPOCHS:
+            top1 = 0.1 + 0.8 * (1 - 0.5 ** (2 * epoch / half))
+            names = ["top1", *(f"top1_without_{group}" for group in range(groups))]
+            for name in names:
+                noise = 0 if name == "top1" else generator.normal(0, 2e-3)
+                row = (10 * epoch, epoch, layer, None, name, top1 + noise, 2000)
+                for column, value in zip(columns.values(), row, strict=True):
+                    column.append(value)
+    nothing = {name: [None] * len(columns["step"]) for name in ("low", "high", "unit")}
+    meta = {"steps": [10 * epoch for epoch in EPOCHS], "epochs": list(EPOCHS)}
+    return Measured(Path("x"), "rewind", meta, measures_table({**columns, **nothing}))
+
+
+@pytest.fixture(scope="module")
+def values():
+    return made(SETTLES)
+
+
+@pytest.fixture(scope="module")
+def probe(values, tmp_path_factory):
+    return make_probe(tmp_path_factory.mktemp("settling") / "probe.npz", values, means=values)
+
+
+@pytest.fixture(scope="module")
+def measured(values, probe):
+    subject = subject_like(values, epochs=EPOCHS)
+    earlier = {"rewind": rewind_table(SETTLES)}
+    return measure_probe(MEASURE, probe, values, earlier=earlier, subject=subject)
+
+
+def test_lower_layers_that_settle_first_are_found_to(measured):
+    table, told = measured
+    last = table.steps[-1]
+    for family in ("responses", "representation", "rewind"):
+        times = [table.of_layer(f"{family}_time", layer)[last] for layer in SETTLES]
+        assert times == sorted(times) and times[2] > times[0] + 1, family
+        low, high = table.bounds(f"{family}_slope", None)[last]
+        assert 0 < low < table.of_layer(f"{family}_slope", None)[last] < high
+        assert told.figures["families"][family]["tau_b"] == pytest.approx(1)
+        assert told.figures["families"][family]["p"] == pytest.approx(1 / 6)
+    assert told.figures["verdict"] == "holds" and told.figures["over"] == "images"
+    assert "Yes, of this run only" in told.sentence and "epoch 8" in told.sentence
+    assert told.lines[-1].split()[0] == "verdict" and told.chart is not None
+
+
+@pytest.mark.slow
+def test_the_other_order_does_not_hold_and_no_order_cannot_tell(tmp_path):
+    for name, halves, verdict in (
+        ("up", (4.0, 2.0, 1.0), "does not hold"),
+        ("flat", (2.0,) * 3, ""),
+    ):
+        settles = dict(zip(SETTLES, halves, strict=True))
+        turned = made(settles)
+        probe = make_probe(tmp_path / f"{name}.npz", turned, means=turned)
+        subject = subject_like(turned, epochs=EPOCHS)
+        earlier = {"rewind": rewind_table(settles)}
+        _, told = measure_probe(MEASURE, probe, turned, earlier=earlier, subject=subject)
+        assert told.figures["verdict"] == (verdict or "cannot tell")
+
+
+def test_without_rewind_nobody_can_tell(values, probe):
+    subject = subject_like(values, epochs=EPOCHS)
+    table, told = measure_probe(MEASURE, probe, values, subject=subject)
+    assert told.figures["verdict"] == "cannot tell" and "zfjax measure rewind" in told.sentence
+    last = table.steps[-1]
+    assert (
+        table.of_layer("settled", "conv1")[last] == table.of_layer("responses_time", "conv1")[last]
+    )
+    assert np.isnan(table.of_layer("rewind_slope", None)[last])
+
+
+def test_seeds_decide_over_seeds(measured):
+    table, _ = measured
+    told = tell_order(table, [table, table], SettlingOptions())
+    assert told.figures["over"] == "seeds" and told.figures["runs"] == 3
+    assert "over 3 seeds" in told.sentence and "of this run only" not in told.sentence
+
+
+def test_curves_rise_from_floor_to_the_last_epoch(measured):
+    table, _ = measured
+    first, last = table.steps[0], table.steps[-1]
+    for layer in SETTLES:
+        for name in ("overlap", "spearman", "cka", "procrustes", "cosine"):
+            assert table.of_layer(name, layer)[last] == pytest.approx(1, abs=1e-6), (layer, name)
+        assert abs(table.of_layer("cka", layer)[first]) < 0.05  # drawn apart: 0 on average
+        assert abs(table.of_layer("spearman_floor", layer)[first]) < 0.02
+        shares = list(table.of_layer("responses_share", layer).values())
+        assert shares[0] < 0.1 and shares[-1] == 1
+        for step in table.steps[1:-2]:  # each half apart, about where all are
+            low, high = table.bounds("responses_share", layer)[step]
+            share = table.of_layer("responses_share", layer)[step]
+            assert low <= high and low - 0.1 < share < high + 0.1
+        assert table.of_layer("distance_left", layer)[first] == 1
+        assert table.of_layer("distance_left", layer)[last] == 0
+
+
+def test_ranks_are_scipys(values, probe):
+    steps, groups = sorted(values), image_groups(IMAGES, 4, 0)
+    answers = answers_of(probe, steps, "conv2", groups)
+    for index in (0, 3, -1):
+        for map_ in (0, 5):
+            stored, last = (
+                probe.values(step, "conv2")[:, map_] for step in (steps[index], steps[-1])
+            )
+            expected = stats.spearmanr(stored, last).statistic
+            assert answers.spearman.maps[index, map_] == pytest.approx(expected, abs=1e-9)
+    rows = groups[1]
+    expected = np.mean(
+        [
+            stats.spearmanr(
+                probe.values(steps[2], "conv2")[rows, map_],
+                probe.values(steps[-1], "conv2")[rows, map_],
+            ).statistic
+            for map_ in range(MAPS)
+        ]
+    )
+    assert answers.spearman.groups[1, 2] == pytest.approx(expected, abs=1e-9)
+
+
+def test_checkpoints_that_are_the_same_are_settled_and_never_jump(tmp_path):
+    same = {step: {"conv1": layer_at(0, 1.0)} for step in (0, 10, 20, 30)}
+    probe = make_probe(tmp_path / "same.npz", same, means=same)
+    kernel = {"conv1": {"kernel": np.random.default_rng(0).normal(size=(3, 3, 3, MAPS))}}
+    subject = subject_like(same, parameters=dict.fromkeys(same, kernel), epochs=(0, 1, 2, 3))
+    table, told = measure_probe(MEASURE, probe, same, subject=subject)
+    for step in same:
+        assert table.of_layer("overlap", "conv1")[step] == 1
+        assert table.of_layer("spearman", "conv1")[step] == pytest.approx(1)
+        assert table.of_layer("cka", "conv1")[step] == pytest.approx(1)
+        assert np.isnan(table.of_layer("cka_excess", "conv1")[step])  # nothing to gain
+    assert set(table.of_layer("jump_rate", "conv1").values()) == {0.0}
+    assert table.of_layer("responses_time", "conv1")[30] == 0
+    assert np.isnan(table.of_layer("representation_time", "conv1")[30])
+    assert (table.of_maps("emergence", "conv1")[30] == 0).all()
+    assert told.figures["verdict"] == "cannot tell"
+
+
+def test_maps_emerge_when_they_were_made_to_and_noise_does_not(tmp_path):
+    generator = np.random.default_rng(7)
+    maps, steps = 40, (0, 10, 20, 30, 40)
+    final = generator.normal(size=(IMAGES, maps))
+    learnt = {0: 10, 1: 20, 2: 30}  # the step from which on a map is its last self
+    values = {}
+    for step in steps:
+        noise = generator.normal(size=(IMAGES, maps))
+        for map_, since in learnt.items():
+            if step >= since:
+                noise[:, map_] = final[:, map_]
+        values[step] = {"conv1": np.maximum((noise if step < 40 else final) + 1, 0)}
+    probe = make_probe(tmp_path / "emerging.npz", values, means=values)
+    subject = subject_like(values, epochs=(0, 1, 2, 3, 4))
+    table, _ = measure_probe(MEASURE, probe, values, subject=subject)
+    born = table.of_maps("emergence", "conv1")[40]
+    assert [born[map_] for map_ in learnt] == [1, 2, 3]
+    by_chance = table.of_layer("emerged_by_chance", "conv1")[40]
+    assert 0 < by_chance < 1
+    assert np.isfinite(born[3:]).sum() <= 3
+    settled = table.of_maps("settled_epoch", "conv1")[40]
+    assert [settled[map_] for map_ in learnt] == [1, 2, 3]
+
+
+def test_a_map_that_is_dead_is_undefined_and_leaves_the_others_be(tmp_path):
+    values = {step: dict(layers) for step, layers in made({"conv1": 2.0}, EPOCHS[:4]).items()}
+    for layers in values.values():
+        layers["conv1"] = layers["conv1"] * (np.arange(MAPS) != 3)
+    probe = make_probe(tmp_path / "dead.npz", values, means=values)
+    subject = subject_like(values, epochs=EPOCHS[:4])
+    table, told = measure_probe(MEASURE, probe, values, subject=subject)
+    assert np.isnan(table.of_maps("spearman", "conv1")[30][3])
+    assert np.isnan(table.of_maps("emergence", "conv1")[30][3])
+    assert np.isfinite(table.of_layer("responses_time", "conv1")[30])
+    assert "nan" not in told.sentence
+
+
+def test_the_jackknife_leaves_out_what_it_says(values, probe):
+    steps, groups = sorted(values)[:2] + sorted(values)[-1:], image_groups(IMAGES, 5, 1)
+    whole = representation_of(probe, steps, "conv3", groups)
+    rest = np.setdiff1d(np.arange(IMAGES), groups[2])
+    some = {step: {"conv3": probe.values(step, "conv3")[rest]} for step in steps}
+    smaller = make_probe(probe.path.with_name("rest.npz"), some, means=some)
+    without = representation_of(smaller, steps, "conv3", image_groups(len(rest), 5, 1))
+    np.testing.assert_allclose(whole.cka_excess.groups[2], without.cka_excess.layer, atol=2e-3)
+
+
+def test_groups_are_a_pure_function_and_cover_all():
+    for images, groups in ((1000, 10), (100, 10), (30, 10), (4001, 7)):
+        parts = image_groups(images, groups, 3)
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(images))
+        assert 2 <= len(parts) <= groups
+        again = image_groups(images, groups, 3)
+        assert all(np.array_equal(*pair) for pair in zip(parts, again, strict=True))
+
+
+def test_too_few_groups_are_refused(values, probe):
+    with pytest.raises(ZfjaxError, match="--settling.groups 1 must be 2 or more"):
+        measure_probe(MEASURE, probe, values, groups=1)
+
+
+def test_a_rewind_is_resampled_by_groups_of_images():
+    whole = np.array([0.1, 0.5, 0.9, 0.9])
+    groups = [whole + 0.02, np.array([0.1, 0.6, 0.8, 0.9])]
+    shares = rewind_shares(whole, groups)
+    assert shares.jackknifed and shares.share.tolist() == pytest.approx([0, 0.5, 1, 1])
+    assert shares.groups[0] == pytest.approx(shares.share)
+    assert shares.groups[1] == pytest.approx([0, 5 / 7, 1, 1])
+    idle = rewind_shares(np.array([0.88, 0.9, 0.9, 0.9]), groups)
+    assert np.isnan(idle.share).all() and np.isnan(idle.groups).all()
+    assert rewind_shares(whole, []).groups.shape == (0, 4)

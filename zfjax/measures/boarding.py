@@ -1,0 +1,238 @@
+"""Measures on the pass: which are there already, who keeps what for the others, and how they are
+finished.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from zfjax.errors import ZfjaxError
+from zfjax.features.riding import Company, Rider
+from zfjax.files import read_json
+from zfjax.measures.keeping import Keeping
+from zfjax.measures.planning import Chosen, Plan
+from zfjax.measures.probing import Gathered, Probing, drop_scratch
+from zfjax.measures.protocol import Looked, Measure
+from zfjax.measures.writing import told_of, write_measure, write_told
+from zfjax.processes import as_first, first_alone, is_first
+from zfjax.progress import Progress
+from zfjax.run.folder import Run
+from zfjax.run.measured import Measured, is_measured, open_measured
+from zfjax.run.probe import Probe
+
+PROBE_FILE = "probe.npz"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What measures gave: the finished ones, and what each of the others raised."""
+
+    measured: dict[str, Measured] = field(default_factory=dict)
+    failed: dict[str, Exception] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where measures are written, and whose they are."""
+
+    folder: Path
+    run: Run | None = None
+    others: tuple[Run, ...] = ()
+    """Runs of other seeds, measured already in a folder of the same name."""
+    locked: bool = False
+    """The caller holds the run's lock."""
+
+
+def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
+    """The measures that are there as they are asked for, and the plan of the others. Raises
+    ZfjaxError for one that is there with other settings.
+    """
+
+    def look() -> list[int]:
+        there: list[int] = []
+        anew: set[str] = set()
+        for index, item in enumerate(plan.chosen):
+            # What reads a table that is about to be made is made after it.
+            if not anew & set(item.measure.reads) and _stands(plan, item, target):
+                there.append(index)
+            else:
+                anew.add(item.name)
+        return there
+
+    there = as_first(first_alone(look))
+    rest = tuple(item for index, item in enumerate(plan.chosen) if index not in there)
+    names = [plan.chosen[index].name for index in there] if is_first() else []
+    finished = {name: open_measured(target.folder, name) for name in names}
+    return finished, replace(plan, chosen=rest)
+
+
+def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
+    """Whether a measure is there as it is asked for: the same settings, all tables that it would
+    read, and the same other seeds; these change what is said, not the numbers.
+    """
+    folder, name = target.folder, chosen.name
+    if not is_measured(folder, name):
+        return False
+    record = read_json(folder / f"{name}.json")
+    before, now = record.get("asked", {}), json.loads(json.dumps(plan.asked(chosen)))
+    fields = [field for field in now if before.get(field) != now[field]]
+    if fields == ["steps"] and set(before["steps"]) <= set(now["steps"]):
+        return False  # training has gone on: the new steps come to the old ones
+    if fields:
+        raise ZfjaxError(
+            f"{folder} holds the measure {name} with other settings ({', '.join(fields)}); give"
+            f" this one a name with --name, or delete {name}.json there."
+        )
+    if set(_earlier(chosen.measure, folder, plan.steps)) - set(record.get("read", [])):
+        return False
+    others = [other.folder.name for other in target.others]
+    if others != record.get("seeds_of", []):
+        measured = open_measured(folder, name)
+        tables = other_tables(chosen, target)
+        measured = replace(measured, meta={**measured.meta, "seeds_of": others})
+        write_told(measured, told_of(chosen, measured, tables))
+    return True
+
+
+def other_tables(chosen: Chosen, target: Target) -> list[Measured]:
+    """The same measure of the runs of other seeds."""
+    return [
+        open_measured(other.folder / target.folder.name, chosen.name) for other in target.others
+    ]
+
+
+@dataclass(frozen=True)
+class Boarded:
+    """Measures on their way: what is asked, and who keeps what for them."""
+
+    plan: Plan
+    company: Company
+    kept: Probe | None = None
+    """The probe, where it was there already."""
+    failed: dict[str, Exception] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Of the pass."""
+
+
+def take_aboard(plan: Plan, folder: Path, scratch: Path | None = None) -> Boarded:
+    """Who rides along for the measures of a plan: a probe, unless ``folder`` has it, and what keeps
+    something of its own. ``scratch``: the folder for what is needed on the way only.
+    """
+    riders: list[Rider] = []
+    failed: dict[str, Exception] = {}
+    kept = _kept_probe(plan, folder) if plan.kinds else None
+    if plan.kinds and kept is None:
+        of_process = jax.process_index()
+        gathered = Gathered(
+            scratch or folder, plan.ids, plan.kinds, plan.steps, plan.maps, of_process
+        )
+        riders.append(Probing(gathered))
+    else:
+        drop_scratch(scratch or folder)
+    for chosen in plan.chosen:
+        if chosen.measure.keeps is not None:
+            try:
+                riders.append(Keeping(chosen.measure, chosen.options, plan.subject, plan.route))
+            except Exception as error:
+                failed[chosen.name] = error
+    company = Company(tuple(riders), plan.ids if riders else None)
+    return Boarded(plan, company, kept, failed)
+
+
+def _kept_probe(plan: Plan, folder: Path) -> Probe | None:
+    """The probe that is there, if it has all that is asked for."""
+    probe = Probe(folder / PROBE_FILE)
+    try:
+        meta = probe.meta
+        fits = (
+            meta["asked"] == plan.probed()
+            and set(plan.steps) <= set(meta["steps"])
+            and set(plan.kinds) <= set(meta["kinds"])
+            and all(meta["layers"].get(name) == maps for name, maps in plan.maps.items())
+        )
+    except (ZfjaxError, KeyError):
+        fits = False
+    return probe if first_agrees(fits) else None
+
+
+def first_agrees(truth: bool) -> bool:
+    """Process 0's answer in every process."""
+    return bool(as_first([int(truth)])[0])
+
+
+def finish(boarded: Boarded, target: Target, progress: Progress) -> Results:
+    """Computes and writes the measures of what was kept; one that raises leaves the others be."""
+    riders = boarded.company.riders
+    results = Results({}, dict(boarded.failed))
+    first_alone(lambda: _write(boarded, target, progress, results))
+    for rider in riders:
+        if isinstance(rider, Probing):
+            rider.drop()
+    if is_first():
+        (target.folder / "pass.npz").unlink(missing_ok=True)
+    return results
+
+
+def _write(boarded: Boarded, target: Target, progress: Progress, results: Results) -> None:
+    plan, probe = boarded.plan, boarded.kept
+    for rider in boarded.company.riders:
+        if isinstance(rider, Probing):
+            probe = rider.finish(target.folder / PROBE_FILE, plan.probed())
+    keepers = {rider.name: rider for rider in boarded.company.riders if isinstance(rider, Keeping)}
+    for index, chosen in enumerate(plan.chosen):
+        progress("measures", index, len(plan.chosen))
+        if chosen.name in results.failed or chosen.name in results.measured:
+            continue
+        looked = Looked(
+            plan.subject,
+            plan.steps,
+            plan.layers,
+            probe=probe if chosen.measure.probe else None,
+            run=target.run,
+            earlier=_earlier(chosen.measure, target.folder, plan.steps),
+            progress=progress,
+        )
+        keeper = keepers.get(f"{chosen.name} {chosen.options}")
+        if keeper is not None:
+            kept = {step: keeper.of_step(index) for index, step in enumerate(plan.steps)}
+            looked = replace(looked, kept=kept)
+        meta: dict[str, Any] = {
+            "name": chosen.name,
+            "asked": plan.asked(chosen),
+            "images": plan.images,
+            "read": sorted(looked.earlier),
+            "schedule": _schedule(target.run),
+            "class_names": list(plan.subject.labels or ()),
+            "seeds_of": [other.folder.name for other in target.others],
+        }
+        if boarded.seconds:
+            meta["seconds"] = {"pass": round(boarded.seconds, 1)}
+        try:
+            results.measured[chosen.name] = write_measure(
+                target.folder, chosen, looked, meta, other_tables(chosen, target)
+            )
+        except Exception as error:
+            results.failed[chosen.name] = error
+    progress("measures", len(plan.chosen), len(plan.chosen))
+
+
+def _schedule(run: Run | None) -> str | None:
+    """What the learning rate did over the epochs, in words."""
+    if run is None:
+        return None
+    optimizer = run.config.optimizer
+    return f"{optimizer.schedule}, from {optimizer.learning_rate:g}"
+
+
+def _earlier(measure: Measure, folder: Path, steps: Sequence[int]) -> dict[str, Measured]:
+    """The tables that a measure reads, where they are there and of these steps."""
+    tables = {
+        name: open_measured(folder, name) for name in measure.reads if is_measured(folder, name)
+    }
+    return {name: table for name, table in tables.items() if set(steps) <= set(table.steps)}

@@ -1,0 +1,61 @@
+"""Filters of every layer as pixels, over the epochs: the picture of the measure ``weights``. No
+JAX.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zfjax.report.board import LINE, QUIET, TEXT_SIZE, WIDTH, Board, wrap
+from zfjax.report.tiles import colour_scale, to_bytes
+from zfjax.report.words import epoch_name, plain
+from zfjax.run.measured import Measured
+
+MARGIN, LEFT, GAP = 24, 168, 14
+
+
+def figure_of_filters(measured: Measured) -> dict[str, bytes]:
+    """weights-pixels.png: a row a layer, a column an epoch, the same maps in each; {}
+    where no filters were taken to pixels.
+    """
+    pictures = {name: measured.pictures(name) for name in measured.layers}
+    pictures = {name: by_step for name, by_step in pictures.items() if by_step}
+    if not pictures:
+        return {}
+    epochs = dict(zip(measured.steps, measured.epochs, strict=True))
+    columns = sorted({step for by_step in pictures.values() for step in by_step})
+    cell = min(250, (WIDTH - LEFT - MARGIN) // len(columns) - GAP)
+    edge = (cell - 4) // 2
+    words = (
+        "Filters as pixels, without an image: what a map sums of what is under it if nothing is"
+        " rectified or normalised and of each pool the middle cell is seen; maps drawn by seed, the"
+        " same at every epoch, each tile on its own scale, zero mid-grey. A hint of the feature,"
+        " the weaker the deeper the layer."
+    )
+    header, row = LINE + 28, cell + 26
+    top = header + row * len(pictures)
+    height = top + LINE * (len(wrap(words, WIDTH - 2 * MARGIN)) + 1)
+    board = Board(height)
+    board.write("epoch", 20, LEFT - 22, ha="right", color=QUIET)
+    for column, step in enumerate(columns):
+        x = LEFT + column * (cell + GAP)
+        board.write(epoch_name(epochs[step]), 20, x + cell / 2, ha="center", weight="bold")
+    for index, (name, by_step) in enumerate(pictures.items()):
+        y = header + index * row
+        board.write(plain(name, 12), y, MARGIN, weight="bold", size=TEXT_SIZE + 0.6)
+        size = next(iter(by_step.values()))[1].shape[1]
+        board.write(f"{size} px wide", y + LINE, MARGIN, color=QUIET, size=TEXT_SIZE - 1.8)
+        for column, step in enumerate(columns):
+            for place, pixels in enumerate(by_step[step][1][:4]):
+                down, right = divmod(place, 2)
+                x = LEFT + column * (cell + GAP)
+                board.tile(_shown(pixels), y + down * (edge + 4), x + right * (edge + 4), edge)
+    board.caption(words, top + 14, MARGIN, MARGIN)
+    name = "weights-pixels"
+    return {f"{name}.png": board.files(name)[f"{name}.png"]}
+
+
+def _shown(pixels: np.ndarray) -> np.ndarray:
+    if pixels.shape[2] != 3:
+        pixels = pixels.mean(axis=2, keepdims=True).repeat(3, axis=2)
+    return to_bytes(pixels, colour_scale(pixels))

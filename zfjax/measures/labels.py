@@ -1,0 +1,271 @@
+"""What the maps are about: the classes of the images that excite each one most, and whether chance
+would give as much.
+
+Concept: the paper shows that a map's strongest images are of one kind; how many maps are so, and
+from when on? At every epoch, of each map's 9 strongest images of a fixed probe: its commonest
+class, the share of it (purity), how many classes there are. Null: the labels of the probe are
+permuted 1,000 times and dealt in nines; p is the share of these nines that are as pure. A map is
+*about* a class where Benjamini-Hochberg holds the false discoveries among all maps of that epoch at
+5%; all others are about nothing that 9 images can show, which is an answer. Beside it class
+selectivity: (mean of the class that excites it most - mean of the others) / (sum of the two).
+Source: Zeiler and Fergus 2014, Fig. 2; selectivity: Morcos et al. 2018; Benjamini and Hochberg
+1995.
+Cost: the probe's maxima; one null for all maps, since under it any nine images are as good.
+What can mislead: classes are what the data set calls so; a map about a texture or a colour that
+several classes share is about no class. Selective maps need not matter to the network. On the
+training split, a map may be about images that it has learnt by heart: the split is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zfjax.errors import ZfjaxError
+from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
+from zfjax.measures.verdicts import adjusted_p
+from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
+from zfjax.report.words import epoch_name
+from zfjax.run.measured import Measured
+from zfjax.run.probe import MAXIMA
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """How many images, and how sure."""
+
+    top: int = 9
+    """Strongest images of each map."""
+    permutations: int = 1000
+    """Of the labels, for the null."""
+    rate: float = 0.05
+    """False discoveries among the maps that are called about a class."""
+    seed: int = 0
+    """Of the permutations."""
+
+
+def rows(looked: Looked, options: LabelOptions) -> Iterator[Quantity]:
+    """Classes, purity and its p of every map; shares of every layer."""
+    probe = looked.probe
+    assert probe is not None
+    if options.top < 2 or options.permutations < 1:
+        raise ZfjaxError("--labels.top must be 2 or more, and --labels.permutations 1 or more.")
+    labels = probe.labels
+    known = np.flatnonzero(labels >= 0)
+    if len(known) < options.top:
+        raise ZfjaxError(
+            f"The measure labels needs {options.top} images whose class is known, and the probe has"
+            f" {len(known)}; give more with --images, or another --split."
+        )
+    null = Null(labels[known], options)
+    for step in looked.steps:
+        found = {}
+        for layer in looked.layers:
+            keys, excites = probe.keys(step, layer)[known], probe.excites(step, layer)[known]
+            found[layer] = strongest_classes(keys, excites, labels[known], options.top)
+        chances = {layer: null.p_values(tops) for layer, tops in found.items()}
+        together = adjusted_p(np.concatenate(list(chances.values())))
+        ends = np.cumsum([len(chance) for chance in chances.values()])
+        sure = dict(zip(chances, np.split(together, ends[:-1]), strict=True))
+        for layer, tops in found.items():
+            about = sure[layer] <= options.rate
+            alive = tops.images > 0
+            selective, best = selectivity(probe.values(step, layer)[known], labels[known])
+            numbers = {
+                "top_class": (np.where(alive, tops.first, np.nan), "class"),
+                "top_class_images": (np.where(alive, tops.count, np.nan), "images"),
+                "second_class": (np.where(tops.second >= 0, tops.second, np.nan), "class"),
+                "classes": (np.where(alive, tops.classes, np.nan), "classes"),
+                "purity": (tops.purity, "share"),
+                "p": (chances[layer], ""),
+                "adjusted_p": (sure[layer], ""),
+                "about": (np.where(alive, about, np.nan), ""),
+                "selectivity": (selective, ""),
+                "selective_class": (best, "class"),
+            }
+            for name, (values, unit) in numbers.items():
+                yield Quantity(step, layer, name, values, n=options.top, unit=unit)
+            yield Quantity(
+                step,
+                layer,
+                "about_share",
+                float(about[alive].mean()) if alive.any() else None,
+                n=int(alive.sum()),
+                unit="share",
+            )
+            for name in ("purity", "selectivity"):
+                values = numbers[name][0]
+                mean = float(np.nanmean(values)) if np.isfinite(values).any() else None
+                yield Quantity(step, layer, f"mean_{name}", mean, n=int(alive.sum()))
+        yield Quantity(
+            step, None, "chance_purity", null.mean_purity, n=options.permutations, unit="share"
+        )
+
+
+@dataclass(frozen=True)
+class TopClasses:
+    """The classes of each map's strongest images; arrays [maps]."""
+
+    first: np.ndarray
+    """The commonest; of equally common ones the stronger image's."""
+    count: np.ndarray
+    """Its images."""
+    second: np.ndarray
+    """The next one; -1 where there is none."""
+    classes: np.ndarray
+    """How many different ones."""
+    images: np.ndarray
+    """Images that excite the map at all, at most as many as were asked for."""
+
+    @property
+    def purity(self) -> np.ndarray:
+        """The commonest class's share; NaN for a dead map."""
+        undefined = np.full(len(self.images), np.nan)
+        return np.divide(self.count, self.images, out=undefined, where=self.images > 0)
+
+
+def strongest_classes(
+    keys: np.ndarray, excites: np.ndarray, labels: np.ndarray, top: int
+) -> TopClasses:
+    """Of the images of a probe, all of known label, by ``Probe.keys`` uint16 [images, maps] and
+    whether they excite a map at all. Ties go to the lower image.
+    """
+    order = np.argsort(~keys, axis=0, kind="stable")[:top]
+    excited = np.take_along_axis(excites, order, axis=0)
+    classes = np.where(excited, labels[order], -1)
+    same = (classes[:, None] == classes[None]) & excited[:, None] & excited[None]
+    counts = same.sum(axis=1)
+    leader = counts.argmax(axis=0)
+    first = np.take_along_axis(classes, leader[None], axis=0)[0]
+    others = np.where(classes == first, 0, counts)
+    follower = others.argmax(axis=0)
+    second = np.take_along_axis(classes, follower[None], axis=0)[0]
+    earlier = np.tril(np.ones((len(order), len(order)), bool), -1)[..., None]
+    return TopClasses(
+        first,
+        counts.max(axis=0),
+        np.where(others.max(axis=0) > 0, second, -1),
+        (excited & ~(same & earlier).any(axis=1)).sum(axis=0),
+        excited.sum(axis=0),
+    )
+
+
+class Null:
+    """How pure strongest images are when labels mean nothing: the labels permuted, and dealt in
+    groups as large as the strongest images are many. One for all maps and epochs.
+    """
+
+    def __init__(self, labels: np.ndarray, options: LabelOptions) -> None:
+        """``labels``: of the probe's images, all known."""
+        generator = np.random.default_rng(options.seed)
+        groups = len(labels) // options.top
+        self._groups, self._top = groups, options.top
+        self._permuted = np.stack(
+            [
+                generator.permutation(labels)[: groups * options.top]
+                for _ in range(options.permutations)
+            ]
+        ).reshape(-1, options.top)
+        self._tails: dict[int, np.ndarray] = {}
+
+    @property
+    def mean_purity(self) -> float:
+        """What chance gives, of as many images as are asked for."""
+        tail = self._tail(self._top)
+        # The tail at c is the share of groups with c or more: they add up to the mean.
+        return float(tail[1:].sum()) / self._top
+
+    def p_values(self, tops: TopClasses) -> np.ndarray:
+        """The chance that labels without meaning are as pure: float64 [maps]; NaN for a map that
+        fewer than two images excite.
+        """
+        chances = np.full(len(tops.images), np.nan)
+        for images in np.unique(tops.images[tops.images >= 2]):
+            maps = tops.images == images
+            chances[maps] = self._tail(int(images))[tops.count[maps]]
+        return chances
+
+    def _tail(self, images: int) -> np.ndarray:
+        """[c]: the share of groups of ``images`` in which a class has c images or more, the seen
+        map itself counted as one.
+        """
+        if images not in self._tails:
+            dealt = self._permuted[:, :images]
+            most = np.zeros(len(dealt), np.int64)
+            for column in range(images):
+                np.maximum(most, (dealt == dealt[:, column : column + 1]).sum(axis=1), out=most)
+            at_least = np.bincount(most, minlength=images + 1)[::-1].cumsum()[::-1]
+            self._tails[images] = (at_least + 1) / (len(dealt) + 1)
+            self._tails[images][0] = 1.0
+        return self._tails[images]
+
+
+def selectivity(maxima: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(class selectivity 0..1, its class) of each map, of maxima [images, maps]; NaN for a dead
+    map, and where there is one class only.
+    """
+    classes, index = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        undefined = np.full(maxima.shape[1], np.nan)
+        return undefined, undefined
+    belongs = np.zeros((len(classes), len(labels)))
+    belongs[index, np.arange(len(labels))] = 1
+    sums, sizes = belongs @ maxima, np.bincount(index)[:, None]
+    best = (sums / sizes).argmax(axis=0)
+    columns = np.arange(maxima.shape[1])
+    largest = sums[best, columns] / sizes[best, 0]
+    others = (sums.sum(axis=0) - sums[best, columns]) / (len(labels) - sizes[best, 0])
+    total = largest + others
+    undefined = np.full(len(total), np.nan)
+    value = np.divide(largest - others, total, out=undefined, where=total > 0)
+    return value, np.where(total > 0, classes[best], np.nan)
+
+
+def tell(measured: Measured, others: Sequence[Measured], options: LabelOptions) -> Told:
+    """How many maps are about a class at the last epoch, and a chart over all."""
+    last, epochs = measured.steps[-1], dict(zip(measured.steps, measured.epochs, strict=True))
+    chance = measured.of_layer("chance_purity", None).get(last, float("nan"))
+    table, clauses = [], []
+    for layer in measured.layers:
+        about = measured.of_maps("about", layer)[last]
+        alive, sure = int(np.isfinite(about).sum()), int(np.nansum(about))
+        purity = measured.of_layer("mean_purity", layer).get(last)
+        selective = measured.of_layer("mean_selectivity", layer).get(last)
+        table.append(
+            [layer, str(alive), str(sure), str(alive - sure), shown(purity), shown(selective)]
+        )
+        clauses.append(f"{layer} {sure} of {alive}")
+    images, split = measured.meta.get("images", 0), measured.meta["asked"].get("split")
+    sentence = (
+        f"On {images:,} images of {split}, epoch {epoch_name(epochs[last])}, maps about a class"
+        f" (labels permuted {options.permutations:,} times, false discoveries at"
+        f" {options.rate:.0%} over all maps): {'; '.join(clauses)}; the others are about nothing"
+        f" that {options.top} images can show. Purity by chance: {shown(chance)}."
+    )
+    lines = tuple(
+        Line(
+            layer,
+            ramp_role(index, len(measured.layers)),
+            tuple(
+                (epochs[step], 100 * share)
+                for step, share in measured.of_layer("about_share", layer).items()
+                if np.isfinite(share)
+            ),
+        )
+        for index, layer in enumerate(measured.layers)
+    )
+    words = (
+        f"Live maps whose {options.top} strongest of {images:,} images share a class more than"
+        " permuted labels do."
+    )
+    chart = Chart("maps about a class, %", lines, highest=100.0)
+    head = ["layer", "live maps", "about a class", "about nothing shown", "purity", "selectivity"]
+    figure = figure_of([Panel("about a class, %", (chart,), 4.0, legend=True)], words)
+    return Told(sentence, plain_table(head, table), figure, {"chance_purity": round(chance, 4)})
+
+
+MEASURE = Measure(
+    "labels", rows, tell, options=LabelOptions(), probe=(MAXIMA,), needs=("images", "labels")
+)

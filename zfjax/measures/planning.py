@@ -1,0 +1,190 @@
+"""What measures are asked for, checked at the door, and what they will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zfjax.data.labels import check_labelled
+from zfjax.errors import ZfjaxError
+from zfjax.features.passing import Route
+from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
+from zfjax.measures.protocol import Measure
+from zfjax.subject import Subject
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The words of ``zfjax measure`` beside the measures' own options."""
+
+    at: Sequence[str] | None = None
+    """Epochs as ``Run.steps_at`` takes them; None: all saved."""
+    images: int | None = None
+    """Of the probe; None: 10,000, or all of a smaller split."""
+    split: str | None = None
+    """None: the training split."""
+    layers: Sequence[str] | None = None
+    """None: all."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A measure and its options."""
+
+    measure: Measure
+    options: Any
+
+    @property
+    def name(self) -> str:
+        """The measure's."""
+        return self.measure.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Measures of a subject, on the images of a probe, at some steps; see ``plan_of``."""
+
+    subject: Subject
+    chosen: tuple[Chosen, ...]
+    steps: tuple[int, ...]
+    layers: tuple[str, ...]
+    """In forward order."""
+    searched: int = 0
+    """Images that the probe is drawn from: the first so many of the split; 0: no images needed."""
+    images: int = 0
+    """Of the probe."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What the probe must hold."""
+        wanted = {kind for chosen in self.chosen for kind in chosen.measure.probe}
+        return tuple(kind for kind in KINDS if kind in wanted)
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether any measure needs the pass."""
+        return any(chosen.measure.takes_images for chosen in self.chosen)
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """The probe's images."""
+        return probe_ids(self.searched, self.images)
+
+    @property
+    def route(self) -> Route:
+        """Of its pass."""
+        return Route(self.steps, self.layers, PROBE_SEED, self.ids)
+
+    @property
+    def maps(self) -> dict[str, int]:
+        """By layer."""
+        return {name: self.subject.layer(name).maps for name in self.layers}
+
+    def probed(self) -> dict[str, Any]:
+        """What the probe's file says of itself: two with the same are of the same images."""
+        images = self.subject.need("images", "A probe")
+        return {
+            "split": images.split,
+            "searched": self.searched,
+            "images": self.images,
+            "seed": PROBE_SEED,
+            "fingerprint": self.subject.fingerprint,
+        }
+
+    def asked(self, chosen: Chosen) -> dict[str, Any]:
+        """What <name>.json keeps as "asked"."""
+        options = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(chosen.options).items()
+        }
+        about = {"steps": list(self.steps), "layers": list(self.layers), "options": options}
+        with_images = chosen.measure.takes_images or "images" in chosen.measure.needs
+        return {**about, **(self.probed() if with_images else {})}
+
+
+def plan_of(subject: Subject, chosen: Sequence[Chosen], wanted: Wanted) -> Plan:
+    """What is asked of a subject. Raises ZfjaxError for what it does not have."""
+    if not chosen:
+        raise ZfjaxError("No measure is asked for.")
+    for name in wanted.layers or ():
+        subject.layer(name)
+    layers = tuple(name for name in subject.layers if name in (wanted.layers or subject.layers))
+    steps = subject.find_steps(wanted.at)
+    for item in chosen:
+        check_steps(item.measure, steps)
+        check_needs(item.measure, subject)
+    if not any(item.measure.takes_images or "images" in item.measure.needs for item in chosen):
+        return Plan(subject, tuple(chosen), steps, layers)
+    count = subject.need("images", f"The measure {chosen[0].name}").count
+    return Plan(
+        subject, tuple(chosen), steps, layers, count, probe_size(subject, wanted.images, count)
+    )
+
+
+def probe_size(subject: Subject, images: int | None, count: int) -> int:
+    """How many images the probe has, of ``count``. Raises ZfjaxError for more than there are."""
+    source = subject.need("images", "A probe")
+    if not count:
+        raise ZfjaxError(f"Split {source.split!r} of {source.dataset.name} is empty.")
+    if images is None:
+        return min(PROBE_IMAGES, count)
+    if images < 1:
+        raise ZfjaxError(f"--images {images} must be 1 or more.")
+    if images > count:
+        raise ZfjaxError(
+            f"--images {images:,}: split {source.split!r} of {source.dataset.name} has {count:,};"
+            " ask for as many or fewer, or leave it out."
+        )
+    return images
+
+
+def check_steps(measure: Measure, steps: Sequence[int]) -> None:
+    """Raises ZfjaxError where there are too few checkpoints for a measure."""
+    if len(steps) < measure.least_steps:
+        raise ZfjaxError(
+            f"The measure {measure.name} needs {measure.least_steps} checkpoints or more, and"
+            f" {len(steps)} {'is' if len(steps) == 1 else 'are'} asked for: leave out --at, or"
+            " train with --keep all."
+        )
+
+
+def check_needs(measure: Measure, subject: Subject) -> None:
+    """Raises ZfjaxError where the subject lacks what a measure needs."""
+    purpose = f"The measure {measure.name}"
+    for what in measure.needs:
+        if what != "labels":
+            subject.need(what, purpose)
+    if "labels" in measure.needs:
+        images = subject.need("images", purpose)
+        check_labelled(images.dataset, images.split, purpose)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a plan takes."""
+
+    checkpoints: int
+    images: int
+    """Of each checkpoint."""
+    flops: int
+    """Of the pass: two for a multiply-add."""
+    kept_bytes: int
+    """The probe on disk."""
+    scratch_bytes: int
+    """The same while it is gathered, beside it."""
+
+
+def cost_of(plan: Plan) -> Cost:
+    """The cost of a plan; nothing is run."""
+    if not plan.takes_images:
+        return Cost(len(plan.steps), 0, 0, 0, 0)
+    top_layer = plan.subject.network.highest(plan.layers)
+    flops = 2 * top_layer.image_work.multiply_adds * plan.images * len(plan.steps)
+    maps = sum(plan.maps.values())
+    kept, scratch = probe_bytes(len(plan.steps), plan.images, maps, len(plan.kinds))
+    return Cost(len(plan.steps), plan.images, flops, kept, scratch)

@@ -1,0 +1,270 @@
+"""How alike two sets of responses are: of a layer at two epochs, or of two layers, to the same
+images. No JAX.
+
+Responses are arrays [images, maps] of any float dtype, row i the same image in both; sums are
+float64 over blocks of rows, so nothing of [images, images] is held where there are fewer maps than
+images. What is not defined is NaN in an array and None alone; tables write both as null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg, stats
+
+BLOCK = 2048
+"""Images whose responses are float64 at a time."""
+LEAST_ROOM = 0.05
+"""Below this distance of a similarity at step 0 from 1 there is no excess to speak of."""
+TOP_SHARE = 0.01
+"""The strongest images of a map are this share of all."""
+_ROUNDING = 1e-10
+"""A difference of sums this small beside them is nothing."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over images of two sets of responses x and y, each less a centre that is the same for
+    all images: enough for CKA, and additive, so that any union of groups of images costs no
+    further look at them. For i an image, k_i = |x_i|^2 and l_i = |y_i|^2.
+    """
+
+    images: int
+    cross: np.ndarray
+    """sum x_i y_i^T, float64 [maps of x, maps of y]."""
+    first: np.ndarray
+    """sum x_i, [maps of x]."""
+    second: np.ndarray
+    """sum y_i, [maps of y]."""
+    first_weighted: np.ndarray
+    """sum l_i x_i, [maps of x]."""
+    second_weighted: np.ndarray
+    """sum k_i y_i, [maps of y]."""
+    squares: tuple[float, float, float]
+    """sum k_i, sum l_i, sum k_i l_i."""
+
+    def __add__(self, other: Moments) -> Moments:
+        return self._with(other, 1)
+
+    def __sub__(self, other: Moments) -> Moments:
+        """Without images that were counted."""
+        return self._with(other, -1)
+
+    def _with(self, other: Moments, sign: int) -> Moments:
+        return Moments(
+            self.images + sign * other.images,
+            self.cross + sign * other.cross,
+            self.first + sign * other.first,
+            self.second + sign * other.second,
+            self.first_weighted + sign * other.first_weighted,
+            self.second_weighted + sign * other.second_weighted,
+            tuple(  # type: ignore[arg-type]
+                mine + sign * its for mine, its in zip(self.squares, other.squares, strict=True)
+            ),
+        )
+
+    def dependence(self) -> float | None:
+        """The unbiased estimate of HSIC with linear kernels (Song et al. 2012, HSIC_1), 0 on
+        average where x and y are independent. None for fewer than 4 images.
+
+        With K and L the Gram matrices without their diagonals: (tr KL + 1'K1 1'L1 / ((n-1)(n-2)) -
+        2/(n-2) 1'KL1) / (n(n-3)). It does not depend on the centre.
+        """
+        n = self.images
+        if n < 4:
+            return None
+        sum_k, sum_l, sum_kl = self.squares
+        # 1'KL1 is the sum over images of (x_i.s - k_i)(y_i.t - l_i), with s and t the sums of x, y.
+        rows = (
+            self.first @ self.cross @ self.second
+            - self.first @ self.first_weighted
+            - self.second @ self.second_weighted
+            + sum_kl
+        )
+        totals = (self.first @ self.first - sum_k) * (self.second @ self.second - sum_l)
+        trace = (self.cross**2).sum() - sum_kl
+        estimate = trace + totals / ((n - 1) * (n - 2)) - 2 * rows / (n - 2)
+        return float(estimate / (n * (n - 3)))
+
+
+def moments(
+    x: np.ndarray, y: np.ndarray, centres: tuple[np.ndarray, np.ndarray] | None = None
+) -> Moments:
+    """The moments of responses x [images, maps], y [images, maps of y].
+
+    ``centres``: what is subtracted from each, [maps] and [maps of y]; None: the means of these
+    images. Groups of images that are to be added take the same centres, near their means.
+    """
+    mean_x, mean_y = centres or (column_means(x), column_means(y))
+    width_x, width_y = x.shape[1], y.shape[1]
+    cross, first_weighted, second_weighted = (
+        np.zeros(shape) for shape in ((width_x, width_y), width_x, width_y)
+    )
+    first, second, squares = np.zeros(width_x), np.zeros(width_y), np.zeros(3)
+    for rows_x, rows_y in zip(_blocks(x, mean_x), _blocks(y, mean_y), strict=True):
+        k, l = (rows_x**2).sum(axis=1), (rows_y**2).sum(axis=1)
+        cross += rows_x.T @ rows_y
+        first += rows_x.sum(axis=0)
+        second += rows_y.sum(axis=0)
+        first_weighted += l @ rows_x
+        second_weighted += k @ rows_y
+        squares += (k.sum(), l.sum(), k @ l)
+    sums = float(squares[0]), float(squares[1]), float(squares[2])
+    return Moments(len(x), cross, first, second, first_weighted, second_weighted, sums)
+
+
+def cka_of(cross: Moments, first: Moments, second: Moments) -> float | None:
+    """Unbiased linear CKA from the moments of (x, y), (x, x) and (y, y) of the same images.
+
+    At most 1; below 0 for what is less alike than chance would have it. None for fewer than 4
+    images, and where x or y does not tell images apart.
+    """
+    between, own_x, own_y = (sums.dependence() for sums in (cross, first, second))
+    if between is None or own_x is None or own_y is None:
+        return None
+    for own, sums in ((own_x, first), (own_y, second)):
+        if own * sums.images * (sums.images - 3) <= _ROUNDING * sums.squares[2]:
+            return None
+    return float(between / np.sqrt(own_x * own_y))
+
+
+def cka(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Unbiased linear centred kernel alignment of responses [images, maps], [images, maps of y].
+
+    Concept: do two sets of responses order pairs of images alike, whatever rotation and scale lie
+    between them. Source: Kornblith et al. 2019; the unbiased form of Nguyen et al. 2021, without
+    which few images and many maps look alike. Cost: images x maps^2. What misleads: a few images
+    of large norm can make it (Davari et al. 2022). 1 for equal responses, 0 on average for
+    independent ones, negative values are kept; None as in ``cka_of``.
+    """
+    check_same_images(x, y)
+    if max(x.shape[1], y.shape[1]) >= len(x):
+        x, y = _as_many_as_images(x), _as_many_as_images(y)
+    return cka_of(moments(x, y), moments(x, x), moments(y, y))
+
+
+def _as_many_as_images(x: np.ndarray) -> np.ndarray:
+    """Responses [images, at most images] with the same Gram matrix."""
+    if x.shape[1] <= len(x):
+        return x
+    centred = np.asarray(x, np.float64) - column_means(x)
+    triangle = linalg.qr(centred.T, mode="r")[0]
+    return np.asarray(triangle[: len(x)].T)
+
+
+def procrustes(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Orthogonal Procrustes similarity of responses [images, maps], [images, maps of y]: 0..1.
+
+    Concept: with both centred and scaled to norm 1, how well the best rotation lays one on the
+    other; 1 - distance^2 / 2, the sum of the singular values of X'Y. Source: Schoenemann 1966;
+    Ding, Denain and Steinhardt 2021, who find it to follow what matters for accuracy where CKA
+    does not. Cost: images x maps^2 + maps^3. What misleads: biased upward by chance, the more so
+    the more maps for the images. None where x or y does not tell images apart.
+    """
+    check_same_images(x, y)
+    if max(x.shape[1], y.shape[1]) > len(x):
+        x, y = _as_many_as_images(x), _as_many_as_images(y)
+    mean_x, mean_y = column_means(x), column_means(y)
+    cross, norms = np.zeros((x.shape[1], y.shape[1])), np.zeros(2)
+    for rows_x, rows_y in zip(_blocks(x, mean_x), _blocks(y, mean_y), strict=True):
+        cross += rows_x.T @ rows_y
+        norms += ((rows_x**2).sum(), (rows_y**2).sum())
+    if not norms.all():
+        return None
+    singular = linalg.svdvals(cross / np.sqrt(norms.prod()))
+    return float(min(singular.sum(), 1.0))
+
+
+def excess(similarity: np.ndarray, at_first: float | None) -> np.ndarray:
+    """Similarities to the last epoch as what is more than step 0 had: (S - S_0) / (1 - S_0).
+
+    ``similarity`` float64 [...], NaN where undefined. A layer that is alike before it has learnt
+    has nothing to settle: NaN everywhere where 1 - S_0 < 0.05 or S_0 is None or NaN.
+    """
+    if at_first is None or not 1 - at_first >= LEAST_ROOM:
+        return np.full(np.shape(similarity), np.nan)
+    return (np.asarray(similarity, np.float64) - at_first) / (1 - at_first)
+
+
+def top_set(x: np.ndarray, share: float = TOP_SHARE) -> np.ndarray:
+    """Which images are among the strongest ``share`` of a map's, at least one: bool [images, maps].
+
+    Of equal responses the earlier image is the stronger. Images at a map's smallest response do
+    not count: a dead map has no strongest images.
+    """
+    count = max(1, round(share * len(x)))
+    weakest = np.partition(x, len(x) - count, axis=0)[len(x) - count]  # of those that count
+    ahead, tied = x > weakest, x == weakest
+    chosen = ahead | (tied & (np.cumsum(tied, axis=0) <= count - ahead.sum(axis=0)))
+    return chosen & (x > x.min(axis=0))
+
+
+def overlap(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """|A & B| / |A or B| of the sets of ``top_set``, bool [images, maps]: float64 [maps].
+
+    1 for equal sets; NaN where both are empty. Concept and caveat: the shared images of a map at
+    two epochs (Jaccard); with few images in a set it is noisy, and chance alone gives share / 2.
+    """
+    check_same_images(x, y)
+    return _jaccard((x & y).sum(axis=0), (x | y).sum(axis=0))
+
+
+def overlap_between(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``overlap`` of every map of x with every map of y: float64 [maps of x, maps of y]."""
+    check_same_images(x, y)
+    shared = np.zeros((x.shape[1], y.shape[1]))
+    for rows_x, rows_y in zip(_blocks(x), _blocks(y), strict=True):
+        shared += rows_x.T @ rows_y
+    sizes = x.sum(axis=0)[:, None] + y.sum(axis=0)[None, :]
+    return _jaccard(shared, sizes - shared)
+
+
+def _jaccard(shared: np.ndarray, joined: np.ndarray) -> np.ndarray:
+    undefined = np.full(np.shape(joined), np.nan)
+    return np.divide(shared, joined, out=undefined, where=np.asarray(joined) > 0)
+
+
+def standard_ranks(x: np.ndarray) -> np.ndarray:
+    """Each map's images by rank, equal responses sharing their mean rank, centred and of norm 1:
+    float64 [images, maps]. A product of two columns is Spearman's correlation; NaN for a map that
+    gives every image the same.
+    """
+    ranks = stats.rankdata(x, axis=0) - (len(x) + 1) / 2
+    norms = np.sqrt((ranks**2).sum(axis=0, keepdims=True))
+    return np.divide(ranks, norms, out=np.full(ranks.shape, np.nan), where=norms > 0)
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of each map with itself at another epoch: float64 [maps], of
+    ``standard_ranks`` [images, maps]. NaN where a map is constant in one.
+    """
+    check_same_images(x, y)
+    return np.clip(np.einsum("im,im->m", x, y), -1, 1)
+
+
+def spearman_between(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``spearman`` of every map of x with every map of y: float64 [maps of x, maps of y]."""
+    check_same_images(x, y)
+    return np.clip(x.T @ y, -1, 1)
+
+
+def column_means(x: np.ndarray) -> np.ndarray:
+    """Mean response of each map, float64 [maps]; of a constant one its very value."""
+    if not len(x):
+        return np.zeros(x.shape[1])
+    first = np.asarray(x[0], np.float64)
+    return first + sum(rows.sum(axis=0) for rows in _blocks(x, first)) / len(x)
+
+
+def check_same_images(x: np.ndarray, y: np.ndarray) -> None:
+    """Raises ValueError for responses to different numbers of images."""
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+        raise ValueError(f"responses of {x.shape} and {y.shape}: [images, maps] of the same images")
+
+
+def _blocks(x: np.ndarray, centre: np.ndarray | float = 0.0) -> Iterator[np.ndarray]:
+    """Rows of x less ``centre``, float64, a block at a time."""
+    for start in range(0, len(x), BLOCK):
+        yield np.asarray(x[start : start + BLOCK], np.float64) - centre
