@@ -73,6 +73,12 @@ class Optimizer:
     """Parts into which a batch's gradient is computed one after the other, to save memory."""
 
 
+OF_RECIPE = -1.0
+"""``Config.rms_clip`` as the recipe has it."""
+RECIPE_CLIPS = {"faithful": 0.1, "modern": 0.0}
+"""RMS of a clipped filter; paper, section 3: "a fixed radius of 10^-1"."""
+
+
 @dataclass(frozen=True)
 class Config:
     """A whole training run."""
@@ -96,6 +102,12 @@ class Config:
     compute: Literal["float32", "bfloat16"] = "float32"
     """Precision of the convolutions in training; parameters, loss and normalisation stay
     float32."""
+    rms_clip: float = OF_RECIPE
+    """RMS beyond which a convolution's filter is scaled back to it after each step; 0: off, -1: as
+    the recipe has it, 0.1 in the faithful and off in the modern."""
+    layer_keys: Literal["by_name", "by_order"] = "by_name"
+    """What each layer's first weights and dropout follow from beside the seed: its name, or, in
+    runs begun before this was recorded, its place among the layers."""
     precision: Literal["default", "highest"] = "default"
     """Matmul precision in training ("default" is TF32 on recent NVIDIA chips); search and
     projection use highest."""
@@ -108,6 +120,10 @@ class Config:
     """Minutes between saves of the full state within an epoch."""
 
     def __post_init__(self) -> None:
+        if self.rms_clip == RECIPE_CLIPS.get(self.recipe):
+            # One spelling of one value: equal runs are equal configs, and a replaced recipe brings
+            # its own clipping.
+            object.__setattr__(self, "rms_clip", OF_RECIPE)
         for name, (passed, wanted) in self.ranges().items():
             if not passed:
                 raise ZfjaxError(
@@ -122,6 +138,11 @@ class Config:
                 f"The last layer of {self.model.name} is not fully connected; training needs"
                 " scores."
             )
+
+    @property
+    def clip_radius(self) -> float:
+        """``rms_clip`` as a number; 0: no filter is clipped."""
+        return RECIPE_CLIPS.get(self.recipe, 0.0) if self.rms_clip == OF_RECIPE else self.rms_clip
 
     def ranges(self) -> dict[str, tuple[bool, str]]:
         """{field by dotted path: (whether its value is in its range, the range in words)}."""
@@ -150,6 +171,7 @@ class Config:
                 optimizer.accumulate >= 1 and self.batch_size % optimizer.accumulate == 0,
                 "a divisor of batch_size",
             ),
+            "rms_clip": (0 <= self.clip_radius < math.inf, "0 or more"),
             "snapshots": (self.snapshots >= 0, "0 or more"),
             "save_minutes": (0 < self.save_minutes < math.inf, "above 0"),
         }
@@ -195,6 +217,8 @@ def choices(kind: type, name: str) -> tuple[str, ...]:
 
 def get_field(config: Config, path: str) -> Any:
     """The value at a dotted path, layers by name: ``get_field(config, "model.conv1.kernel")``."""
+    if path == "rms_clip":
+        return config.clip_radius
     value: Any = config
     for name in path.split("."):
         is_layer = isinstance(value, Architecture) and name not in ("name", "input_size", "layers")
@@ -225,7 +249,7 @@ def flatten(config: Config) -> dict[str, Any]:
                     )
 
     walk("", config)
-    return flat
+    return {**flat, "rms_clip": config.clip_radius}
 
 
 def to_json(config: Config) -> dict[str, Any]:
@@ -233,6 +257,7 @@ def to_json(config: Config) -> dict[str, Any]:
     kinds = {kind: name for name, kind in LAYER_KINDS.items()}
     value = dataclasses.asdict(config)
     layers = config.model.layers
+    value["rms_clip"] = config.clip_radius
     value["model"]["layers"] = [
         {"kind": kinds[type(layer)], **dataclasses.asdict(layer)} for layer in layers
     ]
@@ -243,6 +268,8 @@ def from_json(value: Any) -> Config:
     """The config in ``value``. Raises ZfjaxError naming an unknown, missing or mistyped field."""
     if isinstance(value, dict) and "config" in value:  # RUN/config.json holds more than the config
         value = value["config"]
+        if isinstance(value, dict):  # a run of before it was recorded
+            value = {"layer_keys": "by_order", **value}
     return _build(Config, value, "config")
 
 

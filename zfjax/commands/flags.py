@@ -36,7 +36,7 @@ def config_parser(base: Config) -> argparse.ArgumentParser:
 
 def _fields(base: Config) -> dict[str, Any]:
     """{"model.conv1.kernel": value, ...} of the fields that have a flag."""
-    hidden = ("preset", "model.name", "model.layers")
+    hidden = ("preset", "model.name", "model.layers", "layer_keys")
     return {path: value for path, value in configs.flatten(base).items() if path not in hidden}
 
 
@@ -64,6 +64,8 @@ def resolve_config(base: Config, flags: Sequence[str]) -> Config:
             f"Not understood: {' '.join(rest)}; config fields are given as --name value."
         )
     record = configs.to_json(base)
+    if base.rms_clip == configs.OF_RECIPE:  # another recipe brings its own
+        del record["rms_clip"]
     for path, text in vars(values).items():
         if text is not None:
             _set_field(record, base, path, text)

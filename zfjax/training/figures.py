@@ -25,7 +25,7 @@ def batch_figures(run: Run, step: int, state: TrainState, pace: Pace) -> dict[st
         "images_per_second": totals["images"] / seconds,
         "data_wait": waited / seconds,
     }
-    if run.config.recipe == "faithful":
+    if run.config.clip_radius:
         figures["clipped"] = totals["clipped"] / totals["steps"]
     return figures
 

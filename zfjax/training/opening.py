@@ -48,7 +48,8 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     fingerprint = dataset.fingerprint(split)
     if (folder / "config.json").exists():
         run = load_run(folder)
-        check_same(run, config)
+        # A run goes on as it began, whatever new ones begin with.
+        check_same(run, replace(config, layer_keys=run.config.layer_keys))
         if run.fingerprint["digest"] != fingerprint["digest"]:
             raise ZfjaxError(
                 f"{folder} was trained on another {split} split of {dataset.name}; use another"
