@@ -56,6 +56,7 @@ NO_JAX = (
     "features.units",
     "training.tensorboard",
     "training.schedule",
+    "studies.intervals",
     "commands.flags",
     "data.import_options",
     "commands.arguments",
