@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zfjax.run.evolution import Evolution as Evolution
     from zfjax.run.folder import Run as Run
     from zfjax.run.folder import load_run as load_run
+    from zfjax.studies.ablating import ablate as ablate
 
 _HOMES = {
     "Architecture": "zfjax.network.architecture",
@@ -36,6 +37,7 @@ _HOMES = {
     "evolve": "zfjax.features.evolving",
     "project": "zfjax.features.projecting",
     "write_report": "zfjax.report.page",
+    "ablate": "zfjax.studies.ablating",
 }
 
 __all__ = sorted(_HOMES)

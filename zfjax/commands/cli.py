@@ -21,6 +21,7 @@ from zfjax.commands.evaluation import add_evaluate
 from zfjax.commands.features import add_evolve, add_project
 from zfjax.commands.information import add_info
 from zfjax.commands.reports import add_report
+from zfjax.commands.studies import add_ablate
 from zfjax.commands.training import add_train
 from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.signals import Terminated, stopping_gently
@@ -33,6 +34,7 @@ COMMANDS = (
     add_evolve,
     add_project,
     add_report,
+    add_ablate,
     add_info,
 )
 """What adds each command to the parser, in the order of ``zfjax --help``."""

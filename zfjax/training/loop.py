@@ -25,7 +25,7 @@ from zfjax.devices import data_mesh, keep_compiled, place, replicated
 from zfjax.files import clear_unfinished, expanded_path
 from zfjax.inputs import make_mean_image, open_data, reading_of
 from zfjax.processes import first_alone, from_first, is_first, seen_by_all, together
-from zfjax.progress import Progress
+from zfjax.progress import Progress, tell_nobody
 from zfjax.run.folder import Run, check_folder, load_run, locked_run
 from zfjax.run.steps import keep_newest, mend_unfinished, saved_steps
 from zfjax.run.summary import train_seconds
@@ -63,7 +63,7 @@ def train(
     SIGTERM, when the state has been saved.
     """
     began = time.monotonic()
-    tell = progress if progress is not None and is_first() else _tell_nobody
+    tell = progress if progress is not None and is_first() else tell_nobody
     folder = check_folder(workdir)
     config = _with_absolute_data(config)
     mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
@@ -101,10 +101,6 @@ def train(
             state = begin_state(run, mesh, shard_parameters)
             _loop(session, state)
     return load_run(folder)
-
-
-def _tell_nobody(*arguments: Any, **figures: Any) -> None:
-    pass
 
 
 def _with_absolute_data(config: Config) -> Config:

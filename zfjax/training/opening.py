@@ -33,17 +33,8 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     Raises ZfjaxError where the data set cannot train it, and where ``folder`` holds a run of other
     settings or data.
     """
+    check_data(config, dataset)
     split = config.data.train_split
-    for needed in (split, config.data.validation_split):
-        if needed not in dataset.splits:
-            raise ZfjaxError(
-                f"Data set {dataset.name} has no split {needed!r}; it has"
-                f" {', '.join(dataset.splits)}. Import it again with --holdout 0.1, or choose with"
-                " --data.train-split and --data.validation-split."
-            )
-        if not dataset.count(needed):
-            raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
-        check_labelled(dataset, needed, "training" if needed == split else "validation")
     config = replace(config, model=config.model.with_classes(len(dataset.class_names)))
     fingerprint = dataset.fingerprint(split)
     if (folder / "config.json").exists():
@@ -57,11 +48,6 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
             )
         return replace(run, config=replace(run.config, data=config.data))
     steps_per_epoch = dataset.count(split) // config.batch_size
-    if not steps_per_epoch:
-        raise ZfjaxError(
-            f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of"
-            f" {split!r}."
-        )
     run = Run(
         folder=folder,
         config=config,
@@ -74,6 +60,28 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     )
     save_run(run)
     return run
+
+
+def check_data(config: Config, dataset: Dataset) -> None:
+    """Raises ZfjaxError where the data set cannot train or validate a run of ``config``: a split
+    that is absent, empty or without labels, or smaller than a batch.
+    """
+    split = config.data.train_split
+    for needed in (split, config.data.validation_split):
+        if needed not in dataset.splits:
+            raise ZfjaxError(
+                f"Data set {dataset.name} has no split {needed!r}; it has"
+                f" {', '.join(dataset.splits)}. Import it again with --holdout 0.1, or choose with"
+                " --data.train-split and --data.validation-split."
+            )
+        if not dataset.count(needed):
+            raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
+        check_labelled(dataset, needed, "training" if needed == split else "validation")
+    if config.batch_size > dataset.count(split):
+        raise ZfjaxError(
+            f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of"
+            f" {split!r}."
+        )
 
 
 def note_start(folder: Path, mesh: Mesh) -> None:

@@ -1,0 +1,146 @@
+"""What a grid will cost, before anything of it is trained. No JAX."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from zfjax.config import Config
+from zfjax.errors import ZfjaxError
+from zfjax.progress import time_words
+from zfjax.studies.cells import BASE, Cell
+from zfjax.studies.plans import Plan
+from zfjax.studies.results import flops
+from zfjax.studies.standings import DIVERGED, FINISHED, Standing, standing
+from zfjax.studies.tables import plain_table
+
+MARKED = 0.2
+"""Share of the base's FLOPs by which a cell may differ: beyond, an ablation measures size too."""
+CORE_RATE = 60e9
+"""Floating-point operations a second of training on one CPU core: 78e9 by train_step.py of 64
+pixels, less validation and saving; yours will differ, and a GPU's is hundreds of times that."""
+STATE_COPIES = 2 * 2 + 2
+"""Of the parameters, in the two newest states (each with its momentum) and one that is written."""
+
+
+def run_bytes(config: Config) -> int:
+    """About what a run leaves on disk: the parameters of every epoch, and the newest states."""
+    checkpoints = 1 + config.epochs + config.snapshots
+    return 4 * config.model.parameter_count * (checkpoints + STATE_COPIES)
+
+
+def training_operations(config: Config, images: int) -> float:
+    """Of a whole run on ``images`` training images: forward, and twice that back."""
+    macs = sum(fact.multiply_adds for fact in config.model.facts())
+    return 6.0 * macs * images * config.epochs
+
+
+def measured_rate(plan: Plan, images: int) -> float | None:
+    """Operations a second, the median of what has finished here; None before the first."""
+    rates = []
+    for cell, seed in plan.runs():
+        ended = standing(plan.run_folder(cell, seed)).outcome
+        if ended is not None and ended.status == FINISHED and ended.seconds:
+            rates.append(training_operations(cell.config, images) / ended.seconds)
+    return float(np.median(rates)) if rates else None
+
+
+def rate_and_words(plan: Plan, images: int, asked: float | None) -> tuple[float, str]:
+    """(operations a second, where that is known from). ``asked``: the base's images a second."""
+    if asked is not None:
+        macs = sum(fact.multiply_adds for fact in plan.base.model.facts())
+        return 6.0 * macs * asked, f"at {asked:g} images a second of the base"
+    if (rate := measured_rate(plan, images)) is not None:
+        return rate, "by the runs that have finished"
+    cores = len(os.sched_getaffinity(0))
+    return cores * CORE_RATE, (
+        f"assumed of {cores} CPU cores; --images-per-second N, of the base, is better"
+    )
+
+
+def cost_table(plan: Plan, images: int, rate: float) -> Table:
+    """A row a cell: sizes, windows, parameters, FLOPs, bytes and time of all its seeds."""
+    names = ("cell", "maps", "windows", "parameters", "MFLOP", "of base", "disk", "time", "note")
+    table = plain_table("", names)
+    seeds, base_flops = len(plan.seeds), flops(plan.cells[0])
+    for cell in plan.cells:
+        model, share = cell.config.model, flops(cell) / base_flops
+        convs = [model.fact(name) for name in model.conv_names]
+        seconds = training_operations(cell.config, images) / rate * seeds
+        table.add_row(
+            cell.name,
+            "/".join(str(fact.shape[0]) for fact in convs),
+            "/".join(str(fact.window.size) for fact in convs),
+            f"{model.parameter_count:,}",
+            f"{flops(cell) / 1e6:,.1f}",
+            f"{share:.2f} x",
+            bytes_words(seeds * run_bytes(cell.config)),
+            time_words(seconds),
+            note_of(cell, share),
+        )
+    return table
+
+
+def note_of(cell: Cell, share: float) -> str:
+    """What a reader of the table must know of a cell."""
+    notes = []
+    if cell.name == BASE and cell.also:
+        notes.append(f"also {', '.join(cell.also)}")
+    if abs(share - 1) > MARKED:
+        notes.append(f"{100 * (share - 1):+.0f}% FLOPs: size differs too")
+    return "; ".join(notes)
+
+
+def plan_words(plan: Plan, images: int, rate: float, source: str) -> str:
+    """The grid in a sentence or two."""
+    runs = len(plan.cells) * len(plan.seeds)
+    seconds = sum(training_operations(cell.config, images) / rate for cell, _ in plan.runs())
+    size = sum(run_bytes(cell.config) for cell, _ in plan.runs())
+    return (
+        f"{len(plan.cells)} cells x {len(plan.seeds)} seeds"
+        f" ({', '.join(map(str, plan.seeds))}) = {runs} runs, {bytes_words(size)},"
+        f" about {time_words(seconds)} one after the other ({source}).\n"
+        f"Compared: top-1 of the last epoch, each cell with the base: {plan.comparisons}"
+        f" comparison{'s' * (plan.comparisons != 1)}."
+    )
+
+
+def check_disk(plan: Plan) -> None:
+    """Raises ZfjaxError where the runs that are still to be trained will not fit on the disk."""
+    needed = sum(
+        run_bytes(cell.config)
+        for cell, seed in plan.runs()
+        if not _has_ended(standing(plan.run_folder(cell, seed)))
+    )
+    folder = _existing(plan.folder)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ZfjaxError(
+            f"The runs need about {bytes_words(needed)}, and {folder} has {bytes_words(free)} free:"
+            " free some space, or ask for fewer epochs, cells or seeds."
+        )
+
+
+def _has_ended(item: Standing) -> bool:
+    return item.status in (FINISHED, DIVERGED)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    whole = folder.absolute()
+    parents: Sequence[Path] = [whole, *whole.parents]
+    return next(path for path in parents if path.exists())
+
+
+def bytes_words(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
