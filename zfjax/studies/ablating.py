@@ -26,6 +26,7 @@ from zfjax.studies.plans import Plan, save_plan
 from zfjax.studies.results import write_results
 from zfjax.studies.standings import FAILED, FINISHED, Outcome, read_outcome, save_outcome
 from zfjax.studies.training_cells import train_run
+from zfjax.studies.tuning import best_of, trials
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.opening import check_data
 
@@ -154,14 +155,10 @@ class _Worker:
         before = read_outcome(folder)
         name = _short(self.plan, folder)
         try:
-            outcome = train_run(
-                replace(cell.config, seed=seed),
-                folder,
-                check=claim.check,
-                progress=self.work.progress,
-                devices=self.work.devices,
-            )
-        except (Interrupted, LocksDoNotHold):
+            config, value = self._tuned(cell, claim)
+            outcome = self._run(replace(config, seed=seed), folder, claim)
+            outcome = replace(outcome, tuned=value)
+        except (Interrupted, LocksDoNotHold, Busy):
             raise
         except Exception as error:
             message = _sentence(error)
@@ -181,6 +178,33 @@ class _Worker:
         words = f"top-1 {outcome.top1:.1%}" if outcome.status == FINISHED else outcome.status
         total = len(self.plan.cells) * len(self.plan.seeds)
         self.work.say(f"{name}: {words} ({done} of {total})")
+
+    def _run(self, config: Config, folder: Path, claim: Claim) -> Outcome:
+        return train_run(
+            config,
+            folder,
+            check=claim.check,
+            progress=self.work.progress,
+            devices=self.work.devices,
+        )
+
+    def _tuned(self, cell: Cell, claim: Claim) -> tuple[Config, str | None]:
+        """A cell's config with the best of the values that ``--tune`` names, and that value.
+        Trains the trials that are missing. Raises Busy where another worker is at one.
+        """
+        if self.plan.tuning is None:
+            return cell.config, None
+        tops: dict[str, float] = {}
+        for value, config, folder in trials(self.plan, cell):
+            with self._claim(folder) as trial:
+                outcome = read_outcome(folder)
+                if outcome is None or outcome.status == FAILED:
+                    claim.check()
+                    outcome = self._run(config, folder, trial)
+                    save_outcome(folder, outcome)
+            if outcome.top1 is not None:
+                tops[value] = outcome.top1
+        return best_of(self.plan, cell, tops)
 
     def _write_results(self) -> None:
         with exclusive_lock(self.plan.folder / ".lock", None):

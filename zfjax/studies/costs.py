@@ -104,9 +104,19 @@ def plan_words(plan: Plan, images: int, rate: float, source: str) -> str:
     return (
         f"{len(plan.cells)} cells x {len(plan.seeds)} seeds"
         f" ({', '.join(map(str, plan.seeds))}) = {runs} runs, {bytes_words(size)},"
-        f" about {time_words(seconds)} one after the other ({source}).\n"
+        f" about {time_words(seconds)} one after the other ({source}).{_tuning_words(plan)}\n"
         f"Compared: top-1 of the last epoch, each cell with the base: {plan.comparisons}"
         f" comparison{'s' * (plan.comparisons != 1)}."
+    )
+
+
+def _tuning_words(plan: Plan) -> str:
+    if plan.tuning is None:
+        return ""
+    count = len(plan.cells) * len(plan.tuning.values)
+    return (
+        f" Before them {count} trials of {plan.tuning.path} on a tenth of the training images held"
+        " out, on a seed that is not counted."
     )
 
 

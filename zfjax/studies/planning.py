@@ -16,6 +16,8 @@ from zfjax.studies.cells import Wanted, axis_from, axis_of, cells_of, check_vari
 from zfjax.studies.plans import Plan, Tuning, check_plan_folder, grown, load_plan
 
 DEFAULT_SEEDS = 3
+TUNING_SEED = 2**31 - 1
+"""Of the trials: none that a grid is likely to count."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,15 @@ def seeds_from(seeds: int | str | Sequence[int]) -> tuple[int, ...]:
         raise ZfjaxError(f"--seeds {text}: give how many, or a list such as 0,7,9.") from None
     if "," not in text and not isinstance(seeds, list | tuple):
         numbers = list(range(numbers[0]))
-    if not numbers or min(numbers) < 0 or max(numbers) >= 2**31 or len(set(numbers)) < len(numbers):
+    if (
+        not numbers
+        or min(numbers) < 0
+        or max(numbers) >= TUNING_SEED
+        or len(set(numbers)) < len(numbers)
+    ):
         raise ZfjaxError(
             f"--seeds {text}: one or more different seeds are needed, each 0 or more and below"
-            " 2^31."
+            " 2^31 - 1."
         )
     return tuple(numbers)
 
@@ -110,13 +117,14 @@ def plan_of(workdir: Path | str, request: Request, classes: int | None = None) -
     seeds = request.seeds or (tuple(range(DEFAULT_SEEDS)) if before is None else before.seeds)
     tuning = None if before is None else before.tuning
     if request.tune is not None:
-        tuning = _tuning(base, request.tune, seeds, tuning)
+        tuning = _tuning(base, request, tuning)
     cells = cells_of(base, request.wanted)
     return grown(before, Plan(folder, cells, tuple(sorted(seeds)), tuning))
 
 
-def _tuning(base: Config, text: str, seeds: tuple[int, ...], before: Tuning | None) -> Tuning:
+def _tuning(base: Config, request: Request, before: Tuning | None) -> Tuning:
     """The trials that ``--tune`` asks for, on a seed that is none of the grid's."""
+    text, axes = str(request.tune), request.wanted.axes
     axis = axis_of(text)
     if len(axis.paths) != 1:
         raise ZfjaxError(f"--tune {text}: one field is tuned, not several.")
@@ -124,8 +132,9 @@ def _tuning(base: Config, text: str, seeds: tuple[int, ...], before: Tuning | No
     check_varied(base, path)
     if path.startswith("model.") or path.startswith("data.") or path not in configs.flatten(base):
         raise ZfjaxError(f"--tune {text}: a field of the training is tuned, not {path}.")
+    if path in {name for cell_axis in axes for name in cell_axis.paths}:
+        raise ZfjaxError(f"--tune {text}: {path} is varied, so it cannot be tuned.")
     values = tuple(value for (value,) in axis.values)
     for value in values:
         with_fields(base, {path: value})
-    seed = max(seeds) + 1 if before is None else before.seed
-    return Tuning(path, values, seed)
+    return Tuning(path, values, TUNING_SEED if before is None else before.seed)

@@ -143,6 +143,7 @@ def table_rows(results: Results) -> list[dict[str, Any]]:
                 "cell": cell.name,
                 "changed": "; ".join(f"{path}={text_of(value)}" for path, value in cell.fields),
                 "without": " ".join(cell.without),
+                "tuned": next((item.tuned for item in runs.finished.values()), None),
                 "finished": runs.count(FINISHED),
                 "diverged": runs.count(DIVERGED),
                 "runs": len(runs.standings),

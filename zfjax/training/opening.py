@@ -68,7 +68,7 @@ def check_data(config: Config, dataset: Dataset) -> None:
     """
     split = config.data.train_split
     for needed in (split, config.data.validation_split):
-        if needed not in dataset.splits:
+        if needed not in dataset.splits and "[" not in needed:
             raise ZfjaxError(
                 f"Data set {dataset.name} has no split {needed!r}; it has"
                 f" {', '.join(dataset.splits)}. Import it again with --holdout 0.1, or choose with"
