@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zfjax.errors import ZfjaxError
+from zfjax.keeping import are_kept
 from zfjax.network.architecture import LAYER_KINDS, Architecture
 
 
@@ -114,6 +115,9 @@ class Config:
     snapshots: int = 0
     """Checkpoints within the first epoch, at steps evenly spaced in their logarithm: features
     change fastest there."""
+    keep: str = "all"
+    """Epochs whose parameters stay on disk: all, paper (0 1 2 5 10 20 30 40 64), or a list such as
+    0,1,5; the last always does."""
     tensorboard: bool = False
     """Also write RUN/tensorboard (pip install -e '.[tensorboard]')."""
     save_minutes: float = 10.0
@@ -173,6 +177,7 @@ class Config:
             ),
             "rms_clip": (0 <= self.clip_radius < math.inf, "0 or more"),
             "snapshots": (self.snapshots >= 0, "0 or more"),
+            "keep": (are_kept(self.keep), "all, paper or a list of epochs such as 0,1,5"),
             "save_minutes": (0 < self.save_minutes < math.inf, "above 0"),
         }
 
@@ -186,6 +191,7 @@ RESUMABLE_FIELDS = frozenset(
         "data.processes",
         "data.on_error",
         "save_minutes",
+        "keep",
         "tensorboard",
     }
 )

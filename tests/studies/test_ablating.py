@@ -18,13 +18,13 @@ from tests.small import make_config, stop_at
 from zfjax.commands import cli
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock, read_json, write_json
-from zfjax.run import checkpoint
+from zfjax.run import checkpoint, sizes
 from zfjax.run.folder import load_run
 from zfjax.studies import ablating, claiming
 from zfjax.studies.ablating import Work, ablate
 from zfjax.studies.plans import load_plan
 from zfjax.studies.results import read_results, table_rows
-from zfjax.studies.standings import FINISHED, Outcome, standing
+from zfjax.studies.standings import FINISHED, Outcome, read_outcome, standing
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
 
@@ -409,21 +409,19 @@ def test_folders_that_are_no_grid(tmp_path, unbroken, words, capsys):
 def test_too_small_a_disk_is_refused_before_anything_is_trained(
     words, trained, monkeypatch, capsys
 ):
-    from zfjax.studies import costs
-
-    monkeypatch.setattr(costs.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     status, told = command(*words, "--drop", "norm1", capsys=capsys)
-    assert status == 1 and "1000 B free" in told.err and not trained.runs
+    assert status == 1 and "1000 B are free" in told.err and not trained.runs
 
 
 @pytest.mark.slow
 def test_a_grid_is_trained_resumed_and_compared_as_its_runs_are(tmp_path, data_dir, base):
-    config = replace(base, epochs=2)
+    config = base
     wanted = {"vary": {"optimizer.learning_rate": [1e30]}, "drop": ["norm1"]}
     with pytest.raises(Interrupted):
         ablate(
             tmp_path / "grid", config, wanted, seeds=1,
-            work=Work(devices=1, progress=stop_at(6)),
+            work=Work(devices=1, progress=stop_at(2)),
         )  # fmt: skip
     assert statuses(tmp_path / "grid")["base", 0] == "stopped"
     plan = ablate(tmp_path / "grid", config, wanted, seeds=1, work=Work(devices=1))
@@ -451,3 +449,45 @@ def test_a_grid_is_trained_resumed_and_compared_as_its_runs_are(tmp_path, data_d
     with pytest.raises(ZfjaxError, match=r"1 of 6 runs failed.*\n.*seed-1.*seed 9 -> 1"):
         ablate(tmp_path / "grid", seeds=2, work=Work(devices=1))
     assert statuses(tmp_path / "grid")["without-norm1", 1] == "finished"
+
+
+@pytest.mark.slow
+def test_each_cell_is_tuned_on_training_images_held_out(tmp_path, data_dir, base):
+    tune = "optimizer.learning_rate=1e30,0.05"
+    plan = ablate(tmp_path, base, {"drop": ["norm1"]}, seeds=1, tune=tune, work=Work(devices=1))
+    for cell in plan.cells:
+        run = load_run(plan.run_folder(cell, 0))
+        assert run.config.optimizer.learning_rate == 0.05 and run.config.seed == 0
+        trial = load_run(tmp_path / "tuning" / cell.name / "0.05")
+        assert trial.config.data.train_split == "train[:90%]"
+        assert trial.config.data.validation_split == "train[90%:]"
+        assert (trial.fingerprint["count"], run.fingerprint["count"]) == (32, 36)
+        assert trial.config.seed not in plan.seeds
+        assert read_outcome(tmp_path / "tuning" / cell.name / "1e30").status == "diverged"
+    rows = pq.read_table(tmp_path / "cells.parquet").to_pylist()
+    assert [(row["tuned"], row["status"]) for row in rows] == [("0.05", "finished")] * 2
+    assert [row["tuned"] for row in table_rows(read_results(plan))] == ["0.05"] * 2
+    # Tuned once: another seed takes what was found.
+    before = (tmp_path / "tuning/base/0.05/metrics.jsonl").stat().st_mtime_ns
+    ablate(tmp_path, seeds=[0, 3], work=Work(devices=1))
+    assert (tmp_path / "tuning/base/0.05/metrics.jsonl").stat().st_mtime_ns == before
+    with pytest.raises(ZfjaxError, match="holds an ablation with --tune"):
+        ablate(tmp_path, base, tune="optimizer.learning_rate=0.1")
+
+
+@pytest.mark.parametrize(
+    ("tune", "said"),
+    [
+        ("optimizer.learning_rate", "write FIELD=VALUE"),
+        ("optimizer.rate=1", "no field optimizer.rate"),
+        ("model.conv1.kernel=3", "a field of the training is tuned"),
+        ("optimizer.learning_rate,epochs=0.1:1", "one field is tuned"),
+        ("optimizer.momentum=2", "out of range"),
+        ("batch_size=8", "batch_size is varied"),
+        ("seed=3", "give --seeds"),
+    ],
+)
+def test_what_cannot_be_tuned_is_said(tmp_path, base, trained, tune, said):
+    with pytest.raises(ZfjaxError, match=re.escape(said)):
+        ablate(tmp_path / "grid", base, {"vary": {"batch_size": [16]}}, tune=tune)
+    assert not (tmp_path / "grid").exists()

@@ -271,6 +271,7 @@ def _cell(base: Config, name: str, config: Config) -> Cell:
         layer_keys=base.layer_keys,
         tensorboard=base.tensorboard,
         save_minutes=base.save_minutes,
+        keep=base.keep,
     )
     own, theirs = configs.flatten(config), configs.flatten(base)
     fields = tuple(

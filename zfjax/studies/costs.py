@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from zfjax.config import Config
-from zfjax.errors import ZfjaxError
 from zfjax.progress import time_words
+from zfjax.run.sizes import bytes_words, check_space, run_bytes
 from zfjax.studies.cells import BASE, Cell
 from zfjax.studies.plans import Plan
 from zfjax.studies.results import flops
@@ -24,14 +21,6 @@ MARKED = 0.2
 CORE_RATE = 60e9
 """Floating-point operations a second of training on one CPU core: 78e9 by train_step.py of 64
 pixels, less validation and saving; yours will differ, and a GPU's is hundreds of times that."""
-STATE_COPIES = 2 * 2 + 2
-"""Of the parameters, in the two newest states (each with its momentum) and one that is written."""
-
-
-def run_bytes(config: Config) -> int:
-    """About what a run leaves on disk: the parameters of every epoch, and the newest states."""
-    checkpoints = 1 + config.epochs + config.snapshots
-    return 4 * config.model.parameter_count * (checkpoints + STATE_COPIES)
 
 
 def training_operations(config: Config, images: int) -> float:
@@ -127,30 +116,8 @@ def check_disk(plan: Plan) -> None:
         for cell, seed in plan.runs()
         if not _has_ended(standing(plan.run_folder(cell, seed)))
     )
-    folder = _existing(plan.folder)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ZfjaxError(
-            f"The runs need about {bytes_words(needed)}, and {folder} has {bytes_words(free)} free:"
-            " free some space, or ask for fewer epochs, cells or seeds."
-        )
+    check_space(plan.folder, needed)
 
 
 def _has_ended(item: Standing) -> bool:
     return item.status in (FINISHED, DIVERGED)
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
-    whole = folder.absolute()
-    parents: Sequence[Path] = [whole, *whole.parents]
-    return next(path for path in parents if path.exists())
-
-
-def bytes_words(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

@@ -209,6 +209,7 @@ def _moved(cell: Cell, base: Config) -> Cell:
         data=data,
         preset=base.preset,
         save_minutes=base.save_minutes,
+        keep=base.keep,
         tensorboard=base.tensorboard,
     )
     return replace(cell, config=config)

@@ -17,6 +17,7 @@ from zfjax.data.dataset import Dataset
 from zfjax.data.labels import check_labelled
 from zfjax.errors import ZfjaxError
 from zfjax.run.folder import Run, check_same, load_run, save_run
+from zfjax.run.sizes import check_space, run_bytes
 from zfjax.run.starts import (
     Start,
     asks_deterministic,
@@ -46,8 +47,9 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
                 f"{folder} was trained on another {split} split of {dataset.name}; use another"
                 " --workdir."
             )
-        return replace(run, config=replace(run.config, data=config.data))
+        return replace(run, config=replace(run.config, data=config.data, keep=config.keep))
     steps_per_epoch = dataset.count(split) // config.batch_size
+    check_space(folder, run_bytes(config))
     run = Run(
         folder=folder,
         config=config,

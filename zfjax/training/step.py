@@ -77,7 +77,7 @@ def compiled_config(config: Config) -> Config:
     data = config.data
     seen = Data(view=data.view, shift=data.shift, flip=data.flip, crops=data.crops)
     told = replace(config, preset="", data=seen, seed=0)
-    return replace(told, snapshots=0, tensorboard=False, save_minutes=1.0)
+    return replace(told, snapshots=0, keep="all", tensorboard=False, save_minutes=1.0)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "steps_per_epoch"), donate_argnums=0)
