@@ -110,7 +110,7 @@ def test_a_grid_grows_by_values_seeds_and_drops_and_loses_nothing(tmp_path, base
     plan = load_plan(tmp_path)
     assert plan.seeds == (0, 1) and len(plan.cells) == 5 and len(trained.runs) == 10
     assert [item["comparisons"] for item in plan.declared] == [2, 4, 4]
-    assert plan.cells[0].also == ("base",)
+    assert plan.cells[0].also == ("conv1.kernel=5",)
 
 
 @pytest.mark.parametrize(
@@ -302,16 +302,49 @@ def test_measures_of_each_run_are_read_at_the_last_epoch(tmp_path, base, trained
         ablate(tmp_path)
 
 
-def test_damaged_files_are_named(tmp_path, base, trained):
+def test_damaged_files_are_named_and_keep_no_other_run_from_going_on(tmp_path, base, trained):
     ablate(tmp_path, base, KERNELS, seeds=1)
-    folder = tmp_path / "cells/base/seed-0"
-    for name, content in (("correct.npz", b"x"), ("cell.json", b"{"), ("cell.json", b"{}")):
+    folder, count = tmp_path / "cells/base/seed-0", len(trained.runs)
+    for seed, (name, content) in enumerate(
+        (("correct.npz", b"x"), ("cell.json", b"{"), ("cell.json", b"{}")), start=1
+    ):
         before = (folder / name).read_bytes()
         (folder / name).write_bytes(content)
         with pytest.raises(ZfjaxError) as error:
-            ablate(tmp_path)
+            ablate(tmp_path, seeds=[seed])
         assert f"seed-0/{name}" in str(error.value)
+        assert len(trained.runs) == count + 3 * seed
         (folder / name).write_bytes(before)
+    ablate(tmp_path)
+    assert len(trained.runs) == count + 9
+
+
+def test_a_full_disk_fails_each_run_once_and_ends(tmp_path, base, trained, monkeypatch):
+    full = ZfjaxError("Could not write: the disk is full.")
+
+    def save(folder, outcome):
+        raise full
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ablating, "save_outcome", save)
+        with pytest.raises(ZfjaxError) as error:
+            ablate(tmp_path, base, {"vary": {"model.conv1.kernel": [3, 4]}}, seeds=4)
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith("12 of 12 runs failed") and len(lines) == 12
+    assert lines[1] == f"base/seed-0: {full}" and lines[-1] == "and 2 more"
+    ablate(tmp_path)
+    assert set(statuses(tmp_path).values()) == {FINISHED}
+
+
+def test_a_worker_of_before_writes_the_grown_table(tmp_path, base, trained):
+    plan = ablate(tmp_path, base, seeds=1)
+    ablate(tmp_path, base, KERNELS)
+    ablating.work_through(plan)
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 4
+
+
+def test_a_damaged_plan_is_named(tmp_path, base, trained):
+    ablate(tmp_path, base, KERNELS, seeds=1)
     plan = (tmp_path / "ablation.json").read_text()
     for content in ("{", "[]", "{}", plan.replace('"cells"', '"rows"'), plan.replace("conv1", "c")):
         (tmp_path / "ablation.json").write_text(content)
@@ -351,7 +384,7 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(tmp_path, words, capsys):
         *words, "--vary", "model.conv1.kernel=3,5", "--drop", "fc3", "--dry-run", capsys=capsys
     )
     assert status == 0 and not (tmp_path / "grid").exists()
-    assert "also base" in said.out and "without-fc3" in said.out
+    assert "also conv1.kernel=5" in said.out and "without-fc3" in said.out
     assert "-43% FLOPs: size differs too" in said.out
     assert "3 cells x 3 seeds (0, 1, 2) = 9 runs" in said.out and "2 comparisons" in said.out
     assert "[/b]" not in said.out and "…" not in said.out
@@ -385,7 +418,7 @@ def test_the_command_trains_tells_and_goes_on(tmp_path, words, trained, capsys):
         (["--vary", "model.conv7.kernel=3"], "no field model.conv7.kernel"),
         (["--drop", "fc4"], "fc4 gives the scores"),
         (["--data.name", "gone"], "gone"),
-        (["--batch-size", "1000"], "Cell base"),
+        (["--batch-size", "1000"], "Cell base: a batch of 1000"),
     ],
 )
 def test_mistakes_end_in_one_sentence(tmp_path, words, more, said, capsys):

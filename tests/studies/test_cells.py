@@ -56,10 +56,10 @@ def test_a_combination_that_is_the_base_is_the_base():
     assert [cell.name for cell in made] == [
         "base", "learning_rate=0.04", "conv1.kernel=5", "conv1.kernel=5,learning_rate=0.04"
     ]  # fmt: skip
-    assert made[0].also == ("base",)
+    assert made[0].also == ("conv1.kernel=7,learning_rate=0.02",)
     [base] = cells(grids=("stems",))[:1]
     assert base.also == ("stem-7-stride-2",)
-    assert cells("optimizer.learning_rate=2e-2,0.01")[0].also == ("base",)
+    assert cells("optimizer.learning_rate=2e-2,0.01")[0].also == ("learning_rate=2e-2",)
 
 
 @pytest.mark.parametrize(

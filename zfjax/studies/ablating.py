@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,16 @@ from zfjax.progress import Progress, tell_nobody
 from zfjax.studies.cells import Cell, Wanted
 from zfjax.studies.claiming import Claim, LocksDoNotHold, claimed
 from zfjax.studies.planning import Request, plan_of, seeds_from, wanted_from
-from zfjax.studies.plans import Plan, save_plan
+from zfjax.studies.plans import Plan, load_plan, save_plan
 from zfjax.studies.results import write_results
 from zfjax.studies.standings import FAILED, FINISHED, Outcome, read_outcome, save_outcome
 from zfjax.studies.training_cells import train_run
 from zfjax.studies.tuning import best_of, trials
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.opening import check_data
+
+MOST_LINES = 10
+"""Failed runs that a command names."""
 
 
 @dataclass(frozen=True)
@@ -94,26 +97,26 @@ class _Worker:
 
     def __init__(self, plan: Plan, work: Work):
         self.plan, self.work, self._began = plan, work, time.time()
+        self._failures: dict[Path, str] = {}
+        """What this worker could not do, by run folder: a full disk may keep it from noting it."""
 
     def work_through(self) -> None:
         """Until nothing is left to take, then says what failed."""
         while self._pass():
             pass
-        self._write_results()
-        failed = [
-            (self.plan.run_folder(cell, seed), outcome)
-            for cell, seed in self.plan.runs()
-            if (outcome := read_outcome(self.plan.run_folder(cell, seed))) is not None
-            and outcome.status == FAILED
-        ]
-        if failed:
-            lines = [
-                f"{_short(self.plan, folder)}: {outcome.message}" for folder, outcome in failed
-            ]
+        for cell, seed in self.plan.runs():
+            folder = self.plan.run_folder(cell, seed)
+            if folder not in self._failures and (outcome := self._outcome(folder)) is not None:
+                if outcome.status == FAILED:
+                    self._failures[folder] = outcome.message or FAILED
+        if self._failures:
+            lines = [f"{self._name(folder)}: {said}" for folder, said in self._failures.items()]
+            more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
             raise ZfjaxError(
-                f"{len(failed)} of {len(self.plan.cells) * len(self.plan.seeds)} runs failed; the"
-                " same command tries them once more:\n" + "\n".join(lines)
+                f"{len(lines)} of {self._total} runs failed; the same command tries them once"
+                " more:\n" + "\n".join(lines[:MOST_LINES] + more)
             )
+        self._write_results()
 
     def _pass(self) -> bool:
         """Goes once over all runs; whether any was trained."""
@@ -130,6 +133,14 @@ class _Worker:
                 continue
         return count > 0
 
+    @property
+    def _total(self) -> int:
+        return len(self.plan.cells) * len(self.plan.seeds)
+
+    def _name(self, folder: Path) -> str:
+        """A run's, for people."""
+        return folder.relative_to(self.plan.folder / "cells").as_posix()
+
     def _claim(self, folder: Path) -> AbstractContextManager[Claim]:
         return claimed(folder, locked=self.work.part is None)
 
@@ -140,12 +151,20 @@ class _Worker:
             if index % count == first - 1:
                 yield cell, seed
 
+    def _outcome(self, folder: Path) -> Outcome | None:
+        """A run's; one that is damaged is a failure of that run alone, and None."""
+        try:
+            return read_outcome(folder)
+        except ZfjaxError as error:
+            self._failures[folder] = str(error)
+            return None
+
     def _is_due(self, folder: Path) -> bool:
         """Whether the run is to be trained: it has not ended, or has failed before this start."""
-        outcome = read_outcome(folder)
-        if outcome is None:
-            return True
-        return outcome.status == FAILED and outcome.when < self._began
+        outcome = self._outcome(folder)
+        if folder in self._failures:
+            return False
+        return outcome is None or (outcome.status == FAILED and outcome.when < self._began)
 
     def _train(self, cell: Cell, seed: int, claim: Claim) -> None:
         """Trains one run and notes how it has ended. Raises what ends the worker: a signal, locks
@@ -153,31 +172,31 @@ class _Worker:
         """
         folder = self.plan.run_folder(cell, seed)
         before = read_outcome(folder)
-        name = _short(self.plan, folder)
         try:
             config, value = self._tuned(cell, claim)
             outcome = self._run(replace(config, seed=seed), folder, claim)
-            outcome = replace(outcome, tuned=value)
+            save_outcome(folder, replace(outcome, tuned=value))
         except (Interrupted, LocksDoNotHold, Busy):
             raise
         except Exception as error:
-            message = _sentence(error)
-            outcome = Outcome(FAILED, time.time(), message, 1 + (before.tries if before else 0))
-            self.work.say(f"{name}: {FAILED}: {message}")
-            _note(folder, outcome)
-            if self.work.stop_on_failure:
-                raise ZfjaxError(f"{name}: {message}") from None
+            self._note_failure(folder, _sentence(error), before)
             return
-        save_outcome(folder, outcome)
-        self._write_results()
-        done = sum(
-            (ended := read_outcome(self.plan.run_folder(*run))) is not None
-            and ended.status != FAILED
-            for run in self.plan.runs()
-        )
+        with suppress(ZfjaxError):  # said in the end, when all else is trained
+            self._write_results()
+        ended = [self._outcome(self.plan.run_folder(*run)) for run in self.plan.runs()]
+        done = sum(item is not None and item.status != FAILED for item in ended)
         words = f"top-1 {outcome.top1:.1%}" if outcome.status == FINISHED else outcome.status
-        total = len(self.plan.cells) * len(self.plan.seeds)
-        self.work.say(f"{name}: {words} ({done} of {total})")
+        self.work.say(f"{self._name(folder)}: {words} ({done} of {self._total})")
+
+    def _note_failure(self, folder: Path, message: str, before: Outcome | None) -> None:
+        """Keeps going, unless a failure shall stop all."""
+        self._failures[folder] = message
+        self.work.say(f"{self._name(folder)}: {FAILED}: {message}")
+        tries = 1 + (before.tries if before is not None else 0)
+        with suppress(ZfjaxError):  # it was perhaps the disk that failed
+            save_outcome(folder, Outcome(FAILED, time.time(), message, tries))
+        if self.work.stop_on_failure:
+            raise ZfjaxError(f"{self._name(folder)}: {message}")
 
     def _run(self, config: Config, folder: Path, claim: Claim) -> Outcome:
         return train_run(
@@ -208,7 +227,8 @@ class _Worker:
 
     def _write_results(self) -> None:
         with exclusive_lock(self.plan.folder / ".lock", None):
-            write_results(self.plan)
+            # Another command may have let the grid grow meanwhile.
+            write_results(load_plan(self.plan.folder) or self.plan)
 
 
 @contextmanager
@@ -218,18 +238,6 @@ def errors_of(cell: Cell) -> Iterator[None]:
         yield
     except ZfjaxError as error:
         raise ZfjaxError(f"Cell {cell.name}: {error}") from None
-
-
-def _note(folder: Path, outcome: Outcome) -> None:
-    """Writes the outcome where the disk lets it be written: what failed was perhaps the disk."""
-    try:
-        save_outcome(folder, outcome)
-    except ZfjaxError:
-        return
-
-
-def _short(plan: Plan, folder: Path) -> str:
-    return folder.relative_to(plan.folder / "cells").as_posix()
 
 
 def _sentence(error: Exception) -> str:

@@ -200,8 +200,8 @@ def check_varied(base: Config, path: str) -> None:
 
 
 def combination_name(base: Config, texts: Mapping[str, str]) -> str:
-    """Of a folder: the fields that differ from the base's, by the shortest endings of their paths
-    that no other field has; BASE where none does.
+    """Of a folder: the fields that differ from the base's (all, where none does), by the shortest
+    endings of their paths that no other field has.
     """
     changed = {
         path: text
@@ -209,8 +209,8 @@ def combination_name(base: Config, texts: Mapping[str, str]) -> str:
         if text != text_of(settable(base)[path])
         and _number(text) != _number(text_of(settable(base)[path]))
     }
-    words = [f"{_short(path, settable(base))}={text}" for path, text in changed.items()]
-    return re.sub(r"[^A-Za-z0-9._=,+-]", "_", ",".join(words))[:150] or BASE
+    words = [f"{_short(path, settable(base))}={text}" for path, text in (changed or texts).items()]
+    return re.sub(r"[^A-Za-z0-9._=,+-]", "_", ",".join(words))[:150]
 
 
 def _number(text: str) -> float | str:
@@ -246,7 +246,7 @@ def _from_file(base: Config, path: Path) -> Config:
 
 def _cell(base: Config, name: str, config: Config) -> Cell:
     """A cell of ``config``, with all that does not touch what is learnt as in the base."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=,+-]*", name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,149}", name):
         raise ZfjaxError(f"A cell cannot be called {name!r}: letters, digits, '.', '_' or '-'.")
     shared = replace(
         base.data,

@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from zfjax.config import Config
+from zfjax.errors import ZfjaxError
 from zfjax.progress import time_words
 from zfjax.run.sizes import bytes_words, check_space, run_bytes
 from zfjax.studies.cells import BASE, Cell
@@ -91,11 +92,11 @@ def plan_words(plan: Plan, images: int, rate: float, source: str) -> str:
     seconds = sum(training_operations(cell.config, images) / rate for cell, _ in plan.runs())
     size = sum(run_bytes(cell.config) for cell, _ in plan.runs())
     return (
-        f"{len(plan.cells)} cells x {len(plan.seeds)} seeds"
-        f" ({', '.join(map(str, plan.seeds))}) = {runs} runs, {bytes_words(size)},"
+        f"{_counted(len(plan.cells), 'cell')} x {_counted(len(plan.seeds), 'seed')}"
+        f" ({', '.join(map(str, plan.seeds))}) = {_counted(runs, 'run')}, {bytes_words(size)},"
         f" about {time_words(seconds)} one after the other ({source}).{_tuning_words(plan)}\n"
-        f"Compared: top-1 of the last epoch, each cell with the base: {plan.comparisons}"
-        f" comparison{'s' * (plan.comparisons != 1)}."
+        f"Compared: top-1 of the last epoch, each cell with the base:"
+        f" {_counted(plan.comparisons, 'comparison')}."
     )
 
 
@@ -104,9 +105,19 @@ def _tuning_words(plan: Plan) -> str:
         return ""
     count = len(plan.cells) * len(plan.tuning.values)
     return (
-        f" Before them {count} trials of {plan.tuning.path} on a tenth of the training images held"
-        " out, on a seed that is not counted."
+        f" Before them {_counted(count, 'trial')} of {plan.tuning.path} on a tenth of the training"
+        " images held out, on a seed that is not counted."
     )
+
+
+def check_batches(plan: Plan, images: int) -> None:
+    """Raises ZfjaxError for a cell whose batch is more than all training images."""
+    for cell in plan.cells:
+        if cell.config.batch_size > images:
+            raise ZfjaxError(
+                f"Cell {cell.name}: a batch of {cell.config.batch_size} is more than the {images:,}"
+                " training images."
+            )
 
 
 def check_disk(plan: Plan) -> None:
@@ -121,3 +132,7 @@ def check_disk(plan: Plan) -> None:
 
 def _has_ended(item: Standing) -> bool:
     return item.status in (FINISHED, DIVERGED)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
