@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -40,8 +41,10 @@ CELLS = (
 """Six with the base: 24 runs."""
 COLUMNS = ("top1", "top5", "train_top1", "parameters", "flops", "status", "cell", "seed")
 """Of cells.parquet, that must be equal; seconds are not."""
-AGAIN_SECONDS = (0.3, 4.0)
-"""Between two kills."""
+AFTER_SECONDS = (0.0, 4.0)
+"""Between a worker's having a run, and its death: it loads, compiles, trains, saves, or counts."""
+ANYWHEN = 0.2
+"""Share of the kills that come at any time, also while a worker starts."""
 PATIENCE_SECONDS = 3600
 
 
@@ -83,30 +86,49 @@ def end(worker: subprocess.Popen, grid: Path) -> None:
 
 
 def disturbed(grid: Path, data: Path, count: int, kills: int) -> int:
-    """``count`` workers at a time, one killed now and then, until the grid is whole; how often one
-    was killed. The last kills may come too late for a grid that is whole by then.
+    """``count`` workers at a time, one killed now and then and another started, until so many kills
+    or until the grid is whole; how often one was killed.
     """
     workers, done = [start(grid, data) for _ in range(count)], 0
     try:
         while done < kills and not whole(grid):
-            time.sleep(random.uniform(*AGAIN_SECONDS))
+            victim = random.randrange(count)
+            wait_for_a_run(workers[victim], grid)
+            time.sleep(random.uniform(*AFTER_SECONDS))
+            if workers[victim].poll() is None:
+                os.killpg(workers[victim].pid, signal.SIGKILL)
+                workers[victim].wait()
+                workers[victim], done = start(grid, data), done + 1
             for index, worker in enumerate(workers):
                 if worker.poll() is not None:
                     end(worker, grid)
                     workers[index] = start(grid, data)
-            victim = random.randrange(count)
-            os.killpg(workers[victim].pid, signal.SIGKILL)
-            workers[victim].wait()
-            done += 1
-            workers[victim] = start(grid, data)
         for worker in workers:
             end(worker, grid)
+        end(start(grid, data), grid)
     finally:
         for worker in workers:
             if worker.poll() is None:
                 os.killpg(worker.pid, signal.SIGKILL)
                 worker.wait()
     return done
+
+
+def wait_for_a_run(worker: subprocess.Popen, grid: Path) -> None:
+    """Until the worker trains something, or has ended; mostly."""
+    if random.random() < ANYWHEN:
+        return
+    while worker.poll() is None and worker.pid not in set(claims(grid)):
+        time.sleep(0.05)
+
+
+def claims(grid: Path) -> Iterator[int]:
+    """The processes that train a run now, by their own word."""
+    for path in grid.glob("cells/*/seed-*/worker.json"):
+        try:
+            yield json.loads(path.read_text())["process"]
+        except (OSError, ValueError):  # it has just ended
+            continue
 
 
 def statuses(grid: Path) -> dict[tuple[str, int], str]:
