@@ -1,6 +1,6 @@
 # make demo: the main job on embedded data.  make test: the tests; make test FAST=1: those that take no processes and no
 # whole run, in a minute.  make lint: ruff and mypy.  make proof: what is too long for the tests, under an hour; e.g.
-# make proof KILLS=100 SYSCALLS=60.  Each sets up its own .venv first.
+# make proof KILLS=100 SYSCALLS=60 WORKER_KILLS=20.  Each sets up its own .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 
