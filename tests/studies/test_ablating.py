@@ -385,7 +385,7 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(tmp_path, words, capsys):
     )
     assert status == 0 and not (tmp_path / "grid").exists()
     assert "also conv1.kernel=5" in said.out and "without-fc3" in said.out
-    assert "-43% FLOPs: size differs too" in said.out
+    assert "0.57*" in said.out and "* more than 20% off the base's FLOPs" in said.out
     assert "3 cells x 3 seeds (0, 1, 2) = 9 runs" in said.out and "2 comparisons" in said.out
     assert "[/b]" not in said.out and "…" not in said.out
 

@@ -171,7 +171,7 @@ def _part(work: str | None) -> tuple[int, int] | None:
 
 
 def _show_costs(plan: Any, images_per_second: float | None) -> None:
-    from zfjax.studies.costs import check_batches, cost_table, plan_words, rate_and_words
+    from zfjax.studies import costs
     from zfjax.studies.tables import print_table
 
     images = prepared_images(plan.base)
@@ -179,10 +179,10 @@ def _show_costs(plan: Any, images_per_second: float | None) -> None:
         print(f"{plan.base.data.name} is not prepared yet: time as for 100,000 training images.")
         images = 100_000
     else:
-        check_batches(plan, images)
-    rate, source = rate_and_words(plan, images, images_per_second)
-    print_table(cost_table(plan, images, rate))
-    print(plan_words(plan, images, rate, source))
+        costs.check_batches(plan, images)
+    rate, source = costs.rate_and_words(plan, images, images_per_second)
+    print_table(costs.cost_table(plan, images, rate))
+    print("\n".join([*costs.notes_of(plan), costs.plan_words(plan, images, rate, source)]))
 
 
 def _show_status(options: argparse.Namespace) -> int:

@@ -11,7 +11,6 @@ from zfjax.config import Config
 from zfjax.errors import ZfjaxError
 from zfjax.progress import time_words
 from zfjax.run.sizes import bytes_words, check_space, run_bytes
-from zfjax.studies.cells import BASE, Cell
 from zfjax.studies.plans import Plan
 from zfjax.studies.results import flops
 from zfjax.studies.standings import DIVERGED, FINISHED, Standing, standing
@@ -19,6 +18,7 @@ from zfjax.studies.tables import plain_table
 
 MARKED = 0.2
 """Share of the base's FLOPs by which a cell may differ: beyond, an ablation measures size too."""
+MARK = "*"
 CORE_RATE = 60e9
 """Floating-point operations a second of training on one CPU core: 78e9 by train_step.py of 64
 pixels, less validation and saving; yours will differ, and a GPU's is hundreds of times that."""
@@ -55,7 +55,7 @@ def rate_and_words(plan: Plan, images: int, asked: float | None) -> tuple[float,
 
 def cost_table(plan: Plan, images: int, rate: float) -> Table:
     """A row a cell: sizes, windows, parameters, FLOPs, bytes and time of all its seeds."""
-    names = ("cell", "maps", "windows", "parameters", "MFLOP", "of base", "disk", "time", "note")
+    names = ("cell", "maps", "windows", "parameters", "MFLOP", "of base", "disk", "time")
     table = plain_table("", names)
     seeds, base_flops = len(plan.seeds), flops(plan.cells[0])
     for cell in plan.cells:
@@ -66,24 +66,27 @@ def cost_table(plan: Plan, images: int, rate: float) -> Table:
             cell.name,
             "/".join(str(fact.shape[0]) for fact in convs),
             "/".join(str(fact.window.size) for fact in convs),
-            f"{model.parameter_count:,}",
+            f"{model.parameter_count / 1e6:.2f} M",
             f"{flops(cell) / 1e6:,.1f}",
-            f"{share:.2f} x",
+            f"{share:.2f}{MARK if abs(share - 1) > MARKED else ' '}",
             bytes_words(seeds * run_bytes(cell.config)),
             time_words(seconds),
-            note_of(cell, share),
         )
     return table
 
 
-def note_of(cell: Cell, share: float) -> str:
-    """What a reader of the table must know of a cell."""
-    notes = []
-    if cell.name == BASE and cell.also:
-        notes.append(f"also {', '.join(cell.also)}")
-    if abs(share - 1) > MARKED:
-        notes.append(f"{100 * (share - 1):+.0f}% FLOPs: size differs too")
-    return "; ".join(notes)
+def notes_of(plan: Plan) -> list[str]:
+    """What a reader of the table must know of its cells, a line each."""
+    notes, base_flops = [], flops(plan.cells[0])
+    marked = [cell.name for cell in plan.cells if abs(flops(cell) / base_flops - 1) > MARKED]
+    if marked:
+        notes.append(
+            f"{MARK} more than {100 * MARKED:.0f}% off the base's FLOPs: such a cell differs in"
+            " size too."
+        )
+    if plan.cells[0].also:
+        notes.append(f"The base is also {', '.join(plan.cells[0].also)}.")
+    return notes
 
 
 def plan_words(plan: Plan, images: int, rate: float, source: str) -> str:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from zfjax.studies.plans import Plan
@@ -18,7 +18,7 @@ TEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
-WIDE = 200
+WIDE = 1000
 """Columns where nobody's terminal sets them: nothing is folded in a file."""
 
 
@@ -114,10 +114,13 @@ def result_table(plan: Plan, rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def plain_table(title: str, columns: Sequence[str]) -> Table:
-    """A table of text, markup left as it is, words never folded; the first column to the left."""
-    table = Table(title=title, title_justify="left", show_edge=False, title_style="")
+    """A table of text, markup left as it is; the first column to the left, and folded where a
+    terminal is narrow.
+    """
+    table = Table(title=title or None, title_justify="left", title_style="", box=None)
     for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if not index else "right", no_wrap=True)
+        justify: JustifyMethod = "right" if index else "left"
+        table.add_column(name, justify=justify, no_wrap=index > 0, overflow="fold")
     return table
 
 
