@@ -11,7 +11,13 @@ from typing import Any
 
 from zfjax import config as configs
 from zfjax import presets
-from zfjax.commands.arguments import Subparsers, add_command, takes_config_fields
+from zfjax.commands.arguments import (
+    Subparsers,
+    add_command,
+    ask_deterministic,
+    deterministic_argument,
+    takes_config_fields,
+)
 from zfjax.commands.flags import resolve_config
 from zfjax.commands.information import prepared_classes, prepared_images
 from zfjax.config import Config
@@ -68,8 +74,14 @@ def add_ablate(subparsers: Subparsers) -> None:
         metavar="I/N",
         help="one of many workers; I/N: every Nth run from the Ith, where locks do not hold",
     )
-    parser.add_argument("--on-failure", choices=("continue", "stop"), default="continue")
+    parser.add_argument(
+        "--on-failure",
+        choices=("continue", "stop"),
+        default="continue",
+        help="what this worker does when a run fails (default: %(default)s)",
+    )
     parser.add_argument("--devices", type=int, help="number of devices (default: all)")
+    deterministic_argument(parser)
     parser.add_argument(
         "--images-per-second", type=float, help="a training's speed, for the time to expect"
     )
@@ -100,6 +112,7 @@ def ablate_grid(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace, request: Any, part: tuple[int, int] | None) -> int:
+    ask_deterministic(options)
     from zfjax.progress import Reporter
     from zfjax.studies.ablating import Work, begin_plan, work_through
     from zfjax.studies.costs import check_disk
