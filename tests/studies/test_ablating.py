@@ -235,7 +235,7 @@ def test_parts_need_no_locks_and_come_together(tmp_path, base, trained):
 def test_tables_tell_all_that_is_known(tmp_path, base, trained):
     trained.fails = {("conv1.kernel=4", 2): ZfjaxError("No.")}
     with pytest.raises(ZfjaxError):
-        ablate(tmp_path, base, {**KERNELS, "drop": ["norm1"]}, seeds=3)
+        ablate(tmp_path, base, {"drop": ["norm1"], **KERNELS}, seeds=3)
     cells = pq.read_table(tmp_path / "cells.parquet").to_pylist()
     assert len(cells) == 12
     bad = next(row for row in cells if row["status"] == "failed")

@@ -109,6 +109,12 @@ class _Worker:
             if folder not in self._failures and (outcome := self._outcome(folder)) is not None:
                 if outcome.status == FAILED:
                     self._failures[folder] = outcome.message or FAILED
+        try:
+            self._write_results()
+        except ZfjaxError as error:
+            if not self._failures:
+                raise
+            self.work.say(str(error))
         if self._failures:
             lines = [f"{self._name(folder)}: {said}" for folder, said in self._failures.items()]
             more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
@@ -116,7 +122,6 @@ class _Worker:
                 f"{len(lines)} of {self._total} runs failed; the same command tries them once"
                 " more:\n" + "\n".join(lines[:MOST_LINES] + more)
             )
-        self._write_results()
 
     def _pass(self) -> bool:
         """Goes once over all runs; whether any was trained."""

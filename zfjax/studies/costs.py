@@ -14,7 +14,7 @@ from zfjax.run.sizes import bytes_words, check_space, run_bytes
 from zfjax.studies.plans import Plan
 from zfjax.studies.results import flops
 from zfjax.studies.standings import DIVERGED, FINISHED, Standing, standing
-from zfjax.studies.tables import plain_table
+from zfjax.studies.tables import count_words, plain_table
 
 MARKED = 0.2
 """Share of the base's FLOPs by which a cell may differ: beyond, an ablation measures size too."""
@@ -66,7 +66,7 @@ def cost_table(plan: Plan, images: int, rate: float) -> Table:
             cell.name,
             "/".join(str(fact.shape[0]) for fact in convs),
             "/".join(str(fact.window.size) for fact in convs),
-            f"{model.parameter_count / 1e6:.2f} M",
+            count_words(model.parameter_count),
             f"{flops(cell) / 1e6:,.1f}",
             f"{share:.2f}{MARK if abs(share - 1) > MARKED else ' '}",
             bytes_words(seeds * run_bytes(cell.config)),

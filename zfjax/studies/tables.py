@@ -45,7 +45,7 @@ def tex_text(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         cells = [
             _tex(row["cell"]),
-            f"{row['parameters'] / 1e6:.2f}M",
+            count_words(row["parameters"]),
             f"{row['flops'] / 1e9:.3g}",
             _points(row["top1"]),
             _tex_difference(row),
@@ -71,6 +71,11 @@ def _tex_difference(row: dict[str, Any]) -> str:
     if row["low"] is None:
         return words
     return f"{words} [${100 * row['low']:+.2f}$, ${100 * row['high']:+.2f}$]"
+
+
+def count_words(count: int) -> str:
+    """Parameters for people."""
+    return f"{count:,}" if count < 1e5 else f"{count / 1e6:.2f} M"
 
 
 def _points(share: float | None) -> str:
@@ -103,7 +108,7 @@ def result_table(plan: Plan, rows: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             row["cell"],
             f"{row['finished']}/{row['runs']}",
-            f"{row['parameters'] / 1e6:.2f} M",
+            count_words(row["parameters"]),
             f"{row['flops_of_base']:.2f} x",
             _points(row["top1"]),
             difference_words(row),
