@@ -162,6 +162,11 @@ def test_a_failed_run_is_tried_once_more_by_the_same_command(tmp_path, base, tra
         assert read_json(tmp_path / "cells/base/seed-0/cell.json")["tries"] == tries
         assert len(trained.runs) == 4 and sum("failed" in line for line in said) == 2 * tries
     assert statuses(tmp_path)["base", 0] == "failed"
+    rows = pq.read_table(tmp_path / "cells.parquet").to_pylist()
+    assert [row["message"] for row in rows if row["status"] == "failed"] == [
+        "The disk is full.",
+        "ValueError: odd",
+    ]
     trained.fails = {}
     ablate(tmp_path, seeds=2)
     assert len(trained.runs) == 6 and set(statuses(tmp_path).values()) == {FINISHED}
