@@ -6,7 +6,7 @@ for speeds) and the same table, to the byte. Exits 1 when any does not.
 
 Command:   python experiments/ablation_faults.py [--kills 200] [--workers 4] [--seed 0]
 Hardware:  CPU; two cores do. A worker takes some seconds to start, which bounds the kills a minute.
-Result:    40 SIGKILLs in 406 s and 60 in 563 s on two busy cores (undisturbed: 259 and 203 s), equal.
+Result:    40 SIGKILLs in 406 s, 60 in 563 s on two busy cores (undisturbed: 259, 203 s): equal.
 """
 
 from __future__ import annotations
