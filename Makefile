@@ -1,6 +1,6 @@
 # make demo: the main job on embedded data.  make test: the tests, in JOBS processes; make test FAST=1: those that take no
 # processes and no whole run, in a minute.  make lint: ruff and mypy.  make proof: what is too long for the tests, under
-# an hour; e.g. make proof KILLS=100 SYSCALLS=60.  Each sets up its own .venv first.
+# an hour; e.g. make proof KILLS=100 SYSCALLS=60 WORKER_KILLS=20.  Each sets up its own .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -9,6 +9,7 @@ KILLS := 12
 SIGNALS := 6
 LOST := 3
 SYSCALLS := 20
+WORKER_KILLS := 200
 
 .PHONY: demo test proof lint clean
 
@@ -21,6 +22,7 @@ test: .venv/ready
 proof: .venv/ready
 	$(BIN)/python experiments/faults.py --kills $(KILLS) --signals $(SIGNALS) --lost $(LOST)
 	$(BIN)/python experiments/faults.py --syscalls $(SYSCALLS)
+	$(BIN)/python experiments/ablation_faults.py --kills $(WORKER_KILLS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

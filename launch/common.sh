@@ -32,14 +32,14 @@ quoted() {
   printf '%s\n' "${line% }"
 }
 
-# Sets `words` to zfjax's own words, from `train` or `evolve` on. A mistyped option of the script must not reach zfjax,
-# so without one of these two words they begin with one of three options.
+# Sets `words` to zfjax's own words, from `train`, `evolve` or `ablate` on. A mistyped option of the script must not reach
+# zfjax, so without one of these words they begin with one of three options.
 zfjax_words() {
   case ${1:-} in
-    train | evolve) words=("$@") ;;
+    train | evolve | ablate) words=("$@") ;;
     --preset | --preset=* | --config | --config=* | --workdir | --workdir=*) words=(train "$@") ;;
     "") words=() ;;
-    *) fail "$1 is not an option of this script; after its own come train, evolve, --preset, --config or --workdir." ;;
+    *) fail "$1 is not an option of this script; after its own come train, evolve, ablate, --preset, --config or --workdir." ;;
   esac
   if [ ${#words[@]} -lt 2 ]; then fail "Say what to run, such as --preset demo --workdir runs/demo."; fi
 }
@@ -54,6 +54,13 @@ shared_workdir() {
     fi
     before=$word
   done
+}
+
+# worker PROGRAM: sets `command` to that of each of many equal workers of an ablation.
+worker() {
+  command=("$1" ablate)
+  case " ${words[*]} " in *" --work"[\ =]*) ;; *) command+=(--work) ;; esac
+  command+=("${words[@]:1}")
 }
 
 # member PROGRAM ADDRESS COUNT INDEX: sets `command` to that of one process of many; COUNT and INDEX may be left out.

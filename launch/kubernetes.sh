@@ -2,6 +2,8 @@
 # Runs on Kubernetes: launch/kubernetes.yaml, filled in and given to kubectl. One process a pod.
 #   launch/kubernetes.sh --image IMAGE --processes 2 --gpus 8 --preset imagenet --data.dir /data --workdir /runs/zf
 #   launch/kubernetes.sh --image IMAGE --processes 2 --gpus 8 evolve --workdir /runs/zf
+#   launch/kubernetes.sh --image IMAGE --processes 8 --gpus 1 ablate --workdir /runs/grid --preset imagenet --grid stems
+#                        an indexed job (launch/kubernetes-ablate.yaml): a pod is one of --processes equal workers
 #   --image IMAGE        a container image with zfjax installed
 #   --processes N        pods (default 1);  --gpus N  of each (default 0)
 #   --runs CLAIM         a ReadWriteMany volume claim, mounted at /runs (default zfjax-runs)
@@ -38,11 +40,15 @@ zfjax_words "$@"
 shared_workdir
 if [ -z "$image" ]; then fail "Say which container image: --image IMAGE."; fi
 coordinator="$name-worker-0-0.$name:29400"
+# Sets `command` to that of pod $1.
+pod() {
+  if [ "${words[0]}" = ablate ]; then worker zfjax; else member zfjax "$coordinator" "$processes" "$1"; fi
+}
 
 if [ -n "$dry_run" ]; then
   quoted "${apply[@]}"
   for ((i = 0; i < processes; i++)); do
-    member zfjax "$coordinator" "$processes" "$i"
+    pod "$i"
     quoted "${command[@]}"
   done
   exit 0
@@ -59,7 +65,7 @@ json() {
 }
 # Kubernetes fills $(JOB_COMPLETION_INDEX) in, in each pod; a dollar of the user's own is doubled to stay one.
 list='' dollar='$'
-member zfjax "$coordinator" "$processes" INDEX
+pod INDEX
 for word in "${command[@]}"; do list="$list, $(json "${word//"$dollar"/"$dollar$dollar"}")"; done
 list="[${list#, }]"
 index='"--process-index", "INDEX"'
@@ -67,7 +73,9 @@ list=${list/"$index"/'"--process-index", "$(JOB_COMPLETION_INDEX)"'}
 limits='{}'
 if [ "$gpus" != 0 ]; then limits="{\"limits\": {\"nvidia.com/gpu\": $gpus}}"; fi
 
-text=$(cat launch/kubernetes.yaml)
+template=kubernetes.yaml
+if [ "${words[0]}" = ablate ]; then template=kubernetes-ablate.yaml; fi
+text=$(cat "launch/$template")
 fill() {
   local token="\${$1}"
   text=${text//"$token"/"$2"}

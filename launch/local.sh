@@ -3,13 +3,14 @@
 #   launch/local.sh --preset demo --workdir runs/demo
 #   launch/local.sh evolve --workdir runs/demo
 #   launch/local.sh --processes 2 --preset demo --workdir runs/demo     two processes that act as one, over loopback
+#   launch/local.sh ablate --workdir runs/grid --preset demo --grid stems       one worker a GPU, or --processes of them
 #   launch/local.sh --dry-run --preset demo --workdir runs/demo         prints the command of each, runs nothing
 # ZFJAX_PORT: where processes meet (default: a free port). ZFJAX_GRACE: seconds that they have to end after one has
 # failed (default: 60).
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-processes=1 dry_run=
+processes= dry_run=
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) dry_run=yes && shift ;;
@@ -21,11 +22,26 @@ done
 zfjax_words "$@"
 program=.venv/bin/zfjax
 number 0 ZFJAX_GRACE "${ZFJAX_GRACE:-60}"
+gpus=0
+if [ "${words[0]}" = ablate ]; then gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l); fi
+if [ -z "$processes" ]; then processes=$((gpus > 1 ? gpus : 1)); fi
+
+# Sets `command` to that of process $1: one of many that act as one, or an equal worker with a GPU of its own.
+one_of_all() {
+  command=("$program" "${words[@]}")
+  if [ "$processes" = 1 ]; then return; fi
+  if [ "${words[0]}" = ablate ]; then
+    worker "$program"
+    if [ "$gpus" -gt 0 ]; then command=(env "CUDA_VISIBLE_DEVICES=$(($1 % gpus))" "${command[@]}"); fi
+  else
+    member "$program" "127.0.0.1:$port" "$processes" "$1"
+  fi
+}
 
 if [ -n "$dry_run" ]; then
+  port=${ZFJAX_PORT:-29400}
   for ((i = 0; i < processes; i++)); do
-    command=("$program" "${words[@]}")
-    if [ "$processes" -gt 1 ]; then member "$program" "127.0.0.1:${ZFJAX_PORT:-29400}" "$processes" "$i"; fi
+    one_of_all "$i"
     quoted "${command[@]}"
   done
   exit 0
@@ -53,7 +69,7 @@ set -m
 readers=()
 for ((i = 0; i < processes; i++)); do
   if [ -n "$signalled" ]; then break; fi
-  member "$program" "127.0.0.1:$port" "$processes" "$i"
+  one_of_all "$i"
   if [ "$i" = 0 ]; then
     "${command[@]}" </dev/null &
   else
@@ -75,7 +91,10 @@ while [ -n "$running" ]; do
     code=0
     wait "$pid" 2>/dev/null || code=$?
     if [ "$code" != 0 ] && [ "$status" = 0 ]; then
-      status=$code deadline=$((SECONDS + ${ZFJAX_GRACE:-60}))
+      status=$code
+      # Workers are equal: what one could not do keeps no other from going on.
+      if [ "${words[0]}" = ablate ] && [ -z "$signalled" ]; then continue; fi
+      deadline=$((SECONDS + ${ZFJAX_GRACE:-60}))
       if [ -z "$signalled" ]; then pass_on TERM; fi
     fi
   done

@@ -24,6 +24,9 @@ done
 if [ -z "$name" ] || [ -z "$zone" ]; then fail "Say which TPU: --name TPU --zone ZONE."; fi
 words=()
 if [ -z "$setup$stop" ] || [ $# -gt 0 ]; then zfjax_words "$@" && shared_workdir; fi
+if [ "${words[0]-}" = ablate ]; then
+  fail "ablate: the workers of a TPU VM act as one process of many; start equal workers with kubernetes.sh or skypilot.sh."
+fi
 
 run() {
   if [ -n "$dry_run" ]; then quoted "$@"; else "$@"; fi

@@ -262,6 +262,109 @@ def test_skypilot(tmp_path):
     ]
 
 
+GRID = ["ablate", "--workdir", WORKDIR, "--preset", "demo", "--grid", "stems"]
+GRID_SAID = f"--workdir {SAID} --preset demo --grid stems"
+
+
+def test_workers_of_an_ablation_here(tmp_path):
+    worker = f".venv/bin/zfjax ablate --work {GRID_SAID}"
+    assert dry("local.sh", "--dry-run", *GRID) == [f".venv/bin/zfjax ablate {GRID_SAID}"]
+    assert dry("local.sh", "--processes", "2", "--dry-run", *GRID) == [worker] * 2
+    stub(tmp_path / "nvidia-smi", "#!/bin/bash\necho GPU 0\necho GPU 1\necho GPU 2\n")
+    path = f"{tmp_path}:/usr/bin:/bin"
+    status, lines, _ = call("local.sh", "--dry-run", *GRID, PATH=path)
+    assert status == 0
+    assert lines == [f"env CUDA_VISIBLE_DEVICES={gpu} {worker}" for gpu in range(3)]
+    _, lines, _ = call("local.sh", "--processes", "4", "--dry-run", *GRID, PATH=path)
+    assert [line.split()[1][-1] for line in lines] == ["0", "1", "2", "0"]
+    # A run still takes all devices in one process.
+    _, lines, _ = call("local.sh", "--dry-run", *TRAIN, PATH=path)
+    assert lines == [f".venv/bin/zfjax train --preset demo --workdir {SAID}"]
+
+
+def test_a_worker_that_fails_keeps_no_other_from_going_on(start):
+    process = start("--processes", "3", words=GRID, FAILS="1", ENDS="yes")
+    process.communicate(timeout=20)
+    assert process.returncode == 7 and not list(start.notes.glob("*.signals"))
+    nothing_is_left(start.notes)
+
+
+def test_workers_of_an_ablation_elsewhere(tmp_path):
+    worker = f".venv/bin/zfjax ablate --work {GRID_SAID}"
+    first, *jobs = dry("slurm.sh", "--dry-run", "--workers", "3", "--time", "60", *GRID)
+    assert first == (
+        "sbatch --array=1-3 --nodes=1 --ntasks-per-node=1 --gpus-per-node=1 --time=60"
+        f" launch/slurm.sbatch ablate --work {GRID_SAID}"
+    )
+    assert jobs == [worker] * 3
+    own = ["--dry-run", "--workers", "2", "--gpus-per-node", "0", "--no-locks"]
+    first, *jobs = dry("slurm.sh", *own, *GRID)
+    assert unquoted(first)[4:9] == ["launch/slurm.sbatch", "ablate", "--work", "@/2", "--workdir"]
+    assert jobs == [worker.replace("--work ", f"--work {index}/2 ") for index in (1, 2)]
+
+    own = [*NEEDED["kubernetes.sh"], "--processes", "2", "--gpus", "1", "--name", "zf"]
+    expected = ["kubectl apply -f -", *2 * [worker.removeprefix(".venv/bin/")]]
+    assert dry("kubernetes.sh", "--dry-run", *own, *GRID) == expected
+    job = yaml.safe_load("\n".join(dry("kubernetes.sh", "--render", *own, *GRID)))
+    assert (job["apiVersion"], job["kind"], job["metadata"]["name"]) == ("batch/v1", "Job", "zf")
+    spec = job["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 2, 2)
+    assert spec["backoffLimitPerIndex"] == 10
+    assert spec["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [1]
+    pod = spec["template"]["spec"]
+    assert (pod["restartPolicy"], pod["terminationGracePeriodSeconds"]) == ("Never", 120)
+    [container] = pod["containers"]
+    words = [word.replace("$", "$$") for word in GRID[1:]]
+    assert container["command"] == ["zfjax", "ablate", "--work", *words]
+    assert container["resources"] == {"limits": {"nvidia.com/gpu": 1}}
+    assert {mount["name"] for mount in container["volumeMounts"]} == {
+        volume["name"] for volume in pod["volumes"]
+    }
+
+    own = ["--dry-run", *NEEDED["skypilot.sh"], "--workers", "2", "--gpus", "H100:1", "--spot"]
+    *jobs, one, two = dry("skypilot.sh", *own, *GRID)
+    assert one == two == worker
+    assert [unquoted(line)[:7] for line in jobs] == [
+        ["sky", "jobs", "launch", "--detach-run", "--yes", "--name", f"zfjax-{index}"]
+        for index in (1, 2)
+    ]
+    assert f"ZFJAX_WORDS=ablate --work {GRID_SAID}" in unquoted(jobs[0])
+    assert "--use-spot" in unquoted(jobs[0]) and unquoted(jobs[0])[-1] == "launch/skypilot.yaml"
+    task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
+    stub(tmp_path / ".venv/bin/zfjax", '#!/bin/bash\nprintf "%s\\0" "$@"')
+    stub(tmp_path / "bin/mountpoint", "#!/bin/bash\n")
+    ran = subprocess.run(
+        ["bash", "-c", task["run"]],
+        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "ZFJAX_SHARE": "10.0.0.2:/zf",
+             "ZFJAX_WORDS": f"ablate --work {GRID_SAID}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )  # fmt: skip
+    assert ran.stdout.split("\0")[:-1] == ["ablate", "--work", *GRID[1:]]
+
+
+def test_an_ablation_s_own_part_is_kept():
+    for part in (["--work", "2/8"], ["--work=2/8"], ["--work"]):
+        [line] = dry("slurm.sh", "--dry-run", *GRID, *part)[1:]
+        assert line == f".venv/bin/zfjax ablate {GRID_SAID} {' '.join(part)}"
+
+
+def test_what_ablations_do_not_take_is_said():
+    for script, options, said in (
+        ("slurm.sh", ["--nodes", "2"], "an ablation takes --workers"),
+        ("skypilot.sh", [*NEEDED["skypilot.sh"], "--nodes", "2"], "an ablation takes --workers"),
+        ("tpu_vm.sh", NEEDED["tpu_vm.sh"], "start equal workers with"),
+    ):
+        status, lines, message = call(script, "--dry-run", *options, *GRID)
+        assert (status, lines, message.count("\n")) == (2, [], 1) and said in message
+    for script in ("slurm.sh", "skypilot.sh"):
+        options = [*NEEDED.get(script, []), "--workers", "2"]
+        status, _, message = call(script, "--dry-run", *options, *TRAIN)
+        assert status == 2 and "a run takes --nodes" in message
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_mistakes_end_in_one_sentence(script):
     def fails(*arguments):
@@ -308,6 +411,9 @@ for word; do
   if [ "$before" = --process-index ]; then index=$word; fi
   before=$word
 done
+if [ "$1" = ablate ]; then  # equal workers have no index
+  for index in 0 1 2 3; do mkdir "$NOTES/taken-$index" 2>/dev/null && break; done
+fi
 printf '%s\\n' "$@" >"$NOTES/$index.arguments"
 save() {  # process 0 takes longest; a second signal would show
   echo "$1" >>"$NOTES/$index.signals"
@@ -351,7 +457,7 @@ def start(tmp_path):
     (copy / "Makefile").write_text(".venv/ready:\n\t@touch $@\n")
     started = []
 
-    def launch(*arguments, **environment):
+    def launch(*arguments, words=TRAIN, **environment):
         bare = {
             "PATH": "/usr/bin:/bin",
             "NOTES": str(notes),
@@ -359,7 +465,7 @@ def start(tmp_path):
             **environment,
         }
         process = subprocess.Popen(
-            [copy / "launch/local.sh", *arguments, *TRAIN],
+            [copy / "launch/local.sh", *arguments, *words],
             env=bare,
             cwd="/",
             text=True,
@@ -500,3 +606,17 @@ def test_the_slurm_job_goes_back_into_the_queue(tmp_path, status, called):
         *TRAIN,
     ]
     assert (tmp_path / "arguments").read_text().splitlines() == expected
+
+
+def test_a_job_of_the_slurm_array_is_an_equal_worker(tmp_path):
+    stub(tmp_path / "bin/srun", '#!/bin/bash\nprintf "%s\\n" "$@" >arguments\n')
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": "3"}
+    for part, own in ((["--work", "@/8"], ["--work", "3/8"]), (["--work"], ["--work"])):
+        subprocess.run(
+            ["bash", LAUNCH / "slurm.sbatch", "ablate", *part, *GRID[1:]],
+            env=environment,
+            cwd=tmp_path,
+            check=True,
+        )
+        started = (tmp_path / "arguments").read_text().splitlines()
+        assert started[2:] == [".venv/bin/zfjax", "ablate", *own, *GRID[1:]]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zfjax.run.evolution import Evolution as Evolution
     from zfjax.run.folder import Run as Run
     from zfjax.run.folder import load_run as load_run
+    from zfjax.studies.ablating import ablate as ablate
 
 _HOMES = {
     "Architecture": "zfjax.network.architecture",
@@ -38,6 +39,7 @@ _HOMES = {
     "project": "zfjax.features.projecting",
     "measure": "zfjax.measures.running",
     "write_report": "zfjax.report.page",
+    "ablate": "zfjax.studies.ablating",
 }
 
 __all__ = sorted(_HOMES)

@@ -14,7 +14,9 @@ import typing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from zfjax.building import build
 from zfjax.errors import ZfjaxError
+from zfjax.keeping import are_kept
 from zfjax.network.architecture import LAYER_KINDS, Architecture
 from zfjax.values import make_plain, path_text, plain_field
 
@@ -81,6 +83,12 @@ class Optimizer:
         make_plain(self, "optimizer.")
 
 
+OF_RECIPE = -1.0
+"""``Config.rms_clip`` as the recipe has it."""
+RECIPE_CLIPS = {"faithful": 0.1, "modern": 0.0}
+"""RMS of a clipped filter; paper, section 3: "a fixed radius of 10^-1"."""
+
+
 @dataclass(frozen=True)
 class Config:
     """A whole training run."""
@@ -104,12 +112,21 @@ class Config:
     compute: Literal["float32", "bfloat16"] = "float32"
     """Precision of the convolutions in training; parameters, loss and normalisation stay
     float32."""
+    rms_clip: float = OF_RECIPE
+    """RMS beyond which a convolution's filter is scaled back to it after each step; 0: off, -1: as
+    the recipe has it, 0.1 in the faithful and off in the modern."""
+    layer_keys: Literal["by_name", "by_order"] = "by_name"
+    """What each layer's first weights and dropout follow from beside the seed: its name, or, in
+    runs begun before this was recorded, its place among the layers."""
     precision: Literal["default", "highest"] = "default"
     """Matmul precision in training ("default" is TF32 on recent NVIDIA chips); search and
     projection use highest."""
     snapshots: int = 0
     """Checkpoints within the first epoch, at steps evenly spaced in their logarithm: features
     change fastest there."""
+    keep: str = "all"
+    """Epochs whose parameters stay on disk: all, paper (0 1 2 5 10 20 30 40 64), or a list such as
+    0,1,5; the last always does."""
     tensorboard: bool = False
     """Also write RUN/tensorboard (pip install -e '.[tensorboard]')."""
     save_minutes: float = 10.0
@@ -117,6 +134,10 @@ class Config:
 
     def __post_init__(self) -> None:
         self._check_kinds()
+        if self.rms_clip == RECIPE_CLIPS.get(self.recipe):
+            # One spelling of one value: equal runs are equal configs, and a replaced recipe brings
+            # its own clipping.
+            object.__setattr__(self, "rms_clip", OF_RECIPE)
         for name, (passed, wanted) in self.ranges().items():
             if not passed:
                 raise ZfjaxError(
@@ -152,6 +173,11 @@ class Config:
         )
         object.__setattr__(self, "model", replace(self.model, layers=layers))
 
+    @property
+    def clip_radius(self) -> float:
+        """``rms_clip`` as a number; 0: no filter is clipped."""
+        return RECIPE_CLIPS.get(self.recipe, 0.0) if self.rms_clip == OF_RECIPE else self.rms_clip
+
     def ranges(self) -> dict[str, tuple[bool, str]]:
         """{field by dotted path: (whether its value is in its range, the range in words)}."""
         optimizer = self.optimizer
@@ -179,7 +205,9 @@ class Config:
                 optimizer.accumulate >= 1 and self.batch_size % optimizer.accumulate == 0,
                 "a divisor of batch_size",
             ),
+            "rms_clip": (0 <= self.clip_radius < math.inf, "0 or more"),
             "snapshots": (self.snapshots >= 0, "0 or more"),
+            "keep": (are_kept(self.keep), "all, paper or a list of epochs such as 0,1,5"),
             "save_minutes": (0 < self.save_minutes < math.inf, "above 0"),
         }
 
@@ -193,6 +221,7 @@ RESUMABLE_FIELDS = frozenset(
         "data.processes",
         "data.on_error",
         "save_minutes",
+        "keep",
         "tensorboard",
     }
 )
@@ -228,6 +257,8 @@ def choices(kind: type, name: str) -> tuple[str, ...]:
 
 def get_field(config: Config, path: str) -> Any:
     """The value at a dotted path, layers by name: ``get_field(config, "model.conv1.kernel")``."""
+    if path == "rms_clip":
+        return config.clip_radius
     value: Any = config
     for name in path.split("."):
         is_layer = isinstance(value, Architecture) and name not in ("name", "input_size", "layers")
@@ -258,7 +289,7 @@ def flatten(config: Config) -> dict[str, Any]:
                     )
 
     walk("", config)
-    return flat
+    return {**flat, "rms_clip": config.clip_radius}
 
 
 def to_json(config: Config) -> dict[str, Any]:
@@ -266,6 +297,7 @@ def to_json(config: Config) -> dict[str, Any]:
     kinds = {kind: name for name, kind in LAYER_KINDS.items()}
     value = dataclasses.asdict(config)
     layers = config.model.layers
+    value["rms_clip"] = config.clip_radius
     value["model"]["layers"] = [
         {"kind": kinds[type(layer)], **dataclasses.asdict(layer)} for layer in layers
     ]
@@ -276,63 +308,7 @@ def from_json(value: Any) -> Config:
     """The config in ``value``. Raises ZfjaxError naming an unknown, missing or mistyped field."""
     if isinstance(value, dict) and "config" in value:  # RUN/config.json holds more than the config
         value = value["config"]
-    return _build(Config, value, "config")
-
-
-def _build(kind: type, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ZfjaxError(f"{where} must be a JSON object, not {value!r}.")
-    hints = typing.get_type_hints(kind)
-    known = {item.name: item for item in dataclasses.fields(kind)}
-    for name in value:
-        if name not in known:
-            raise ZfjaxError(f"{where} has no field {name!r}; it has {', '.join(known)}.")
-    fields = {
-        name: _convert(hints[name], inner, f"{where}.{name}") for name, inner in value.items()
-    }
-    try:
-        return kind(**fields)
-    except TypeError:
-        required = [
-            name
-            for name, item in known.items()
-            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        ]
-        missing = ", ".join(name for name in required if name not in value)
-        raise ZfjaxError(f"{where} lacks {missing}.") from None
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if where.endswith(".layers"):
-        if not isinstance(value, list):
-            raise ZfjaxError(f"{where} must be a list of layers.")
-        return tuple(_layer(item, f"{where}[{index}]") for index, item in enumerate(value))
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ZfjaxError(
-                f"{where} = {value!r}; it must be one of"
-                f" {', '.join(map(repr, typing.get_args(hint)))}."
-            )
-        return value
-    if origin is tuple:
-        kinds = typing.get_args(hint)
-        if not isinstance(value, list | tuple) or len(value) != len(kinds):
-            raise ZfjaxError(f"{where} = {value!r}; it must be a list of {len(kinds)} numbers.")
-        return tuple(_convert(kind, item, where) for kind, item in zip(kinds, value, strict=True))
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        raise ZfjaxError(f"{where} = {value!r}; it must be of type {hint.__name__}.")
-    return value
-
-
-def _layer(value: Any, where: str) -> Any:
-    kind = value.get("kind") if isinstance(value, dict) else None
-    if not isinstance(kind, str) or kind not in LAYER_KINDS:
-        raise ZfjaxError(f"{where} needs a kind: one of {', '.join(LAYER_KINDS)}.")
-    return _build(
-        LAYER_KINDS[kind], {name: inner for name, inner in value.items() if name != "kind"}, where
-    )
+        if isinstance(value, dict):  # a run of before it was recorded
+            value = {"layer_keys": "by_order", **value}
+    built: Config = build(Config, value, "config")
+    return built

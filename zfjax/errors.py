@@ -16,6 +16,10 @@ class ZfjaxError(Exception):
     exit_status = 1
 
 
+class Busy(ZfjaxError):
+    """Another process holds the lock of what was asked for."""
+
+
 def explain_os_error(error: OSError, doing: str) -> ZfjaxError:
     """One clear sentence for a full disk, a read-only folder and their like; ``doing`` says what
     was attempted.

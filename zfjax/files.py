@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.errors import ZfjaxError, explain_os_error
+from zfjax.errors import Busy, ZfjaxError, explain_os_error
 
 
 def check_path(path: Path | str, what: str) -> Path:
@@ -239,12 +239,24 @@ def read_json(path: Path) -> Any:
         raise explain_os_error(error, f"read {path}:") from error
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds ``exclusive_lock`` on ``path``; where locks do not hold, never."""
+    try:
+        with open(path) as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextlib.contextmanager
 def exclusive_lock(path: Path, refusal: str | None) -> Iterator[None]:
     """Holds ``flock`` on the file ``path``.
 
-    Waits for its turn when ``refusal`` is None, else raises ZfjaxError(refusal) at once when
-    another process holds it.
+    Waits for its turn when ``refusal`` is None, else raises Busy(refusal) at once when another
+    process holds it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -257,5 +269,9 @@ def exclusive_lock(path: Path, refusal: str | None) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
         except BlockingIOError:
-            raise ZfjaxError(refusal or "") from None
+            raise Busy(refusal or "") from None
+        except OSError as error:  # a network drive without locks
+            raise explain_os_error(
+                OSError(error.errno, error.strerror), f"lock {path.parent}"
+            ) from error
         yield

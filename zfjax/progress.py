@@ -16,6 +16,11 @@ from rich.table import Column
 Progress = Callable[..., None]
 """``progress(stage, done, total, **figures)``."""
 
+
+def tell_nobody(*arguments: Any, **figures: Any) -> None:
+    """A ``Progress`` for those who do not want to know."""
+
+
 _LINE_SECONDS = 10.0
 _WIDE = 96
 """Columns of a terminal from which on there is room for a bar beside the figures."""

@@ -268,6 +268,8 @@ def subject_of(
         train_split=run.config.data.train_split,
         scores=ArchitectureScores(architecture),
         labels=run.class_names,
-        initial=lambda seed: initial_parameters(architecture, run.config.recipe, seed),
+        initial=lambda seed: initial_parameters(
+            architecture, run.config.recipe, seed, run.config.layer_keys
+        ),
         digest=digest,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -39,6 +40,23 @@ def data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data.dir", dest="data_dir", default=None, help="folder of prepared data sets"
     )
+
+
+def deterministic_argument(parser: argparse.ArgumentParser) -> None:
+    """--deterministic."""
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="bit-exact on NVIDIA chips too (slower; CPU is so anyway)",
+    )
+
+
+def ask_deterministic(options: argparse.Namespace) -> None:
+    """Asks JAX for it, before it meets its devices."""
+    if options.deterministic:
+        os.environ["XLA_FLAGS"] = (
+            f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+        )
 
 
 def process_arguments(parser: argparse.ArgumentParser) -> None:

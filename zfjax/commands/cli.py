@@ -23,6 +23,7 @@ from zfjax.commands.information import add_info
 from zfjax.commands.measures import add_measure
 from zfjax.commands.reports import add_report
 from zfjax.commands.streams import flush_output, settle_streams
+from zfjax.commands.studies import add_ablate
 from zfjax.commands.training import add_train
 from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.homes import settle_matplotlib
@@ -37,6 +38,7 @@ COMMANDS = (
     add_project,
     add_measure,
     add_report,
+    add_ablate,
     add_info,
 )
 """What adds each command to the parser, in the order of ``zfjax --help``."""

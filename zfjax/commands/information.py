@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zfjax import presets
 from zfjax.commands.arguments import Subparsers, add_command, takes_config_fields
@@ -11,6 +12,9 @@ from zfjax.commands.flags import resolve_config
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
 from zfjax.files import data_folder
+
+if TYPE_CHECKING:
+    from zfjax.data.dataset import Dataset
 
 
 def add_info(subparsers: Subparsers) -> None:
@@ -57,10 +61,34 @@ def show_info(options: argparse.Namespace) -> int:
     return 0
 
 
+def prepared_images(config: Config) -> int | None:
+    """Images of the training split, where they are known: of a set that is prepared, and of one
+    that presets name; else None.
+    """
+    from zfjax.run.info import TRAINING_IMAGES
+
+    return _prepared_images(config) or TRAINING_IMAGES.get(config.data.name)
+
+
+def prepared_classes(config: Config) -> int | None:
+    """Classes of the data set, where it is prepared already."""
+    dataset = _prepared(config)
+    return None if dataset is None else len(dataset.class_names)
+
+
 def _prepared_images(config: Config) -> int | None:
     """Images of the training split, where the data set is prepared already; None for the drawings,
     always as many.
     """
+    dataset = _prepared(config)
+    try:
+        return None if dataset is None else dataset.count(config.data.train_split)
+    except ZfjaxError:
+        return None
+
+
+def _prepared(config: Config) -> Dataset | None:
+    """The data set, where it is prepared already; None for the drawings, always the same."""
     from zfjax.data.dataset import open_dataset
     from zfjax.data.finding import data_home
     from zfjax.data.set_names import SCENES
@@ -69,6 +97,6 @@ def _prepared_images(config: Config) -> int | None:
         return None
     folder = data_folder(config.data.dir) if config.data.dir else data_home()
     try:
-        return open_dataset(config.data.name, folder).count(config.data.train_split)
+        return open_dataset(config.data.name, folder)
     except ZfjaxError:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,8 @@ from zfjax import presets
 from zfjax.commands.arguments import (
     Subparsers,
     add_command,
+    ask_deterministic,
+    deterministic_argument,
     join_others,
     process_arguments,
     takes_config_fields,
@@ -46,11 +47,7 @@ def add_train(subparsers: Subparsers) -> None:
         action="store_true",
         help="spread large parameters over the devices, to save memory",
     )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="bit-exact on NVIDIA chips too (slower; CPU is so anyway)",
-    )
+    deterministic_argument(parser)
     parser.add_argument(
         "--evolve-every",
         type=int,
@@ -100,10 +97,7 @@ def train(options: argparse.Namespace) -> int:
             )
         base = load_run(options.workdir).config
     config = resolve_config(base, options.config_flags)
-    if options.deterministic:  # read when JAX meets its devices
-        os.environ["XLA_FLAGS"] = (
-            f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-        )
+    ask_deterministic(options)
     join_others(options)
     how: dict[str, Any] = {"devices": options.devices, "shard_parameters": options.shard_parameters}
     if options.evolve_every is not None:

@@ -31,6 +31,7 @@ from zfjax.data.images import (
     view,
 )
 from zfjax.data.metadata import builder_from, check_shard, pixel_limit, readable_names
+from zfjax.data.slices import slice_count
 from zfjax.errors import ZfjaxError, first_line
 from zfjax.files import allow_open_files, data_folder
 
@@ -108,6 +109,8 @@ class Dataset:
     def count(self, split: str) -> int:
         """The number of images in ``split``; raises ZfjaxError for a split that is not there."""
         if split not in self.splits:
+            if (part := slice_count(self._builder.info.splits, split)) is not None:
+                return part
             raise ZfjaxError(
                 f"Data set {self.name} has no split '{split}'; it has: {', '.join(self.splits)}."
             )

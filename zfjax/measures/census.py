@@ -27,7 +27,7 @@ import numpy as np
 from zfjax.measures.kernels import map_weights, rms
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
-from zfjax.report.words import epoch_name
+from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
 from zfjax.run.probe import MAXIMA
 

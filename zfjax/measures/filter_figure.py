@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from zfjax.report.board import LINE, QUIET, TEXT_SIZE, WIDTH, Board, wrap
-from zfjax.report.tiles import colour_scale, to_bytes
-from zfjax.report.words import epoch_name, plain
+from zfjax.report.board import LINE, WIDTH, Board
+from zfjax.report.kit.style import QUIET, TEXT_SIZE, quiet_style, wrap
+from zfjax.report.kit.wording import epoch_name, plain
+from zfjax.report.pictures import colour_scale, to_bytes
 from zfjax.run.measured import Measured
 
 MARGIN, LEFT, GAP = 24, 168, 14
 
 
+@quiet_style()
 def figure_of_filters(measured: Measured) -> dict[str, bytes]:
     """weights-pixels.png: a row a layer, a column an epoch, the same maps in each; {}
     where no filters were taken to pixels.

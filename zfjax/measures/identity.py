@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from zfjax.errors import ZfjaxError
 from zfjax.measures.protocol import Looked, Measure, NoOptions, Quantity, Told, plain_table, shown
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
-from zfjax.report.words import plain
+from zfjax.report.kit.wording import plain
 from zfjax.run.measured import Measured
 
 SHOWN = 12

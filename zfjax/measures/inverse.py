@@ -33,7 +33,7 @@ from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table
 from zfjax.network.architecture import Architecture, Conv
 from zfjax.network.model import Parameters
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
-from zfjax.report.words import epoch_name
+from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
 from zfjax.subject import Forward
 

@@ -27,7 +27,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.measures.verdicts import adjusted_p
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
-from zfjax.report.words import epoch_name
+from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
 from zfjax.run.probe import MAXIMA
 

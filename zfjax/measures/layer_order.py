@@ -28,7 +28,7 @@ from zfjax.measures.verdicts import (
     verdict,
 )
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
-from zfjax.report.words import epoch_name
+from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
 
 RESPONSES, REPRESENTATION, WEIGHTS, REWIND = "responses", "representation", "weights", "rewind"

@@ -35,7 +35,8 @@ from zfjax.errors import ZfjaxError
 from zfjax.measures.judging import Judged, SomeImages, batching_as_run, judge_of, some_images
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
-from zfjax.report.words import choose, epoch_name
+from zfjax.report.kit.wording import epoch_name
+from zfjax.report.words import choose
 from zfjax.run.measured import Measured
 
 WITHOUT = "top1_without_"

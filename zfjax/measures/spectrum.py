@@ -34,7 +34,7 @@ from zfjax.measures.spectra import BANDS, Spectra, colour_share, evenness, spect
 from zfjax.network.architecture import Architecture
 from zfjax.network.model import Parameters
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
-from zfjax.report.words import epoch_name
+from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
 
 WEAKEST = 0.1

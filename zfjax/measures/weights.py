@@ -34,7 +34,8 @@ from zfjax.measures.filters import architecture_in, kernels_of, radius_of, to_pi
 from zfjax.measures.inverse import inverse_residual
 from zfjax.measures.protocol import Looked, Measure, Pictures, Quantity, Told, plain_table, shown
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
-from zfjax.report.words import choose, epoch_name
+from zfjax.report.kit.wording import epoch_name
+from zfjax.report.words import choose
 from zfjax.run.measured import Measured
 
 PICTURED_EPOCHS, PICTURED_MAPS = 5, 4

@@ -18,7 +18,7 @@ from zfjax.files import write_arrays, write_atomic, write_json, write_text
 from zfjax.measures.blas import one_blas_thread
 from zfjax.measures.planning import Chosen
 from zfjax.measures.protocol import Looked, Pictures, Quantity, Told
-from zfjax.report.board import DPI, quiet_style
+from zfjax.report.kit.style import DPI, quiet_style
 from zfjax.run.measured import (
     Measured,
     measures_table,

@@ -8,8 +8,9 @@ it runs on receptive-field crops instead, with numbers equal to the whole image'
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -29,6 +30,10 @@ Parameters = Mapping[str, Mapping[str, Array]]
 """{layer: {"kernel": float32 [k, k, in, maps] or [in, features], "bias": float32 [maps]}}."""
 
 
+LayerKeys = Literal["by_name", "by_order"]
+"""What a layer's random draws follow from beside the seed: its name, or its place among the layers.
+By name, what two networks share starts equal and drops the same features, whatever else differs."""
+
 FIRST_LAYER_SCALE = 0.2
 
 
@@ -39,6 +44,9 @@ class ConvNet(nn.Module):
     inputs) for the scores; the first layer a fifth of it: inputs of unit scale move its filters
     slowly, and at full He scale the noise they begin with still covers what they have learnt after
     a short run.
+
+    ``init`` draws keys in the order of creation, as runs did before ``layer_keys`` were recorded;
+    ``initial_parameters`` draws them by name.
     """
 
     architecture: Architecture
@@ -90,10 +98,28 @@ def kernel_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def initial_parameters(architecture: Architecture, recipe: str, seed: int) -> Parameters:
-    """The parameters at step 0, a pure function of the seed."""
-    images = jnp.zeros((1, *architecture.input_size, 3))
-    return ConvNet(architecture, recipe).init(jax.random.key(seed), images)["params"]
+def initial_parameters(
+    architecture: Architecture, recipe: str, seed: int, layer_keys: LayerKeys = "by_name"
+) -> Parameters:
+    """The parameters at step 0, a pure function of the seed; ``layer_keys`` by name: two networks
+    start equal in each layer of one name and shape that is the first or the last in both or in
+    neither.
+    """
+    key = jax.random.key(seed)
+    if layer_keys == "by_order":
+        images = jnp.zeros((1, *architecture.input_size, 3))
+        return ConvNet(architecture, recipe).init(key, images)["params"]
+    parameters: dict[str, dict[str, jax.Array]] = {}
+    for name, shape in kernel_shapes(architecture).items():
+        last = name == architecture.layers[-1].name
+        std = _standard_deviation(recipe, shape, first=not parameters, last=last)
+        parameters[name] = _initial(jax.random.fold_in(key, name_number(name)), shape, std)
+    return parameters
+
+
+def name_number(name: str) -> int:
+    """A fixed number below 2^32 for a layer's name, the same in every process and version."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
 
 
 def feature_maps(
@@ -170,10 +196,11 @@ def class_scores(
     images: Float[Array, "n h w 3"],
     *,
     dropout_key: jax.Array | None = None,
+    layer_keys: LayerKeys = "by_name",
     precision: lax.Precision | None = None,
 ) -> Float32[Array, "n classes"]:
     """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; dropout acts when a key
-    is given.
+    is given, of which each layer has its own part by ``layer_keys``.
     """
     convolutional = architecture.convolutional
     x = jnp.asarray(images)
@@ -190,8 +217,9 @@ def class_scores(
             break
         x = ops.relu(x, GRADIENT)
         if layer.dropout and dropout_key is not None:
+            number = name_number(layer.name) if layer_keys == "by_name" else index
             kept = jax.random.bernoulli(
-                jax.random.fold_in(dropout_key, index), 1 - layer.dropout, x.shape
+                jax.random.fold_in(dropout_key, number), 1 - layer.dropout, x.shape
             )
             x = jnp.where(kept, x / (1 - layer.dropout), 0)
     return x.astype(jnp.float32)

@@ -28,6 +28,8 @@ def live_evolution(workdir: Path, every: int, images: int) -> AfterEpoch:
 
     def draw(step: int, progress: Any) -> None:
         run = load_run(workdir)
+        if step not in run.steps:  # not one of --keep
+            return
         there = np.int32(first_alone(lambda: _drawn(run, step)) or 0)
         if round(run.epoch(step)) % every == 0 and not from_first(there):
             first_alone(lambda: shutil.rmtree(run.evolution_folder("live"), ignore_errors=True))

@@ -115,7 +115,8 @@ def end_epoch(session: Session, step: int, state: TrainState) -> TrainState:
         raise divergence(run, step)
     session.records.log(step, EVALUATION, **figures)
     session.progress("training", step, run.last_step, validation_top1=figures["top1"])
-    session.records.save_parameters(step, state)
+    if session.schedule.keeps_epoch(step):
+        session.records.save_parameters(step, state)
     state = replace(state, plateau=_next_plateau(session, step, state, 1 - figures["top1"]))
     session.records.save_state(step, state)
     return state

@@ -25,7 +25,7 @@ def batch_figures(run: Run, step: int, state: TrainState, pace: Pace) -> dict[st
         "images_per_second": totals["images"] / seconds,
         "data_wait": waited / seconds,
     }
-    if run.config.recipe == "faithful":
+    if run.config.clip_radius:
         figures["clipped"] = totals["clipped"] / totals["steps"]
     return figures
 
@@ -46,9 +46,13 @@ def check_sound(run: Run, step: int, state: TrainState) -> dict[str, float]:
     return totals
 
 
-def divergence(run: Run, step: int) -> ZfjaxError:
+class Diverged(ZfjaxError):
+    """Training has left the finite numbers."""
+
+
+def divergence(run: Run, step: int) -> Diverged:
     """That training has left the finite numbers near ``step``."""
-    return ZfjaxError(
+    return Diverged(
         f"The loss or its gradient is not finite near step {step} (epoch {run.epoch(step):.2f});"
         " nothing was saved from there on. Lower --optimizer.learning-rate, in another --workdir."
     )

@@ -21,11 +21,11 @@ import numpy as np
 from zfjax.config import Config
 from zfjax.data.finding import data_home
 from zfjax.data.pipeline import training_batches
-from zfjax.devices import data_mesh, keep_compiled, place
+from zfjax.devices import data_mesh, keep_compiled, place, replicated
 from zfjax.files import clear_unfinished, data_folder
 from zfjax.inputs import make_mean_image, open_data, reading_of
 from zfjax.processes import first_alone, from_first, is_first, seen_by_all, together
-from zfjax.progress import Progress
+from zfjax.progress import Progress, tell_nobody
 from zfjax.run.folder import Run, check_folder, load_run, locked_run
 from zfjax.run.steps import keep_newest, mend_unfinished
 from zfjax.run.summary import train_seconds
@@ -39,7 +39,7 @@ from zfjax.training.pace import Pace
 from zfjax.training.records import Records
 from zfjax.training.resuming import begin_state, is_validated, placed_mean
 from zfjax.training.schedule import schedule_of
-from zfjax.training.step import TrainState, train_step
+from zfjax.training.step import TrainState, compiled_config, train_step
 
 
 def train(
@@ -63,7 +63,7 @@ def train(
     SIGTERM, when the state has been saved.
     """
     began = time.monotonic()
-    tell = progress if progress is not None and is_first() else _tell_nobody
+    tell = progress if progress is not None and is_first() else tell_nobody
     folder = check_folder(workdir)
     config = _with_absolute_data(config)
     mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
@@ -103,10 +103,6 @@ def train(
     return load_run(folder)
 
 
-def _tell_nobody(*arguments: Any, **figures: Any) -> None:
-    pass
-
-
 def _with_absolute_data(config: Config) -> Config:
     """The run remembers where its data is, and may be asked from another folder."""
     if not config.data.dir:
@@ -135,7 +131,8 @@ def _loop(session: Session, state: TrainState) -> None:
     run, schedule, records = session.run, session.schedule, session.records
     step, validated = int(state.step), is_validated(run, state)
     records.begin(step if step or validated else -1, validated)
-    batches = _batches(session, step)
+    batches, program = _batches(session, step), compiled_config(run.config)
+    seed_key = jax.device_put(jax.random.key(run.config.seed), replicated(session.mesh))
     with closing(batches), Pace() as pace, jax.transfer_guard("disallow"):
         try:
             if schedule.ends_epoch(step):
@@ -152,7 +149,8 @@ def _loop(session: Session, state: TrainState) -> None:
                     views,
                     labels,
                     session.mean,
-                    config=run.config,
+                    seed_key,
+                    config=program,
                     steps_per_epoch=run.steps_per_epoch,
                 )
                 step += 1

@@ -17,6 +17,7 @@ from zfjax.data.dataset import Dataset
 from zfjax.data.labels import check_labelled
 from zfjax.errors import ZfjaxError
 from zfjax.run.folder import Run, check_same, load_run, save_run
+from zfjax.run.sizes import check_space, run_bytes
 from zfjax.run.starts import (
     Start,
     asks_deterministic,
@@ -34,34 +35,23 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     down. Raises ZfjaxError where the data set cannot train it, and where ``folder`` holds a run of
     other settings or data.
     """
+    check_data(config, dataset)
     split = config.data.train_split
-    for needed in (split, config.data.validation_split):
-        if needed not in dataset.splits:
-            raise ZfjaxError(
-                f"Data set {dataset.name} has no split {needed!r}; it has"
-                f" {', '.join(dataset.splits)}. Import it again with --holdout 0.1, or choose with"
-                " --data.train-split and --data.validation-split."
-            )
-        if not dataset.count(needed):
-            raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
-        check_labelled(dataset, needed, "training" if needed == split else "validation")
     config = replace(config, model=config.model.with_classes(len(dataset.class_names)))
     fingerprint = dataset.fingerprint(split)
     if (folder / "config.json").exists():
         run = load_run(folder)
-        check_same(run, config)
+        # A run goes on as it began, whatever new ones begin with.
+        check_same(run, replace(config, layer_keys=run.config.layer_keys))
         if run.fingerprint["digest"] != fingerprint["digest"]:
             raise ZfjaxError(
                 f"{folder} was trained on another {split} split of {dataset.name}; use another"
                 " --workdir."
             )
-        return replace(run, config=replace(run.config, data=config.data, epochs=config.epochs))
+        settings = replace(run.config, data=config.data, epochs=config.epochs, keep=config.keep)
+        return replace(run, config=settings)
     steps_per_epoch = dataset.count(split) // config.batch_size
-    if not steps_per_epoch:
-        raise ZfjaxError(
-            f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of"
-            f" {split!r}."
-        )
+    check_space(folder, run_bytes(config))
     run = Run(
         folder=folder,
         config=config,
@@ -74,6 +64,28 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
     )
     save_run(run)
     return run
+
+
+def check_data(config: Config, dataset: Dataset) -> None:
+    """Raises ZfjaxError where the data set cannot train or validate a run of ``config``: a split
+    that is absent, empty or without labels, or smaller than a batch.
+    """
+    split = config.data.train_split
+    for needed in (split, config.data.validation_split):
+        if needed not in dataset.splits and "[" not in needed:
+            raise ZfjaxError(
+                f"Data set {dataset.name} has no split {needed!r}; it has"
+                f" {', '.join(dataset.splits)}. Import it again with --holdout 0.1, or choose with"
+                " --data.train-split and --data.validation-split."
+            )
+        if not dataset.count(needed):
+            raise ZfjaxError(f"Split {needed!r} of {dataset.name} is empty.")
+        check_labelled(dataset, needed, "training" if needed == split else "validation")
+    if config.batch_size > dataset.count(split):
+        raise ZfjaxError(
+            f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of"
+            f" {split!r}."
+        )
 
 
 def note_start(run: Run, mesh: Mesh) -> None:

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from zfjax.config import Optimizer
+from zfjax.config import RECIPE_CLIPS, Optimizer
 from zfjax.network.model import Parameters
 
-CLIP_RADIUS = 0.1  # paper, section 3: "a fixed radius of 10^-1"
+CLIP_RADIUS = RECIPE_CLIPS["faithful"]
 
 
 def learning_rate(
@@ -48,9 +48,9 @@ def _is_kernel(parameters: Parameters) -> Any:
 
 
 def clip_filters(
-    parameters: Parameters, convolutions: tuple[str, ...]
+    parameters: Parameters, convolutions: tuple[str, ...], radius: float = CLIP_RADIUS
 ) -> tuple[Parameters, jax.Array]:
-    """Scales each convolution's filter with RMS over CLIP_RADIUS back to it (paper, section 3), its
+    """Scales each convolution's filter with RMS over ``radius`` back to it (paper, section 3), its
     direction kept.
 
     Returns the parameters and the clipped share of all filters (float32, 0..1). RMS over a filter's
@@ -61,9 +61,9 @@ def clip_filters(
     for name in convolutions:
         kernel = parameters[name]["kernel"]
         rms = jnp.sqrt(jnp.mean(jnp.square(kernel), axis=(0, 1, 2)))
-        shrink = jnp.minimum(1.0, CLIP_RADIUS / jnp.maximum(rms, 1e-30))
+        shrink = jnp.minimum(1.0, radius / jnp.maximum(rms, 1e-30))
         clipped[name] = {**parameters[name], "kernel": kernel * shrink[None, None, None, :]}
-        over.append(rms > CLIP_RADIUS)
+        over.append(rms > radius)
     return clipped, jnp.mean(jnp.concatenate(over).astype(jnp.float32))
 
 

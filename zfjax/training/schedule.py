@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zfjax.keeping import kept_epochs
 from zfjax.run.folder import Run
 
 LOGS_PER_EPOCH = 10
@@ -26,6 +27,9 @@ class Schedule:
     """Between states that are saved within an epoch."""
     alone: bool
     """Whether one process trains."""
+    last_step: int = 0
+    kept: frozenset[int] | None = None
+    """Epochs whose parameters are kept, beside the last; None: all."""
 
     def ends_epoch(self, step: int) -> bool:
         """Whether it is validated and saved; the initial network is, too."""
@@ -38,6 +42,11 @@ class Schedule:
     def keeps(self, step: int) -> bool:
         """Whether its parameters are kept though no epoch ends."""
         return step in self.snapshots
+
+    def keeps_epoch(self, step: int) -> bool:
+        """Whether the parameters are kept of the epoch that ends at ``step``."""
+        epoch = step // self.steps_per_epoch
+        return self.kept is None or epoch in self.kept or step == self.last_step
 
     def may_save(self, step: int) -> bool:
         """Whether a state may be saved, if it is time to. A state may be gathered from all
@@ -54,6 +63,8 @@ def schedule_of(run: Run, alone: bool) -> Schedule:
         snapshots=snapshot_steps(run.config.snapshots, run.steps_per_epoch),
         save_seconds=60 * run.config.save_minutes,
         alone=alone,
+        last_step=run.last_step,
+        kept=kept_epochs(run.config.keep),
     )
 
 

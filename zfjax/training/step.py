@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from zfjax.config import Config
+from zfjax.config import Config, Data
 from zfjax.devices import in_parts
 from zfjax.inputs import training_input
 from zfjax.network.model import Parameters, class_scores, initial_parameters
@@ -42,7 +42,7 @@ class TrainState:
 
 def initial_state(config: Config) -> TrainState:
     """The state at step 0, a pure function of the config."""
-    parameters = initial_parameters(config.model, config.recipe, config.seed)
+    parameters = initial_parameters(config.model, config.recipe, config.seed, config.layer_keys)
     return TrainState(
         step=_count(),
         parameters=parameters,
@@ -70,20 +70,35 @@ def no_totals() -> dict[str, jax.Array]:
     }
 
 
+def compiled_config(config: Config) -> Config:
+    """``config`` with only that told which a step's program depends on, when it is given the
+    seed's key.
+    """
+    data = config.data
+    seen = Data(view=data.view, shift=data.shift, flip=data.flip, crops=data.crops)
+    told = replace(config, preset="", data=seen, seed=0)
+    return replace(told, snapshots=0, keep="all", tensorboard=False, save_minutes=1.0)
+
+
 @functools.partial(jax.jit, static_argnames=("config", "steps_per_epoch"), donate_argnums=0)
 def train_step(
     state: TrainState,
     views: jax.Array,
     labels: jax.Array,
     mean_image: jax.Array | None,
+    seed_key: jax.Array | None = None,
     *,
     config: Config,
     steps_per_epoch: int,
 ) -> TrainState:
     """One step on views uint8 [n, view, view, 3] and labels int32 [n]; a step whose loss or
     gradient is not finite leaves the parameters as they were and is counted as broken.
+
+    ``seed_key``: ``jax.random.key`` of the seed (None: of the config's); with it and
+    ``compiled_config`` runs that differ in their seeds alone share one program.
     """
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), state.step))
+    seed_key = jax.random.key(config.seed) if seed_key is None else seed_key
+    keys = jax.random.split(jax.random.fold_in(seed_key, state.step))
     inputs = training_input(config, views, mean_image, keys[0]).astype(config.compute)
     (loss, hits), gradient = _gradient(config, state.parameters, inputs, labels, keys[1])
     _, momentum = optimiser.gradient_transform(config.optimizer).update(
@@ -104,8 +119,10 @@ def train_step(
         lambda value, update: value - rate * update, state.parameters, momentum[-1].trace
     )
     clipped = jnp.zeros(())
-    if config.recipe == "faithful":
-        parameters, clipped = optimiser.clip_filters(parameters, config.model.conv_names)
+    if config.clip_radius:
+        parameters, clipped = optimiser.clip_filters(
+            parameters, config.model.conv_names, config.clip_radius
+        )
     figures: dict[str, Any] = {
         "steps": 1.0,
         "images": float(len(labels)),
@@ -141,7 +158,12 @@ def _gradient(
         parameters: Parameters, inputs: jax.Array, labels: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         scores = class_scores(
-            config.model, parameters, inputs, dropout_key=key, precision=precision
+            config.model,
+            parameters,
+            inputs,
+            dropout_key=key,
+            layer_keys=config.layer_keys,
+            precision=precision,
         )
         targets = optax.smooth_labels(
             jax.nn.one_hot(labels, config.model.classes), config.optimizer.label_smoothing

@@ -1,0 +1,140 @@
+"""What is asked of an ablation, in words or in values, and the plan that comes of it. No JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from zfjax import config as configs
+from zfjax.config import Config
+from zfjax.errors import ZfjaxError
+from zfjax.fields import with_fields
+from zfjax.files import expanded_path
+from zfjax.studies.cells import Wanted, axis_from, axis_of, cells_of, check_varied
+from zfjax.studies.plans import Plan, Tuning, check_plan_folder, grown, load_plan
+
+DEFAULT_SEEDS = 3
+TUNING_SEED = 2**31 - 1
+"""Of the trials: none that a grid is likely to count."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for; None and nothing: what the folder has already."""
+
+    base: Config | None = None
+    wanted: Wanted = Wanted()
+    seeds: tuple[int, ...] = ()
+    tune: str | None = None
+    """As ``--tune`` is written: "optimizer.learning_rate=0.01,0.02"."""
+
+
+def seeds_from(seeds: int | str | Sequence[int]) -> tuple[int, ...]:
+    """``--seeds``: 3 is 0, 1 and 2; "0,7,9" and [0, 7, 9] are these. Raises ZfjaxError for less."""
+    text = ",".join(map(str, seeds)) if isinstance(seeds, list | tuple) else str(seeds)
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise ZfjaxError(f"--seeds {text}: give how many, or a list such as 0,7,9.") from None
+    if "," not in text and not isinstance(seeds, list | tuple):
+        numbers = list(range(numbers[0]))
+    if (
+        not numbers
+        or min(numbers) < 0
+        or max(numbers) >= TUNING_SEED
+        or len(set(numbers)) < len(numbers)
+    ):
+        raise ZfjaxError(
+            f"--seeds {text}: one or more different seeds are needed, each 0 or more and below"
+            " 2^31 - 1."
+        )
+    return tuple(numbers)
+
+
+def wanted_from(asked: Wanted | Mapping[str, Any] | None) -> Wanted:
+    """What is to be tried, from values: {"vary": {field or fields: values}, "drop": [layer or
+    layers], "grids": [name], "cells": {name: Config}}. Raises ZfjaxError for another key.
+    """
+    if asked is None or isinstance(asked, Wanted):
+        return asked or Wanted()
+    known = ("vary", "drop", "grids", "cells")
+    if strange := [key for key in asked if key not in known]:
+        raise ZfjaxError(f"An ablation has no {strange[0]!r}; it has {', '.join(known)}.")
+    vary = asked.get("vary", {})
+    axes = (
+        tuple(axis_from(paths, values) for paths, values in vary.items())
+        if isinstance(vary, Mapping)
+        else tuple(axis_of(text) for text in _listed(vary))
+    )
+    return Wanted(
+        axes=axes,
+        drops=tuple(drop_from(names) for names in _listed(asked.get("drop", ()))),
+        grids=tuple(_listed(asked.get("grids", ()))),
+        configs=tuple(asked.get("cells", {}).items()),
+    )
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def drop_from(names: str | Sequence[str]) -> tuple[str, ...]:
+    """``--drop``: "conv3,conv4", or the names."""
+    words = names.split(",") if isinstance(names, str) else names
+    layers = tuple(word.strip() for word in words)
+    if not layers or not all(layers):
+        raise ZfjaxError(f"--drop {names!r}: name a layer, or several with commas between.")
+    return layers
+
+
+def file_from(text: str) -> tuple[str, Path]:
+    """``--cell NAME=FILE.json``."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise ZfjaxError(f"--cell {text}: write NAME=FILE.json.")
+    return name, expanded_path(path)
+
+
+def plan_of(workdir: Path | str, request: Request, classes: int | None = None) -> Plan:
+    """The grid as it would be with what is asked for and what there is already; nothing is written.
+
+    ``classes``: of the data set, where they are known. Raises ZfjaxError for a folder without a
+    grid where none is begun, another base than the folder's, and all that ``cells_of`` refuses.
+    """
+    folder = check_plan_folder(workdir)
+    before = load_plan(folder)
+    base = request.base if before is None else request.base or before.base
+    if base is None:
+        raise ZfjaxError(f"{folder} holds no ablation yet: give --preset or --config to begin one.")
+    base = replace(base, layer_keys="by_name", seed=0)
+    if base.data.dir:
+        data_dir = str(expanded_path(base.data.dir).absolute())
+        base = replace(base, data=replace(base.data, dir=data_dir))
+    if classes is not None:
+        base = replace(base, model=base.model.with_classes(classes))
+    seeds = request.seeds or (tuple(range(DEFAULT_SEEDS)) if before is None else before.seeds)
+    tuning = None if before is None else before.tuning
+    if request.tune is not None:
+        tuning = _tuning(base, request, tuning)
+    cells = cells_of(base, request.wanted)
+    return grown(before, Plan(folder, cells, tuple(sorted(seeds)), tuning))
+
+
+def _tuning(base: Config, request: Request, before: Tuning | None) -> Tuning:
+    """The trials that ``--tune`` asks for, on a seed that is none of the grid's."""
+    text, axes = str(request.tune), request.wanted.axes
+    axis = axis_of(text)
+    if len(axis.paths) != 1:
+        raise ZfjaxError(f"--tune {text}: one field is tuned, not several.")
+    [path] = axis.paths
+    check_varied(base, path)
+    if path.startswith("model.") or path.startswith("data.") or path not in configs.flatten(base):
+        raise ZfjaxError(f"--tune {text}: a field of the training is tuned, not {path}.")
+    if path in {name for cell_axis in axes for name in cell_axis.paths}:
+        raise ZfjaxError(f"--tune {text}: {path} is varied, so it cannot be tuned.")
+    values = tuple(value for (value,) in axis.values)
+    for value in values:
+        with_fields(base, {path: value})
+    return Tuning(path, values, TUNING_SEED if before is None else before.seed)
