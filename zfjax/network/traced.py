@@ -1,0 +1,336 @@
+"""Any JAX function of parameters and images as a network to look at: traced, its layers found and
+named, run with a backward rule on whole images or on the windows of units.
+
+``Model`` is the static value that all of it follows from. The rest of the mechanism: equations.py
+(the function as a list), spans.py (what a cell sees), meanings.py, reading.py (what each
+equation is),
+windows.py (cells that a unit needs), descent.py (evaluation).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zfjax.errors import ZfjaxError
+from zfjax.network.architecture import Window
+from zfjax.network.descent import Descent, Statistics, run
+from zfjax.network.equations import Trace, Value, leaf_path, trace
+from zfjax.network.layers import Layer, Work
+from zfjax.network.meanings import SMOOTH
+from zfjax.network.ops import GRADIENT, Rule
+from zfjax.network.reading import Reading, Site, read
+from zfjax.network.spans import COLUMNS, ROWS, Span
+from zfjax.network.windows import Windowed, largest, multiply_adds, needs_of
+
+SCORES = "scores"
+"""The output that is class scores, of a function that returns several."""
+BATCH = 2
+"""Images with which layers are found; each other number of images is traced when it is met."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A function of parameters and images, and how it is looked at. Hashable: equal where all of
+    it is; a function is equal to itself alone.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    """(parameters, images [n, h, w, channels]) -> maps, scores, or a mapping of them by name."""
+    structure: Any
+    """The parameters' tree."""
+    leaves: tuple[jax.ShapeDtypeStruct, ...]
+    """Shape and dtype of each leaf of it, in JAX's order."""
+    input_size: tuple[int, int]
+    """(height, width) in pixels."""
+    channels: int = 3
+    dtype: Any = jnp.float32
+    """Of the images that it is given."""
+    smooth: tuple[str, ...] = ()
+    """Smooth activations that are given a rule: "tanh", "gelu", "silu"."""
+    statistics: Statistics = "rule"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of the leaves: "params/Conv_0/kernel"."""
+        tree = jax.tree.unflatten(self.structure, self.leaves)
+        return tuple(leaf_path(keys) for keys, _ in jax.tree_util.tree_flatten_with_path(tree)[0])
+
+
+def model_of(
+    function: Callable[..., Any],
+    parameters: Any,
+    input_size: tuple[int, int],
+    *,
+    name: str = "",
+    smooth: tuple[str, ...] = (),
+    statistics: Statistics = "rule",
+    dtype: Any = jnp.float32,
+) -> Model:
+    """The model of a function ``(parameters, images) -> outputs`` or of a Linen module.
+
+    ``parameters``: a tree of arrays, or of their shapes and dtypes; a module's variables. Raises
+    ZfjaxError for an activation or a statistic's way that there is not, and what ``trace`` raises.
+    """
+    for choice in smooth:
+        if choice not in SMOOTH:
+            raise ZfjaxError(f"There is no rule for {choice!r}; there is for {', '.join(SMOOTH)}.")
+    if statistics not in ("rule", "frozen", "identity", "gradient"):
+        raise ZfjaxError(
+            f"Statistics cannot be taken as {statistics!r}; they can be frozen, identity or"
+            " gradient, or as the rule has it: rule."
+        )
+    applied = getattr(function, "apply", None)
+    own = applied if applied is not None and not callable(getattr(function, "func", None)) else None
+    leaves, structure = jax.tree.flatten(parameters)
+    shaped = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
+    title = name or getattr(function, "__name__", "") or type(function).__name__
+    return Model(
+        title,
+        _Same(own or function),
+        structure,
+        shaped,
+        input_size,
+        dtype=dtype,
+        smooth=tuple(smooth),
+        statistics=statistics,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A function that is equal to itself: modules may hold what cannot be hashed."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, parameters: Any, images: jax.Array) -> Any:
+        return self.function(parameters, images)
+
+
+def reading_of(model: Model, images: int = BATCH) -> Reading:
+    """The model's equations on so many images, understood: once, for values compare by identity.
+    What its function raises is passed on; ZfjaxError for a network in training mode.
+    """
+    return _reading(model, images)
+
+
+@functools.lru_cache(maxsize=64)
+def _reading(model: Model, images: int) -> Reading:
+    height, width = model.input_size
+    shape = jax.ShapeDtypeStruct((images, height, width, model.channels), model.dtype)
+    parameters = jax.tree.unflatten(model.structure, model.leaves)
+    return read(trace(model.function, parameters, shape), model.smooth)
+
+
+def sites_of(model: Model, also: tuple[str, ...] = (), images: int = BATCH) -> dict[str, Site]:
+    """What can be looked at by name, in forward order: every activation, and the convolutions
+    ``also`` that have none of their own. Raises ZfjaxError for one that is not there.
+    """
+    reading = reading_of(model, images)
+    bare = {site.name: site for site in reading.convolutions}
+    sites = {site.name: site for site in reading.activations}
+    for name in also:
+        if name not in sites and name not in bare:
+            raise ZfjaxError(
+                f"{model.name} has no layer {name!r}; it has {', '.join(sites) or 'none'}"
+                + (f", and convolutions without a ReLU: {', '.join(bare)}." if bare else ".")
+            )
+    sites |= {name: bare[name] for name in also if name in bare}
+    if not sites:
+        hint = f"; name a convolution: {', '.join(bare)}" if bare else ""
+        raise ZfjaxError(f"{model.name} has no ReLU on maps, so no layer to look at{hint}.")
+    position = {
+        out: index
+        for index, equation in enumerate(reading.trace.equations)
+        for out in equation.outputs
+    }
+    return dict(sorted(sites.items(), key=lambda item: position[item[1].value]))
+
+
+def layers_of_model(model: Model, also: tuple[str, ...] = ()) -> tuple[Layer, ...]:
+    """The layers of ``sites_of``, in forward order."""
+    reading = reading_of(model)
+    return tuple(_layer(model, reading, site) for site in sites_of(model, also).values())
+
+
+def _layer(model: Model, reading: Reading, site: Site) -> Layer:
+    value, sight = site.value, reading.meanings[site.value].sight
+    row, column = sight.array_axis(ROWS), sight.array_axis(COLUMNS)
+    assert row is not None and column is not None
+    maps = math.prod(value.shape[index] for index in sight.features)
+    window, equations = _window(reading, value), reading.trace.needed_for([value])
+    needs = needs_of(reading, value) if window is not None else None
+
+    def work(needs: Any) -> Work:
+        adds = sum(multiply_adds(reading, equation, needs) for equation in equations)
+        return Work(adds, largest(reading, equations, needs))
+
+    height, width = model.input_size
+    tile = (height, width)
+    if window is not None:
+        tile = min(window.size, height), min(window.size, width)
+    return Layer(
+        name=site.name,
+        shape=(value.shape[row], value.shape[column], maps),
+        window=window,
+        tile_size=tile,
+        image_work=work(None),
+        window_work=None if window is None else work(needs),
+    )
+
+
+def _window(reading: Reading, value: Value) -> Window | None:
+    """The square that holds what a unit sees along both axes; None where it may be all."""
+    sight = reading.meanings[value].sight
+    spans = [axis for axis in sight.axes if isinstance(axis, Span)]
+    if sight.whole or len(spans) != 2 or spans[0].jump != spans[1].jump:
+        return None
+    start = min(span.start for span in spans)
+    end = max(span.start + span.size for span in spans)
+    return Window(int(end - start), int(spans[0].jump), int(start))
+
+
+@dataclass(frozen=True)
+class TracedForward:
+    """``Forward`` of a model (subject.py)."""
+
+    model: Model
+    also: tuple[str, ...] = ()
+    """Convolutions without an activation that are looked at too."""
+
+    def __call__(
+        self,
+        parameters: Any,
+        inputs: jax.Array,
+        *,
+        until: str,
+        rule: Rule = GRADIENT,
+        origins: tuple[Any, Any] | None = None,
+    ) -> dict[str, jax.Array]:
+        """As in ``Forward``; ``parameters``: the model's tree, or {path: array} of those that
+        ``needed_leaves`` names. Raises ZfjaxError where the rule cannot come down from ``until``.
+        """
+        model, images = self.model, len(inputs)
+        reading = reading_of(model, images)
+        sites = sites_of(model, self.also, images)
+        if rule.relu != "gradient" and sites[until].reason:
+            raise ZfjaxError(refusal(sites[until]))
+        names = [until] if origins is not None else list(sites)[: list(sites).index(until) + 1]
+        values = [sites[name].value for name in names]
+        descent = Descent(rule, model.statistics)
+        window = None
+        if origins is not None:
+            window, inputs = _windowed(reading, values[0], inputs, origins)
+        arrays = {**_by_value(reading.trace, parameters, values), reading.trace.images: inputs}
+        found = run(reading, arrays, values, descent, window)
+        return {
+            name: _as_maps(reading, value, array)
+            for name, value, array in zip(names, values, found, strict=True)
+        }
+
+
+def refusal(site: Site) -> str:
+    """Why a signal does not come down from a layer, and the ways out."""
+    smooth = next((name for name in SMOOTH if name in site.reason.lower()), None)
+    chosen = f", or give {smooth} a rule with --smooth {smooth}" if smooth else ""
+    return (
+        f"{site.name} cannot be projected by this rule: there is none for {site.reason}; take"
+        f" --rule gradient{chosen}."
+    )
+
+
+@dataclass(frozen=True)
+class TracedScores:
+    """``Scores`` of a model (subject.py)."""
+
+    model: Model
+    output: str
+
+    def __call__(self, parameters: Any, inputs: jax.Array) -> jax.Array:
+        """As in ``Scores``; ``parameters``: the model's whole tree."""
+        reading = reading_of(self.model, len(inputs))
+        value = reading.trace.outputs[self.output]
+        arrays = _by_value(reading.trace, parameters, [value])
+        [scores] = run(reading, {**arrays, reading.trace.images: inputs}, [value], Descent())
+        return scores.astype(jnp.float32)
+
+
+def scores_output(model: Model) -> str | None:
+    """Which output is class scores, [images, classes]: "scores", or the only one."""
+    outputs = reading_of(model).trace.outputs
+    name = SCORES if SCORES in outputs else "" if list(outputs) == [""] else None
+    if name is None or len(outputs[name].shape) != 2 or outputs[name].shape[0] != BATCH:
+        return None
+    return name
+
+
+def needed_leaves(model: Model, also: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Paths of the parameters that the layers are made of; a head's are not among them."""
+    values = [site.value for site in sites_of(model, also).values()]
+    known = reading_of(model).trace
+    used = {value for equation in known.needed_for(values) for value in equation.inputs}
+    return tuple(value.leaf for value in known.parameters if value in used)
+
+
+def _by_value(known: Trace, parameters: Any, values: list[Value]) -> dict[Value, Any]:
+    """The parameters that ``values`` need. Raises ZfjaxError for one that is missing or of another
+    shape.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(parameters)[0]
+    by_path = {leaf_path(keys): leaf for keys, leaf in leaves}
+    used = {value for equation in known.needed_for(values) for value in equation.inputs}
+    arrays = {}
+    for value in known.parameters:
+        if value not in used:
+            continue
+        if value.leaf not in by_path:
+            raise ZfjaxError(f"The parameters lack {value.leaf}, which the network takes.")
+        array = by_path[value.leaf]
+        if np.shape(array) != value.shape:
+            raise ZfjaxError(
+                f"{value.leaf} is of shape {np.shape(array)}; the network takes {value.shape}."
+            )
+        arrays[value] = jnp.asarray(array, value.dtype)
+    return arrays
+
+
+def _windowed(
+    reading: Reading, value: Value, inputs: jax.Array, origins: tuple[Any, Any]
+) -> tuple[Windowed, jax.Array]:
+    """The windows of units of ``value``, and of ``inputs``, which begin at ``origins``, what they
+    need.
+    """
+    window, needs = _window(reading, value), needs_of(reading, value)
+    assert window is not None, "a layer without a window is run on whole images"
+    sight = reading.meanings[value].sight
+    row, column = sight.array_axis(ROWS), sight.array_axis(COLUMNS)
+    assert row is not None and column is not None
+    ys, xs = (
+        (jnp.asarray(origin) - jnp.int32(window.start)) // jnp.int32(window.jump)
+        for origin in origins
+    )
+    for axis, need in enumerate(needs[reading.trace.images]):
+        begin = need.offset - window.start
+        inputs = jax.lax.slice_in_dim(inputs, begin, begin + need.size, axis=1 + axis)
+    return Windowed(reading, needs, (ys, xs), (value.shape[row], value.shape[column])), inputs
+
+
+def _as_maps(reading: Reading, value: Value, array: jax.Array) -> jax.Array:
+    """[n, height, width, maps] of a value in whatever layout."""
+    sight = reading.meanings[value].sight
+    order = [sight.array_axis(axis) for axis in ("images", ROWS, COLUMNS)]
+    turned = jnp.transpose(array, (*order, *sight.features))  # type: ignore[arg-type]
+    return turned.reshape(*turned.shape[:3], -1)
+
+
+def parameters_of(model: Model, parameters: Mapping[str, Any]) -> Any:
+    """The model's tree out of {path: array}."""
+    return jax.tree.unflatten(model.structure, [parameters[path] for path in model.paths])
