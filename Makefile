@@ -8,6 +8,7 @@ KILLS := 12
 SIGNALS := 6
 LOST := 3
 SYSCALLS := 20
+NETWORKS := 500
 
 .PHONY: demo test proof lint clean
 
@@ -20,6 +21,7 @@ test: .venv/ready
 proof: .venv/ready
 	$(BIN)/python experiments/faults.py --kills $(KILLS) --signals $(SIGNALS) --lost $(LOST)
 	$(BIN)/python experiments/faults.py --syscalls $(SYSCALLS)
+	$(BIN)/python experiments/random_networks.py --count $(NETWORKS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,7 +67,7 @@ class Model:
 
 
 def model_of(
-    function: Callable[..., Any],
+    function: Callable[..., Any] | nn.Module,
     parameters: Any,
     input_size: tuple[int, int],
     *,
@@ -88,14 +89,13 @@ def model_of(
             f"Statistics cannot be taken as {statistics!r}; they can be frozen, identity or"
             " gradient, or as the rule has it: rule."
         )
-    applied = getattr(function, "apply", None)
-    own = applied if applied is not None and not callable(getattr(function, "func", None)) else None
+    applied = function.apply if isinstance(function, nn.Module) else function
     leaves, structure = jax.tree.flatten(parameters)
     shaped = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
     title = name or getattr(function, "__name__", "") or type(function).__name__
     return Model(
         title,
-        _Same(own or function),
+        _Same(applied),
         structure,
         shaped,
         input_size,
