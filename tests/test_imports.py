@@ -25,6 +25,7 @@ LINE = (
     "inputs",
     "subject",
     "features",
+    "adopting",
     "training",
     "report",
     "studies",

@@ -55,8 +55,9 @@ class Target:
 
 @spelled(Asked)
 def evolve(
-    workdir: Path | str,
+    workdir: Path | str | Subject,
     *,
+    out: Path | str | None = None,
     data_dir: str | None = None,
     name: str | None = None,
     locked: bool = False,
@@ -72,8 +73,16 @@ def evolve(
     ``rule`` ("deconvnet"); ``every_rank``, draw the ``top`` images of every epoch, else rank 0 of
     every epoch, and all at the last. Raises ZfjaxError for what the run, the data or the disk
     cannot give, and when a recorded activation is not reproduced. ``locked``: the caller holds the
-    run's lock (training does, between epochs).
+    run's lock (training does, between epochs). In place of a run, a ``Subject`` of anyone's
+    (``subject_from``): the evolution is written to ``out``/evolution.
     """
+    if isinstance(workdir, Subject):
+        if out is None:
+            raise ZfjaxError("Say with out=FOLDER where the evolution of a subject is written.")
+        folder = Path(out) / ("evolution" if name is None else f"evolution-{name}")
+        request = request_of(workdir, Asked(**asked))
+        Path(out).mkdir(parents=True, exist_ok=True)
+        return evolve_subject(workdir, request, Target(folder, name, Path(out)), progress)
     run = load_run(workdir)
     subject, request = asked_of(run, Asked(**asked), data_dir, progress)
     target = Target(run.evolution_folder(name), name, None if locked else run.folder)
@@ -158,7 +167,7 @@ def _begun(target: Target, asked: dict[str, Any], lock: ExitStack) -> bool:
     folder = target.folder
     if target.lock is not None:
         lock.enter_context(locked_run(target.lock))
-    for written in (folder.parent, folder, *folder.glob("tiles/*")):
+    for written in (folder.parent, folder, *folder.glob("tiles/**/")):
         clear_unfinished(written, locked=True)
     if (folder / "meta.json").exists():
         before = read_json(folder / "meta.json")
@@ -252,9 +261,9 @@ def _write_example(view: np.ndarray, subject: Subject, folder: Path) -> None:
 
 
 def _write_filters(subject: Subject, request: Request, folder: Path) -> None:
-    first = next(iter(subject.layers))
     kernels = [
-        np.asarray(subject.parameters(step)[first]["kernel"], np.float32) for step in request.steps
+        np.asarray(subject.network.first_kernel(subject.parameters(step)), np.float32)
+        for step in request.steps
     ]
     arrays = {"step": np.array(request.steps, np.int32), "kernel": np.stack(kernels)}
     write_arrays(folder / "filters.npz", arrays)

@@ -236,6 +236,22 @@ class TracedForward:
             for name, value, array in zip(names, values, found, strict=True)
         }
 
+    def first_kernel(self, parameters: Any) -> Any:
+        """The kernel of the first convolution, [height, width, channels, maps]; of no extent where
+        it is not a parameter as it stands.
+        """
+        for equation in reading_of(self.model).trace.equations:
+            if equation.operation == "zfjax.conv" and equation.inputs[1].leaf:
+                order: tuple[int, ...] = (0, 1, 2, 3)
+            elif equation.operation == "conv_general_dilated" and equation.inputs[1].leaf:
+                out, channels, *places = equation.params["dimension_numbers"].rhs_spec
+                order = (*places, channels, out)
+            else:
+                continue
+            if len(order) == 4:
+                return np.transpose(_by_path(parameters)[equation.inputs[1].leaf], order)
+        return np.zeros((0, 0, 3, 0), np.float32)
+
 
 def refusal(site: Site) -> str:
     """Why a signal does not come down from a layer, and the ways out."""
@@ -284,8 +300,7 @@ def _by_value(known: Trace, parameters: Any, values: list[Value]) -> dict[Value,
     """The parameters that ``values`` need. Raises ZfjaxError for one that is missing or of another
     shape.
     """
-    leaves = jax.tree_util.tree_flatten_with_path(parameters)[0]
-    by_path = {leaf_path(keys): leaf for keys, leaf in leaves}
+    by_path = _by_path(parameters)
     used = {value for equation in known.needed_for(values) for value in equation.inputs}
     arrays = {}
     for value in known.parameters:
@@ -300,6 +315,11 @@ def _by_value(known: Trace, parameters: Any, values: list[Value]) -> dict[Value,
             )
         arrays[value] = jnp.asarray(array, value.dtype)
     return arrays
+
+
+def _by_path(parameters: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_flatten_with_path(parameters)[0]
+    return {leaf_path(keys): leaf for keys, leaf in leaves}
 
 
 def _windowed(
