@@ -8,9 +8,11 @@ import pytest
 
 import zfjax
 from tests.network import linen_nets
+from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.network.ops import RULES
 from zfjax.network.traced import TracedForward
+from zfjax.run.evolution import open_evolution
 
 MEAN, STD = (120.0, 110.0, 100.0), 60.0
 
@@ -71,6 +73,15 @@ def test_anyone_s_network_is_evolved_like_a_run(trees, pixels, tmp_path):
         np.testing.assert_allclose(scores, Net().apply(trees[8], inputs), rtol=1e-4, atol=1e-4)
         with pytest.raises(ZfjaxError, match="holds an evolution with other settings"):
             zfjax.evolve(subject, out=tmp_path / "out", maps=1, top=3)
+        other = subject_of({step: trees[0] for step in trees}, pairs, steps_per_epoch=8)
+        with pytest.raises(ZfjaxError, match="other settings.*foreign"):
+            zfjax.evolve(other, out=tmp_path / "out", maps=2, top=3)
+    with pytest.raises(ZfjaxError, match="evolutions of Net, which zfjax has not trained"):
+        zfjax.load_run(tmp_path / "out")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text('{"format_version": 1}')
+    with pytest.raises(ZfjaxError, match="is a run of zfjax; give another folder"):
+        zfjax.evolve(subject, out=tmp_path / "run", maps=2)
 
 
 def _first_layer(tree, inputs):
@@ -134,3 +145,57 @@ def test_what_does_not_fit_together_is_one_sentence(trees, pixels):
     with pytest.raises(ZfjaxError, match="out=FOLDER"):
         zfjax.evolve(subject)
     assert zfjax.subject_from(trees, model=Net(), mean=0, std=1, input=24).images is None
+
+
+BUILD = """
+import flax.linen as nn
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Conv(4, (3, 3), 2, name="first")(x))
+        return nn.Dense(3)(x.mean((1, 2)))
+
+def build():
+    return Net()
+"""
+
+
+@pytest.mark.slow
+def test_the_command_reads_an_orbax_root_and_a_data_set(tmp_path, data_dir, monkeypatch, capsys):
+    import orbax.checkpoint as ocp
+
+    (tmp_path / "theirs.py").write_text(BUILD)
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    saver = ocp.StandardCheckpointer()
+    for step in (0, 5):
+        kernel = generator.normal(size=(3, 3, 3, 4)).astype(np.float32)
+        dense = generator.normal(size=(4, 3)).astype(np.float32)
+        first = {"kernel": kernel, "bias": np.zeros(4, np.float32)}
+        head = {"kernel": dense, "bias": np.zeros(3, np.float32)}
+        tree = {"params": {"first": first, "Dense_0": head}, "opt_state": [np.zeros(2)]}
+        saver.save(tmp_path / "root" / str(step), tree)
+    saver.wait_until_finished()
+    saver.close()
+    [name] = [path.name for path in data_dir.iterdir() if path.is_dir()]
+    words = ["evolve", "--model", "theirs.py:build", "--checkpoints", "root", "--workdir", "out"]
+    words += ["--data.name", name, "--data.dir", str(data_dir), "--input", "16", "--maps", "2"]
+    assert main([*words, "--mean", "120", "--std", "60", "--dry-run"]) == 0
+    assert "2 checkpoints x" in capsys.readouterr().out and not (tmp_path / "out").exists()
+    assert main([*words, "--mean", "120", "--std", "60"]) == 0
+    said = capsys.readouterr().out
+    assert "top-1 of step 5 on" in said and "recorded activations reproduced" in said
+    assert open_evolution(tmp_path / "out" / "evolution").layers == ("first",)
+    for more, sentence in (
+        (["--mean", "0.5", "--std", "0.2"], "give mean 127.5"),
+        (["--mean", "1", "2", "--std", "60"], "one number or three"),
+        (["--mean", "120"], "Give the std"),
+        (["--mean", "120", "--std", "60", "--layers", "last"], "no layer 'last'; it has first"),
+    ):
+        assert main([*words, *more]) == 1
+        assert sentence in capsys.readouterr().err
+    assert main(["evolve", "--workdir", "out", "--mean", "3"]) == 1
+    assert "--mean goes with --model" in capsys.readouterr().err
+    assert main([*words[:3], "--workdir", "out"]) == 1
+    assert "--model needs --checkpoints" in capsys.readouterr().err

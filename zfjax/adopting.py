@@ -7,26 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+import jax
 import numpy as np
 
-from zfjax.data.dataset import open_dataset
+from zfjax.data.dataset import NO_LABEL, open_dataset
 from zfjax.data.finding import data_home
 from zfjax.data.held import HeldImages
 from zfjax.data.reading import Reading
 from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError
 from zfjax.features.spelling import spelled
+from zfjax.features.strongest import search_batch
 from zfjax.inputs import Preparation
 from zfjax.network.opening import Looking, built, expected_variables, model_named
-from zfjax.network.traced import (
-    Model,
-    TracedForward,
-    TracedScores,
-    layers_of_model,
-    needed_leaves,
-    parameters_of,
-    scores_output,
-)
+from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
+from zfjax.network.tracing import Model, digest_of, needed_leaves, parameters_of, scores_output
 from zfjax.run.foreign import Part, Stored, part_of, stored_in, stored_trees
 from zfjax.subject import Network, Subject
 
@@ -122,7 +117,40 @@ def subject_from(
         train_split=asked.split,
         scores=None if output is None else TracedScores(known, output),
         labels=None if asked.labels is None else tuple(asked.labels),
+        foreign={
+            "model": known.name,
+            "network": digest_of(known),
+            "checkpoints": stored.digest,
+            "smooth": sorted(known.smooth),
+            "statistics": known.statistics,
+            "mean": preparation.mean,
+            "std": preparation.std,
+            "input": asked.input,
+            "resize": preparation.view,
+        },
     )
+
+
+def top1(subject: Subject, step: int, limit: int) -> float | None:
+    """Share (0..1) of the first ``limit`` images whose label has the highest score at a step: what
+    shows a wrong normalisation. None for a network without scores, images without labels, or more
+    classes among them than it has.
+    """
+    if subject.scores is None:
+        return None
+    scores = jax.jit(subject.scores)
+    parameters = jax.device_put(subject.parameters(step, whole=True))
+    right = total = 0
+    for batch in subject.need("images", "An accuracy").batches(
+        search_batch(subject.network), limit=limit
+    ):
+        known = (batch["weight"] > 0) & (batch["label"] != NO_LABEL)
+        found = np.asarray(scores(parameters, subject.prepare(batch["image"])))
+        if known.any() and batch["label"][known].max() >= found.shape[1]:
+            return None
+        right += int((found.argmax(1) == batch["label"])[known].sum())
+        total += int(known.sum())
+    return right / total if total else None
 
 
 def _preparation(asked: Adopted) -> Preparation:

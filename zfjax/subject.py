@@ -124,6 +124,8 @@ class Subject:
     """The names of the classes."""
     initial: Callable[[int], Parameters] | None = None
     """The parameters at step 0, a pure function of a seed."""
+    foreign: Mapping[str, Any] | None = None
+    """What a network and checkpoints that are not a run's are told by, as JSON; None for a run."""
 
     @property
     def layers(self) -> Mapping[str, Layer]:

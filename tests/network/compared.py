@@ -12,7 +12,8 @@ from tests import oracle
 from tests.network import random_nets
 from zfjax.errors import ZfjaxError
 from zfjax.network.ops import RULES
-from zfjax.network.traced import TracedForward, layers_of_model, model_of, sites_of
+from zfjax.network.traced import TracedForward, layers_of_model
+from zfjax.network.tracing import model_of, sites_of
 
 QUICK = {"xla_backend_optimization_level": 0}
 """Nothing is timed here, and compiling takes longest."""

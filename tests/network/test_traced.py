@@ -26,16 +26,8 @@ from zfjax.network.convolution import conv
 from zfjax.network.descent import Descent, run
 from zfjax.network.model import class_scores, feature_maps
 from zfjax.network.ops import RULES
-from zfjax.network.traced import (
-    TracedForward,
-    TracedScores,
-    layers_of_model,
-    model_of,
-    needed_leaves,
-    reading_of,
-    scores_output,
-    sites_of,
-)
+from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
+from zfjax.network.tracing import model_of, needed_leaves, reading_of, scores_output, sites_of
 from zfjax.subject import Network, network_of
 
 SMALL = Architecture(

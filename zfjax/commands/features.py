@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zfjax.commands.arguments import (
     Subparsers,
     add_command,
     data_argument,
     join_others,
+    model_arguments,
     process_arguments,
     run_arguments,
 )
 from zfjax.data.import_options import FOLDERS
 from zfjax.errors import ZfjaxError, quoted
+
+if TYPE_CHECKING:
+    from zfjax.features.asking import Cost
 
 
 def add_evolve(subparsers: Subparsers) -> None:
@@ -54,6 +58,16 @@ def add_evolve(subparsers: Subparsers) -> None:
         "--dry-run", action="store_true", help="print what it would cost, run nothing"
     )
     process_arguments(parser)
+    model_arguments(parser)
+    group = parser.add_argument_group("images of anyone's network (--model)")
+    group.add_argument("--data.name", dest="data_name", default=None, help="a prepared data set")
+    group.add_argument(
+        "--resize", type=int, default=None, help="pixels of the shorter side (default: --input)"
+    )
+    for flag in ("--mean", "--std"):
+        group.add_argument(
+            flag, nargs="+", type=float, default=None, help="one number or three, of pixels 0..255"
+        )
 
 
 def add_project(subparsers: Subparsers) -> None:
@@ -103,6 +117,11 @@ def evolve(options: argparse.Namespace) -> int:
         "rule": options.rule,
         "every_rank": options.every_rank,
     }
+    if options.model is not None:
+        return _evolve_foreign(options, asked)
+    for flag in ("checkpoints", "data_name", "mean", "std", "resize"):
+        if getattr(options, flag) is not None:
+            raise ZfjaxError(f"--{flag.replace('_', '.')} goes with --model, anyone's network.")
     if options.dry_run:
         return _dry_run(options, asked)
     join_others(options)
@@ -139,6 +158,66 @@ def evolve(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
+    """``zfjax evolve --model``: somebody else's network and checkpoints, into --workdir."""
+    from zfjax.adopting import subject_from, top1
+    from zfjax.features.asking import Asked, cost, request_of
+    from zfjax.features.evolving import evolve
+    from zfjax.progress import Reporter
+    from zfjax.run.summary import evolution_lines
+
+    for flag in ("checkpoints", "data_name"):
+        if getattr(options, flag) is None:
+            raise ZfjaxError(f"--model needs --{flag.replace('_', '.')} too.")
+    if options.channels != 3:
+        raise ZfjaxError("--channels is of `zfjax info`; images have three here.")
+    subject = subject_from(
+        options.checkpoints,
+        model=options.model,
+        images=options.data_name,
+        mean=options.mean,
+        std=options.std,
+        input=options.input,
+        resize=options.resize,
+        variables=options.variables,
+        layers=tuple(options.layers or ()),
+        smooth=tuple(options.smooth),
+        statistics=options.statistics,
+        data_dir=options.data_dir,
+        split=options.split,
+    )
+    request = request_of(subject, Asked(**asked))
+    if options.dry_run:
+        print("\n".join(_cost_lines(cost(subject, request))))
+        return 0
+    correct = top1(subject, request.steps[-1], request.images)
+    if correct is not None:
+        print(
+            f"top-1 of step {request.steps[-1]} on {request.images:,} images of {request.split}:"
+            f" {correct:.1%}; a wrong --mean, --std or --resize shows here"
+        )
+    with Reporter() as progress:
+        evolution = evolve(
+            subject, out=options.workdir, name=options.name, progress=progress, **asked
+        )
+    print("\n".join(evolution_lines(evolution)))
+    checked = evolution.meta["checked"]
+    print(
+        f"{checked['units']:,} recorded activations reproduced, largest relative difference"
+        f" {checked['worst']:.1e}"
+    )
+    print(evolution.folder)
+    return 0
+
+
+def _cost_lines(takes: Cost) -> list[str]:
+    return [
+        f"{takes.checkpoints} checkpoints x {takes.images:,} images: {takes.flops / 1e12:,.1f}"
+        " TFLOP to search",
+        f"{takes.tiles:,} tiles, at most {takes.tile_bytes / 2**20:,.0f} MiB",
+    ]
+
+
 def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """Prints what the same request would take, checked as it would be."""
     from zfjax.features.asking import Asked, cost
@@ -150,8 +229,7 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     with Reporter() as progress:
         takes = cost(*asked_of(run, Asked(**asked), options.data_dir, progress))
     images, steps = takes.images, takes.checkpoints
-    print(f"{steps} checkpoints x {images:,} images: {takes.flops / 1e12:,.1f} TFLOP to search")
-    print(f"{takes.tiles:,} tiles, at most {takes.tile_bytes / 2**20:,.0f} MiB")
+    print("\n".join(_cost_lines(takes)))
     trained = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
     if trained:
         rate = 3 * sorted(trained)[len(trained) // 2]

@@ -101,7 +101,8 @@ def request_of(subject: Subject, asked: Asked) -> Request:
 
 def record_of(subject: Subject, request: Request) -> dict[str, Any]:
     """What meta.json keeps as "asked": the request and whose images it was about."""
-    return {**request.__dict__, "fingerprint": subject.fingerprint}
+    record = {**request.__dict__, "fingerprint": subject.fingerprint}
+    return record if subject.foreign is None else {**record, "foreign": dict(subject.foreign)}
 
 
 def differing(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:

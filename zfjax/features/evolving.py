@@ -38,7 +38,7 @@ from zfjax.inputs import open_data, with_data_dir
 from zfjax.processes import first_alone, from_first, is_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
-from zfjax.run.folder import Run, load_run, locked_run
+from zfjax.run.folder import Run, check_folder, load_run, locked_run
 from zfjax.subject import Subject, images_of, subject_of
 
 
@@ -81,12 +81,24 @@ def evolve(
             raise ZfjaxError("Say with out=FOLDER where the evolution of a subject is written.")
         folder = Path(out) / ("evolution" if name is None else f"evolution-{name}")
         request = request_of(workdir, Asked(**asked))
-        Path(out).mkdir(parents=True, exist_ok=True)
+        _claim(Path(out), workdir)
         return evolve_subject(workdir, request, Target(folder, name, Path(out)), progress)
     run = load_run(workdir)
     subject, request = asked_of(run, Asked(**asked), data_dir, progress)
     target = Target(run.evolution_folder(name), name, None if locked else run.folder)
     return evolve_subject(subject, request, target, progress)
+
+
+def _claim(out: Path, subject: Subject) -> None:
+    """OUT/config.json, which says whose evolutions these are. Raises ZfjaxError for a run's
+    folder.
+    """
+    path = check_folder(out) / "config.json"
+    if path.exists() and read_json(path).get("kind") != "foreign":
+        raise ZfjaxError(f"{out} is a run of zfjax; give another folder to write to.")
+    if subject.foreign is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format_version": 1, "kind": "foreign", **subject.foreign})
 
 
 def asked_of(

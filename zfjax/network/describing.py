@@ -11,7 +11,8 @@ from zfjax.network.descent import Descent
 from zfjax.network.equations import Equation
 from zfjax.network.ops import RULES
 from zfjax.network.reading import Reading, Site
-from zfjax.network.traced import Model, layers_of_model, reading_of, scores_output, sites_of
+from zfjax.network.traced import layers_of_model
+from zfjax.network.tracing import Model, reading_of, scores_output, sites_of
 from zfjax.network.windows import multiply_adds
 
 LISTED = 12

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from zfjax.errors import ZfjaxError
 from zfjax.network.descent import Statistics
-from zfjax.network.traced import Model, model_of, reading_of
+from zfjax.network.tracing import Model, model_of, reading_of
 
 ELSEWHERE = {"flax.nnx": "NNX", "equinox": "Equinox", "torch": "PyTorch"}
 """Packages whose modules are known and not taken."""

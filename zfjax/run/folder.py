@@ -172,6 +172,11 @@ def load_run(folder: Path | str) -> Run:
             f" {quoted(folder)}`."
         )
     record = read_json(path)
+    if record.get("kind") == "foreign":
+        raise ZfjaxError(
+            f"{folder} holds evolutions of {record.get('model')}, which zfjax has not trained; this"
+            " command takes runs of zfjax."
+        )
     try:
         if record["format_version"] > FORMAT_VERSION:
             raise ZfjaxError(
