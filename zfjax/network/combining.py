@@ -31,7 +31,7 @@ def added(case: Case, names: Names) -> Verdict:
 
 def _with_a_constant(case: Case) -> Verdict:
     """A bias, a scale, a mask, zeros beside maps."""
-    own, joined = case.first, case.operation == "concatenate"
+    own, joined = case.first, case.operation in ("concatenate", "stack")
     kind: Kind = "statistic" if own.kind == "energy" and joined else own.kind
     others = [value for i, value in enumerate(case.equation.inputs) if i not in case.live]
     scalar = not joined and all(value.number is not None for value in others)

@@ -187,12 +187,14 @@ def _combined(step: _Step, arguments: list[Any], main: int) -> jax.Array:
     how = "frozen" if role == "frozen gate" else step.descent.through(role)
     if role == "frozen gate" and rule.relu == "gradient":
         how = "gradient"
+    if how == "identity" and step.equation.operation in ("concatenate", "stack"):
+        how = "frozen"  # side by side: the statistic's own maps end there
     if how == "frozen":
         arguments = [
             own if index == main else lax.stop_gradient(own) for index, own in enumerate(arguments)
         ]
     out = evaluate(step.equation, arguments, **step.params)[0]
-    if how == "identity" and arguments[main].shape == out.shape:
+    if how == "identity":
         return _value_with_the_way_of(arguments[main], out)
     return _rectified_down(out, rule) if role == "frozen gate" else out
 

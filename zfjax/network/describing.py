@@ -61,6 +61,18 @@ def describe_model(model: Model) -> list[str]:
             f"refused by every rule but gradient: {len(refused)} of {len(sites)} layers, first"
             f" {refused[0].name}, for {refused[0].reason}"
         )
+    hidden = [
+        equation
+        for equation, role in reading.roles.items()
+        if role == "relu"
+        and len(equation.output.shape) > 2
+        and not reading.meanings[equation.output].sight.spatial
+    ]
+    if hidden:
+        lines.append(
+            f"not looked at: {len(hidden)} ReLUs of what is no longer maps of rows and columns,"
+            f" first {hidden[0]}"
+        )
     bare = [site.name for site in reading.convolutions if site.name not in also]
     if bare:
         more = f" and {len(bare) - LISTED} more" if len(bare) > LISTED else ""

@@ -185,6 +185,8 @@ class _Flattener:
             words = set(_operations(inner))
             if words <= RELU_ONLY or words & WORKING:
                 return self.follow(inner, inputs, place.inside(equation, params.get("name", "")))
+        if name == "dynamic_slice" and all(value.number is not None for value in inputs[1:]):
+            return self._apply(_cut(inputs, params["slice_sizes"]), inputs[:1], place)
         if name == "scan":
             return self._unroll(equation, inputs, place.inside(equation))
         inside = place.inside(equation)
@@ -237,6 +239,16 @@ class _Flattener:
 
 def _row(turn: int) -> Callable[[jax.Array], jax.Array]:
     return functools.partial(lax.index_in_dim, index=turn, keepdims=False)
+
+
+def _cut(inputs: Sequence[Value], sizes: Sequence[int]) -> Callable[[jax.Array], jax.Array]:
+    """The part that a dynamic slice with known places takes, clamped as that is."""
+    starts = [
+        min(max(int(value.number or 0), 0), extent - size)
+        for value, extent, size in zip(inputs[1:], inputs[0].shape, sizes, strict=True)
+    ]
+    ends = [start + size for start, size in zip(starts, sizes, strict=True)]
+    return functools.partial(lax.slice, start_indices=starts, limit_indices=ends)
 
 
 def _stack(*rows: jax.Array) -> jax.Array:
@@ -294,7 +306,7 @@ def _operations(jaxpr: Any) -> Iterator[str]:
 def _constant(array: Any, like: Value | None = None) -> Value:
     """A known array, of the dtype of ``like`` and with its number."""
     array = np.asarray(array) if np.ndim(array) == 0 else array
-    dtype, number = array.dtype, None
+    dtype, number = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True), None
     if np.size(array) == 1 and not jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
         number = float(np.asarray(array).reshape(()))
     if like is not None:

@@ -88,7 +88,8 @@ def _module(words: str, place: str) -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
-    own_errors(f"--model {words}: {path} cannot be run", lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+    run: Any = spec.loader.exec_module
+    own_errors(f"--model {words}: {path} cannot be run", lambda: run(module))
     return module
 
 

@@ -156,7 +156,7 @@ def _understood(case: Case, names: Names) -> Verdict:
         return case.verdict("clip", first.kind, main=live[0])
     if case.kinds == {"statistic"}:
         return case.verdict("of statistics", "statistic")
-    if operation in ("add", "sub", "add_any", "concatenate"):
+    if operation in ("add", "sub", "add_any", "concatenate", "stack"):
         return added(case, names)
     if operation == "mul" or (operation == "div" and 0 in live):
         return scaled(case)

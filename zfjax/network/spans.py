@@ -120,6 +120,8 @@ def sight(equation: Equation, seen: Sequence[Sight]) -> Sight:
         return _multiplied(equation, seen, whole)
     if operation.startswith("cum") or operation == "rev":
         along = equation.params.get("dimensions", (equation.params.get("axis"),))
+        if any(first[i] == "images" for i in along):
+            return lost
         return Sight(first, whole or any(isinstance(first[i], Span) for i in along))
     if operation == "split":
         along = equation.params["axis"]
@@ -130,6 +132,11 @@ def sight(equation: Equation, seen: Sequence[Sight]) -> Sight:
         )
     if operation in OPAQUE:
         return like_an_input(equation, seen, equation.output)
+    if operation == "stack":
+        one = dataclasses.replace(equation, operation="add", outputs=equation.inputs[:1])
+        axes = list(_joined(one, seen, whole).axes)
+        axes.insert(equation.params["axis"] % rank, None)
+        return Sight(tuple(axes), _joined(one, seen, whole).whole)
     if operation == "concatenate":
         along = equation.params["dimension"]
         joined = _joined(equation, seen, whole)
@@ -223,9 +230,12 @@ def _union(a: Span, b: Span) -> tuple[Span, bool]:
 
 
 def _reshaped(equation: Equation, axes: tuple[Axis, ...], whole: bool) -> Sight:
-    """Axes that stay as they are keep their span; what is merged or split is lost."""
+    """Axes that stay as they are keep their span. One that is split, or merged with what is no
+    image axis (an upsampling), still runs along the image, where is not known; others are lost.
+    """
     before, after = equation.inputs[0].shape, equation.output.shape
     out: list[Axis] = [None] * len(after)
+    merged: dict[int, Span] = {}
     i = k = 0
     while i < len(before) or k < len(after):
         if i < len(before) and k < len(after) and before[i] == after[k]:
@@ -237,14 +247,20 @@ def _reshaped(equation: Equation, axes: tuple[Axis, ...], whole: bool) -> Sight:
         elif k < len(after) and after[k] == 1:
             k += 1
         else:
-            first, a, b = i, before[i], after[k]
+            first, start, a, b = i, k, before[i], after[k]
             i, k = i + 1, k + 1
             while a != b:
                 if a < b:
                     a, i = a * before[i], i + 1
                 else:
                     b, k = b * after[k], k + 1
-            whole |= any(isinstance(axis, Span) for axis in axes[first:i])
+            spans = [axis for axis in axes[first:i] if isinstance(axis, Span)]
+            whole |= bool(spans)
+            if len(spans) == 1 and "images" not in axes[first:i] and 1 in (i - first, k - start):
+                merged[start] = spans[0]
+    if any(axis is None and index not in merged for index, axis in enumerate(out)):
+        for index, axis in merged.items():  # else maps themselves were merged
+            out[index] = axis
     return Sight(tuple(out), whole)
 
 
