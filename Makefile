@@ -10,6 +10,7 @@ SIGNALS := 6
 LOST := 3
 SYSCALLS := 20
 WORKER_KILLS := 200
+NETWORKS := 500
 
 .PHONY: demo test proof lint clean
 
@@ -23,6 +24,7 @@ proof: .venv/ready
 	$(BIN)/python experiments/faults.py --kills $(KILLS) --signals $(SIGNALS) --lost $(LOST)
 	$(BIN)/python experiments/faults.py --syscalls $(SYSCALLS)
 	$(BIN)/python experiments/ablation_faults.py --kills $(WORKER_KILLS)
+	$(BIN)/python experiments/random_networks.py --count $(NETWORKS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

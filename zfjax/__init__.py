@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zfjax.adopting import subject_from as subject_from
     from zfjax.config import Config as Config
     from zfjax.errors import ZfjaxError as ZfjaxError
     from zfjax.features.evolving import evolve as evolve
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from zfjax.studies.ablating import ablate as ablate
 
 _HOMES = {
+    "subject_from": "zfjax.adopting",
     "Architecture": "zfjax.network.architecture",
     "ZFNET": "zfjax.network.named",
     "ALEXNET": "zfjax.network.named",

@@ -43,6 +43,9 @@ class Preparation:
     """Pixels along each side of a view."""
     input_size: tuple[int, int]
     """(height, width) of the network's input."""
+    mean: tuple[float, ...] | None = None
+    """Of each channel, 0..255, of a network that is not ours: (pixels - mean) / std."""
+    std: tuple[float, ...] | None = None
 
     def normalise(self, pixels: jax.Array, mean_image: jax.Array | None) -> jax.Array:
         """uint8 [n, h, w, 3] to the network's input, float32.
@@ -51,6 +54,12 @@ class Preparation:
         modern: unit scale.
         """
         pixels = pixels.astype(jnp.float32)
+        if self.mean is not None and self.std is not None:
+            mean, std = (
+                jnp.broadcast_to(jnp.array(values, jnp.float32), pixels.shape)
+                for values in (self.mean, self.std)
+            )
+            return (pixels - mean) / std
         if self.recipe == "faithful":
             assert mean_image is not None, "the faithful recipe has a mean image"
             return pixels - jnp.broadcast_to(mean_image, pixels.shape)

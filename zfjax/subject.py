@@ -21,6 +21,7 @@ from jax import lax
 
 from zfjax.config import Config
 from zfjax.data.dataset import Dataset
+from zfjax.data.held import HeldImages
 from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError
 from zfjax.inputs import Preparation, load_mean_image, preparation_of, reading_of
@@ -89,6 +90,11 @@ class Network:
             )
         return self.layers[name]
 
+    def first_kernel(self, parameters: Parameters) -> Any:
+        """The filters of the first convolution: [height, width, channels, maps]."""
+        find = getattr(self.forward, "first_kernel", None)
+        return parameters[self.sequence[0].name]["kernel"] if find is None else find(parameters)
+
     def highest(self, names: Iterable[str]) -> Layer:
         """The last of these layers in forward order: the forward pass may stop there."""
         wanted = set(names)
@@ -111,7 +117,7 @@ class Subject:
     preparation: Preparation
     mean_image: np.ndarray | jax.Array | None = None
     """float32 [view, view, 3], where the preparation takes one."""
-    images: Images | None = None
+    images: Images | HeldImages | None = None
     train_split: str | None = None
     """The split it was trained on."""
     scores: Scores | None = None
@@ -121,6 +127,8 @@ class Subject:
     """The parameters at step 0, a pure function of a seed."""
     digest: Callable[[int], str] | None = None
     """What tells the saved parameters of a step from others; None: not known."""
+    foreign: Mapping[str, Any] | None = None
+    """What a network and checkpoints that are not a run's are told by, as JSON; None for a run."""
 
     @property
     def layers(self) -> Mapping[str, Layer]:

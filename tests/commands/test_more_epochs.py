@@ -145,13 +145,13 @@ def test_only_the_new_steps_are_searched(grown, data_dir, at_once, monkeypatch):
     train(config_of(data_dir, 5), grown, devices=1)
     from zfjax.features import searching
 
-    honest, asked = searching.strongest.search, []
+    honest, asked = searching.pass_over, []
 
-    def search(subject, request, *rest, **options):
-        asked.append(request.steps)
-        return honest(subject, request, *rest, **options)
+    def pass_over(subject, route, *rest, **options):
+        asked.append(route.steps)
+        return honest(subject, route, *rest, **options)
 
-    monkeypatch.setattr(searching.strongest, "search", search)
+    monkeypatch.setattr(searching, "pass_over", pass_over)
     evolve(grown, **ASKED)
     assert asked == [(16, 20)]
     assert_same_evolutions(at_once, grown)

@@ -35,6 +35,34 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def model_arguments(parser: argparse.ArgumentParser) -> None:
+    """--model, and how that network is looked at."""
+    group = parser.add_argument_group("anyone's network")
+    group.add_argument(
+        "--model",
+        default=None,
+        help="pkg.module:build or file.py:build, a function that returns a Linen module or"
+        " features(parameters, inputs)",
+    )
+    group.add_argument("--checkpoints", type=Path, default=None, help="an Orbax root of its own")
+    group.add_argument(
+        "--variables", default=None, help="path of the network's variables in a checkpoint"
+    )
+    group.add_argument("--input", type=int, default=224, help="pixels a side (default: 224)")
+    group.add_argument("--channels", type=int, default=3, help="of the input (default: 3)")
+    group.add_argument(
+        "--smooth",
+        nargs="+",
+        default=[],
+        help="smooth activations to give a rule: gelu, silu, tanh",
+    )
+    group.add_argument(
+        "--statistics",
+        default="rule",
+        help="norms and gates coming down: frozen, identity, gradient, or as the rule has it",
+    )
+
+
 def data_argument(parser: argparse.ArgumentParser) -> None:
     """--data.dir."""
     parser.add_argument(

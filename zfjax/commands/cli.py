@@ -18,9 +18,10 @@ from contextlib import suppress
 from zfjax.commands.data import add_data
 from zfjax.commands.demonstration import add_demo
 from zfjax.commands.evaluation import add_evaluate
-from zfjax.commands.features import add_evolve, add_project
+from zfjax.commands.features import add_evolve
 from zfjax.commands.information import add_info
 from zfjax.commands.measures import add_measure
+from zfjax.commands.projections import add_project
 from zfjax.commands.reports import add_report
 from zfjax.commands.streams import flush_output, settle_streams
 from zfjax.commands.studies import add_ablate

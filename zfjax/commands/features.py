@@ -1,12 +1,8 @@
-"""``zfjax evolve`` and ``zfjax project``. No JAX."""
+"""``zfjax evolve``, of a run or of anyone's checkpoints. No JAX."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zfjax.commands.arguments import (
@@ -14,21 +10,15 @@ from zfjax.commands.arguments import (
     add_command,
     data_argument,
     join_others,
+    model_arguments,
     process_arguments,
     run_arguments,
 )
 from zfjax.commands.measures import chosen_measures, print_results, split_flags
-from zfjax.data.formats import READ_WORDS
-from zfjax.data.import_options import FOLDERS
-from zfjax.errors import ZfjaxError, escaped, quoted
-from zfjax.files import fitting, local_path
-
-MOST_BYTES = 255
-"""Of a file's name, on all usual file systems."""
-_LONGEST_SHOWN = 60
+from zfjax.errors import ZfjaxError, quoted
 
 if TYPE_CHECKING:
-    from zfjax.features.projecting import UnitProjection
+    from zfjax.features.asking import Cost
 
 
 def add_evolve(subparsers: Subparsers) -> None:
@@ -74,36 +64,16 @@ def add_evolve(subparsers: Subparsers) -> None:
         "--dry-run", action="store_true", help="print what it would cost, run nothing"
     )
     process_arguments(parser)
-
-
-def add_project(subparsers: Subparsers) -> None:
-    """``zfjax project`` and its flags."""
-    parser = add_command(
-        subparsers, "project", project, "One image, one map, any epochs: a picture strip."
+    model_arguments(parser)
+    group = parser.add_argument_group("images of anyone's network (--model)")
+    group.add_argument("--data.name", dest="data_name", default=None, help="a prepared data set")
+    group.add_argument(
+        "--resize", type=int, default=None, help="pixels of the shorter side (default: --input)"
     )
-    run_arguments(parser)
-    image = parser.add_mutually_exclusive_group(required=True)
-    image.add_argument("--image", type=local_path, help=f"an image file: {READ_WORDS}")
-    image.add_argument(
-        "--image-id", type=int, help="an image of the run's data set, by its number in the split"
-    )
-    parser.add_argument("--split", default=None, help="of --image-id (default: the training split)")
-    data_argument(parser)
-    parser.add_argument("--layer", required=True)
-    parser.add_argument("--map", type=int, required=True)
-    parser.add_argument(
-        "--max-pixels",
-        type=int,
-        default=None,
-        help=(
-            "of --image: a larger one is refused (default: as of the run's data set, else"
-            f" {FOLDERS.max_pixels})"
-        ),
-    )
-    parser.add_argument("--rule", default="deconvnet", help="as in evolve")
-    parser.add_argument(
-        "--out", type=local_path, default=None, help="PNG to write (default: RUN/projections/...)"
-    )
+    for flag in ("--mean", "--std"):
+        group.add_argument(
+            flag, nargs="+", type=float, default=None, help="one number or three, of pixels 0..255"
+        )
 
 
 def evolve(options: argparse.Namespace) -> int:
@@ -123,6 +93,11 @@ def evolve(options: argparse.Namespace) -> int:
         "rule": options.rule,
         "every_rank": options.every_rank,
     }
+    if options.model is not None:
+        return _evolve_foreign(options, asked)
+    for flag in ("checkpoints", "data_name", "mean", "std", "resize"):
+        if getattr(options, flag) is not None:
+            raise ZfjaxError(f"--{flag.replace('_', '.')} goes with --model, anyone's network.")
     if options.dry_run:
         return _dry_run(options, asked)
     join_others(options)
@@ -174,6 +149,68 @@ def _measures(options: argparse.Namespace) -> list[Any]:
     return chosen_measures(options.measure, flags)
 
 
+def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
+    """``zfjax evolve --model``: somebody else's network and checkpoints, into --workdir."""
+    from zfjax.adopting import subject_from, top1
+    from zfjax.features.asking import Asked, cost, request_of
+    from zfjax.features.evolving import evolve
+    from zfjax.progress import Reporter
+    from zfjax.run.summary import evolution_lines
+
+    for flag in ("checkpoints", "data_name"):
+        if getattr(options, flag) is None:
+            raise ZfjaxError(f"--model needs --{flag.replace('_', '.')} too.")
+    if options.channels != 3:
+        raise ZfjaxError("--channels is of `zfjax info`; images have three here.")
+    subject = subject_from(
+        options.checkpoints,
+        model=options.model,
+        images=options.data_name,
+        mean=options.mean,
+        std=options.std,
+        input=options.input,
+        resize=options.resize,
+        variables=options.variables,
+        layers=tuple(options.layers or ()),
+        smooth=tuple(options.smooth),
+        statistics=options.statistics,
+        data_dir=options.data_dir,
+        split=options.split,
+    )
+    request = request_of(subject, Asked(**asked))
+    if options.dry_run:
+        takes = cost(subject, request)
+        print("\n".join(_cost_lines(takes, takes)))
+        return 0
+    correct = top1(subject, request.steps[-1], request.images)
+    if correct is not None:
+        print(
+            f"top-1 of step {request.steps[-1]} on {request.images:,} images of {request.split}:"
+            f" {correct:.1%}; a wrong --mean, --std or --resize shows here"
+        )
+    with Reporter() as progress:
+        evolution = evolve(
+            subject, out=options.workdir, name=options.name, progress=progress, **asked
+        )
+    print("\n".join(evolution_lines(evolution)))
+    checked = evolution.record.checked
+    print(
+        f"{checked['units']:,} recorded activations reproduced, largest relative difference"
+        f" {checked['worst']:.1e}"
+    )
+    print(evolution.folder)
+    return 0
+
+
+def _cost_lines(search: Cost, takes: Cost) -> list[str]:
+    """``search``: of the steps that are searched; ``takes``: of all that is drawn."""
+    return [
+        f"{search.checkpoints} checkpoints x {search.images:,} images: {search.flops / 1e12:,.1f}"
+        " TFLOP to search",
+        f"{takes.tiles:,} tiles, at most {takes.tile_bytes / 2**20:,.0f} MiB",
+    ]
+
+
 def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """Prints what the same request would take, checked as it would be."""
     from zfjax.features.asking import Asked, cost
@@ -190,8 +227,7 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     # Measures ride over every step, new or not.
     search = takes if options.measure else cost(plan.subject, plan.to_search)
     images, steps = search.images, search.checkpoints
-    print(f"{steps} checkpoints x {images:,} images: {search.flops / 1e12:,.1f} TFLOP to search")
-    print(f"{takes.tiles:,} tiles, at most {takes.tile_bytes / 2**20:,.0f} MiB")
+    print("\n".join(_cost_lines(search, takes)))
     if options.measure:
         from zfjax.measures.along import plan_along
         from zfjax.measures.planning import cost_of
@@ -213,77 +249,3 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     if plan.finished:
         print("it is there already, finished: nothing would be run")
     return 0
-
-
-def project(options: argparse.Namespace) -> int:
-    """``zfjax project``: writes the strip of one map on one image."""
-    from zfjax.features.projecting import project
-    from zfjax.report.strip import write_strip
-    from zfjax.run.folder import load_run
-
-    run = load_run(options.workdir)
-    if options.out is not None and options.out.suffix.lower() != ".png":
-        raise ZfjaxError(f"--out {options.out}: the strip is a PNG; give a name that ends in .png.")
-    if options.out is not None and not options.out.absolute().parent.is_dir():
-        raise ZfjaxError(
-            f"--out {options.out}: there is no folder {options.out.absolute().parent}."
-        )
-    if options.out is not None and len(os.fsencode(options.out.name)) > MOST_BYTES:
-        raise ZfjaxError(
-            f"--out: a file's name takes at most {MOST_BYTES} bytes; choose a shorter."
-        )
-    split = options.split or run.config.data.train_split
-    by_number = options.image is None
-    projections = project(
-        options.workdir,
-        options.image_id if by_number else options.image,
-        options.layer,
-        options.map,
-        at=options.at,
-        rule=options.rule,
-        split=split,
-        data_dir=options.data_dir,
-        max_pixels=options.max_pixels,
-    )
-    shown = f"image {options.image_id} of {split}" if by_number else _told_name(options.image)
-    stem = f"{split}-{options.image_id}" if by_number else _own_stem(options.image)
-    epochs = _epochs_stem(run.steps, projections)
-    name = f"{options.layer}-{options.map}-{stem}-{options.rule}-{epochs}.png"
-    path = options.out or run.folder / "projections" / name
-    write_strip(
-        path,
-        [(f"epoch {shot.epoch:g}", shot.activation, shot.tile) for shot in projections],
-        f"{options.layer} map {options.map} on {shown}, rule {options.rule}",
-    )
-    for shot in projections:
-        print(
-            f"epoch {shot.epoch:g}: activation {shot.activation:.4g} at y {shot.y}, x {shot.x}, box"
-            f" {shot.box}"
-        )
-    print(path)
-    return 0
-
-
-def _told_name(image: Path) -> str:
-    """An image's name for a title: on one line, in letters that can be drawn."""
-    name = escaped(image.name)
-    return name if len(name) <= _LONGEST_SHOWN else f"{name[: _LONGEST_SHOWN - 3]}..."
-
-
-def _own_stem(image: Path) -> str:
-    """A file's name without its ending, in letters that any program takes, and what tells it from
-    other images of that name: the first digits of its bytes' SHA-256. The same image has the same
-    stem wherever it lies. A pipe, which gives its bytes once, is told by its path.
-    """
-    told = image.read_bytes() if image.is_file() else str(image).encode("utf-8", "surrogateescape")
-    stem = "".join(letter if letter.isprintable() else "_" for letter in image.stem)
-    return f"{fitting(stem, 100)}-{hashlib.sha256(told).hexdigest()[:8]}"
-
-
-def _epochs_stem(saved: Sequence[int], projections: Sequence[UnitProjection]) -> str:
-    """First and last of the epochs shown; with digits of their own where some between are not."""
-    first, last = projections[0], projections[-1]
-    steps = [shot.step for shot in projections]
-    between = [step for step in saved if first.step <= step <= last.step]
-    chosen = "" if steps == between else f"-{hashlib.sha256(str(steps).encode()).hexdigest()[:8]}"
-    return f"epoch{first.epoch:g}" + (f"-{last.epoch:g}{chosen}" if len(steps) > 1 else "")

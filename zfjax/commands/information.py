@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zfjax import presets
-from zfjax.commands.arguments import Subparsers, add_command, takes_config_fields
+from zfjax.commands.arguments import Subparsers, add_command, model_arguments, takes_config_fields
 from zfjax.commands.flags import resolve_config
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
@@ -27,6 +27,7 @@ def add_info(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--preset", default=None, help=f"one of {', '.join(presets.PRESETS)}")
     parser.add_argument("--workdir", type=Path, default=None, help="run folder")
+    model_arguments(parser)
     parser.add_argument(
         "--images-per-second",
         type=float,
@@ -43,6 +44,8 @@ def show_info(options: argparse.Namespace) -> int:
     from zfjax.run.folder import load_run
     from zfjax.run.info import describe_config, describe_run
 
+    if options.model is not None:
+        return _show_model(options)
     if (options.preset is None) == (options.workdir is None):
         raise ZfjaxError("Give --preset NAME or --workdir RUN.")
     if options.workdir and options.config_flags:
@@ -58,6 +61,36 @@ def show_info(options: argparse.Namespace) -> int:
             + (describe_run(run) if run else [])
         )
     )
+    return 0
+
+
+def _show_model(options: argparse.Namespace) -> int:
+    """The layers of anyone's network, and what would be refused."""
+    from zfjax.network.describing import describe_model
+    from zfjax.network.opening import Looking, built, expected_variables, model_named
+    from zfjax.run.foreign import part_of, stored_in
+
+    if options.preset or options.workdir or options.config_flags:
+        raise ZfjaxError("--model goes with neither --preset nor --workdir nor config fields.")
+    looking = Looking(
+        input_size=(options.input, options.input),
+        channels=options.channels,
+        smooth=tuple(options.smooth),
+        statistics=options.statistics,
+    )
+    if options.input < 1 or options.channels < 1:
+        raise ZfjaxError("--input and --channels must be 1 or more.")
+    network = built(options.model)
+    variables = expected_variables(options.model, network, looking)
+    if options.checkpoints is not None:
+        stored = stored_in(options.checkpoints)
+        variables = part_of(stored.shapes, variables, options.variables).shapes
+    elif variables is None:
+        raise ZfjaxError(
+            f"--model {options.model} is a function: the shapes of its parameters are in its"
+            " checkpoints; give them with --checkpoints DIR."
+        )
+    print("\n".join(describe_model(model_named(options.model, network, variables, looking))))
     return 0
 
 

@@ -170,7 +170,11 @@ def view(
     tree's images once), unless ``upright``, for an image that has not been imported. Raises
     ImageError.
     """
-    image = read_picture(data, max_pixels, upright=upright).image
+    return fitted(read_picture(data, max_pixels, upright=upright).image, size)
+
+
+def fitted(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """``view`` of a decoded image. Raises ImageError."""
     with as_image_errors("cannot be resized"):
         height, width = size
         if image.size != (width, height):

@@ -135,11 +135,12 @@ def record_of(subject: Subject, request: Request) -> dict[str, Any]:
     """What meta.json keeps as "asked": the request, and whose images and checkpoints it was
     about.
     """
-    return {
+    record = {
         **request.__dict__,
         "fingerprint": subject.fingerprint,
         CHECKPOINTS: subject.checkpoints(request.steps),
     }
+    return record if subject.foreign is None else {**record, "foreign": dict(subject.foreign)}
 
 
 def differing(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:

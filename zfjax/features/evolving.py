@@ -37,15 +37,22 @@ from zfjax.features.searching import search_on
 from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
-from zfjax.files import clear_unfinished, write_arrays, write_atomic
+from zfjax.files import (
+    clear_unfinished,
+    local_path,
+    read_json,
+    write_arrays,
+    write_atomic,
+    write_json,
+)
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.processes import as_first, first_alone, from_first, is_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.evolution_record import EvolutionRecord, write_begun, write_record
-from zfjax.run.folder import Run, load_run, locked_run
+from zfjax.run.folder import Run, check_folder, evolution_folder, load_run, locked_run
 from zfjax.subject import Subject, images_of, subject_of
-from zfjax.values import Place, Text, Truth, truth
+from zfjax.values import Place, Text, Truth, path_of, truth
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,9 @@ class Target:
 
 @spelled(Asked)
 def evolve(
-    workdir: Place | Run,
+    workdir: Place | Run | Subject,
     *,
+    out: Place | None = None,
     data_dir: Place | None = None,
     name: Text | None = None,
     locked: Truth = False,
@@ -79,13 +87,34 @@ def evolve(
     ``rule`` ("deconvnet"); ``every_rank``, draw the ``top`` images of every epoch, else rank 0 of
     every epoch, and all at the last. Raises ZfjaxError for what the run, the data or the disk
     cannot give, and when a recorded activation is not reproduced. ``locked``: the caller holds the
-    run's lock (training does, between epochs).
+    run's lock (training does, between epochs). In place of a run, a ``Subject`` of anyone's
+    (``subject_from``): the evolution is written to ``out``/evolution.
     """
+    if isinstance(workdir, Subject):
+        if out is None:
+            raise ZfjaxError("Say with out=FOLDER where the evolution of a subject is written.")
+        whole = local_path(path_of(out, "out"))
+        target = Target(evolution_folder(whole, name), name, whole)
+        request = request_of(workdir, Asked(**asked))
+        _claim(whole, workdir)
+        return evolve_subject(workdir, request, target, progress)
     run = load_run(workdir)
     free = not truth(locked, "locked")
     target = Target(run.evolution_folder(name), name, run.folder if free else None)
     subject, request = asked_of(run, Asked(**asked), data_dir, progress)
     return evolve_subject(subject, request, target, progress)
+
+
+def _claim(out: Path, subject: Subject) -> None:
+    """OUT/config.json, which says whose evolutions these are. Raises ZfjaxError for a run's
+    folder.
+    """
+    path = check_folder(out) / "config.json"
+    if path.exists() and read_json(path).get("kind") != "foreign":
+        raise ZfjaxError(f"{out} is a run of zfjax; give another folder to write to.")
+    if subject.foreign is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format_version": 1, "kind": "foreign", **subject.foreign})
 
 
 def asked_of(
@@ -215,7 +244,7 @@ def _begun(subject: Subject, request: Request, target: Target, lock: ExitStack) 
     folder, asked = target.folder, record_of(subject, request)
     if target.lock is not None:
         lock.enter_context(locked_run(target.lock))
-    for written in (folder.parent, folder, *folder.glob("tiles/*")):
+    for written in (folder.parent, folder, *folder.glob("tiles/**/")):
         clear_unfinished(written, locked=True)
     standing = standing_of(folder, asked)
     if standing.finished:
@@ -311,9 +340,9 @@ def _write_example(view: UInt8[np.ndarray, "h w c"], subject: Subject, folder: P
 
 
 def _write_filters(subject: Subject, request: Request, folder: Path) -> None:
-    first = next(iter(subject.layers))
     kernels = [
-        np.asarray(subject.parameters(step)[first]["kernel"], np.float32) for step in request.steps
+        np.asarray(subject.network.first_kernel(subject.parameters(step)), np.float32)
+        for step in request.steps
     ]
     arrays = {"step": np.array(request.steps, np.int32), "kernel": np.stack(kernels)}
     write_arrays(folder / "filters.npz", arrays)

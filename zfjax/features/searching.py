@@ -60,19 +60,11 @@ def search_on(
         going.batch_size(subject), start=going.seen, limit=request.images - going.seen, keep=True
     )
 
-    def after_batch(statistics: Statistics, images: int) -> None:
-        going.after_batch(images)
-
-    statistics = strongest.search(
-        subject,
-        request,
-        batches,
-        lanes=going.lanes,
-        state=searching.statistics,
-        after_batch=after_batch,
-        company=company,
+    route = strongest.route_of(request, company.probe)
+    pass_over(
+        subject, route, batches, going.riders, lanes=going.lanes, after_batch=going.after_batch
     )
-    return statistics, going.earlier
+    return searching.statistics, going.earlier
 
 
 def ride_on(

@@ -22,7 +22,7 @@ from zfjax.data.pipeline import Batch
 from zfjax.features.asking import Request
 from zfjax.features.passing import Lanes, Route, images_at_once, in_pieces, pass_over
 from zfjax.features.passing import search_batch as search_batch
-from zfjax.features.riding import Arrays, Company, Computed, Look, Marks, Sent
+from zfjax.features.riding import Arrays, Computed, Look, Marks, Sent
 from zfjax.features.statistics import (
     BINS,
     EDGE_BITS,
@@ -48,15 +48,13 @@ def search(
     lanes: Lanes = Lanes(),  # noqa: B008 (frozen)
     state: Statistics | None = None,
     after_batch: Callable[[Statistics, int], None] | None = None,
-    company: Company = Company(),  # noqa: B008 (frozen)
 ) -> Statistics:
     """Runs every checkpoint of the request on every batch once.
 
     ``batches``: dicts of image uint8 [n, h, w, 3], image_id int64 [n], weight float32 [n] (0:
     padding), equally sized. ``state``: statistics to go on from, added to in place.
-    ``after_batch(statistics, images)`` is told how many images a batch added. ``company`` looks
-    at the same feature maps. Raises ZfjaxError naming step and image where an activation is not
-    finite.
+    ``after_batch(statistics, images)`` is told how many images a batch added. Raises ZfjaxError
+    naming step and image where an activation is not finite.
     """
     searching = Searching(state or nothing_found(subject, request), request.top)
 
@@ -64,9 +62,13 @@ def search(
         if after_batch is not None:
             after_batch(searching.statistics, images)
 
-    route = Route(request.steps, request.layers, request.seed, company.probe)
-    pass_over(subject, route, batches, (searching, *company.riders), lanes=lanes, after_batch=after)
+    pass_over(subject, route_of(request), batches, (searching,), lanes=lanes, after_batch=after)
     return searching.statistics
+
+
+def route_of(request: Request, probe: np.ndarray | None = None) -> Route:
+    """The pass that answers a request, with what is kept of a probe besides."""
+    return Route(request.steps, request.layers, request.seed, probe)
 
 
 def nothing_found(subject: Subject, request: Request) -> Statistics:

@@ -68,7 +68,20 @@ def conv(
     """Cross-correlation of x [n, h, w, c] with kernel [k, k, c, maps], plus bias [maps], and its
     exact adjoints.
     """
-    return _conv(x, kernel, _How(stride, padding, precision)) + bias[None, None, None, :]
+    product = correlation(x, kernel, stride=stride, padding=padding, precision=precision)
+    return product + bias[None, None, None, :]
+
+
+def correlation(
+    x: Images,
+    kernel: Kernel,
+    *,
+    stride: int,
+    padding: tuple[int, int],
+    precision: lax.Precision | None = None,
+) -> Maps:
+    """``conv`` without a bias."""
+    return _conv(x, kernel, _How(stride, padding, precision))
 
 
 def _correlate(x: Images, kernel: Float[Array, "k k c m"], how: _How) -> Float[Array, "n r s m"]:

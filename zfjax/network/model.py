@@ -26,8 +26,9 @@ from zfjax.network.arrays import Array, Origins
 from zfjax.network.convolution import conv
 from zfjax.network.ops import GRADIENT, Rule
 
-Parameters = Mapping[str, Mapping[str, Array]]
-"""{layer: {"kernel": float32 [k, k, in, maps] or [in, features], "bias": float32 [maps]}}."""
+Parameters = Mapping[str, Any]
+"""{layer: {"kernel": float32 [k, k, in, maps] or [in, features], "bias": float32 [maps]}}; of a
+network that is not ours, its own tree."""
 
 
 LayerKeys = Literal["by_name", "by_order"]

@@ -29,11 +29,11 @@ class Rule:
 
     ``relu``: "deconvnet" passes max(g, 0); "gradient" passes g where the forward value was
     positive; "guided" both. ``norm``: "identity" passes g through contrast normalisation;
-    "gradient" differentiates it.
+    "gradient" differentiates it; "frozen" scales g by what the norm scaled the map by.
     """
 
     relu: Literal["deconvnet", "gradient", "guided"]
-    norm: Literal["identity", "gradient"]
+    norm: Literal["identity", "gradient", "frozen"]
 
 
 RULES = {
@@ -232,7 +232,7 @@ def _norm_forward(
     wide = x.astype(jnp.float32)
     d = norm.k + norm.alpha * _neighbour_sum(wide * wide, norm.size)
     scale = _inverse_power(d, norm.beta)
-    return (wide * scale).astype(x.dtype), (x if norm.rule.norm == "gradient" else None)
+    return (wide * scale).astype(x.dtype), (None if norm.rule.norm == "identity" else x)
 
 
 def _norm_backward(
@@ -243,6 +243,8 @@ def _norm_backward(
     wide, signal = x.astype(jnp.float32), g.astype(jnp.float32)
     d = norm.k + norm.alpha * _neighbour_sum(wide * wide, norm.size)
     scale = _inverse_power(d, norm.beta)
+    if norm.rule.norm == "frozen":
+        return ((signal * scale).astype(g.dtype),)
     among = _neighbour_sum(signal * wide * scale / d, norm.size)
     down = signal * scale - 2 * norm.alpha * norm.beta * wide * among
     return (down.astype(g.dtype),)

@@ -228,6 +228,25 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
     return tree
 
 
+def described_foreign(path: Path) -> Tree:
+    """What a checkpoint of anyone's holds, as shapes and dtypes; of Orbax v0 or v1. Raises
+    DamagedCheckpoint for one that cannot be read.
+    """
+    with damage_named(path, "; it is no checkpoint of Orbax, or not whole"), _alone():
+        return _orbax().metadata(path.absolute()).metadata
+
+
+def load_foreign(path: Path, shapes: Tree) -> Tree:
+    """Those leaves of a checkpoint of anyone's that ``shapes`` has, as NumPy arrays. Raises
+    DamagedCheckpoint for one that cannot be read, or that lacks them.
+    """
+    ocp, context = _orbax(), _alone()
+    context.pytree_options.loading.partial_load = True
+    abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+    with damage_named(path, "; it is not whole, or has other leaves than the first one"), context:
+        return ocp.load(path.absolute(), abstract)
+
+
 def restore_into(tree: Tree, stored: Tree) -> Tree:
     """``tree``'s structure with the arrays of ``stored``, made by ``flattened``. ZfjaxError when
     parts differ.

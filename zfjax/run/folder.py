@@ -15,8 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError, explain_os_error, quoted
@@ -25,8 +23,8 @@ from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.starts import Start, start_from
 from zfjax.run.starts import current_commit as current_commit
 from zfjax.run.starts import current_versions as current_versions
-from zfjax.run.steps import saved_steps
-from zfjax.values import Epochs, Place, path_of, several, text
+from zfjax.run.steps import chosen_steps, saved_steps
+from zfjax.values import Epochs, Place, path_of, text
 
 FORMAT_VERSION = 1
 LONGEST_NAME = 100
@@ -125,12 +123,7 @@ class Run:
 
     def evolution_folder(self, name: str | None = None) -> Path:
         """RUN/evolution, or RUN/evolution-NAME."""
-        name = None if name is None else text(name, "--name")
-        if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-            raise ZfjaxError(f"--name {name!r} must be letters, digits, '.', '_' or '-'.")
-        if name is not None and len(name) > LONGEST_NAME:
-            raise ZfjaxError(f"--name {name!r} is longer than {LONGEST_NAME} letters.")
-        return self.folder / ("evolution" if name is None else f"evolution-{name}")
+        return evolution_folder(self.folder, name)
 
     def evolution(self, name: str | None = None) -> Evolution:
         """The finished evolution of that name. Raises ZfjaxError when there is none."""
@@ -148,38 +141,7 @@ class Run:
                 f" {quoted(self.folder)}`"
                 " first."
             )
-        chosen: set[int] = set()
-        for item in ("all",) if wanted is None else several(wanted):
-            if isinstance(item, bool | np.bool_):  # which float() would take
-                raise _no_epoch(item)
-            if str(item) == "all":
-                chosen.update(self.steps)
-                continue
-            try:
-                step = (
-                    self.steps[-1]
-                    if str(item) == "last"
-                    else (
-                        int(str(item)[5:])
-                        if str(item).startswith("step:")
-                        else round(float(item) * self.steps_per_epoch)
-                    )
-                )
-            except (ValueError, OverflowError, TypeError):
-                raise _no_epoch(item) from None
-            if step not in self.steps:
-                epochs = ", ".join(f"{self.epoch(saved):g}" for saved in self.steps)
-                raise ZfjaxError(
-                    f"--at {item}: no checkpoint was saved there; saved epochs are {epochs}."
-                )
-            chosen.add(step)
-        if not chosen:
-            raise ZfjaxError("--at names no epoch.")
-        return tuple(sorted(chosen))
-
-
-def _no_epoch(item: Any) -> ZfjaxError:
-    return ZfjaxError(f"--at {item!r} is not an epoch, 'step:N', 'last' or 'all'.")
+        return chosen_steps(self.steps, self.steps_per_epoch, wanted)
 
 
 def load_run(folder: Place | Run) -> Run:
@@ -194,6 +156,11 @@ def load_run(folder: Place | Run) -> Run:
             f" {quoted(folder)}`."
         )
     record = read_json(path)
+    if record.get("kind") == "foreign":
+        raise ZfjaxError(
+            f"{folder} holds evolutions of {record.get('model')}, which zfjax has not trained; this"
+            " command takes runs of zfjax."
+        )
     try:
         if record["format_version"] > FORMAT_VERSION:
             raise ZfjaxError(
@@ -333,3 +300,13 @@ def append_metrics(path: Path, record: dict[str, Any]) -> None:
             os.fsync(handle.fileno())
     except OSError as error:
         raise explain_os_error(error, f"write {path.name} in {path.parent}:") from error
+
+
+def evolution_folder(folder: Path, name: str | None = None) -> Path:
+    """FOLDER/evolution, or FOLDER/evolution-NAME. Raises ZfjaxError for a name that is none."""
+    name = None if name is None else text(name, "--name")
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ZfjaxError(f"--name {name!r} must be letters, digits, '.', '_' or '-'.")
+    if name is not None and len(name) > LONGEST_NAME:
+        raise ZfjaxError(f"--name {name!r} is longer than {LONGEST_NAME} letters.")
+    return folder / ("evolution" if name is None else f"evolution-{name}")

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-from zfjax.errors import explain_os_error
+import numpy as np
+
+from zfjax.errors import ZfjaxError, explain_os_error
+from zfjax.values import Epochs, several
 
 _REPLACED = ".replaced"
 _DELETED = ".deleted"
@@ -68,3 +72,42 @@ def delete_step(path: Path) -> None:
     except OSError as error:
         raise explain_os_error(error, "delete") from error
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def chosen_steps(
+    steps: tuple[int, ...], steps_per_epoch: int, wanted: Epochs | None
+) -> tuple[int, ...]:
+    """Those of ``steps`` (ascending, not empty) that ``--at`` names: epochs ("0", "5", or numbers),
+    "step:32", "last", "all", one of them or several; None is all. Raises ZfjaxError for one that is
+    not there.
+    """
+    chosen: set[int] = set()
+    for item in ("all",) if wanted is None else several(wanted):
+        if isinstance(item, bool | np.bool_):  # which float() would take
+            raise _no_epoch(item)
+        word = str(item)
+        if word == "all":
+            chosen.update(steps)
+            continue
+        try:
+            if word == "last":
+                step = steps[-1]
+            elif word.startswith("step:"):
+                step = int(word[5:])
+            else:
+                step = round(float(item) * steps_per_epoch)
+        except (ValueError, OverflowError, TypeError):
+            raise _no_epoch(item) from None
+        if step not in steps:
+            epochs = ", ".join(f"{saved / steps_per_epoch:g}" for saved in steps)
+            raise ZfjaxError(
+                f"--at {item}: no checkpoint was saved there; saved epochs are {epochs}."
+            )
+        chosen.add(step)
+    if not chosen:
+        raise ZfjaxError("--at names no epoch.")
+    return tuple(sorted(chosen))
+
+
+def _no_epoch(item: Any) -> ZfjaxError:
+    return ZfjaxError(f"--at {item!r} is not an epoch, 'step:N', 'last' or 'all'.")

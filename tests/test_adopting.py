@@ -1,0 +1,201 @@
+"""Somebody else's network, checkpoints and images: evolved like a run of ours."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import zfjax
+from tests.network import linen_nets
+from zfjax.commands.cli import main
+from zfjax.errors import ZfjaxError
+from zfjax.network.ops import RULES
+from zfjax.network.traced import TracedForward
+from zfjax.run.evolution import open_evolution
+
+MEAN, STD = (120.0, 110.0, 100.0), 60.0
+
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.BatchNorm(use_running_average=True)(nn.Conv(6, (5, 5), 2)(x)))
+        x = linen_nets.Block(6)(nn.max_pool(x, (2, 2), (2, 2)))
+        return nn.Dense(3)(x.mean((1, 2)))
+
+
+@pytest.fixture(scope="module")
+def trees():
+    return {step: linen_nets.drawn(Net(), (24, 24), seed=step) for step in (0, 8, 16)}
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (10, 24, 24, 3), np.uint8)
+
+
+def subject_of(trees, images, **words):
+    how = {"mean": MEAN, "std": STD, "input": 24, **words}
+    return zfjax.subject_from(trees, model=Net(), images=images, **how)
+
+
+@pytest.mark.slow
+def test_anyone_s_network_is_evolved_like_a_run(trees, pixels, tmp_path):
+    labels = np.arange(10) % 3
+    with jax.numpy_rank_promotion("allow"):
+        pairs = list(zip(pixels, labels.tolist(), strict=True))
+        subject = subject_of(trees, pairs, steps_per_epoch=8, labels=("a", "b", "c"))
+        assert list(subject.layers) == ["Conv_0", "Block_0/Conv_0", "Block_0"]
+        assert subject.steps == (0, 8, 16) and subject.epochs == (0.0, 1.0, 2.0)
+        evolution = zfjax.evolve(subject, out=tmp_path / "out", maps=2, top=3)
+        again = zfjax.evolve(subject, out=tmp_path / "out", maps=2, top=3)
+        assert again.folder == evolution.folder == tmp_path / "out" / "evolution"
+        assert evolution.meta["checked"]["units"] > 20 and evolution.meta["checked"]["worst"] < 1e-5
+        inputs = (pixels.astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
+        for step, tree in trees.items():
+            maps = _first_layer(tree, inputs)
+            rows = evolution.rows(layer="Conv_0", step=step, selection="top", rank=0)
+            assert len(rows) == 6
+            for row in rows:
+                own = maps[..., row["map"]].max((1, 2))
+                assert row["image_id"] == own.argmax() and row["label"] == labels[own.argmax()]
+                np.testing.assert_allclose(row["activation"], own.max(), rtol=1e-5)
+        tiles = evolution.tiles("Block_0/Conv_0", 16)
+        assert tiles and all(np.abs(tile.projection).max() > 0 for tile in tiles.values())
+        rows = evolution.rows(layer="Block_0/Conv_0", step=16, selection="top", rank=0)
+        row = next(row for row in rows if ("top", row["map"], 0) in tiles)
+        expected = _projected(subject, trees[16], inputs[row["image_id"]], row)
+        found = tiles["top", row["map"], 0].projection
+        np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+        assert evolution.filters[16].shape == (5, 5, 3, 6)
+        scores = subject.scores(subject.parameters(8, whole=True), inputs)
+        np.testing.assert_allclose(scores, Net().apply(trees[8], inputs), rtol=1e-4, atol=1e-4)
+        with pytest.raises(ZfjaxError, match="holds an evolution with other settings"):
+            zfjax.evolve(subject, out=tmp_path / "out", maps=1, top=3)
+        other = subject_of({step: trees[0] for step in trees}, pairs, steps_per_epoch=8)
+        with pytest.raises(ZfjaxError, match="other settings.*foreign"):
+            zfjax.evolve(other, out=tmp_path / "out", maps=2, top=3)
+    with pytest.raises(ZfjaxError, match="evolutions of Net, which zfjax has not trained"):
+        zfjax.load_run(tmp_path / "out")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text('{"format_version": 1}')
+    with pytest.raises(ZfjaxError, match="is a run of zfjax; give another folder"):
+        zfjax.evolve(subject, out=tmp_path / "run", maps=2)
+
+
+def _first_layer(tree, inputs):
+    p, stored = tree["params"], tree["batch_stats"]["BatchNorm_0"]
+    x = nn.Conv(6, (5, 5), 2).apply({"params": p["Conv_0"]}, inputs)
+    x = (x - stored["mean"]) / jnp.sqrt(stored["var"] + 1e-5)
+    return np.maximum(np.asarray(x * p["BatchNorm_0"]["scale"] + p["BatchNorm_0"]["bias"]), 0)
+
+
+def _projected(subject, tree, image, row):
+    """On the whole image, cut to the box afterwards."""
+    forward: TracedForward = subject.forward
+
+    def maps(image):
+        return forward(tree, image, until=row["layer"], rule=RULES["deconvnet"])[row["layer"]]
+
+    values, down = jax.vjp(maps, jnp.asarray(image)[None])
+    seed = jnp.zeros_like(values).at[0, row["y"], row["x"], row["map"]].set(row["activation"])
+    window = subject.layer(row["layer"]).window
+    padded = np.pad(np.asarray(down(seed)[0])[0], ((64, 64), (64, 64), (0, 0)))
+    top, left = row["box_y0"] + 64, row["box_x0"] + 64
+    height, width = subject.layer(row["layer"]).tile_size
+    assert height == window.size
+    return padded[top : top + height, left : left + width]
+
+
+def test_what_does_not_fit_together_is_one_sentence(trees, pixels):
+    wide = linen_nets.drawn(Net(), (24, 24))
+    wide["params"]["Conv_0"]["kernel"] = np.zeros((5, 5, 1, 6), np.float32)
+    for words, how in {
+        "Give the mean": {"mean": None},
+        "give mean 123.675, 116.28, 103.53 and std 58.395, 57.12, 57.375": {
+            "mean": (0.485, 0.456, 0.406),
+            "std": (0.229, 0.224, 0.225),
+        },
+        "is one number or three": {"mean": (1.0, 2.0)},
+        "must be above 0": {"std": 0},
+        "resize must be as large as input": {"resize": 20},
+        "no layer 'Conv_9'; it has Conv_0": {"layers": ["Conv_9"]},
+        "no such part": {"variables": "weights"},
+    }.items():
+        with pytest.raises(ZfjaxError, match=words):
+            subject_of(trees, pixels, **how)
+    for words, images in {
+        "empty": pixels[:0],
+        "float64 of shape": pixels / 255,
+        r"shape \(24, 24\)": pixels[..., 0],
+        "cannot be looked at": 7,
+    }.items():
+        with pytest.raises(ZfjaxError, match=words):
+            subject_of(trees, images)
+    with pytest.raises(ZfjaxError, match=r"params/Conv_0/kernel is of shape \(5, 5, 1, 6\)"):
+        subject_of({0: wide}, pixels)
+    with pytest.raises(ZfjaxError, match="no checkpoints"):
+        subject_of({}, pixels)
+    subject = subject_of(trees, pixels)
+    assert subject.find_steps(["last", "step:0"]) == (0, 16)
+    for words, at in (("no checkpoint was saved there", ["7"]), ("is not an epoch", ["first"])):
+        with pytest.raises(ZfjaxError, match=words):
+            subject.find_steps(at)
+    with pytest.raises(ZfjaxError, match="out=FOLDER"):
+        zfjax.evolve(subject)
+    assert zfjax.subject_from(trees, model=Net(), mean=0, std=1, input=24).images is None
+
+
+BUILD = """
+import flax.linen as nn
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Conv(4, (3, 3), 2, name="first")(x))
+        return nn.Dense(3)(x.mean((1, 2)))
+
+def build():
+    return Net()
+"""
+
+
+@pytest.mark.slow
+def test_the_command_reads_an_orbax_root_and_a_data_set(tmp_path, data_dir, monkeypatch, capsys):
+    import orbax.checkpoint as ocp
+
+    (tmp_path / "theirs.py").write_text(BUILD)
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    saver = ocp.StandardCheckpointer()
+    for step in (0, 5):
+        kernel = generator.normal(size=(3, 3, 3, 4)).astype(np.float32)
+        dense = generator.normal(size=(4, 3)).astype(np.float32)
+        first = {"kernel": kernel, "bias": np.zeros(4, np.float32)}
+        head = {"kernel": dense, "bias": np.zeros(3, np.float32)}
+        tree = {"params": {"first": first, "Dense_0": head}, "opt_state": [np.zeros(2)]}
+        saver.save(tmp_path / "root" / str(step), tree)
+    saver.wait_until_finished()
+    saver.close()
+    [name] = [path.name for path in data_dir.iterdir() if path.is_dir()]
+    words = ["evolve", "--model", "theirs.py:build", "--checkpoints", "root", "--workdir", "out"]
+    words += ["--data.name", name, "--data.dir", str(data_dir), "--input", "16", "--maps", "2"]
+    assert main([*words, "--mean", "120", "--std", "60", "--dry-run"]) == 0
+    assert "2 checkpoints x" in capsys.readouterr().out and not (tmp_path / "out").exists()
+    assert main([*words, "--mean", "120", "--std", "60"]) == 0
+    said = capsys.readouterr().out
+    assert "top-1 of step 5 on" in said and "recorded activations reproduced" in said
+    assert open_evolution(tmp_path / "out" / "evolution").layers == ("first",)
+    for more, sentence in (
+        (["--mean", "0.5", "--std", "0.2"], "give mean 127.5"),
+        (["--mean", "1", "2", "--std", "60"], "one number or three"),
+        (["--mean", "120"], "Give the std"),
+        (["--mean", "120", "--std", "60", "--layers", "last"], "no layer 'last'; it has first"),
+    ):
+        assert main([*words, *more]) == 1
+        assert sentence in capsys.readouterr().err
+    assert main(["evolve", "--workdir", "out", "--mean", "3"]) == 1
+    assert "--mean goes with --model" in capsys.readouterr().err
+    assert main([*words[:3], "--workdir", "out"]) == 1
+    assert "--model needs --checkpoints" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+"""A network by the words that a person gives: ``pkg.module:build`` or ``file.py:build``."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from zfjax.errors import ZfjaxError
+from zfjax.network.descent import Statistics
+from zfjax.network.tracing import Model, model_of, reading_of
+
+ELSEWHERE = {"flax.nnx": "NNX", "equinox": "Equinox", "torch": "PyTorch"}
+"""Packages whose modules are known and not taken."""
+
+
+@dataclass(frozen=True)
+class Looking:
+    """How somebody's network is looked at."""
+
+    input_size: tuple[int, int]
+    """(height, width) in pixels."""
+    channels: int = 3
+    smooth: tuple[str, ...] = ()
+    statistics: Statistics = "rule"
+
+
+def built(words: str) -> Any:
+    """What the build function named by ``words`` returns: a Linen module, or a function
+    ``features(parameters, inputs)``. The current folder is on the import path. Raises ZfjaxError
+    for words, a module or a function that is not there, with its own error where it fails, and for
+    what is neither.
+    """
+    place, _, name = words.rpartition(":")
+    if not place or not name:
+        raise ZfjaxError(
+            f"--model {words!r} must be pkg.module:build or file.py:build, the name of a function"
+            " that returns the network."
+        )
+    module = _module(words, place)
+    build = getattr(module, name, None)
+    if not callable(build):
+        there = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise ZfjaxError(
+            f"--model {words}: {place} has no function {name!r}; it has"
+            f" {', '.join(there) or 'none'}."
+        )
+    network = own_errors(f"--model {words}: {name}() failed", build)
+    if isinstance(network, nn.Module):
+        return network
+    for base in type(network).__mro__:
+        for package, title in ELSEWHERE.items():
+            if base.__module__.startswith(package):
+                raise ZfjaxError(
+                    f"--model {words}: {name}() returns a module of {title}; return a Linen module,"
+                    " or a function features(parameters, inputs)."
+                )
+    if not callable(network):
+        raise ZfjaxError(
+            f"--model {words}: {name}() returns {type(network).__name__}; it must return a Linen"
+            " module, or a function features(parameters, inputs)."
+        )
+    return network
+
+
+def _module(words: str, place: str) -> Any:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    if not place.endswith(".py"):
+        return own_errors(
+            f"--model {words}: {place} cannot be imported", lambda: importlib.import_module(place)
+        )
+    path = Path(place)
+    if not path.is_file():
+        raise ZfjaxError(f"--model {words}: there is no file {path}.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    run: Any = spec.loader.exec_module
+    own_errors(f"--model {words}: {path} cannot be run", lambda: run(module))
+    return module
+
+
+def own_errors(words: str, action: Callable[[], Any]) -> Any:
+    """What ``action`` returns, which is code of the user's. Raises ZfjaxError: our line, and below
+    it the error that it raised, with the line where it did.
+    """
+    try:
+        return action()
+    except ZfjaxError:
+        raise
+    except Exception as error:
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename != __file__ and "importlib" not in frame.filename
+        ]
+        own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+        where = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+        said = str(error).strip() or "no words"
+        raise ZfjaxError(f"{words}:\n{type(error).__name__}: {said}{where}") from None
+
+
+def expected_variables(words: str, network: Any, looking: Looking) -> Any | None:
+    """Shapes and dtypes of a Linen module's variables, by its ``init``; nothing is run. None for a
+    function: what parameters it takes is known from its checkpoints alone.
+    """
+    if not isinstance(network, nn.Module):
+        return None
+    images = jnp.zeros((1, *looking.input_size, looking.channels))
+    return own_errors(
+        f"--model {words}: its variables cannot be initialised on images of"
+        f" {'x'.join(map(str, images.shape))}",
+        lambda: jax.eval_shape(network.init, jax.random.key(0), images),
+    )
+
+
+def model_named(words: str, network: Any, variables: Any, looking: Looking) -> Model:
+    """The model of what ``built`` returned, traced once. Raises ZfjaxError where it cannot be: for
+    variables of other shapes than it takes, in training mode, with its own error.
+    """
+    model = model_of(
+        network,
+        variables,
+        looking.input_size,
+        name=words.rpartition(":")[2] if not isinstance(network, nn.Module) else "",
+        smooth=looking.smooth,
+        statistics=looking.statistics,
+    )
+    model = dataclasses.replace(model, channels=looking.channels)
+    own_errors(f"--model {words} cannot be run on its variables", lambda: reading_of(model))
+    return model
