@@ -17,8 +17,8 @@ from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
 from zfjax.features.growing import EARLIER
+from zfjax.report.kit.wording import percent
 from zfjax.report.page import write_report
-from zfjax.report.words import percent
 from zfjax.run import checkpoint
 from zfjax.run.evolution import UNITS_SCHEMA
 from zfjax.run.folder import load_run, save_run

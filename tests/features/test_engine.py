@@ -18,7 +18,7 @@ from zfjax import config as configs
 from zfjax.commands.cli import main
 from zfjax.data.dataset import open_dataset
 from zfjax.errors import ZfjaxError
-from zfjax.features import searching, strongest, units
+from zfjax.features import evolving, searching, strongest, units
 from zfjax.features.evolving import evolve
 from zfjax.features.projecting import project
 from zfjax.inputs import preparation_of
@@ -397,13 +397,13 @@ def test_a_read_only_or_full_place_loses_nothing(trained, evolution, tmp_path):
 
 
 def test_an_activation_that_is_not_reproduced_is_an_error(trained, monkeypatch):
-    honest = strongest.search
+    honest = evolving.search_on
 
     def altered(*arguments, **options):
-        found = honest(*arguments, **options)
-        return dataclasses.replace(found, top_value=found.top_value * np.float32(1.0001))
+        found, seconds = honest(*arguments, **options)
+        return dataclasses.replace(found, top_value=found.top_value * np.float32(1.0001)), seconds
 
-    monkeypatch.setattr(strongest, "search", altered)
+    monkeypatch.setattr(evolving, "search_on", altered)
     with pytest.raises(ZfjaxError, match="the search recorded"):
         evolve(trained, maps=3, name="altered")
 
