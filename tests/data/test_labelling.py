@@ -135,6 +135,7 @@ COLUMNS = {
     "no header, boxes": (None, "{name}\t{label}\t0\t32\t44\t{n}"),
     "no header, the class first": (None, "{label},{name}"),
     "one constant": ("image,label,class", "{name},{label},animal"),
+    "sizes before it": ("Filename;Width;Roi.X1;Art", "{name};3{number};5;{label}"),
     "a column for each class": ("image_id,ant,bee,cow", "{stem},{flags}"),
 }
 
@@ -225,6 +226,11 @@ def test_contradictions_are_refused_and_repetitions_are_none():
         ("", "names none of the images"),
         ("file,label\n", "names none of the images"),
         ("file\n1.jpg\n2.jpg\n", r"no column that may be the classes \(it has file"),
+        (
+            "Filename;Width;Height;Roi.X1\n1.jpg;29;30;5\n2.jpg;29;30;6\n",
+            r"no column that may be the classes \(it has Filename, Width",
+        ),
+        ("image,partition\n1.jpg,0\n2.jpg,0\n3.jpg,2\n", "no column that may be the classes"),
         (b"file,label\n1.jpg,caf\xe9\n", "in no encoding that zfjax knows"),
     ],
 )
@@ -232,11 +238,15 @@ def test_a_label_file_of_no_use_is_said(text, says):
     for folder in ("images", "train", ""):
         with pytest.raises(ZfjaxError, match=f"labels.csv (has |is )?{says}"):
             labelled(images(PLAIN, folder) | {"labels.csv": text})
-    for path in ("labels.xlsx", "metadata.parquet"):
-        unused = labelled(images(PLAIN) | {path: b""})[1].unused
-        assert unused == (
-            f"{path} is no kind of label file that is read (.csv, .tsv, .txt, .jsonl)",
-        )
+    for path in ("labels.xlsx", "metadata.parquet", "setid.mat"):
+        unread = f"{path} is no kind of label file that is read (.csv, .tsv, .txt, .jsonl)"
+        with pytest.raises(ZfjaxError, match=f"No image has a class, as {re.escape(unread)}"):
+            labelled(images(PLAIN, "jpg") | {path: b""})
+        assert labelled(images(PLAIN, "cats") | {path: b""})[1].unused == (unread,)
+        assert len(labelled(images(PLAIN) | {path: b""}, column="none")[0]) == len(PLAIN)
+    splits = images(PLAIN, "cars_train") | images(PLAIN, "cars_test")
+    with pytest.raises(ZfjaxError, match="No image has a class, as devkit/cars_meta.mat is no"):
+        labelled(splits | {"devkit/cars_meta.mat": b""})
 
 
 def test_a_name_in_two_folders_needs_its_folder():

@@ -25,6 +25,12 @@ _LABELS = frozenset(
     " groundtruth gt findinglabels diagnosis dx variety predictionstring".split()
 )
 _SPLITS = frozenset("split splits set subset dataset datasplit partition usage".split())
+_NO_CLASSES = frozenset(
+    "width height depth w h channels size area xmin ymin xmax ymax x0 y0 x1 y1 x2 y2 bbox bboxx1"
+    " bboxy1 bboxx2 bboxy2 box boxes roix1 roiy1 roix2 roiy2 url link href license licence md5 sha1"
+    " sha256 checksum".split()
+)
+"""What columns are called that measure or locate an image: of classes only if the user says so."""
 _BOXES = re.compile(r"(n\d{8})(?:\s+-?\d+(?:\.\d+)?){4}")
 """How ILSVRC's solutions write a label: the wnid, then a box, then perhaps further ones."""
 _FEW = 20
@@ -92,7 +98,9 @@ def choose_columns(
     if not candidates:
         if flags := _one_of_several(table, others):
             return Columns(image, flags, split, False)
-        candidates = _telling(table, _like_classes(table, others))
+        unlike = _NO_CLASSES | _SPLITS if table.header else _NO_CLASSES
+        own_names = [i for i in others if _plain(table.columns[i]) not in unlike]
+        candidates = _telling(table, _like_classes(table, own_names))
     candidates = _saying_the_same(table, candidates, class_folders)
     if len(candidates) > 1:
         names = ", ".join(table.columns[index] for index in candidates)

@@ -73,7 +73,8 @@ def labels_of(
     lie = ImageFolders.of(images, {step for folder in splits or () for step in nfc_parts(folder)})
     asked = Asked(column, splits is None)
     read_files = [] if column == NO_COLUMN else _read(paths, read, lie, asked)
-    unused = [file.why_not for file in read_files if file.why_not]
+    of_no_use = [*read_files, *unread_label_files(paths)]
+    unused = [file.why_not for file in of_no_use if file.why_not]
     givers = _givers(_of_use(read_files, lie, column))
     named = _named_by_ilsvrc(images, lie, givers)
     if unused and column is None and lie.says_nothing and not givers and not named:
@@ -93,7 +94,7 @@ def labels_of(
         tuple(sorted({file.path for file in givers.values()})),
         skipped,
         tuple(notes),
-        (*unused, *(file.why_not for file in unread_label_files(paths))),
+        tuple(unused),
     )
 
 
