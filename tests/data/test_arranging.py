@@ -271,6 +271,8 @@ def test_texts_beside_splits_are_no_images():
         ("fold1", "fold2"),
         ("train", "val", "docs"),
         ("trainval", "test"),
+        ("cars_train", "cars_test"),
+        ("cars_train", "cars_test", "devkit"),
     ],
 )
 def test_split_folders_without_class_folders_are_no_classes(folders):
@@ -392,6 +394,17 @@ def test_a_split_may_have_several_folders():
 def test_flags_that_cannot_be(words, says):
     with pytest.raises(ZfjaxError, match=says):
         layout_of("a/CLASS", "b/CLASS", splits=parse_splits(words))
+
+
+@pytest.mark.parametrize("flat", ["test", "val_256", "Validation"])
+def test_a_flat_split_beside_a_folder_of_classes_is_asked_about(flat):
+    with pytest.raises(ZfjaxError, match=f"{flat} may be.*no class.*--splits train=data_256"):
+        layout_of("data_256/CLASS", flat)
+    with pytest.raises(ZfjaxError, match="say which is which"):
+        layout_of("red/CLASS", "blue/LASS", flat)
+    layout = layout_of("data_256/CLASS", "test", splits={"data_256": "train"})
+    assert splits_of(layout) == {"train": {"data_256"}}
+    assert layout_of("bus/old", "bus/new", "tram", "train").classes == ("bus", "train", "tram")
 
 
 def test_the_order_of_listing_and_letters_for_terminals_do_not_matter():

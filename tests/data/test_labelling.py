@@ -526,3 +526,13 @@ def test_numbers_stand_in_their_order():
         ["a", "b", "c"],
         "classes.txt",
     )
+
+
+def test_a_number_is_that_of_a_class_folder_however_it_is_padded():
+    files = {f"Training/{n:05d}/{n}{i}.ppm": b"" for n in range(3) for i in range(2)}
+    files |= {f"Test/{n}.ppm": b"" for n in range(6)}
+    text = table([(f"{n}.ppm", n % 3) for n in range(6)], ("Filename", "ClassId"), ";")
+    placed, _ = labelled(files | {"Test/GT.csv": text})
+    assert placed["Test/4.ppm"] == ("test", "00001")
+    files |= {"Training/1/1.ppm": b""}
+    assert labelled(files | {"Test/GT.csv": text})[0]["Test/4.ppm"] == ("test", "1")

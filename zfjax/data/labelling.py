@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from zfjax.data.folders import Folder, few, is_text, nfc_parts, refusal
@@ -109,6 +109,7 @@ def _read(
         try:
             data = read(path, LABEL_BYTES)
             file = read_label_file(path, data, scopes.of(path), lie.class_folders, asked)
+            file = replace(file, classes=_as_folders(file.classes, lie.class_folders))
         except ImageError as error:
             why = f"{path} cannot be read: {error}"
             file = LabelFile(path, {}, {}, why_not=why, is_faulty=True)
@@ -119,6 +120,18 @@ def _read(
             file = LabelFile(path, {}, {}, why_not=why, is_faulty=True)
         read_files.append(file)
     return read_files
+
+
+def _as_folders(classes: Mapping[str, str], folders: Collection[str]) -> dict[str, str]:
+    """``classes`` with a number written as the one class folder of that number is (7 as 00007)."""
+    numbered: dict[int, list[str]] = defaultdict(list)
+    for folder in filter(str.isdecimal, folders):
+        numbered[int(folder)].append(folder)
+    same = {number: names[0] for number, names in numbered.items() if len(names) == 1}
+    return {
+        path: same.get(int(label), label) if label.isdecimal() else label
+        for path, label in classes.items()
+    }
 
 
 def _of_use(

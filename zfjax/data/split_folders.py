@@ -89,12 +89,17 @@ def _splits_among(
         return splits
     _check_no_splits_below(paths, root, deep)
     readings = {name: read_name(name) for name in heads}
+    _check_no_flat_splits(heads, deep)
     named = {split for reading in readings.values() if (split := reading.known)}
+    together = read_names(heads)[0]  # cars_train and cars_test
+    named |= set(together.values())
     if len(named) > 1 or (
         heads and all(reading.known or reading.like_a_split for reading in readings.values())
     ):
         like = sorted(
-            name for name, reading in readings.items() if reading.known or reading.like_a_split
+            name
+            for name, reading in readings.items()
+            if reading.known or reading.like_a_split or name in together
         )
         raise refusal(
             f"{', '.join(like)} are called like splits but hold images, not class folders: a split"
@@ -112,6 +117,21 @@ def _splits_among(
             {},
         )
     return {}
+
+
+def _check_no_flat_splits(heads: Mapping[str, Head], deep: Mapping[str, Head]) -> None:
+    """Raises ZfjaxError where the folders that hold images are called like splits, and others hold
+    folders of them (Images/CLASS and test)."""
+    flat = [name for name, head in heads.items() if name not in deep and head.images]
+    readings = map(read_name, flat)
+    if deep and flat and all(reading.known or reading.like_a_split for reading in readings):
+        read = {name: "train" for name in deep} if len(deep) == 1 else {}
+        raise question(
+            f"{few(flat)} may be splits but hold no class folders, beside {few(deep)} with folders"
+            " of images",
+            sorted(deep) + sorted(flat) if not read else sorted(flat),
+            read,
+        )
 
 
 def _check_splits(
