@@ -536,3 +536,22 @@ def test_a_number_is_that_of_a_class_folder_however_it_is_padded():
     assert placed["Test/4.ppm"] == ("test", "00001")
     files |= {"Training/1/1.ppm": b""}
     assert labelled(files | {"Test/GT.csv": text})[0]["Test/4.ppm"] == ("test", "1")
+
+
+def test_masks_are_no_images():
+    truth = {f"{kind}_{n}.jpg": kind for kind in ("Bengal", "pug") for n in range(4)}
+    files = images(truth) | {f"annotations/trimaps/{name[:-3]}png": b"" for name in truth}
+    lines = [f"{name[:-4]} {1 + (kind == 'pug')} 2 1\n" for name, kind in truth.items()]
+    files |= {"annotations/list.txt": "".join(lines), "annotations/test.txt": "".join(lines[::2])}
+    placed, labels = labelled(files, column="2")
+    assert placed == {
+        name: (("test", "train")[n % 2], "12"[kind == "pug"])
+        for n, (name, kind) in enumerate(truth.items())
+    }
+    [(reason, masks)] = labels.skipped.items()
+    assert reason == "mask or annotation of an image" and len(masks) == len(truth)
+    folders = {f"CUB/images/{kind}/{name}": b"" for name, kind in truth.items()}
+    folders |= {f"segmentations/{kind}/{name[:-3]}png": b"" for name, kind in truth.items()}
+    assert labelled(folders)[0] == in_train({f"{k}/{n}": k for n, k in truth.items()})
+    faces = {f"{kind}/{n}.jpg": b"" for kind in ("masks", "none") for n in range(4)}
+    assert len(labelled(faces)[0]) == 8

@@ -4,6 +4,7 @@ in those of splits and of words like "images". Pure.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,27 @@ def _class_folder(folder: Folder, depth: int, said: Collection[str]) -> Folder |
         if name not in said and not tells_a_split(name) and not says_nothing(name):
             return folder[:end]
     return None
+
+
+_OF_MASKS = frozenset(
+    "annotation annotations groundtruth masks segmentation segmentations trimap trimaps".split()
+)
+
+
+def masks_among(images: Sequence[str]) -> list[str]:
+    """Those of ``images`` that are masks: in a folder that is called so, each beside an image of
+    its name with another ending elsewhere (annotations/trimaps/a.png of images/a.jpg)."""
+    masks, endings = [], defaultdict(set)
+    for path in images:
+        *folders, name = path.casefold().split("/")
+        if _OF_MASKS.isdisjoint(folders):
+            stem, _, ending = name.rpartition(".")
+            endings[stem].add(ending)
+        else:
+            masks.append(path)
+    own = {path: path.casefold().rpartition("/")[2].rpartition(".") for path in masks}
+    paired = [path for path, (stem, _, ending) in own.items() if endings[stem] - {ending}]
+    return paired if 2 * len(paired) > len(masks) else []
 
 
 def tells_a_split(folder: str) -> bool:

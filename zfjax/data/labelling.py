@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from zfjax.data.folders import Folder, few, is_text, nfc_parts, refusal
-from zfjax.data.image_folders import ImageFolders, tells_a_split
+from zfjax.data.image_folders import ImageFolders, masks_among, tells_a_split
 from zfjax.data.image_names import IMAGE_ENDINGS
 from zfjax.data.imagenet_labels import class_wnids, named_label
 from zfjax.data.images import ImageError
@@ -70,6 +70,8 @@ def labels_of(
     images = [path for path in paths if not is_text(path)]
     called_so = [path for path in images if path.rpartition(".")[2].casefold() in IMAGE_ENDINGS]
     images = called_so or images
+    masks = set(masks_among(images))
+    images = [path for path in images if path not in masks]
     lie = ImageFolders.of(images, {step for folder in splits or () for step in nfc_parts(folder)})
     asked = Asked(column, splits is None)
     read_files = [] if column == NO_COLUMN else _read(paths, read, lie, asked)
@@ -83,6 +85,8 @@ def labels_of(
             f" {NO_COLUMN} where the folders are classes."
         )
     skipped = _without_a_line(images, givers)
+    if masks:
+        skipped["mask or annotation of an image"] = sorted(masks)
     notes = _ilsvrc_notes(givers, named)
     givers = {path: file for path, file in givers.items() if path not in named}
     notes += _counts(givers)
@@ -174,7 +178,8 @@ def _beside_folders(file: LabelFile, lie: ImageFolders) -> LabelFile:
 
 
 def _givers(files: Sequence[LabelFile]) -> dict[str, LabelFile]:
-    """{path: the label file that gives its class}. Raises ZfjaxError where two disagree."""
+    """{path: the label file that gives its class}, of several one that is called like a split
+    (test.txt beside list.txt). Raises ZfjaxError where two disagree."""
     givers: dict[str, LabelFile] = {}
     for file in files:
         for path, label in file.classes.items():
@@ -184,6 +189,8 @@ def _givers(files: Sequence[LabelFile]) -> dict[str, LabelFile]:
                     f"{before.path} says that {path} is of class {before.classes[path]}, and"
                     f" {file.path} that it is of {label}: take one of the files away."
                 )
+            if file.split and not before.split and path not in before.splits:
+                givers[path] = file
     return givers
 
 
