@@ -407,6 +407,22 @@ def test_a_flat_split_beside_a_folder_of_classes_is_asked_about(flat):
     assert layout_of("bus/old", "bus/new", "tram", "train").classes == ("bus", "train", "tram")
 
 
+@pytest.mark.parametrize("folder", ["101_ObjectCategories", "Images", "set/photos"])
+@pytest.mark.parametrize("form", ["{}.mat", "{}", "{}.pts"])
+def test_annotations_in_folders_like_the_classes_are_no_split(folder, form):
+    """As those of Caltech-101 and of the Stanford Dogs."""
+    names = ("accordion", "ant", "bee")
+    pictures = [f"{folder}/{name}/{n}.jpg" for name in names for n in range(3)]
+    files = [f"Annotation/{name}/{form.format(n)}" for name in names for n in range(9)]
+    layout = arrange([*pictures, *files, "show.m"])
+    assert layout.classes == names and len(layout.items) == len(pictures)
+    assert sum(map(len, layout.skipped.values())) == len(files) + 1
+    pictures = [f"{folder}/{name}/{n}.jpg" for name in names for n in range(3)]
+    unnamed = [f"val/{name}/{n}" for name in names for n in range(9)]
+    with pytest.raises(ZfjaxError, match="splits"):
+        arrange([*pictures, *unnamed])
+
+
 def test_the_order_of_listing_and_letters_for_terminals_do_not_matter():
     paths = [
         f"{split}/{name}/{n}" for split in ("Training", "dev") for name in "abc" for n in range(5)

@@ -555,3 +555,21 @@ def test_masks_are_no_images():
     assert labelled(folders)[0] == in_train({f"{k}/{n}": k for n, k in truth.items()})
     faces = {f"{kind}/{n}.jpg": b"" for kind in ("masks", "none") for n in range(4)}
     assert len(labelled(faces)[0]) == 8
+
+
+def test_a_labelled_folder_beside_splits_is_asked_about_and_all_answers_work():
+    """As in Kaggle's traffic signs."""
+    files = {f"{folder}/{n}.png": b"" for folder in ("Meta", "Test") for n in range(3)}
+    files |= {f"Train/{n}/{n}{i}.png": b"" for n in range(3) for i in range(2)}
+    for folder in ("Meta", "Test"):
+        rows = [(n, f"{folder}/{n}.png") for n in range(3)]
+        files[f"{folder}.csv"] = table(rows, ("ClassId", "Path"))
+    with pytest.raises(ZfjaxError, match="Meta: 0, 1, 2.* with --splits train=Train test=Test"):
+        labelled(files)
+    training = {f"Train/{n}/{n}{i}.png": ("train", str(n)) for n in range(3) for i in range(2)}
+    testing = {f"Test/{n}.png": ("test", str(n)) for n in range(3)}
+    placed, _ = labelled(files, splits={"Train": "train", "Test": "test"})
+    assert placed == training | testing
+    icons = {f"Meta/{n}.png": ("train", str(n)) for n in range(3)}
+    assert labelled(files, column="ClassId")[0] == training | testing | icons
+    assert labelled(files, column="none")[0] == training

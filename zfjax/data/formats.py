@@ -136,7 +136,7 @@ def what_else(data: bytes) -> str:
     return _NO_IMAGE
 
 
-def named(data: bytes) -> str | None:
+def kind_of(data: bytes) -> str | None:
     """What bytes are, read or not ("JPEG", "HDF5", "text", "an HTML page"); None where nothing
     tells."""
     return format_of(data) or _other_format(data) or _kind_of_text(data)

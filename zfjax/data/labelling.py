@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from zfjax.data.folders import Folder, few, is_text, nfc_parts, refusal
+from zfjax.data.folders import Folder, few, is_text, nfc_parts, refusal, said
 from zfjax.data.image_folders import ImageFolders, masks_among, tells_a_split
 from zfjax.data.image_names import IMAGE_ENDINGS
 from zfjax.data.imagenet_labels import class_wnids, named_label
@@ -28,6 +28,7 @@ from zfjax.data.label_files import (
     read_label_file,
     unread_label_files,
 )
+from zfjax.data.split_names import SPLITS, split_of
 from zfjax.errors import ZfjaxError
 
 NO_COLUMN = "none"
@@ -77,7 +78,8 @@ def labels_of(
     read_files = [] if column == NO_COLUMN else _read(paths, read, lie, asked)
     of_no_use = [*read_files, *unread_label_files(paths)]
     unused = [file.why_not for file in of_no_use if file.why_not]
-    givers = _givers(_of_use(read_files, lie, column))
+    within = [_within_splits(file, splits) for file in read_files]
+    givers = _givers(_of_use(within, lie, column))
     named = _named_by_ilsvrc(images, lie, givers)
     if unused and column is None and lie.says_nothing and not givers and not named:
         raise refusal(
@@ -150,6 +152,17 @@ def _of_use(
     return [_beside_folders(file, lie) for file in useful] if column is None else useful
 
 
+def _within_splits(file: LabelFile, splits: Collection[str] | None) -> LabelFile:
+    """``file`` without images outside the folders that the user calls ``splits``."""
+    names = [f"/{'/'.join(nfc_parts(folder))}/" for folder in splits or ()]
+    kept = {
+        path: label
+        for path, label in file.classes.items()
+        if any(name in f"/{'/'.join(nfc_parts(path))}" for name in names)
+    }
+    return replace(file, classes=kept) if names else file
+
+
 def _beside_folders(file: LabelFile, lie: ImageFolders) -> LabelFile:
     """``file`` without what class folders say already. Raises ZfjaxError where they say
     otherwise."""
@@ -167,7 +180,7 @@ def _beside_folders(file: LabelFile, lie: ImageFolders) -> LabelFile:
             f"{file.path} gives images of one folder several classes ({names}: "
             f"{few(within[min(at_odds)])}): say --label-column"
             f" {shlex.quote(file.column)} where the file has the classes, or --label-column"
-            f" {NO_COLUMN} where the folders are."
+            f" {NO_COLUMN} where the folders are{_beside_splits(lie, at_odds)}."
         )
     kept = {
         path: label
@@ -175,6 +188,22 @@ def _beside_folders(file: LabelFile, lie: ImageFolders) -> LabelFile:
         if lie.holders[path] is None and within[folder := nfc_parts(path)[:-1]] != set(folder[-1:])
     }
     return replace(file, classes=kept)
+
+
+def _beside_splits(lie: ImageFolders, folders: Collection[Folder]) -> str:
+    """How ``folders`` are left out where they lie beside known splits, "" where they do not."""
+    depth = len(lie.common)
+    known = _known_splits(lie, depth)
+    if "train" not in known.values() or all(folder[depth] in known for folder in folders):
+        return ""
+    return f", or leave folders beside splits out, as with {said({(s,): known[s] for s in known})}"
+
+
+def _known_splits(lie: ImageFolders, depth: int) -> dict[str, str]:
+    """{folder at ``depth``: the split that its name means}, that for training first."""
+    steps = {parts[depth] for path in lie.holders if len(parts := nfc_parts(path)) > depth + 1}
+    order = [(SPLITS.index(split), step) for step in steps if (split := split_of(step))]
+    return {step: SPLITS[place] for place, step in sorted(order)}
 
 
 def _givers(files: Sequence[LabelFile]) -> dict[str, LabelFile]:
@@ -277,6 +306,7 @@ def _folders(
     above = lie.common[:told_in]
     own_folders = {nfc_parts(path)[:-1] for path in images}
     tells = {folder: any(map(tells_a_split, folder)) for folder in own_folders}
+    spelled = {split: step for step, split in _known_splits(lie, len(above)).items()}
     for path in images:
         own = nfc_parts(path)[:-1]
         file = givers.get(path)
@@ -287,5 +317,6 @@ def _folders(
             folders[path] = own
         else:
             by_name = None if file is None else file.split
-            folders[path] = (*above, told or by_name or "train")
+            split = told or by_name or "train"
+            folders[path] = (*above, spelled.get(split, split))
     return folders

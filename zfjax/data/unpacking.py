@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from zfjax.data.formats import named
+from zfjax.data.formats import kind_of
 from zfjax.errors import ZfjaxError, explain_os_error
 
 _OPENERS = {
@@ -111,7 +111,7 @@ class _Streams(io.RawIOBase):
 def no_archive(path: Path, head: bytes, kind: str) -> ZfjaxError | None:
     """That ``path`` is no whole archive of a ``kind`` but what its first bytes say; None where they
     say nothing."""
-    what = named(head)
+    what = kind_of(head)
     if what is None:
         return None
     return ZfjaxError(
