@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from zfjax.data.folders import Folder, few, is_text, nfc_parts, refusal, said
+from zfjax.data.folders import LABEL_FILE, Folder, few, is_text, nfc_parts, refusal, said
 from zfjax.data.image_folders import ImageFolders, masks_among, tells_a_split
 from zfjax.data.image_names import IMAGE_ENDINGS
 from zfjax.data.imagenet_labels import class_wnids, named_label
@@ -83,8 +83,10 @@ def labels_of(
     named = _named_by_ilsvrc(images, lie, givers)
     if unused and column is None and lie.says_nothing and not givers and not named:
         raise refusal(
-            f"No image has a class, as {'; '.join(unused[:3])}: mend that, or say --label-column"
-            f" {NO_COLUMN} where the folders are classes."
+            f"No image has a class ({len(images):,}, such as {images[0]}), as"
+            f" {'; '.join(unused[:3])}: mend that, arrange them as CLASS/IMAGE or"
+            f" train/CLASS/IMAGE, add {LABEL_FILE}, or say --label-column {NO_COLUMN} where the"
+            " folders are classes."
         )
     skipped = _without_a_line(images, givers)
     if masks:
