@@ -555,8 +555,15 @@ def test_masks_are_no_images():
     folders = {f"CUB/images/{kind}/{name}": b"" for name, kind in truth.items()}
     folders |= {f"segmentations/{kind}/{name[:-3]}png": b"" for name, kind in truth.items()}
     assert labelled(folders)[0] == in_train({f"{k}/{n}": k for n, k in truth.items()})
+    for form in ("{kind}/masks/{name}", "{kind}/images/{name}_mask_1.png"):
+        scans = {f"{kind}/images/{name}": b"" for name, kind in truth.items()}
+        names = {
+            name.removesuffix(".jpg" if "_mask" in form else ""): truth[name] for name in truth
+        }
+        scans |= {form.format(kind=kind, name=name): b"" for name, kind in names.items()}
+        assert len(scans) == 2 * len(labelled(scans)[0]) == 16
     faces = {f"{kind}/{n}.jpg": b"" for kind in ("masks", "none") for n in range(4)}
-    assert len(labelled(faces)[0]) == 8
+    assert len(labelled(faces | {"masks/a_mask.jpg": b""})[0]) == 9
 
 
 def test_a_labelled_folder_beside_splits_is_asked_about_and_all_answers_work():

@@ -4,6 +4,7 @@ in those of splits and of words like "images". Pure.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,20 +74,39 @@ _OF_MASKS = frozenset(
 )
 
 
+_MASK_OF = re.compile(r"(.+)_(?:mask|segmentation)(?:_\d+)?")
+
+
 def masks_among(images: Sequence[str]) -> list[str]:
-    """Those of ``images`` that are masks: in a folder that is called so, each beside an image of
-    its name with another ending elsewhere (annotations/trimaps/a.png of images/a.jpg)."""
-    masks, endings = [], defaultdict(set)
+    """Those of ``images`` that are masks of others, as they are called and lie.
+
+    One is in a folder that is called so, while an image of its name with another ending lies
+    elsewhere (annotations/trimaps/a.png of images/a.jpg), or any in a folder called like "images"
+    beside it (COVID/masks/a.png of COVID/images/a.png); or it is called so (a_mask.png of a.png).
+    """
+    named, elsewhere, beside = [], defaultdict(set), set()
     for path in images:
         *folders, name = path.casefold().split("/")
+        stem, _, ending = name.rpartition(".")
         if _OF_MASKS.isdisjoint(folders):
-            stem, _, ending = name.rpartition(".")
-            endings[stem].add(ending)
+            elsewhere[stem].add(ending)
         else:
+            named.append(path)
+        beside.add((*folders, stem))
+        if folders and says_nothing(folders[-1]):
+            beside.add((*folders[:-1], "", stem))
+    masks, paired = [], []
+    for path in images:
+        *folders, name = path.casefold().split("/")
+        stem, _, ending = name.rpartition(".")
+        if (match := _MASK_OF.fullmatch(stem)) and (*folders, match[1]) in beside:
             masks.append(path)
-    own = {path: path.casefold().rpartition("/")[2].rpartition(".") for path in masks}
-    paired = [path for path, (stem, _, ending) in own.items() if endings[stem] - {ending}]
-    return paired if 2 * len(paired) > len(masks) else []
+        elif not _OF_MASKS.isdisjoint(folders) and (
+            elsewhere[stem] - {ending}
+            or (folders[-1] in _OF_MASKS and (*folders[:-1], "", stem) in beside)
+        ):
+            paired.append(path)
+    return [*masks, *(paired if 2 * len(paired) > len(named) else [])]
 
 
 def tells_a_split(folder: str) -> bool:
