@@ -396,6 +396,16 @@ def test_flags_that_cannot_be(words, says):
         layout_of("a/CLASS", "b/CLASS", splits=parse_splits(words))
 
 
+def test_a_copy_of_the_whole_within_it_is_asked_about():
+    for whole, answer in (("flowers/", "flowers/flowers"), ("", "flowers")):
+        folders = [f"{whole}CLASS", f"{whole}flowers/CLASS"]
+        with pytest.raises(ZfjaxError, match=f"copy of the whole.*--splits train={answer}, or"):
+            layout_of(*folders)
+        layout = layout_of(*folders, splits={answer: "train"})
+        assert layout.classes == ("cat", "dog") and len(layout.items) == 6
+        assert len(layout_of(*folders, splits={}).classes) == 3
+
+
 @pytest.mark.parametrize("flat", ["test", "val_256", "Validation"])
 def test_a_flat_split_beside_a_folder_of_classes_is_asked_about(flat):
     with pytest.raises(ZfjaxError, match=f"{flat} may be.*no class.*--splits train=data_256"):

@@ -540,6 +540,20 @@ def test_a_number_is_that_of_a_class_folder_however_it_is_padded():
     assert labelled(files | {"Test/GT.csv": text})[0]["Test/4.ppm"] == ("test", "1")
 
 
+@pytest.mark.parametrize("boxes", ["{}/labels/{}.txt", "{}/Annotations/{}.xml", None])
+def test_images_with_boxes_alone_are_refused(boxes):
+    """As those that detectors train on."""
+    files = {f"{split}/images/{n}.jpg": b"" for split in ("train", "valid") for n in range(4)}
+    if boxes:
+        files |= {boxes.format(s, n): b"0 1 1 1" for s in ("train", "valid") for n in range(4)}
+    with pytest.raises(ZfjaxError, match="No image has a class .*CLASS/IMAGE"):
+        labelled(files)
+    pascal = {f"VOC2012/JPEGImages/{n}.jpg": b"" for n in range(4)}
+    pascal |= {"VOC2012/SegmentationClass/1.png": b"", "VOC2012/ImageSets/train.txt": b"1\n2\n"}
+    with pytest.raises(ZfjaxError, match="No image has a class .4,.*train.txt has no column"):
+        labelled(pascal)
+
+
 def test_masks_are_no_images():
     truth = {f"{kind}_{n}.jpg": kind for kind in ("Bengal", "pug") for n in range(4)}
     files = images(truth) | {f"annotations/trimaps/{name[:-3]}png": b"" for name in truth}

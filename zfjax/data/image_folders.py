@@ -48,6 +48,15 @@ class ImageFolders:
         return unsaying and bool(self.holders) and not any(self.holders.values())
 
     @property
+    def in_splits_alone(self) -> bool:
+        """Whether images lie in no class folder, but in one like "images" in a split."""
+        return self.says_nothing and any(
+            says_nothing(folder[-1]) and any(map(tells_a_split, folder))
+            for folder in {nfc_parts(path)[:-1] for path in self.holders}
+            if folder
+        )
+
+    @property
     def needs_labels(self) -> bool:
         """Whether images lie in no class folder that are neither for testing nor lie about beside
         class folders."""
@@ -70,7 +79,8 @@ def _class_folder(folder: Folder, depth: int, said: Collection[str]) -> Folder |
 
 
 _OF_MASKS = frozenset(
-    "annotation annotations groundtruth masks segmentation segmentations trimap trimaps".split()
+    "annotation annotations groundtruth masks segmentation segmentationclass segmentationobject"
+    " segmentations trimap trimaps".split()
 )
 
 

@@ -81,12 +81,13 @@ def labels_of(
     within = [_within_splits(file, splits) for file in read_files]
     givers = _givers(_of_use(within, lie, column))
     named = _named_by_ilsvrc(images, lie, givers)
-    if unused and column is None and lie.says_nothing and not givers and not named:
+    classless = lie.says_nothing and not givers and not named
+    if classless and column is None and (unused or (splits is None and lie.in_splits_alone)):
         raise refusal(
             f"No image has a class ({len(images):,}, such as {images[0]}), as"
-            f" {'; '.join(unused[:3])}: mend that, arrange them as CLASS/IMAGE or"
-            f" train/CLASS/IMAGE, add {LABEL_FILE}, or say --label-column {NO_COLUMN} where the"
-            " folders are classes."
+            f" {'; '.join(unused[:3]) or 'no label file is there'}: mend that, arrange them as"
+            f" CLASS/IMAGE or train/CLASS/IMAGE, add {LABEL_FILE}, or say --label-column {NO_COLUMN}"
+            " where the folders are classes."
         )
     skipped = _without_a_line(images, givers)
     if masks:

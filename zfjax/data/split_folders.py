@@ -90,6 +90,7 @@ def _splits_among(
     _check_no_splits_below(paths, root, deep)
     readings = {name: read_name(name) for name in heads}
     _check_no_flat_splits(heads, deep)
+    _check_no_copies(root, heads, deep)
     named = {split for reading in readings.values() if (split := reading.known)}
     together = read_names(heads)[0]  # cars_train and cars_test
     named |= set(together.values())
@@ -117,6 +118,21 @@ def _splits_among(
             {},
         )
     return {}
+
+
+def _check_no_copies(root: Folder, heads: Mapping[str, Head], deep: Mapping[str, Head]) -> None:
+    """Raises ZfjaxError for a folder that holds folders called as those beside it, as a copy of the
+    whole does."""
+    for name, head in sorted(deep.items()):
+        same = {inner for inner in head.below if inner in heads and inner != name}
+        if len({inner for inner in same if not says_nothing(inner)}) > 1:
+            path = "/".join((*root, name))
+            raise question(
+                f"{path} holds folders of the same names as lie beside it ({few(same)}), as a copy"
+                " of the whole does",
+                [],
+                {path: "train"},
+            )
 
 
 def _check_no_flat_splits(heads: Mapping[str, Head], deep: Mapping[str, Head]) -> None:
