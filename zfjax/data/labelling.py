@@ -86,8 +86,8 @@ def labels_of(
         raise refusal(
             f"No image has a class ({len(images):,}, such as {images[0]}), as"
             f" {'; '.join(unused[:3]) or 'no label file is there'}: mend that, arrange them as"
-            f" CLASS/IMAGE or train/CLASS/IMAGE, add {LABEL_FILE}, or say --label-column {NO_COLUMN}"
-            " where the folders are classes."
+            f" CLASS/IMAGE or train/CLASS/IMAGE, add {LABEL_FILE}, or say"
+            f" --label-column {NO_COLUMN} where the folders are classes."
         )
     skipped = _without_a_line(images, givers)
     if masks:
