@@ -596,3 +596,22 @@ def test_a_labelled_folder_beside_splits_is_asked_about_and_all_answers_work():
     icons = {f"Meta/{n}.png": ("train", str(n)) for n in range(3)}
     assert labelled(files, column="ClassId")[0] == training | testing | icons
     assert labelled(files, column="none")[0] == training
+
+
+def test_a_split_at_the_end_of_a_label_files_name():
+    truth = {
+        split: {f"{n}.jpg": "abc"[(n + shift) % 3] for n in range(6)}
+        for shift, split in enumerate(("train", "test"))
+    }
+    files = {}
+    for split, labels in truth.items():
+        files |= images(labels, f"cars_{split}/cars_{split}")
+        files[f"cardataset{split}.csv"] = table(labels.items(), ("image", "Class"))
+    placed, _ = labelled(files)
+    assert placed == {
+        f"cars_{split}/cars_{split}/{name}": (split, kind)
+        for split, labels in truth.items()
+        for name, kind in labels.items()
+    }
+    only = {"latest.csv": table(truth["test"].items())}
+    assert labelled(images(truth["test"]) | only)[0] == in_train(truth["test"])

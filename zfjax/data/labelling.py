@@ -26,6 +26,7 @@ from zfjax.data.label_files import (
     Scopes,
     likely_label_files,
     read_label_file,
+    splits_in_names,
     unread_label_files,
 )
 from zfjax.data.split_names import SPLITS, split_of
@@ -114,10 +115,12 @@ def _read(
     scopes = Scopes(tuple(lie.holders))
     needed = asked.column is not None or lie.needs_labels
     read_files = []
-    for path in likely_label_files(paths):
+    likely = likely_label_files(paths)
+    hints = splits_in_names(likely)
+    for path in likely:
         try:
-            data = read(path, LABEL_BYTES)
-            file = read_label_file(path, data, scopes.of(path), lie.class_folders, asked)
+            data, names, hint = read(path, LABEL_BYTES), scopes.of(path), hints.get(path)
+            file = read_label_file(path, data, names, lie.class_folders, asked, hint)
             file = replace(file, classes=_as_folders(file.classes, lie.class_folders))
         except ImageError as error:
             why = f"{path} cannot be read: {error}"
