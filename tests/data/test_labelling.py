@@ -136,6 +136,8 @@ COLUMNS = {
     "no header, the class first": (None, "{label},{name}"),
     "one constant": ("image,label,class", "{name},{label},animal"),
     "sizes before it": ("Filename;Width;Roi.X1;Art", "{name};3{number};5;{label}"),
+    "sizes in words": ("image,size", "{name},{label}"),
+    "boxes in brackets": ("image,box,kind", '{name},"[1, 2, 3, {number}]",{label}'),
     "a column for each class": ("image_id,ant,bee,cow", "{stem},{flags}"),
 }
 

@@ -25,14 +25,16 @@ _LABELS = frozenset(
     " groundtruth gt findinglabels diagnosis dx variety predictionstring".split()
 )
 _SPLITS = frozenset("split splits set subset dataset datasplit partition usage".split())
-_NO_CLASSES = frozenset(
+_MEASURES = frozenset(
     "width height depth w h channels size area xmin ymin xmax ymax x0 y0 x1 y1 x2 y2 bbox bboxx1"
-    " bboxy1 bboxx2 bboxy2 box boxes roix1 roiy1 roix2 roiy2 url link href license licence md5 sha1"
-    " sha256 checksum".split()
+    " bboxy1 bboxx2 bboxy2 box boxes roix1 roiy1 roix2 roiy2".split()
 )
-"""What columns are called that measure or locate an image: of classes only if the user says so."""
+_LINKS = frozenset("url link href license licence md5 sha1 sha256 checksum".split())
+"""What columns are called of which, with numbers in them or all of them, none is of classes unless
+the user says so."""
 _BOXES = re.compile(r"(n\d{8})(?:\s+-?\d+(?:\.\d+)?){4}")
 """How ILSVRC's solutions write a label: the wnid, then a box, then perhaps further ones."""
+_NUMBERS = re.compile(r"[-+\d.,;eE\s()\[\]]*")
 _FEW = 20
 """Rows of a table so small that each may be of another class."""
 
@@ -98,9 +100,8 @@ def choose_columns(
     if not candidates:
         if flags := _one_of_several(table, others):
             return Columns(image, flags, split, False)
-        unlike = _NO_CLASSES | _SPLITS if table.header else _NO_CLASSES
-        own_names = [i for i in others if _plain(table.columns[i]) not in unlike]
-        candidates = _telling(table, _like_classes(table, own_names))
+        unlikely = [i for i in others if table.header and _is_unlike_classes(table, i)]
+        candidates = _telling(table, _like_classes(table, [i for i in others if i not in unlikely]))
     candidates = _saying_the_same(table, candidates, class_folders)
     if len(candidates) > 1:
         names = ", ".join(table.columns[index] for index in candidates)
@@ -151,6 +152,13 @@ def _is_split(table: Table, index: int, where: str) -> bool:
             " or say --splits none to have all images in one split."
         )
     return True
+
+
+def _is_unlike_classes(table: Table, index: int) -> bool:
+    """Whether a column by its name measures or locates an image, or numbers its split."""
+    name = _plain(table.columns[index])
+    in_numbers = all(_NUMBERS.fullmatch(cell) for cell in table.column(index))
+    return name in _LINKS or (in_numbers and name in _MEASURES | _SPLITS)
 
 
 def _wanted(table: Table, others: Sequence[int], wanted: str) -> int | None:
