@@ -73,11 +73,11 @@ def without_lists(paths: Sequence[Folder]) -> Sequence[Folder]:
     go where their own folders are called as those of images are (Annotations/cat, Images/cat)."""
     kept, depth, says = paths, 0, False
     while True:
-        annotations = _annotations(kept, depth)
-        paths, kept = (
-            [parts for parts in whole if parts[: depth + 1] not in annotations]
-            for whole in (paths, kept)
-        )
+        if annotations := _annotations(kept, depth):
+            paths, kept = (
+                [parts for parts in whole if parts[: depth + 1] not in annotations]
+                for whole in (paths, kept)
+            )
         names = {parts[depth] for parts in kept if len(parts) > depth + 1}
         pictured = {
             parts[depth] for parts in kept if len(parts) > depth + 1 and not is_text(parts[-1])
@@ -92,15 +92,23 @@ def without_lists(paths: Sequence[Folder]) -> Sequence[Folder]:
         depth += 1
 
 
+def _is_called_an_image(name: str) -> bool:
+    return name.rpartition(".")[2].casefold() in IMAGE_ENDINGS
+
+
 def _annotations(paths: Iterable[Folder], depth: int) -> set[Folder]:
     """The folders at ``depth`` that hold nothing called like an image, and at least two folders of
     the names of those in one that does, at any depth; none that may be a split."""
     below: dict[Folder, set[str]] = defaultdict(set)
-    pictured = set()
+    pictured: set[Folder] = set()
+    folders: set[Folder] = set()
     for parts in paths:
-        if len(parts) > depth + 2:
+        if len(parts) < depth + 2:
+            continue
+        if parts[:-1] not in folders:
+            folders.add(parts[:-1])
             below[parts[: depth + 1]].update(parts[depth + 1 : -1])
-        if len(parts) > depth + 1 and parts[-1].rpartition(".")[2].casefold() in IMAGE_ENDINGS:
+        if parts[: depth + 1] not in pictured and _is_called_an_image(parts[-1]):
             pictured.add(parts[: depth + 1])
     return {
         folder

@@ -84,6 +84,7 @@ _OF_MASKS = frozenset(
 )
 
 
+_HINT_OF_MASK = re.compile(r"_(?:mask|segmentation)(?:_\d+)?(?:\.\w+)?$", re.IGNORECASE)
 _MASK_OF = re.compile(r"(.+)_(?:mask|segmentation)(?:_\d+)?")
 
 
@@ -94,6 +95,13 @@ def masks_among(images: Sequence[str]) -> list[str]:
     elsewhere (annotations/trimaps/a.png of images/a.jpg), or any in a folder called like "images"
     beside it (COVID/masks/a.png of COVID/images/a.png); or it is called so (a_mask.png of a.png).
     """
+    steps = {
+        step
+        for folder in {path.rpartition("/")[0] for path in images}
+        for step in folder.casefold().split("/")
+    }
+    if _OF_MASKS.isdisjoint(steps) and not any(map(_HINT_OF_MASK.search, images)):
+        return []
     named, elsewhere, beside = [], defaultdict(set), set()
     for path in images:
         *folders, name = path.casefold().split("/")
