@@ -271,6 +271,8 @@ def test_texts_beside_splits_are_no_images():
         ("fold1", "fold2"),
         ("train", "val", "docs"),
         ("trainval", "test"),
+        ("cars_train", "cars_test"),
+        ("cars_train", "cars_test", "devkit"),
     ],
 )
 def test_split_folders_without_class_folders_are_no_classes(folders):
@@ -392,6 +394,43 @@ def test_a_split_may_have_several_folders():
 def test_flags_that_cannot_be(words, says):
     with pytest.raises(ZfjaxError, match=says):
         layout_of("a/CLASS", "b/CLASS", splits=parse_splits(words))
+
+
+def test_a_copy_of_the_whole_within_it_is_asked_about():
+    for whole, answer in (("flowers/", "flowers/flowers"), ("", "flowers")):
+        folders = [f"{whole}CLASS", f"{whole}flowers/CLASS"]
+        with pytest.raises(ZfjaxError, match=f"copy of the whole.*--splits train={answer}, or"):
+            layout_of(*folders)
+        layout = layout_of(*folders, splits={answer: "train"})
+        assert layout.classes == ("cat", "dog") and len(layout.items) == 6
+        assert len(layout_of(*folders, splits={}).classes) == 3
+
+
+@pytest.mark.parametrize("flat", ["test", "val_256", "Validation"])
+def test_a_flat_split_beside_a_folder_of_classes_is_asked_about(flat):
+    with pytest.raises(ZfjaxError, match=f"{flat} may be.*no class.*--splits train=data_256"):
+        layout_of("data_256/CLASS", flat)
+    with pytest.raises(ZfjaxError, match="say which is which"):
+        layout_of("red/CLASS", "blue/LASS", flat)
+    layout = layout_of("data_256/CLASS", "test", splits={"data_256": "train"})
+    assert splits_of(layout) == {"train": {"data_256"}}
+    assert layout_of("bus/old", "bus/new", "tram", "train").classes == ("bus", "train", "tram")
+
+
+@pytest.mark.parametrize("folder", ["101_ObjectCategories", "Images", "set/photos"])
+@pytest.mark.parametrize("form", ["{}.mat", "{}", "{}.pts"])
+def test_annotations_in_folders_like_the_classes_are_no_split(folder, form):
+    """As those of Caltech-101 and of the Stanford Dogs."""
+    names = ("accordion", "ant", "bee")
+    pictures = [f"{folder}/{name}/{n}.jpg" for name in names for n in range(3)]
+    files = [f"Annotation/{name}/{form.format(n)}" for name in names for n in range(9)]
+    layout = arrange([*pictures, *files, "show.m"])
+    assert layout.classes == names and len(layout.items) == len(pictures)
+    assert sum(map(len, layout.skipped.values())) == len(files) + 1
+    pictures = [f"{folder}/{name}/{n}.jpg" for name in names for n in range(3)]
+    unnamed = [f"val/{name}/{n}" for name in names for n in range(9)]
+    with pytest.raises(ZfjaxError, match="splits"):
+        arrange([*pictures, *unnamed])
 
 
 def test_the_order_of_listing_and_letters_for_terminals_do_not_matter():

@@ -200,6 +200,13 @@ def test_what_nothing_labels_is_refused_with_what_was_there(tmp_path):
         says = str(refused.value)
         assert f"{len(files)} files" in says and min(files) in says
         assert "CLASS/IMAGE" in says and "labels.csv" in says
+    inner = {"train.zip": b"PK", "test1.zip": b"PK", "sampleSubmission.csv": b"id,label\n1,0\n"}
+    packed = make_zip(tmp_path / "outer.zip", inner)
+    with pytest.raises(ZfjaxError, match="but an archive: unpack outer.zip, then give test1.zip"):
+        import_images(packed, "outer", tmp_path / "data")
+    packed = make_zip(tmp_path / "c.zip", {"set/photos.tar.gz": b"\x1f\x8b", "set/show.m": b"%"})
+    with pytest.raises(ZfjaxError, match="unpack c.zip, then give set/photos.tar.gz itself"):
+        import_images(packed, "outer", tmp_path / "data")
     with pytest.raises(ZfjaxError, match="but an archive: give photos.zip itself"):
         import_images(make_tree(tmp_path / "in", {"photos.zip": b"PK"}), "pets", tmp_path / "out")
     parquet = make_tree(tmp_path / "parquet", {"data/train-00000.parquet": b"PAR1"})

@@ -293,6 +293,16 @@ def test_samples_that_nothing_explains_are_refused(mode):
         open_image(data)
 
 
+@pytest.mark.parametrize("bands", [5, 6, 8, 13])
+def test_satellites_bands_are_named_and_never_guessed(bands, capfd):
+    for bits, planes in ((8, 1), (16, 1), (16, 2)):
+        data = tiff(np.zeros((8, 8, bands), int), bits, t284=planes)
+        says = f"TIFF of {bands} bands" if bands > 6 else "TIFF of a kind that"
+        with pytest.raises(ImageError, match=says):
+            open_image(data)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_any_first_directory_is_a_picture_or_an_image_error():
     whole = tiff(COLOURS, photometric=2)
     generator = np.random.default_rng(0)

@@ -135,6 +135,9 @@ COLUMNS = {
     "no header, boxes": (None, "{name}\t{label}\t0\t32\t44\t{n}"),
     "no header, the class first": (None, "{label},{name}"),
     "one constant": ("image,label,class", "{name},{label},animal"),
+    "sizes before it": ("Filename;Width;Roi.X1;Art", "{name};3{number};5;{label}"),
+    "sizes in words": ("image,size", "{name},{label}"),
+    "boxes in brackets": ("image,box,kind", '{name},"[1, 2, 3, {number}]",{label}'),
     "a column for each class": ("image_id,ant,bee,cow", "{stem},{flags}"),
 }
 
@@ -225,6 +228,11 @@ def test_contradictions_are_refused_and_repetitions_are_none():
         ("", "names none of the images"),
         ("file,label\n", "names none of the images"),
         ("file\n1.jpg\n2.jpg\n", r"no column that may be the classes \(it has file"),
+        (
+            "Filename;Width;Height;Roi.X1\n1.jpg;29;30;5\n2.jpg;29;30;6\n",
+            r"no column that may be the classes \(it has Filename, Width",
+        ),
+        ("image,partition\n1.jpg,0\n2.jpg,0\n3.jpg,2\n", "no column that may be the classes"),
         (b"file,label\n1.jpg,caf\xe9\n", "in no encoding that zfjax knows"),
     ],
 )
@@ -232,11 +240,17 @@ def test_a_label_file_of_no_use_is_said(text, says):
     for folder in ("images", "train", ""):
         with pytest.raises(ZfjaxError, match=f"labels.csv (has |is )?{says}"):
             labelled(images(PLAIN, folder) | {"labels.csv": text})
-    for path in ("labels.xlsx", "metadata.parquet"):
-        unused = labelled(images(PLAIN) | {path: b""})[1].unused
-        assert unused == (
-            f"{path} is no kind of label file that is read (.csv, .tsv, .txt, .jsonl)",
-        )
+    for path in ("labels.xlsx", "metadata.parquet", "setid.mat"):
+        unread = f"{path} is no kind of label file that is read (.csv, .tsv, .txt, .jsonl)"
+        with pytest.raises(
+            ZfjaxError, match=f"No image has a class .12, .*, as {re.escape(unread)}"
+        ):
+            labelled(images(PLAIN, "jpg") | {path: b""})
+        assert labelled(images(PLAIN, "cats") | {path: b""})[1].unused == (unread,)
+        assert len(labelled(images(PLAIN) | {path: b""}, column="none")[0]) == len(PLAIN)
+    splits = images(PLAIN, "cars_train") | images(PLAIN, "cars_test")
+    with pytest.raises(ZfjaxError, match="No image has a class .*, as devkit/cars_meta.mat is no"):
+        labelled(splits | {"devkit/cars_meta.mat": b""})
 
 
 def test_a_name_in_two_folders_needs_its_folder():
@@ -516,3 +530,90 @@ def test_numbers_stand_in_their_order():
         ["a", "b", "c"],
         "classes.txt",
     )
+
+
+def test_a_number_is_that_of_a_class_folder_however_it_is_padded():
+    files = {f"Training/{n:05d}/{n}{i}.ppm": b"" for n in range(3) for i in range(2)}
+    files |= {f"Test/{n}.ppm": b"" for n in range(6)}
+    text = table([(f"{n}.ppm", n % 3) for n in range(6)], ("Filename", "ClassId"), ";")
+    placed, _ = labelled(files | {"Test/GT.csv": text})
+    assert placed["Test/4.ppm"] == ("test", "00001")
+    files |= {"Training/1/1.ppm": b""}
+    assert labelled(files | {"Test/GT.csv": text})[0]["Test/4.ppm"] == ("test", "1")
+
+
+@pytest.mark.parametrize("boxes", ["{}/labels/{}.txt", "{}/Annotations/{}.xml", None])
+def test_images_with_boxes_alone_are_refused(boxes):
+    """As those that detectors train on."""
+    files = {f"{split}/images/{n}.jpg": b"" for split in ("train", "valid") for n in range(4)}
+    if boxes:
+        files |= {boxes.format(s, n): b"0 1 1 1" for s in ("train", "valid") for n in range(4)}
+    with pytest.raises(ZfjaxError, match="No image has a class .*CLASS/IMAGE"):
+        labelled(files)
+    pascal = {f"VOC2012/JPEGImages/{n}.jpg": b"" for n in range(4)}
+    pascal |= {"VOC2012/SegmentationClass/1.png": b"", "VOC2012/ImageSets/train.txt": b"1\n2\n"}
+    with pytest.raises(ZfjaxError, match="No image has a class .4,.*train.txt has no column"):
+        labelled(pascal)
+
+
+def test_masks_are_no_images():
+    truth = {f"{kind}_{n}.jpg": kind for kind in ("Bengal", "pug") for n in range(4)}
+    files = images(truth) | {f"annotations/trimaps/{name[:-3]}png": b"" for name in truth}
+    lines = [f"{name[:-4]} {1 + (kind == 'pug')} 2 1\n" for name, kind in truth.items()]
+    files |= {"annotations/list.txt": "".join(lines), "annotations/test.txt": "".join(lines[::2])}
+    placed, labels = labelled(files, column="2")
+    assert placed == {
+        name: (("test", "train")[n % 2], "12"[kind == "pug"])
+        for n, (name, kind) in enumerate(truth.items())
+    }
+    [(reason, masks)] = labels.skipped.items()
+    assert reason == "mask or annotation of an image" and len(masks) == len(truth)
+    folders = {f"CUB/images/{kind}/{name}": b"" for name, kind in truth.items()}
+    folders |= {f"segmentations/{kind}/{name[:-3]}png": b"" for name, kind in truth.items()}
+    assert labelled(folders)[0] == in_train({f"{k}/{n}": k for n, k in truth.items()})
+    for form in ("{kind}/masks/{name}", "{kind}/images/{name}_mask_1.png"):
+        scans = {f"{kind}/images/{name}": b"" for name, kind in truth.items()}
+        names = {
+            name.removesuffix(".jpg" if "_mask" in form else ""): truth[name] for name in truth
+        }
+        scans |= {form.format(kind=kind, name=name): b"" for name, kind in names.items()}
+        assert len(scans) == 2 * len(labelled(scans)[0]) == 16
+    faces = {f"{kind}/{n}.jpg": b"" for kind in ("masks", "none") for n in range(4)}
+    assert len(labelled(faces | {"masks/a_mask.jpg": b""})[0]) == 9
+
+
+def test_a_labelled_folder_beside_splits_is_asked_about_and_all_answers_work():
+    """As in Kaggle's traffic signs."""
+    files = {f"{folder}/{n}.png": b"" for folder in ("Meta", "Test") for n in range(3)}
+    files |= {f"Train/{n}/{n}{i}.png": b"" for n in range(3) for i in range(2)}
+    for folder in ("Meta", "Test"):
+        rows = [(n, f"{folder}/{n}.png") for n in range(3)]
+        files[f"{folder}.csv"] = table(rows, ("ClassId", "Path"))
+    with pytest.raises(ZfjaxError, match="Meta: 0, 1, 2.* with --splits train=Train test=Test"):
+        labelled(files)
+    training = {f"Train/{n}/{n}{i}.png": ("train", str(n)) for n in range(3) for i in range(2)}
+    testing = {f"Test/{n}.png": ("test", str(n)) for n in range(3)}
+    placed, _ = labelled(files, splits={"Train": "train", "Test": "test"})
+    assert placed == training | testing
+    icons = {f"Meta/{n}.png": ("train", str(n)) for n in range(3)}
+    assert labelled(files, column="ClassId")[0] == training | testing | icons
+    assert labelled(files, column="none")[0] == training
+
+
+def test_a_split_at_the_end_of_a_label_files_name():
+    truth = {
+        split: {f"{n}.jpg": "abc"[(n + shift) % 3] for n in range(6)}
+        for shift, split in enumerate(("train", "test"))
+    }
+    files = {}
+    for split, labels in truth.items():
+        files |= images(labels, f"cars_{split}/cars_{split}")
+        files[f"cardataset{split}.csv"] = table(labels.items(), ("image", "Class"))
+    placed, _ = labelled(files)
+    assert placed == {
+        f"cars_{split}/cars_{split}/{name}": (split, kind)
+        for split, labels in truth.items()
+        for name, kind in labels.items()
+    }
+    only = {"latest.csv": table(truth["test"].items())}
+    assert labelled(images(truth["test"]) | only)[0] == in_train(truth["test"])

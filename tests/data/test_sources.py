@@ -197,6 +197,10 @@ LEFT_BY_SYSTEMS = (
     "@Recycle/1.jpg",
     ".@__thumb/1.jpg",
     "lost+found/#1234/1.jpg",
+    "FOUND.001/1.jpg",
+    "RECYCLER/S-1/1.jpg",
+    "~snapshot/hourly.0/cat/1.jpg",
+    "_gsdata_/1.jpg",
     "LOST.DIR/1",
     ".Trash-1000/files/1.jpg",
     ".Trashes/501/1.jpg",
@@ -235,3 +239,21 @@ def test_what_systems_leave_is_neither_image_nor_class(tmp_path, split):
     assert len(summary.skipped["hidden or system file"]) == len(LEFT_BY_SYSTEMS) + 2
     (tmp_path / "data" / "lost+found" / "1.0.0").mkdir(parents=True)
     assert dataset_names(tmp_path / "data") == ["set_0", "set_1"]
+
+
+@pytest.mark.parametrize(
+    "name, data, what",
+    [
+        ("cat.jpg", jpeg(1), "JPEG"),
+        ("labels.csv", b"image,label\n" * 200, "text"),
+        ("train_32x32.mat", b"MATLAB 5.0 MAT-file".ljust(900), "MATLAB"),
+        ("set.h5", b"\x89HDF\r\n\x1a\n".ljust(900, b"x"), "HDF5"),
+        ("photos.zip", b"<!doctype html><html>Sign in".ljust(900), "an HTML page"),
+        ("photos.tar", b"version https://git-lfs.github.com/spec/v1\noid", "a git-lfs pointer"),
+        ("mnist.pkl.gz", gzip.compress(b"\x80\4\x95".ljust(900, b"x")), "a Python pickle"),
+    ],
+)
+def test_a_file_that_is_no_archive_is_named(tmp_path, name, data, what):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ZfjaxError, match=f"not a whole (tar|zip) file, .* but {what}.*: give a fo"):
+        contents(tmp_path / name, tmp_path)

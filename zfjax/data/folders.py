@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zfjax.data.split_names import how_to_say, says_nothing, split_of
+from zfjax.data.image_names import IMAGE_ENDINGS
+from zfjax.data.split_names import how_to_say, read_name, says_nothing, split_of
 from zfjax.errors import ZfjaxError, escaped
 
 Folder = tuple[str, ...]
@@ -68,9 +69,15 @@ def heads_at(paths: Iterable[Folder], depth: int) -> dict[str, Head]:
 def without_lists(paths: Sequence[Folder]) -> Sequence[Folder]:
     """``paths`` without folders on top that hold texts alone, where what is beside them leads to
     folders called like splits (as Annotations and ImageSets lie beside Data) or is called like
-    "images" and holds folders (as meta does beside it); else ``paths``."""
+    "images" and holds folders (as meta does beside it); else ``paths``. Folders without images
+    go where their own folders are called as those of images are (Annotations/cat, Images/cat)."""
     kept, depth, says = paths, 0, False
     while True:
+        if annotations := _annotations(kept, depth):
+            paths, kept = (
+                [parts for parts in whole if parts[: depth + 1] not in annotations]
+                for whole in (paths, kept)
+            )
         names = {parts[depth] for parts in kept if len(parts) > depth + 1}
         pictured = {
             parts[depth] for parts in kept if len(parts) > depth + 1 and not is_text(parts[-1])
@@ -83,6 +90,32 @@ def without_lists(paths: Sequence[Folder]) -> Sequence[Folder]:
             kept = [parts for parts in kept if len(parts) <= depth + 1 or parts[depth] in pictured]
             says = says or not all(map(says_nothing, pictured))
         depth += 1
+
+
+def _is_called_an_image(name: str) -> bool:
+    return name.rpartition(".")[2].casefold() in IMAGE_ENDINGS
+
+
+def _annotations(paths: Iterable[Folder], depth: int) -> set[Folder]:
+    """The folders at ``depth`` that hold nothing called like an image, and at least two folders of
+    the names of those in one that does, at any depth; none that may be a split."""
+    below: dict[Folder, set[str]] = defaultdict(set)
+    pictured: set[Folder] = set()
+    folders: set[Folder] = set()
+    for parts in paths:
+        if len(parts) < depth + 2:
+            continue
+        if parts[:-1] not in folders:
+            folders.add(parts[:-1])
+            below[parts[: depth + 1]].update(parts[depth + 1 : -1])
+        if parts[: depth + 1] not in pictured and _is_called_an_image(parts[-1]):
+            pictured.add(parts[: depth + 1])
+    return {
+        folder
+        for folder in below.keys() - pictured
+        if not read_name(folder[-1]).splits
+        and any(len(below[folder] & below[other]) > 1 for other in pictured)
+    }
 
 
 def paths_below(folder: Folder, paths: Iterable[Folder]) -> list[Folder]:

@@ -136,6 +136,12 @@ def what_else(data: bytes) -> str:
     return _NO_IMAGE
 
 
+def kind_of(data: bytes) -> str | None:
+    """What bytes are, read or not ("JPEG", "HDF5", "text", "an HTML page"); None where nothing
+    tells."""
+    return format_of(data) or _other_format(data) or _kind_of_text(data)
+
+
 def is_other(reason: str) -> bool:
     """Whether a reason is one of ``what_else``."""
     return reason.endswith(_UNREAD) or reason.startswith(_NO_IMAGE)

@@ -58,6 +58,8 @@ _UNSUPPORTED = ("cannot handle", "unsupported", "unknown pixel mode")
 _NUMBER_KINDS = {2: "signed numbers", 3: "floating-point numbers", 5: "complex numbers"}
 """TIFF's kinds of samples beside whole numbers from 0 on."""
 _LAB = 8
+_MOST_SAMPLES = 6
+"""That Pillow reads, CMYK with two more; beyond, it writes to stderr."""
 
 
 class ImageError(ZfjaxError):
@@ -180,6 +182,10 @@ def _check_tiff(data: bytes, max_pixels: int) -> None:
     if tiff.number(directory, tiff.PHOTOMETRIC, 0) == _LAB:
         raise ImageError("TIFF of a kind that zfjax does not read (LAB)")
     samples = tiff.number(directory, tiff.SAMPLES, 1)
+    if samples > _MOST_SAMPLES:
+        raise ImageError(
+            f"TIFF of {samples:,} bands, of which nothing tells which are red, green and blue"
+        )
     if bits > 8 and samples > 1 and tiff.number(directory, tiff.PLANES, 1) == 2:
         raise ImageError(f"TIFF of a kind that zfjax does not read ({bits} bits in planes)")
     tile = (tiff.number(directory, tiff.TILE_WIDTH, 1), tiff.number(directory, tiff.TILE_HEIGHT, 1))

@@ -4,6 +4,8 @@ in those of splits and of words like "images". Pure.
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,6 +48,15 @@ class ImageFolders:
         return unsaying and bool(self.holders) and not any(self.holders.values())
 
     @property
+    def in_splits_alone(self) -> bool:
+        """Whether images lie in no class folder, but in one like "images" in a split."""
+        return self.says_nothing and any(
+            says_nothing(folder[-1]) and any(map(tells_a_split, folder))
+            for folder in {nfc_parts(path)[:-1] for path in self.holders}
+            if folder
+        )
+
+    @property
     def needs_labels(self) -> bool:
         """Whether images lie in no class folder that are neither for testing nor lie about beside
         class folders."""
@@ -65,6 +76,55 @@ def _class_folder(folder: Folder, depth: int, said: Collection[str]) -> Folder |
         if name not in said and not tells_a_split(name) and not says_nothing(name):
             return folder[:end]
     return None
+
+
+_OF_MASKS = frozenset(
+    "annotation annotations groundtruth masks segmentation segmentationclass segmentationobject"
+    " segmentations trimap trimaps".split()
+)
+
+
+_HINT_OF_MASK = re.compile(r"_(?:mask|segmentation)(?:_\d+)?(?:\.\w+)?$", re.IGNORECASE)
+_MASK_OF = re.compile(r"(.+)_(?:mask|segmentation)(?:_\d+)?")
+
+
+def masks_among(images: Sequence[str]) -> list[str]:
+    """Those of ``images`` that are masks of others, as they are called and lie.
+
+    One is in a folder that is called so, while an image of its name with another ending lies
+    elsewhere (annotations/trimaps/a.png of images/a.jpg), or any in a folder called like "images"
+    beside it (COVID/masks/a.png of COVID/images/a.png); or it is called so (a_mask.png of a.png).
+    """
+    steps = {
+        step
+        for folder in {path.rpartition("/")[0] for path in images}
+        for step in folder.casefold().split("/")
+    }
+    if _OF_MASKS.isdisjoint(steps) and not any(map(_HINT_OF_MASK.search, images)):
+        return []
+    named, elsewhere, beside = [], defaultdict(set), set()
+    for path in images:
+        *folders, name = path.casefold().split("/")
+        stem, _, ending = name.rpartition(".")
+        if _OF_MASKS.isdisjoint(folders):
+            elsewhere[stem].add(ending)
+        else:
+            named.append(path)
+        beside.add((*folders, stem))
+        if folders and says_nothing(folders[-1]):
+            beside.add((*folders[:-1], "", stem))
+    masks, paired = [], []
+    for path in images:
+        *folders, name = path.casefold().split("/")
+        stem, _, ending = name.rpartition(".")
+        if (match := _MASK_OF.fullmatch(stem)) and (*folders, match[1]) in beside:
+            masks.append(path)
+        elif not _OF_MASKS.isdisjoint(folders) and (
+            elsewhere[stem] - {ending}
+            or (folders[-1] in _OF_MASKS and (*folders[:-1], "", stem) in beside)
+        ):
+            paired.append(path)
+    return [*masks, *(paired if 2 * len(paired) > len(named) else [])]
 
 
 def tells_a_split(folder: str) -> bool:

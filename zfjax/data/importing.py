@@ -10,7 +10,7 @@ never stops an import: it is converted or skipped, and named.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from zfjax.data.folders import LABEL_FILE, refusal
 from zfjax.data.formats import READ_WORDS, is_other
 from zfjax.data.headers import byte_limit
 from zfjax.data.holding_out import hold_out
+from zfjax.data.image_names import IMAGE_ENDINGS
 from zfjax.data.images import ImageError
 from zfjax.data.import_options import FOLDERS, Stored
 from zfjax.data.labelling import Labels, labels_of
@@ -112,6 +113,9 @@ def import_images(
                     if any(map(is_other, account.skipped))
                     else ""
                 )
+                if archives := _archives(opened.files):
+                    where = "" if source.is_dir() else f"unpack {source.name}, then "
+                    said = f" It holds archives: {where}give {archives[0]} itself.{said}"
                 raise refusal(
                     f"{source} holds no readable image ({why}); its files are such as"
                     f" {min(opened.files)}.{said}"
@@ -165,7 +169,8 @@ def _arranged(
         layout = arrange(opened.files, opened.folders, splits, labels)
         if not layout.items:
             raise refusal(
-                f"{source} holds no class folders with images{_shape(opened.files)}; expected"
+                f"{source} holds no class folders with images{_shape(source, opened.files)};"
+                " expected"
                 f" CLASS/IMAGE or train/CLASS/IMAGE, or images and {LABEL_FILE}."
             )
     except ZfjaxError as error:
@@ -176,14 +181,24 @@ def _arranged(
     return layout
 
 
-def _shape(files: Collection[str]) -> str:
+def _shape(source: Path, files: Collection[str]) -> str:
     """What a source without class folders holds, in brackets."""
     if not files:
         return " (it is empty)"
-    archives = sorted(path for path in files if path.casefold().endswith(ARCHIVES))
-    if archives and len(archives) == len(files):
+    archives = _archives(files)
+    if archives and not any(_called_an_image(path) for path in files):
+        if not source.is_dir():
+            return f" but an archive: unpack {source.name}, then give {archives[0]} itself"
         return f" but an archive: give {archives[0]} itself"
     return f" ({len(files):,} files, such as {min(files)})"
+
+
+def _archives(files: Iterable[str]) -> list[str]:
+    return sorted(path for path in files if path.casefold().endswith(ARCHIVES))
+
+
+def _called_an_image(path: str) -> bool:
+    return path.rpartition(".")[2].casefold() in IMAGE_ENDINGS
 
 
 def _readable(opened: Source, layout: Layout, labels: Labels) -> tuple[list[str], list[str]]:

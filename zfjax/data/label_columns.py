@@ -25,8 +25,16 @@ _LABELS = frozenset(
     " groundtruth gt findinglabels diagnosis dx variety predictionstring".split()
 )
 _SPLITS = frozenset("split splits set subset dataset datasplit partition usage".split())
+_MEASURES = frozenset(
+    "width height depth w h channels size area xmin ymin xmax ymax x0 y0 x1 y1 x2 y2 bbox bboxx1"
+    " bboxy1 bboxx2 bboxy2 box boxes roix1 roiy1 roix2 roiy2".split()
+)
+_LINKS = frozenset("url link href license licence md5 sha1 sha256 checksum".split())
+"""What columns are called of which, with numbers in them or all of them, none is of classes unless
+the user says so."""
 _BOXES = re.compile(r"(n\d{8})(?:\s+-?\d+(?:\.\d+)?){4}")
 """How ILSVRC's solutions write a label: the wnid, then a box, then perhaps further ones."""
+_NUMBERS = re.compile(r"[-+\d.,;eE\s()\[\]]*")
 _FEW = 20
 """Rows of a table so small that each may be of another class."""
 
@@ -92,7 +100,8 @@ def choose_columns(
     if not candidates:
         if flags := _one_of_several(table, others):
             return Columns(image, flags, split, False)
-        candidates = _telling(table, _like_classes(table, others))
+        unlikely = [i for i in others if table.header and _is_unlike_classes(table, i)]
+        candidates = _telling(table, _like_classes(table, [i for i in others if i not in unlikely]))
     candidates = _saying_the_same(table, candidates, class_folders)
     if len(candidates) > 1:
         names = ", ".join(table.columns[index] for index in candidates)
@@ -143,6 +152,13 @@ def _is_split(table: Table, index: int, where: str) -> bool:
             " or say --splits none to have all images in one split."
         )
     return True
+
+
+def _is_unlike_classes(table: Table, index: int) -> bool:
+    """Whether a column by its name measures or locates an image, or numbers its split."""
+    name = _plain(table.columns[index])
+    in_numbers = all(_NUMBERS.fullmatch(cell) for cell in table.column(index))
+    return name in _LINKS or (in_numbers and name in _MEASURES | _SPLITS)
 
 
 def _wanted(table: Table, others: Sequence[int], wanted: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,25 @@ def likely_label_files(files: Sequence[str]) -> list[str]:
     )
 
 
+def splits_in_names(paths: Sequence[str]) -> dict[str, str]:
+    """{label file: the split that its name tells}: in a word of its own (train_labels.csv), or as
+    its end where another file's differs in it alone (carstrain.csv, carstest.csv)."""
+    stems = {path: path.rpartition("/")[2].rpartition(".")[0] for path in paths}
+    splits = {}
+    ends: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for path, stem in stems.items():
+        own = read_name(stem).splits
+        if len(own) == 1:
+            splits[path] = next(iter(own))
+        elif not own and (match := re.fullmatch(r"(.+?)(train|test|val|valid)", stem.casefold())):
+            folder = path.rpartition("/")[0]
+            ends[folder, match[1]][path] = split_of(match[2]) or ""
+    for group in ends.values():
+        if len(set(group.values())) > 1:
+            splits |= group
+    return splits
+
+
 def unread_label_files(files: Sequence[str]) -> list[LabelFile]:
     """Those of ``files`` that may have labels in a form that is not read, none of use."""
     unread = [path for path in files if path.casefold().endswith(_UNREAD)]
@@ -107,17 +127,15 @@ def read_label_file(
     images: ImageNames,
     class_folders: Collection[str],
     asked: Asked = ANYTHING,
+    hint: str | None = None,
 ) -> LabelFile:
     """What the label file at ``path`` says of ``images``, by the columns that are ``asked`` for.
 
-    Where a name is that of images in several folders, the split of the line decides, else that of
-    the file's own name, then the one for training. Raises ZfjaxError for a file that cannot be
-    read, several columns that may be the classes, a name that means several images, and an image
-    with two classes or splits."""
+    Where a name is that of images in several folders, the split of the line decides, else the
+    ``hint`` of the file's own name, then the one for training. Raises ZfjaxError for a file that
+    cannot be read, several columns that may be the classes, a name that means several images, and
+    an image with two classes or splits."""
     table = read_table(data, path, lambda cell: bool(images.matches(cell)), is_column_name)
-    stem = path.rpartition("/")[2].rpartition(".")[0]
-    hints = read_name(stem).splits
-    hint = next(iter(hints)) if len(hints) == 1 else None
     meant = _Meant(path, images, hint)
     columns = choose_columns(table, path, images.matches, class_folders, asked)
     if columns is None:

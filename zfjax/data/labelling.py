@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from zfjax.data.folders import Folder, few, is_text, nfc_parts, refusal
-from zfjax.data.image_folders import ImageFolders, tells_a_split
+from zfjax.data.folders import LABEL_FILE, Folder, few, is_text, nfc_parts, refusal, said
+from zfjax.data.image_folders import ImageFolders, masks_among, tells_a_split
 from zfjax.data.image_names import IMAGE_ENDINGS
 from zfjax.data.imagenet_labels import class_wnids, named_label
 from zfjax.data.images import ImageError
@@ -26,8 +26,10 @@ from zfjax.data.label_files import (
     Scopes,
     likely_label_files,
     read_label_file,
+    splits_in_names,
     unread_label_files,
 )
+from zfjax.data.split_names import SPLITS, split_of
 from zfjax.errors import ZfjaxError
 
 NO_COLUMN = "none"
@@ -70,18 +72,27 @@ def labels_of(
     images = [path for path in paths if not is_text(path)]
     called_so = [path for path in images if path.rpartition(".")[2].casefold() in IMAGE_ENDINGS]
     images = called_so or images
+    masks = set(masks_among(images))
+    images = [path for path in images if path not in masks]
     lie = ImageFolders.of(images, {step for folder in splits or () for step in nfc_parts(folder)})
     asked = Asked(column, splits is None)
     read_files = [] if column == NO_COLUMN else _read(paths, read, lie, asked)
-    unused = [file.why_not for file in read_files if file.why_not]
-    givers = _givers(_of_use(read_files, lie, column))
+    of_no_use = [*read_files, *unread_label_files(paths)]
+    unused = [file.why_not for file in of_no_use if file.why_not]
+    within = [_within_splits(file, splits) for file in read_files]
+    givers = _givers(_of_use(within, lie, column))
     named = _named_by_ilsvrc(images, lie, givers)
-    if unused and column is None and lie.says_nothing and not givers and not named:
+    classless = lie.says_nothing and not givers and not named
+    if classless and column is None and (unused or (splits is None and lie.in_splits_alone)):
         raise refusal(
-            f"No image has a class, as {'; '.join(unused[:3])}: mend that, or say --label-column"
-            f" {NO_COLUMN} where the folders are classes."
+            f"No image has a class ({len(images):,}, such as {images[0]}), as"
+            f" {'; '.join(unused[:3]) or 'no label file is there'}: mend that, arrange them as"
+            f" CLASS/IMAGE or train/CLASS/IMAGE, add {LABEL_FILE}, or say"
+            f" --label-column {NO_COLUMN} where the folders are classes."
         )
     skipped = _without_a_line(images, givers)
+    if masks:
+        skipped["mask or annotation of an image"] = sorted(masks)
     notes = _ilsvrc_notes(givers, named)
     givers = {path: file for path, file in givers.items() if path not in named}
     notes += _counts(givers)
@@ -93,7 +104,7 @@ def labels_of(
         tuple(sorted({file.path for file in givers.values()})),
         skipped,
         tuple(notes),
-        (*unused, *(file.why_not for file in unread_label_files(paths))),
+        tuple(unused),
     )
 
 
@@ -104,10 +115,13 @@ def _read(
     scopes = Scopes(tuple(lie.holders))
     needed = asked.column is not None or lie.needs_labels
     read_files = []
-    for path in likely_label_files(paths):
+    likely = likely_label_files(paths)
+    hints = splits_in_names(likely)
+    for path in likely:
         try:
-            data = read(path, LABEL_BYTES)
-            file = read_label_file(path, data, scopes.of(path), lie.class_folders, asked)
+            data, names, hint = read(path, LABEL_BYTES), scopes.of(path), hints.get(path)
+            file = read_label_file(path, data, names, lie.class_folders, asked, hint)
+            file = replace(file, classes=_as_folders(file.classes, lie.class_folders))
         except ImageError as error:
             why = f"{path} cannot be read: {error}"
             file = LabelFile(path, {}, {}, why_not=why, is_faulty=True)
@@ -120,6 +134,18 @@ def _read(
     return read_files
 
 
+def _as_folders(classes: Mapping[str, str], folders: Collection[str]) -> dict[str, str]:
+    """``classes`` with a number written as the one class folder of that number is (7 as 00007)."""
+    numbered: dict[int, list[str]] = defaultdict(list)
+    for folder in filter(str.isdecimal, folders):
+        numbered[int(folder)].append(folder)
+    same = {number: names[0] for number, names in numbered.items() if len(names) == 1}
+    return {
+        path: same.get(int(label), label) if label.isdecimal() else label
+        for path, label in classes.items()
+    }
+
+
 def _of_use(
     read_files: Sequence[LabelFile], lie: ImageFolders, column: str | None
 ) -> list[LabelFile]:
@@ -130,6 +156,17 @@ def _of_use(
         why = "; ".join(file.why_not for file in read_files) or "there is no label file"
         raise refusal(f"--label-column {column}: {why}.")
     return [_beside_folders(file, lie) for file in useful] if column is None else useful
+
+
+def _within_splits(file: LabelFile, splits: Collection[str] | None) -> LabelFile:
+    """``file`` without images outside the folders that the user calls ``splits``."""
+    names = [f"/{'/'.join(nfc_parts(folder))}/" for folder in splits or ()]
+    kept = {
+        path: label
+        for path, label in file.classes.items()
+        if any(name in f"/{'/'.join(nfc_parts(path))}" for name in names)
+    }
+    return replace(file, classes=kept) if names else file
 
 
 def _beside_folders(file: LabelFile, lie: ImageFolders) -> LabelFile:
@@ -149,7 +186,7 @@ def _beside_folders(file: LabelFile, lie: ImageFolders) -> LabelFile:
             f"{file.path} gives images of one folder several classes ({names}: "
             f"{few(within[min(at_odds)])}): say --label-column"
             f" {shlex.quote(file.column)} where the file has the classes, or --label-column"
-            f" {NO_COLUMN} where the folders are."
+            f" {NO_COLUMN} where the folders are{_beside_splits(lie, at_odds)}."
         )
     kept = {
         path: label
@@ -159,8 +196,25 @@ def _beside_folders(file: LabelFile, lie: ImageFolders) -> LabelFile:
     return replace(file, classes=kept)
 
 
+def _beside_splits(lie: ImageFolders, folders: Collection[Folder]) -> str:
+    """How ``folders`` are left out where they lie beside known splits, "" where they do not."""
+    depth = len(lie.common)
+    known = _known_splits(lie, depth)
+    if "train" not in known.values() or all(folder[depth] in known for folder in folders):
+        return ""
+    return f", or leave folders beside splits out, as with {said({(s,): known[s] for s in known})}"
+
+
+def _known_splits(lie: ImageFolders, depth: int) -> dict[str, str]:
+    """{folder at ``depth``: the split that its name means}, that for training first."""
+    steps = {parts[depth] for path in lie.holders if len(parts := nfc_parts(path)) > depth + 1}
+    order = [(SPLITS.index(split), step) for step in steps if (split := split_of(step))]
+    return {step: SPLITS[place] for place, step in sorted(order)}
+
+
 def _givers(files: Sequence[LabelFile]) -> dict[str, LabelFile]:
-    """{path: the label file that gives its class}. Raises ZfjaxError where two disagree."""
+    """{path: the label file that gives its class}, of several one that is called like a split
+    (test.txt beside list.txt). Raises ZfjaxError where two disagree."""
     givers: dict[str, LabelFile] = {}
     for file in files:
         for path, label in file.classes.items():
@@ -170,6 +224,8 @@ def _givers(files: Sequence[LabelFile]) -> dict[str, LabelFile]:
                     f"{before.path} says that {path} is of class {before.classes[path]}, and"
                     f" {file.path} that it is of {label}: take one of the files away."
                 )
+            if file.split and not before.split and path not in before.splits:
+                givers[path] = file
     return givers
 
 
@@ -256,6 +312,7 @@ def _folders(
     above = lie.common[:told_in]
     own_folders = {nfc_parts(path)[:-1] for path in images}
     tells = {folder: any(map(tells_a_split, folder)) for folder in own_folders}
+    spelled = {split: step for step, split in _known_splits(lie, len(above)).items()}
     for path in images:
         own = nfc_parts(path)[:-1]
         file = givers.get(path)
@@ -266,5 +323,6 @@ def _folders(
             folders[path] = own
         else:
             by_name = None if file is None else file.split
-            folders[path] = (*above, told or by_name or "train")
+            split = told or by_name or "train"
+            folders[path] = (*above, spelled.get(split, split))
     return folders

@@ -22,13 +22,14 @@ from typing import BinaryIO
 from zfjax.data.hard_links import HardLinks, path_steps, text
 from zfjax.data.images import ImageError
 from zfjax.data.system_names import is_system_name
-from zfjax.data.unpacking import damaged_tar, plain_tar
+from zfjax.data.unpacking import damaged_tar, no_archive, plain_tar
 from zfjax.data.zips import ZipContents, is_zip, open_zip
 from zfjax.errors import ZfjaxError, explain_os_error
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """What the archives that are read are called; what they are is told by their first bytes."""
 _BLOCK = 1 << 20
+_HEAD = 4096
 
 
 @dataclass(frozen=True)
@@ -241,12 +242,14 @@ def _members(path: Path, handle: BinaryIO | TarInside) -> Iterator[tarfile.TarIn
     What follows the end of an archive is read as the next one, as `tar -i` does (`cat a.tar
     b.tar`); zeros are padding, and anything else is damage.
     """
+    begun = False
     try:
         start: int | None = 0
         while start is not None:
             handle.seek(start)
             archive = tarfile.open(fileobj=handle, mode="r:")  # closing it would do nothing
             while (member := archive.next()) is not None:
+                begun = True
                 yield member
                 archive.members.clear()  # type: ignore[attr-defined]  # all headers so far
             # tarfile takes a damaged header for the end; a real end is a block of zeros.
@@ -255,7 +258,9 @@ def _members(path: Path, handle: BinaryIO | TarInside) -> Iterator[tarfile.TarIn
                 raise tarfile.ReadError(f"no valid header at byte {archive.offset}")
             start = _after_zeros(handle, archive.offset + tarfile.BLOCKSIZE)
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
-        raise damaged_tar(path, error) from error
+        handle.seek(0)
+        head = b"" if begun else handle.read(_HEAD)
+        raise no_archive(path, head, "tar") or damaged_tar(path, error) from error
     except OSError as error:
         raise explain_os_error(error, f"read {path}:") from error
 

@@ -89,12 +89,18 @@ def _splits_among(
         return splits
     _check_no_splits_below(paths, root, deep)
     readings = {name: read_name(name) for name in heads}
+    _check_no_flat_splits(heads, deep)
+    _check_no_copies(root, heads, deep)
     named = {split for reading in readings.values() if (split := reading.known)}
+    together = read_names(heads)[0]  # cars_train and cars_test
+    named |= set(together.values())
     if len(named) > 1 or (
         heads and all(reading.known or reading.like_a_split for reading in readings.values())
     ):
         like = sorted(
-            name for name, reading in readings.items() if reading.known or reading.like_a_split
+            name
+            for name, reading in readings.items()
+            if reading.known or reading.like_a_split or name in together
         )
         raise refusal(
             f"{', '.join(like)} are called like splits but hold images, not class folders: a split"
@@ -112,6 +118,36 @@ def _splits_among(
             {},
         )
     return {}
+
+
+def _check_no_copies(root: Folder, heads: Mapping[str, Head], deep: Mapping[str, Head]) -> None:
+    """Raises ZfjaxError for a folder that holds folders called as those beside it, as a copy of the
+    whole does."""
+    for name, head in sorted(deep.items()):
+        same = {inner for inner in head.below if inner in heads and inner != name}
+        if len({inner for inner in same if not says_nothing(inner)}) > 1:
+            path = "/".join((*root, name))
+            raise question(
+                f"{path} holds folders of the same names as lie beside it ({few(same)}), as a copy"
+                " of the whole does",
+                [],
+                {path: "train"},
+            )
+
+
+def _check_no_flat_splits(heads: Mapping[str, Head], deep: Mapping[str, Head]) -> None:
+    """Raises ZfjaxError where the folders that hold images are called like splits, and others hold
+    folders of them (Images/CLASS and test)."""
+    flat = [name for name, head in heads.items() if name not in deep and head.images]
+    readings = map(read_name, flat)
+    if deep and flat and all(reading.known or reading.like_a_split for reading in readings):
+        read = {name: "train" for name in deep} if len(deep) == 1 else {}
+        raise question(
+            f"{few(flat)} may be splits but hold no class folders, beside {few(deep)} with folders"
+            " of images",
+            sorted(deep) + sorted(flat) if not read else sorted(flat),
+            read,
+        )
 
 
 def _check_splits(

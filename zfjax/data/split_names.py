@@ -39,7 +39,7 @@ _WORDS = {word: split for split, words in _SPELLINGS.items() for word in words.s
 _SAY_NOTHING = frozenset(
     "set sets data dataset datasets image images img imgs photo photos picture pictures pic pics"
     " sample samples example examples file files folder folders dir directory jpg jpeg jpegs png"
-    " the of".split()
+    " jpegimages the of".split()
 )
 _COMPOUNDS = {word + more: split for word, split in _WORDS.items() for more in _SAY_NOTHING}
 _SHORT = {"tr": "train", "te": "test", "ts": "test", "va": "validation", "vl": "validation"}

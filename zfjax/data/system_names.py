@@ -3,6 +3,8 @@ images, classes or data sets. Pure."""
 
 from __future__ import annotations
 
+import re
+
 _NAMES = frozenset(
     {
         "__macosx",  # macOS
@@ -19,7 +21,7 @@ _NAMES = frozenset(
         "autorun.inf",
         "$recycle.bin",
         "system volume information",
-        "found.000",
+        "recycler",
         "lost+found",  # Linux, Android
         "lost.dir",
         "@eadir",  # Synology, QNAP
@@ -31,6 +33,8 @@ _NAMES = frozenset(
         "@__thumb",
         "#recycle",
         "#snapshot",
+        "~snapshot",  # NetApp
+        "_gsdata_",  # GoodSync
         "__pycache__",  # programs
         "picasa.ini",
         "zbthumbnail.info",
@@ -40,9 +44,10 @@ _NAMES = frozenset(
 """In lower case; what begins with a dot is hidden anyway (.DS_Store, .AppleDouble, .Trash-1000,
 .git, .ipynb_checkpoints)."""
 _BEGINNINGS = (".", "synofile_thumb_", "synophoto_thumb_", "synoindex_", "~$")
+_OF_CHKDSK = re.compile(r"found\.\d{3}")
 
 
 def is_system_name(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or a system's own."""
     folded = name.casefold()
-    return folded in _NAMES or folded.startswith(_BEGINNINGS)
+    return folded in _NAMES or folded.startswith(_BEGINNINGS) or bool(_OF_CHKDSK.fullmatch(folded))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from zfjax.data.formats import kind_of
 from zfjax.errors import ZfjaxError, explain_os_error
 
 _OPENERS = {
@@ -105,6 +106,18 @@ class _Streams(io.RawIOBase):
         if rest:
             self._stream, self._rest = self._new(), rest
         return bool(rest)
+
+
+def no_archive(path: Path, head: bytes, kind: str) -> ZfjaxError | None:
+    """That ``path`` is no whole archive of a ``kind`` but what its first bytes say; None where they
+    say nothing."""
+    what = kind_of(head)
+    if what is None:
+        return None
+    return ZfjaxError(
+        f"{path} is not a whole {kind} file, nor another archive that is read, but {what}: give a"
+        " folder of images, or a zip or tar of one."
+    )
 
 
 def damaged_tar(path: Path, why: object) -> ZfjaxError:

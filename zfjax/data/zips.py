@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zfjax.data.images import ImageError
-from zfjax.data.unpacking import UNREAD
+from zfjax.data.unpacking import UNREAD, no_archive
 from zfjax.errors import ZfjaxError, explain_os_error
 
 _BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00")
@@ -65,7 +65,7 @@ def open_zip(path: Path, refuse: Refuse) -> Iterator[ZipContents]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError) as error:
-        raise ZfjaxError(
+        raise no_archive(path, _head(path), "zip") or ZfjaxError(
             f"{path} is not a whole zip file ({error}); copy or download it again."
         ) from error
     except OSError as error:
@@ -79,6 +79,13 @@ def open_zip(path: Path, refuse: Refuse) -> Iterator[ZipContents]:
             return _unpacked(path, archive, places[inside], limit)
 
         yield ZipContents(tuple(places), folders, skipped, read)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of what is called a zip and does not begin as one."""
+    with open(path, "rb") as handle:
+        head = handle.read(4096)
+    return b"" if head.startswith(_BEGINNINGS) else head
 
 
 def _places(
