@@ -22,7 +22,7 @@ from zfjax.commands.flags import resolve_config
 from zfjax.commands.information import prepared_classes, prepared_images
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
-from zfjax.files import read_json
+from zfjax.files import local_path, read_json
 from zfjax.grids import GRIDS
 
 
@@ -36,7 +36,9 @@ def add_ablate(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--workdir", type=Path, required=True, help="folder of the grid")
     parser.add_argument("--preset", help=f"one of {', '.join(presets.PRESETS)}")
-    parser.add_argument("--config", type=Path, help="a JSON config, such as a run's config.json")
+    parser.add_argument(
+        "--config", type=local_path, help="a JSON config, such as a run's config.json"
+    )
     parser.add_argument(
         "--vary",
         action="append",
