@@ -1,5 +1,7 @@
 """Somebody else's network, checkpoints and images: evolved like a run of ours."""
 
+import json
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -147,6 +149,84 @@ def test_what_does_not_fit_together_is_one_sentence(trees, pixels):
     assert zfjax.subject_from(trees, model=Net(), mean=0, std=1, input=24).images is None
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"input": "24"}, "input = '24' must be a whole number"),
+        ({"input": 24.0}, "input = 24.0"),
+        ({"input": True}, "input = True"),
+        ({"resize": "30"}, "resize"),
+        ({"resize": 0}, "resize must be as large as input"),
+        ({"mean": "x"}, "mean = 'x' must be a number"),
+        ({"mean": {"r": 1}}, "mean"),
+        ({"std": [None]}, "std"),
+        ({"layers": 5}, "layers = 5 must be a text"),
+        ({"layers": ["Conv_0", None]}, "layers = None"),
+        ({"layers": "Conv_9"}, "no layer 'Conv_9'"),
+        ({"smooth": 5}, "smooth"),
+        ({"smooth": "magic"}, "no rule for 'magic'"),
+        ({"statistics": 5}, "statistics = 5"),
+        ({"labels": 5}, "labels"),
+        ({"steps_per_epoch": 0}, "steps_per_epoch 0 must be 1 or more"),
+        ({"steps_per_epoch": "3"}, "steps_per_epoch"),
+        ({"variables": 5}, "variables = 5"),
+        ({"split": 5}, "split = 5"),
+        ({"data_dir": 5}, "data_dir = 5 must be a path"),
+    ],
+)
+def test_a_word_of_another_kind_is_one_sentence(trees, pixels, how, said):
+    with pytest.raises(ZfjaxError, match=said):
+        subject_of(trees, pixels, **how)
+
+
+def test_networks_and_checkpoints_of_another_kind_are_one_sentence(trees, pixels, tmp_path):
+    how = {"images": pixels, "mean": 0, "std": 1, "input": 24}
+    for model in (5, None, [Net()], tmp_path / "net.py"):
+        with pytest.raises(ZfjaxError, match=f"model is of type {type(model).__name__}"):
+            zfjax.subject_from(trees, model=model, **how)
+    for checkpoints, said in (
+        (5, "checkpoints = 5 must be a path"),
+        ([trees[0]], "checkpoints"),
+        ("gs://bucket/run", "is a URL"),
+        (tmp_path / "none", "no such folder"),
+        ({True: trees[0]}, "True is no step"),
+        ({1: 5}, "trees of arrays by step"),
+        ({1: {}}, "trees of arrays by step"),
+        ({1: {"params": [1.0]}}, "leaves that are no arrays"),
+    ):
+        with pytest.raises(ZfjaxError, match=said):
+            zfjax.subject_from(checkpoints, model=Net(), **how)
+    with pytest.raises(ZfjaxError, match="is a URL"):
+        zfjax.subject_from(trees, model="gs://bucket/net.py:build", **how)
+    with pytest.raises(ZfjaxError, match="is a URL"):
+        zfjax.subject_from(trees, model=Net(), **{**how, "images": "x"}, data_dir="gs://bucket")
+    subject = zfjax.subject_from(trees, model=Net(), **how)
+    for words, said in (
+        ({"split": "odd"}, "--split odd: the images of this subject are of split 'all'"),
+        ({"data_dir": tmp_path}, "data_dir goes with a run"),
+    ):
+        with pytest.raises(ZfjaxError, match=said):
+            zfjax.evolve(subject, out=tmp_path / "out", maps=1, **words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_numpy_s_numbers_and_single_words_are_taken(trees, pixels):
+    plain = subject_of(trees, pixels, resize=30, layers=("Block_0/Conv_1",), steps_per_epoch=8)
+    wide = zfjax.subject_from(
+        {np.int64(step): tree for step, tree in trees.items()},
+        model=Net(),
+        images=pixels,
+        mean=np.array(MEAN),
+        std=np.float64(STD),
+        input=np.int64(24),
+        resize=np.array(30),
+        layers=np.str_("Block_0/Conv_1"),
+        steps_per_epoch=np.int32(8),
+    )
+    assert dict(wide.foreign) == dict(plain.foreign) and list(wide.layers) == list(plain.layers)
+    assert json.dumps(wide.foreign) and all(type(epoch) is float for epoch in wide.epochs)
+
+
 BUILD = """
 import flax.linen as nn
 
@@ -187,6 +267,25 @@ def test_the_command_reads_an_orbax_root_and_a_data_set(tmp_path, data_dir, monk
     said = capsys.readouterr().out
     assert "top-1 of step 5 on" in said and "recorded activations reproduced" in said
     assert open_evolution(tmp_path / "out" / "evolution").layers == ("first",)
+    known = [*words, "--mean", "120", "--std", "60"]
+    assert main([*known, "--dry-run"]) == 0
+    assert "finished: nothing would be run" in capsys.readouterr().out
+    theirs = tmp_path / "theirs" / "config.json"
+    theirs.parent.mkdir()
+    theirs.write_text("{}")
+    for more, sentence in (
+        (["--top", "3"], "with other settings (top)"),
+        (["--top", "0"], "--top 0 must be 1 or more"),
+        (["--name", "../up"], "--name"),
+        (["--workdir", "theirs"], "is a run of zfjax"),
+        (["--workdir", "gs://bucket"], "is not a folder"),
+        (["--measure", "census"], "--measure goes with a run"),
+        (["--process-count", "2"], "looked at by one process"),
+        (["--coordinator", "here:1"], "looked at by one process"),
+    ):
+        for dry in ([], ["--dry-run"]):
+            assert main([*known, *more, *dry]) == 1
+            assert sentence in capsys.readouterr().err, (more, dry)
     for more, sentence in (
         (["--mean", "0.5", "--std", "0.2"], "give mean 127.5"),
         (["--mean", "1", "2", "--std", "60"], "one number or three"),

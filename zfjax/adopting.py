@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -18,6 +18,7 @@ from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError
 from zfjax.features.spelling import spelled
 from zfjax.features.strongest import search_batch
+from zfjax.files import data_folder, local_path
 from zfjax.inputs import Preparation
 from zfjax.network.opening import Looking, built, expected_variables, model_named
 from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
@@ -25,25 +26,40 @@ from zfjax.network.tracing import Model, digest_of, needed_leaves, parameters_of
 from zfjax.run.foreign import Part, Stored, part_of, stored_in, stored_trees
 from zfjax.run.steps import chosen_steps
 from zfjax.subject import Network, Subject
-from zfjax.values import Epochs
+from zfjax.values import (
+    Epochs,
+    Names,
+    Place,
+    Text,
+    Whole,
+    optional,
+    path_of,
+    path_text,
+    real_number,
+    several,
+    text,
+    texts,
+    whole_number,
+)
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """How somebody else's network is looked at: ``subject_from``'s keywords."""
+    """How somebody else's network is looked at: ``subject_from``'s keywords, one where several are
+    taken, NumPy's numbers and paths made plain."""
 
-    mean: float | Sequence[float] | None = None
+    mean: float | Iterable[float] | None = None
     """Of the pixels, 0..255: one number, or one a channel."""
-    std: float | Sequence[float] | None = None
+    std: float | Iterable[float] | None = None
     input: int = 224
     """Pixels a side of the network's input: the centre of the view."""
     resize: int | None = None
     """Pixels of the view's shorter side, before the centre is cut out; None: as ``input``."""
     variables: str | None = None
     """Path of the network's variables in a checkpoint; None: where they fit."""
-    layers: Sequence[str] = ()
-    """Convolutions without an activation that are looked at too."""
-    smooth: Sequence[str] = ()
+    layers: tuple[str, ...] = ()
+    """Convolutions without an activation that are looked at too, one or several."""
+    smooth: tuple[str, ...] = ()
     """Smooth activations that are given a rule: "gelu", "silu", "tanh"."""
     statistics: str = "rule"
     """How a signal comes down through norms and gates: "frozen", "identity", "gradient", or as the
@@ -53,30 +69,49 @@ class Adopted:
     split: str | None = None
     """Of a data set; None: train."""
     steps_per_epoch: int = 1
-    labels: Sequence[str] | None = None
+    labels: tuple[str, ...] | None = None
     """Names of the classes."""
+
+    def __post_init__(self) -> None:
+        """Makes them Python's own. Raises ZfjaxError for a word of another kind."""
+        kinds = {
+            "input": whole_number,
+            "resize": whole_number,
+            "variables": text,
+            "layers": texts,
+            "smooth": texts,
+            "statistics": text,
+            "data_dir": path_text,
+            "split": text,
+            "steps_per_epoch": whole_number,
+            "labels": texts,
+        }
+        for name, kind in kinds.items():
+            object.__setattr__(self, name, optional(kind, getattr(self, name), name))
+        if self.steps_per_epoch < 1:
+            raise ZfjaxError(f"steps_per_epoch {self.steps_per_epoch} must be 1 or more.")
 
 
 class AdoptedWords(TypedDict, total=False):
-    """``Adopted`` as keywords."""
+    """``Adopted`` as keywords, as they may be given."""
 
-    mean: float | Sequence[float] | None
-    std: float | Sequence[float] | None
-    input: int
-    resize: int | None
-    variables: str | None
-    layers: Sequence[str]
-    smooth: Sequence[str]
-    statistics: str
-    data_dir: str | None
-    split: str | None
-    steps_per_epoch: int
-    labels: Sequence[str] | None
+    mean: float | Iterable[float] | None
+    std: float | Iterable[float] | None
+    input: Whole
+    resize: Whole | None
+    variables: Text | None
+    layers: Names
+    smooth: Names
+    statistics: Text
+    data_dir: Place | None
+    split: Text | None
+    steps_per_epoch: Whole
+    labels: Names | None
 
 
 @spelled(Adopted)
 def subject_from(
-    checkpoints: Path | str | Mapping[int, Any],
+    checkpoints: Place | Mapping[int, Any],
     *,
     model: Any,
     images: Any = None,
@@ -91,10 +126,11 @@ def subject_from(
     (image, label); None: what needs some will say so. Raises ZfjaxError for what does not fit
     together.
     """
-    asked = Adopted(**how)
+    asked = Adopted(**cast(dict[str, Any], how))
+    _check_model(model)
     looking = Looking(
         (asked.input, asked.input),
-        smooth=tuple(asked.smooth),
+        smooth=asked.smooth,
         statistics=asked.statistics,  # type: ignore[arg-type]
     )
     preparation = _preparation(asked)
@@ -103,10 +139,10 @@ def subject_from(
     if isinstance(checkpoints, Mapping):
         stored = stored_trees(checkpoints)
     else:
-        stored = stored_in(Path(checkpoints))
+        stored = stored_in(local_path(path_of(checkpoints, "checkpoints")))
     part = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
     known = model_named(words, network, part.shapes, looking)
-    also = tuple(asked.layers)
+    also = asked.layers
     output, forward = scores_output(known), TracedForward(known, also)
     return Subject(
         network=Network(known.name, layers_of_model(known, also), forward, known.input_size),
@@ -118,7 +154,7 @@ def subject_from(
         images=_images(images, asked, preparation),
         train_split=asked.split,
         scores=None if output is None else TracedScores(known, output),
-        labels=None if asked.labels is None else tuple(asked.labels),
+        labels=asked.labels,
         foreign={
             "model": known.name,
             "network": digest_of(known),
@@ -156,7 +192,7 @@ def top1(subject: Subject, step: int, limit: int) -> float | None:
 
 
 def _preparation(asked: Adopted) -> Preparation:
-    view = asked.resize or asked.input
+    view = asked.input if asked.resize is None else asked.resize
     if asked.input < 1 or view < asked.input:
         raise ZfjaxError(
             f"An input of {asked.input} pixels out of views of {view} is not possible; resize must"
@@ -175,13 +211,23 @@ def _preparation(asked: Adopted) -> Preparation:
     return Preparation("foreign", view, (asked.input, asked.input), mean, std)
 
 
-def _channels(name: str, values: float | Sequence[float] | None) -> tuple[float, ...]:
+def _check_model(model: Any) -> None:
+    """Raises ZfjaxError for what is neither a network nor the words for one."""
+    if not isinstance(model, str | nn.Module) and not callable(model):
+        raise ZfjaxError(
+            f"model is of type {type(model).__name__}; give a Linen module, a function"
+            " features(parameters, inputs), or 'pkg.module:build'."
+        )
+
+
+def _channels(name: str, values: float | Iterable[float] | None) -> tuple[float, ...]:
     if values is None:
         raise ZfjaxError(
             f"Give the {name} that the network's inputs were normalised by, in pixel values 0..255:"
             " (pixels - mean) / std."
         )
-    numbers = np.atleast_1d(np.asarray(values, np.float64))
+    items = several(values)
+    numbers = np.array([real_number(item, name) for item in items])
     if numbers.shape not in ((1,), (3,)) or not np.isfinite(numbers).all():
         raise ZfjaxError(f"A {name} is one number or three, not {values!r}.")
     return tuple(float(value) for value in np.broadcast_to(numbers, 3))
@@ -217,7 +263,8 @@ def _images(images: Any, asked: Adopted, preparation: Preparation) -> Images | H
     if images is None:
         return None
     if isinstance(images, str):
-        dataset = open_dataset(images, asked.data_dir or data_home())
+        folder = data_home() if asked.data_dir is None else data_folder(asked.data_dir)
+        dataset = open_dataset(images, folder)
         return Images(dataset, asked.split or "train", Reading(size))
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
         raise ZfjaxError(

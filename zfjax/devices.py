@@ -125,6 +125,14 @@ def place(mesh: Mesh, share: Any) -> Any:
         return jax.tree.map(put, share)
 
 
+def place_key(mesh: Mesh, seed: int) -> jax.Array:
+    """The key of a seed on every device. Its numbers are placed: JAX 0.10.2 refuses to place a key
+    itself on devices of other processes.
+    """
+    numbers = np.asarray(jax.random.key_data(jax.random.key(seed)))
+    return jax.random.wrap_key_data(jax.device_put(numbers, replicated(mesh)))
+
+
 def in_parts(rows: jax.Array, parts: int) -> jax.Array:
     """[n, ...] as [parts, n / parts, ...]; every device gives some of its own rows to each part."""
     return jnp.swapaxes(rows.reshape(len(rows) // parts, parts, *rows.shape[1:]), 0, 1)

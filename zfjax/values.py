@@ -8,7 +8,7 @@ import dataclasses
 import numbers
 import os
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -103,6 +103,11 @@ def several(value: Any) -> tuple[Any, ...]:
 def texts(value: Any, what: str) -> tuple[str, ...]:
     """One text or several. Raises ZfjaxError for an item that is none."""
     return tuple(text(item, what) for item in several(value))
+
+
+def optional(kind: Callable[[Any, str], Any], value: Any, what: str) -> Any:
+    """``kind(value, what)``, and None for None."""
+    return None if value is None else kind(value, what)
 
 
 def plain_field(instance: Any, name: str, where: str) -> Any:

@@ -44,10 +44,23 @@ URLS = (
 SOURCE = {f"{split}/größe 猫/{n}.jpg": jpeg(n) for split in ("train", "val") for n in range(2)}
 
 
+NET = """
+import flax.linen as nn
+
+
+def build():
+    return nn.Sequential([nn.Conv(6, (5, 5)), nn.relu])
+"""
+
+
 def commands(url: str, run: Path) -> list[list[str]]:
     """Every option that takes a path, with a URL for it."""
     project = ["project", "--workdir", str(run), "--layer", "conv1", "--map", "0"]
     image = ["--image", str(run.parent / "x.jpg")]
+    (run.parent / "here" / "net.py").write_text(NET)
+    foreign = ["evolve", "--model", "net.py:build", "--data.name", "small", "--input", "16"]
+    foreign += ["--mean", "127", "--std", "50", "--maps", "1"]
+    grid = ["ablate", "--workdir", "grid", "--preset", "demo"]
     return [
         ["data", "import", url, "--name", "x", "--data-dir", "data"],
         ["data", "import", str(run), "--name", "x", "--data-dir", url],
@@ -69,6 +82,18 @@ def commands(url: str, run: Path) -> list[list[str]]:
         ["info", "--workdir", url],
         ["info", "--preset", "imagenet", "--data.dir", url],
         ["demo", "--workdir", url],
+        ["measure", "--workdir", url],
+        ["measure", "census", "--workdir", str(run), "--data.dir", url],
+        ["measure", "census", "--workdir", str(run), "--seeds-of", url],
+        ["info", "--model", f"{url}/net.py:build"],
+        ["info", "--model", "net:build", "--checkpoints", url],
+        [*foreign, "--workdir", url, "--checkpoints", str(run / "checkpoints")],
+        [*foreign, "--workdir", "out", "--checkpoints", url],
+        ["ablate", "--workdir", url, "--preset", "demo", "--dry-run"],
+        ["ablate", "--workdir", "grid", "--config", url, "--dry-run"],
+        [*grid, "--cell", f"a={url}", "--dry-run"],
+        [*grid, "--data.dir", url, "--dry-run"],
+        [*grid, "--data.name", "x", "--data.dir", url],
     ]
 
 
@@ -92,7 +117,8 @@ def test_a_url_for_a_path_is_refused_by_every_option(tmp_path, unbroken, monkeyp
         assert main(command) == 1, command
         said = capsys.readouterr().err.strip().split("\n")[-1]
         assert " is a URL" in said or "is not a folder" in said, (command, said)
-    assert not {path.name for path in (tmp_path / "here").iterdir()} - {"run"}
+    left = {path.name for path in (tmp_path / "here").iterdir()}
+    assert not left - {"run", "net.py", "__pycache__"}
     assert not list((tmp_path / "here").rglob("*:*"))
 
 

@@ -17,6 +17,7 @@ from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
 from zfjax.features.growing import EARLIER
+from zfjax.network.altered import without
 from zfjax.report.kit.wording import percent
 from zfjax.report.page import write_report
 from zfjax.run import checkpoint
@@ -291,3 +292,37 @@ def test_an_unfinished_run_without_states_is_not_finished(grown, data_dir):
     shutil.rmtree(grown / "checkpoints" / "12")
     with pytest.raises(ZfjaxError, match="parameters up to epoch 2 are saved"):
         train(config_of(data_dir, 3), grown, devices=1)
+
+
+@pytest.mark.parametrize("lost", ["", "resume", "checkpoints"])
+def test_states_of_another_network_are_not_taken_over(grown, data_dir, capsys, lost):
+    """config.json is gone, and the folder is begun anew with another network."""
+    (grown / "config.json").unlink()
+    if lost:
+        shutil.rmtree(grown / lost)
+    before = {root: saved_steps(grown / root) for root in ("checkpoints", "resume")}
+    config = config_of(data_dir, 3)
+    for model, differing in (
+        (config.model.replace("conv2", maps=9), "conv2/"),
+        (config.model.replace("conv1", kernel=3, padding=(1, 1)), "conv1/kernel"),
+        (without(config.model, ["fc3"]), "fc"),
+    ):
+        with pytest.raises(ZfjaxError, match=f"of another network: {differing}"):
+            train(dataclasses.replace(config, model=model), grown, devices=1)
+        assert not (grown / "config.json").exists()
+    assert {root: saved_steps(grown / root) for root in before} == before
+
+
+def test_a_run_that_has_lost_its_config_alone_goes_on_from_its_states(grown, data_dir, at_once):
+    (grown / "config.json").unlink()
+    train(config_of(data_dir, 5), grown, devices=1)
+    assert_same_run(grown, at_once)
+
+
+def test_a_config_of_another_network_is_told_from_its_states(grown, data_dir):
+    """The record says another network than the states hold."""
+    run = load_run(grown)
+    model = run.config.model.replace("conv2", maps=9)
+    save_run(dataclasses.replace(run, config=dataclasses.replace(run.config, model=model)))
+    with pytest.raises(ZfjaxError, match=r"another network than config.json's: parameters/conv2/"):
+        train(config_of(data_dir, 5, model=model), grown, devices=1)

@@ -234,6 +234,57 @@ def test_a_config_takes_numpys_numbers_and_names_other_kinds(data_dir):
         dataclasses.replace(plain.optimizer, schedule="linear")
 
 
+# ---- measures
+
+
+def test_a_measure_is_asked_in_numpys_numbers_and_single_words(run_folder, data_dir):
+    words = {"at": "last", "layers": "conv2", "images": 8}
+    one = zfjax.measure(run_folder, "census", name="one", **words)
+    words = {"at": np.int64(3), "layers": [np.str_("conv2")], "images": np.int64(8)}
+    other = zfjax.measure(
+        Path(run_folder), np.str_("census"), name=np.str_("two"), data_dir=Path(data_dir), **words
+    )
+    assert one.meta["asked"] == other.meta["asked"] and one.table.equals(other.table)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "says"),
+    [
+        ((5,), {}, "measure = 5 must be a text"),
+        ((["census"],), {}, "measure"),
+        (("census",), {"images": "5"}, "--images = '5' must be a whole number"),
+        (("census",), {"images": 2.5}, "--images"),
+        (("census",), {"images": True}, "--images"),
+        (("census",), {"images": 0}, "--images 0 must be 1 or more"),
+        (("census",), {"split": 5}, "--split = 5 must be a text"),
+        (("census",), {"split": "odd"}, "odd"),
+        (("census",), {"layers": 5}, "--layers"),
+        (("census",), {"layers": "conv5"}, "no convolution 'conv5'"),
+        (("census",), {"at": "first"}, "--at"),
+        (("census",), {"name": 5}, "--name = 5"),
+        (("census",), {"name": "../up"}, "--name"),
+        (("census",), {"name": "x" * 101}, "longer than 100 letters"),
+        (("census",), {"data_dir": 5}, "--data.dir"),
+        (("census",), {"data_dir": "gs://x"}, "is a URL"),
+        (("census",), {"seeds_of": 5}, "folder = 5 must be a path"),
+        (("census",), {"seeds_of": "s3://x"}, "is not a folder"),
+        (("census",), {"almost": [1]}, "--census.almost"),
+    ],
+)
+def test_measure_names_what_is_of_another_kind(run_folder, arguments, words, says):
+    before = {path.name for path in run_folder.iterdir()}
+    with pytest.raises(ZfjaxError, match=says):
+        zfjax.measure(run_folder, *arguments, **words)
+    assert {path.name for path in run_folder.iterdir()} == before
+    with pytest.raises(ZfjaxError, match="--seeds-of names"):
+        zfjax.measure(run_folder, "census", seeds_of=run_folder)
+
+
+def test_what_a_run_does_not_take_is_refused(run_folder, tmp_path):
+    with pytest.raises(ZfjaxError, match="out goes with a subject"):
+        zfjax.evolve(run_folder, out=tmp_path / "out", maps=1)
+
+
 # ---- the dry run
 
 
@@ -261,6 +312,47 @@ def test_the_dry_run_and_the_real_one_refuse_alike(evolved, capsys, flags):
     def told(*more):
         try:
             status = main(["evolve", "--workdir", str(evolved), *flags, *more])
+        except SystemExit as ended:
+            status = ended.code
+        return status, capsys.readouterr().err
+
+    dry, real = told("--dry-run"), told()
+    assert dry == real and dry[0] and "Traceback" not in dry[1]
+
+
+@pytest.fixture(scope="module")
+def measured(evolved):
+    zfjax.measure(evolved, "census", images=8)
+    return evolved
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["measure", "census", "--images", "9"],
+        ["measure", "census", "--images", "-5"],
+        ["measure", "census", "--images", "8", "--name", "../up"],
+        ["measure", "census", "--images", "8", "--split", "odd"],
+        ["measure", "census", "--images", "8", "--layers", "conv9"],
+        ["measure", "census", "--images", "8", "--at", "-1"],
+        ["measure", "census", "--images", "8", "--data.dir", "/nowhere"],
+        ["measure", "census", "--images", "8", "--seeds-of", "/nowhere"],
+        ["measure", "census", "--images", "8", "--seeds-of", "RUN"],
+        ["measure", "census", "--images", "8", "--process-count", "2"],
+        ["measure", "census", "--images", "8", "--census.almost", "nan"],
+        ["measure", "magic"],
+        ["evolve", "--maps", "2", "--top", "2", "--measure", "census"],
+        ["evolve", "--maps", "2", "--top", "2", "--measure", "magic"],
+        ["evolve", "--maps", "2", "--top", "2", "--name", "x", "--measure", "rewind", "odd"],
+    ],
+)
+def test_the_dry_run_of_measures_and_the_real_one_refuse_alike(measured, capsys, words):
+    """Among them a measure that is there of another probe, alone and along with an evolution."""
+    words = [str(measured) if word == "RUN" else word for word in words]
+
+    def told(*more):
+        try:
+            status = main([*words, "--workdir", str(measured), *more])
         except SystemExit as ended:
             status = ended.code
         return status, capsys.readouterr().err

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from zfjax.errors import ZfjaxError
@@ -39,6 +40,14 @@ MINE = Measure("mine", lambda *seen: [], lambda *seen: Told(""), options=Options
         ({"sizes": "4,5"}, Options(sizes=(4, 5))),
         ({"kind": "cold"}, Options(kind="cold")),
         ({"count": 9, "few_words": "b c"}, Options(count=9, few_words="b c")),
+        ({"count": np.int64(7), "share": np.float32(0.5)}, Options(count=7, share=0.5)),
+        ({"share": 1, "whole": np.bool_(True)}, Options(share=1.0, whole=True)),
+        (
+            {"layers": ["conv1"], "sizes": np.array([4, 5])},
+            Options(layers=("conv1",), sizes=(4, 5)),
+        ),
+        ({"path": Path("a"), "kind": "cold"}, Options(path=Path("a"), kind="cold")),
+        ({"path": None, "sizes": 4}, Options(sizes=(4,))),
     ],
 )
 def test_words_become_values_of_their_fields(texts, expected):
@@ -53,6 +62,16 @@ def test_words_become_values_of_their_fields(texts, expected):
         ({"whole": "yes"}, "--mine.whole 'yes': expected true or false"),
         ({"sizes": "4,x"}, "--mine.sizes '4,x'|--mine.sizes 'x': expected a whole number"),
         ({"kind": "hot"}, "--mine.kind 'hot': it is warm or cold"),
+        ({"share": "nan"}, "--mine.share nan: expected a number that is finite"),
+        ({"share": np.inf}, "--mine.share inf: expected a number that is finite"),
+        ({"count": 1.5}, "--mine.count = 1.5 must be a whole number"),
+        ({"count": True}, "--mine.count = True must be a whole number"),
+        ({"share": [1]}, "--mine.share"),
+        ({"whole": 1}, "--mine.whole = 1 must be True or False"),
+        ({"path": 5}, "--mine.path = 5 must be a path"),
+        ({"kind": 5}, "--mine.kind 5: it is warm or cold"),
+        ({"sizes": [1.5]}, "--mine.sizes"),
+        ({"few_words": None}, "--mine.few-words"),
         ({"size": "1"}, "no such option; it has --mine.count, .*--mine.few-words"),
     ],
 )

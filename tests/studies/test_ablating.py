@@ -395,6 +395,13 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(tmp_path, words, capsys):
     assert "[/b]" not in said.out and "…" not in said.out
 
 
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_a_dry_run_refuses_the_data_that_training_would(tmp_path, words, capsys, dry):
+    status, said = command(*words, "--data.validation-split", "odd", *dry, capsys=capsys)
+    assert status == 1 and "Cell base: Data set small has no split 'odd'" in said.err
+    assert not (tmp_path / "grid").exists()
+
+
 def test_the_command_trains_tells_and_goes_on(tmp_path, words, trained, capsys):
     status, said = command(*words, "--vary", "model.conv1.kernel=3", "--seeds", 2, capsys=capsys)
     assert status == 0 and len(trained.runs) == 4

@@ -3,8 +3,10 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+import zfjax
 from zfjax import config as configs
 from zfjax import presets
 from zfjax.errors import ZfjaxError
@@ -197,6 +199,68 @@ def test_values_are_read_as_words_are():
     assert wanted_from(None) == Wanted() and wanted_from(asked) is asked
     with pytest.raises(ZfjaxError, match="no 'seeds'"):
         wanted_from({"seeds": 3})
+
+
+def test_one_is_as_good_as_a_list_and_numpy_s_numbers_are_numbers():
+    for kernel in (9, np.int64(9), [9], (9,), np.array([9]), "9"):
+        asked = wanted_from({"vary": {"model.conv1.kernel": kernel}, "grids": ["stems"]})
+        assert asked.axes == (axis_of("model.conv1.kernel=9"),) and asked.grids == ("stems",)
+    assert wanted_from({"vary": {"optimizer.schedule": "constant"}}).axes == (
+        axis_of("optimizer.schedule=constant"),
+    )
+    for two in (
+        2,
+        np.int64(2),
+        "2",
+        np.array(2),
+        range(2),
+        [0, 1],
+        {0, 1},
+        np.array([0, 1]),
+        "0,1",
+    ):
+        assert seeds_from(two) == (0, 1)
+    assert seeds_from([2]) == seeds_from((np.int32(2),)) == seeds_from(np.array([2])) == (2,)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("stems", "a mapping of vary, drop, grids, cells"),
+        (5, "a mapping of vary"),
+        ([1], "a mapping of vary"),
+        ({"vary": 5}, "vary = 5 must be a text"),
+        ({"vary": None}, "vary = None"),
+        ({"vary": {5: [1]}}, "vary = 5 must be a text"),
+        ({"drop": 5}, "drop = 5 must be a text"),
+        ({"drop": [["conv3", 5]]}, "drop = 5"),
+        ({"grids": 5}, "grids = 5"),
+        ({"cells": ["x"]}, "cells is a mapping"),
+        ({"cells": {"a": {"epochs": 3}}}, "The cell a must be a Config"),
+        ({"cells": {"a": None}}, "The cell a must be a Config"),
+        ({"cells": {5: DEMO}}, "cells = 5 must be a text"),
+    ],
+)
+def test_what_is_of_another_kind_is_one_sentence(asked, said):
+    with pytest.raises(ZfjaxError, match=said):
+        wanted_from(asked)
+
+
+def test_an_ablation_names_what_is_of_another_kind(tmp_path):
+    for arguments, words, said in (
+        ((5,), {}, "folder = 5 must be a path"),
+        ((tmp_path, "demo"), {}, "The base must be a Config"),
+        ((tmp_path, {"epochs": 3}), {}, "The base must be a Config"),
+        ((tmp_path, DEMO), {"seeds": 2.5}, "--seeds 2.5"),
+        ((tmp_path, DEMO), {"seeds": True}, "--seeds True"),
+        ((tmp_path, DEMO), {"seeds": ()}, "--seeds"),
+        ((tmp_path, DEMO), {"tune": 5}, "tune = 5 must be a text"),
+        ((tmp_path, DEMO), {"work": 5}, "work must be a Work"),
+        ((tmp_path, replace(DEMO, data=replace(DEMO.data, dir="gs://x"))), {}, "is a URL"),
+    ):
+        with pytest.raises(ZfjaxError, match=said):
+            zfjax.ablate(*arguments, **words)
+    assert not list(tmp_path.iterdir())
 
 
 def test_seeds_drops_and_files_in_words():

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from zfjax.files import local_path
+
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Command = Callable[[argparse.Namespace], int]
 """Runs a command; returns the exit status. Raises ZfjaxError for a user's mistake."""
@@ -44,7 +46,9 @@ def model_arguments(parser: argparse.ArgumentParser) -> None:
         help="pkg.module:build or file.py:build, a function that returns a Linen module or"
         " features(parameters, inputs)",
     )
-    group.add_argument("--checkpoints", type=Path, default=None, help="an Orbax root of its own")
+    group.add_argument(
+        "--checkpoints", type=local_path, default=None, help="an Orbax root of its own"
+    )
     group.add_argument(
         "--variables", default=None, help="path of the network's variables in a checkpoint"
     )

@@ -152,11 +152,17 @@ def _measures(options: argparse.Namespace) -> list[Any]:
 def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """``zfjax evolve --model``: somebody else's network and checkpoints, into --workdir."""
     from zfjax.adopting import subject_from, top1
-    from zfjax.features.asking import Asked, cost, request_of
-    from zfjax.features.evolving import evolve
+    from zfjax.features.asking import Asked, cost
+    from zfjax.features.evolving import check_claim, evolve
+    from zfjax.features.foreseeing import planned_of
     from zfjax.progress import Reporter
     from zfjax.run.summary import evolution_lines
 
+    if options.measure:
+        raise ZfjaxError("--measure goes with a run of zfjax, not with --model.")
+    if (options.coordinator, options.process_count, options.process_index) != (None,) * 3:
+        raise ZfjaxError("--model is looked at by one process: leave out --coordinator and others.")
+    check_claim(options.workdir)
     for flag in ("checkpoints", "data_name"):
         if getattr(options, flag) is None:
             raise ZfjaxError(f"--model needs --{flag.replace('_', '.')} too.")
@@ -177,10 +183,11 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         data_dir=options.data_dir,
         split=options.split,
     )
-    request = request_of(subject, Asked(**asked))
+    plan = planned_of(subject, Asked(**asked), options.workdir, options.name)
+    request = plan.request
     if options.dry_run:
-        takes = cost(subject, request)
-        print("\n".join(_cost_lines(takes, takes)))
+        lines = _cost_lines(cost(subject, plan.to_search), cost(subject, request))
+        print("\n".join([*lines, *_standing_lines(plan)]))
         return 0
     correct = top1(subject, request.steps[-1], request.images)
     if correct is not None:
@@ -214,7 +221,7 @@ def _cost_lines(search: Cost, takes: Cost) -> list[str]:
 def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """Prints what the same request would take, checked as it would be."""
     from zfjax.features.asking import Asked, cost
-    from zfjax.features.evolving import planned
+    from zfjax.features.foreseeing import planned
     from zfjax.joining import meeting_of
     from zfjax.progress import Reporter
     from zfjax.run.folder import load_run
@@ -230,9 +237,14 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     print("\n".join(_cost_lines(search, takes)))
     if options.measure:
         from zfjax.measures.along import plan_along
+        from zfjax.measures.boarding import is_measured_as
         from zfjax.measures.planning import cost_of
+        from zfjax.run.measured import measures_folder
 
-        probe = cost_of(plan_along(plan.subject, plan.request, _measures(options)))
+        along = plan_along(plan.subject, plan.request, _measures(options))
+        for chosen in along.chosen:
+            is_measured_as(along, chosen, measures_folder(run.folder, options.name))
+        probe = cost_of(along)
         print(
             f"measures: a probe of {probe.images:,} images, {probe.kept_bytes / 2**20:,.0f} MiB"
             f" on disk and {probe.scratch_bytes / 2**20:,.0f} MiB more while it is gathered"
@@ -244,8 +256,16 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
             f"about {images * steps / rate / 60:,.0f} minutes, were this machine the one that"
             " trained it"
         )
-    if steps < takes.checkpoints:
-        print(f"the other {takes.checkpoints - steps} checkpoints are searched already")
-    if plan.finished:
-        print("it is there already, finished: nothing would be run")
+    for line in _standing_lines(plan):
+        print(line)
     return 0
+
+
+def _standing_lines(plan: Any) -> list[str]:
+    """What of it is there already."""
+    lines = []
+    if known := len(plan.request.steps) - len(plan.to_search.steps):
+        lines.append(f"the other {known} checkpoints are searched already")
+    if plan.finished:
+        lines.append("it is there already, finished: nothing would be run")
+    return lines

@@ -105,7 +105,7 @@ def prepared_images(config: Config) -> int | None:
 
 def prepared_classes(config: Config) -> int | None:
     """Classes of the data set, where it is prepared already."""
-    dataset = _prepared(config)
+    dataset = prepared_data(config)
     return None if dataset is None else len(dataset.class_names)
 
 
@@ -113,14 +113,14 @@ def _prepared_images(config: Config) -> int | None:
     """Images of the training split, where the data set is prepared already; None for the drawings,
     always as many.
     """
-    dataset = _prepared(config)
+    dataset = prepared_data(config)
     try:
         return None if dataset is None else dataset.count(config.data.train_split)
     except ZfjaxError:
         return None
 
 
-def _prepared(config: Config) -> Dataset | None:
+def prepared_data(config: Config) -> Dataset | None:
     """The data set, where it is prepared already; None for the drawings, always the same."""
     from zfjax.data.dataset import open_dataset
     from zfjax.data.finding import data_home

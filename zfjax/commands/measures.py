@@ -182,16 +182,19 @@ def _wanted(options: argparse.Namespace) -> Any:
 
 def _dry_run(options: argparse.Namespace, names: Sequence[str], flags: Sequence[str]) -> int:
     """Prints what the same request would take, checked as it would be."""
+    from zfjax.joining import meeting_of
     from zfjax.measures.planning import cost_of
-    from zfjax.measures.running import plan_of_run
+    from zfjax.measures.running import Home, plan_of_runs
     from zfjax.progress import Reporter
     from zfjax.run.folder import load_run
 
-    run = load_run(options.workdir)
+    meeting_of(options.coordinator, options.process_count, options.process_index)
+    runs = [load_run(folder) for folder in (options.workdir, *options.seeds_of)]
+    home = Home(options.data_dir, options.name)
     with Reporter() as progress:
-        chosen = _chosen(run, names, flags, options, progress)
-        plan = plan_of_run(run, chosen, _wanted(options), options.data_dir, progress)
-    print_cost(cost_of(plan), run)
+        chosen = _chosen(runs[0], names, flags, options, progress)
+        plan = plan_of_runs(runs, chosen, _wanted(options), home, progress)
+    print_cost(cost_of(plan), runs[0])
     return 0
 
 

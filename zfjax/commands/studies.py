@@ -19,10 +19,10 @@ from zfjax.commands.arguments import (
     takes_config_fields,
 )
 from zfjax.commands.flags import resolve_config
-from zfjax.commands.information import prepared_classes, prepared_images
+from zfjax.commands.information import prepared_classes, prepared_data, prepared_images
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
-from zfjax.files import read_json
+from zfjax.files import local_path, read_json
 from zfjax.grids import GRIDS
 
 
@@ -36,7 +36,9 @@ def add_ablate(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--workdir", type=Path, required=True, help="folder of the grid")
     parser.add_argument("--preset", help=f"one of {', '.join(presets.PRESETS)}")
-    parser.add_argument("--config", type=Path, help="a JSON config, such as a run's config.json")
+    parser.add_argument(
+        "--config", type=local_path, help="a JSON config, such as a run's config.json"
+    )
     parser.add_argument(
         "--vary",
         action="append",
@@ -107,8 +109,21 @@ def ablate_grid(options: argparse.Namespace) -> int:
     if options.work is None:
         _show_costs(plan, options.images_per_second)
     if options.dry_run:
+        _check_data(plan)
         return 0
     return _train(options, request, part)
+
+
+def _check_data(plan: Any) -> None:
+    """Raises ZfjaxError where the data set is prepared and cannot train a cell, as training
+    would."""
+    from zfjax.studies.ablating import errors_of
+    from zfjax.training.opening import check_data
+
+    if (dataset := prepared_data(plan.base)) is not None:
+        for cell in plan.cells:
+            with errors_of(cell):
+                check_data(cell.config, dataset)
 
 
 def _train(options: argparse.Namespace, request: Any, part: tuple[int, int] | None) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -14,7 +14,18 @@ from typing import Any, Literal, TypedDict
 from zfjax.errors import ZfjaxError
 from zfjax.network.ops import rule_named
 from zfjax.subject import Subject
-from zfjax.values import Epochs, Names, Text, Truth, Whole, text, texts, truth, whole_number
+from zfjax.values import (
+    Epochs,
+    Names,
+    Text,
+    Truth,
+    Whole,
+    optional,
+    text,
+    texts,
+    truth,
+    whole_number,
+)
 
 
 @dataclass(frozen=True)
@@ -39,19 +50,14 @@ class Asked:
 
     def plain(self) -> Asked:
         """The same in Python's own types. Raises ZfjaxError for a word of another kind."""
-
-        def unless_none(kind: Callable[[Any, str], Any], name: str) -> Any:
-            value = getattr(self, name)
-            return None if value is None else kind(value, f"--{name}")
-
         every = isinstance(self.maps, str) and self.maps == "all"
         return Asked(
             at=self.at,
-            layers=unless_none(texts, "layers"),
-            maps=None if every else unless_none(whole_number, "maps"),
+            layers=optional(texts, self.layers, "--layers"),
+            maps=None if every else optional(whole_number, self.maps, "--maps"),
             top=whole_number(self.top, "--top"),
-            split=unless_none(text, "split"),
-            images=unless_none(whole_number, "images"),
+            split=optional(text, self.split, "--split"),
+            images=optional(whole_number, self.images, "--images"),
             rule=text(self.rule, "--rule"),
             every_rank=truth(self.every_rank, "--every-rank"),
         )
@@ -113,6 +119,11 @@ def request_of(subject: Subject, asked: Asked) -> Request:
     source = subject.need("images", "A search")
     if asked.images is not None and asked.images < 1:
         raise ZfjaxError(f"--images {asked.images} must be 1 or more.")
+    if asked.split not in (None, source.split):
+        raise ZfjaxError(
+            f"--split {asked.split}: the images of this subject are of split {source.split!r};"
+            " choose another where the subject is made."
+        )
     images = source.count if asked.images is None else min(asked.images, source.count)
     if not images:
         raise ZfjaxError(f"Split {source.split!r} of {source.dataset.name} is empty.")

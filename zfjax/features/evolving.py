@@ -93,25 +93,35 @@ def evolve(
     if isinstance(workdir, Subject):
         if out is None:
             raise ZfjaxError("Say with out=FOLDER where the evolution of a subject is written.")
+        if data_dir is not None:
+            raise ZfjaxError("A subject has its images already; data_dir goes with a run.")
         whole = local_path(path_of(out, "out"))
         target = Target(evolution_folder(whole, name), name, whole)
         request = request_of(workdir, Asked(**asked))
         _claim(whole, workdir)
         return evolve_subject(workdir, request, target, progress)
     run = load_run(workdir)
-    free = not truth(locked, "locked")
-    target = Target(run.evolution_folder(name), name, run.folder if free else None)
+    if out is not None:
+        raise ZfjaxError("A run's evolution is written to its own folder; out goes with a subject.")
+    lock = None if truth(locked, "locked") else run.folder
+    target = Target(run.evolution_folder(name), name, lock)
     subject, request = asked_of(run, Asked(**asked), data_dir, progress)
     return evolve_subject(subject, request, target, progress)
 
 
-def _claim(out: Path, subject: Subject) -> None:
-    """OUT/config.json, which says whose evolutions these are. Raises ZfjaxError for a run's
-    folder.
+def check_claim(out: Path) -> Path:
+    """OUT/config.json, which says whose the evolutions there are. Raises ZfjaxError for a folder
+    that is a run's, or that cannot be one.
     """
     path = check_folder(out) / "config.json"
     if path.exists() and read_json(path).get("kind") != "foreign":
         raise ZfjaxError(f"{out} is a run of zfjax; give another folder to write to.")
+    return path
+
+
+def _claim(out: Path, subject: Subject) -> None:
+    """Writes OUT/config.json. Raises ZfjaxError as ``check_claim``."""
+    path = check_claim(out)
     if subject.foreign is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format_version": 1, "kind": "foreign", **subject.foreign})
@@ -129,38 +139,6 @@ def asked_of(
     request = request_of(subject, asked)
     check_trained_on(run, subject)
     return subject, request
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What ``evolve`` would do."""
-
-    subject: Subject
-    request: Request
-    to_search: Request
-    """Of the steps that no finished evolution has searched."""
-    finished: bool
-    """Whether it is there already."""
-
-
-def planned(
-    workdir: Place | Run,
-    asked: Asked,
-    target_name: Text | None = None,
-    data_dir: Place | None = None,
-    progress: Progress | None = None,
-) -> Plan:
-    """What ``evolve`` would do, checked as it would be; nothing is written. Raises ZfjaxError as it
-    does, but for another process that is writing there.
-    """
-    run = load_run(workdir)
-    folder = run.evolution_folder(target_name)
-    subject, request = asked_of(run, asked, data_dir, progress)
-    subject.need("images", "A search").first_readable(request.images)
-    standing = standing_of(folder, record_of(subject, request))
-    known = open_evolution(folder).steps if standing.grows and standing.complete else ()
-    steps = tuple(step for step in request.steps if step not in known)
-    return Plan(subject, request, dataclasses.replace(request, steps=steps), standing.finished)
 
 
 def evolve_subject(

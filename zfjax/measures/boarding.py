@@ -72,11 +72,11 @@ def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
     return finished, replace(plan, chosen=rest)
 
 
-def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
-    """Whether a measure is there as it is asked for: the same settings, all tables that it would
-    read, and the same other seeds; these change what is said, not the numbers.
+def is_measured_as(plan: Plan, chosen: Chosen, folder: Path) -> bool:
+    """Whether ``folder`` holds a measure with these settings and at all these steps. Raises
+    ZfjaxError where it is there with other settings; nothing is written.
     """
-    folder, name = target.folder, chosen.name
+    name = chosen.name
     if not is_measured(folder, name):
         return False
     record = read_json(folder / f"{name}.json")
@@ -89,6 +89,17 @@ def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
             f"{folder} holds the measure {name} with other settings ({', '.join(fields)}); give"
             f" this one a name with --name, or delete {name}.json there."
         )
+    return True
+
+
+def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
+    """Whether a measure is there as it is asked for: the same settings, all tables that it would
+    read, and the same other seeds; these change what is said, not the numbers.
+    """
+    folder, name = target.folder, chosen.name
+    if not is_measured_as(plan, chosen, folder):
+        return False
+    record = read_json(folder / f"{name}.json")
     if set(_earlier(chosen.measure, folder, plan.steps)) - set(record.get("read", [])):
         return False
     others = [other.folder.name for other in target.others]

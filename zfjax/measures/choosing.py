@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import math
 import os
 import sys
 import types
@@ -16,6 +17,8 @@ from typing import Any
 from zfjax.config import field_words
 from zfjax.errors import ZfjaxError
 from zfjax.measures.protocol import Measure
+from zfjax.values import path_of, real_number, several, truth, whole_number
+from zfjax.values import text as plain_text
 
 BUILT_IN: tuple[str, ...] = (
     *("spectrum", "weights", "inverse", "census", "labels"),
@@ -102,7 +105,7 @@ def _shown(value: Any) -> str:
 
 def with_options(measure: Measure, texts: Mapping[str, Any]) -> Any:
     """The measure's options with these, text or values, by field. Raises ZfjaxError for an option
-    that it does not have, or a text of another type.
+    that it does not have, or a text or value of another type.
     """
     fields = {field.name: field for field in dataclasses.fields(measure.options)}
     hints = typing.get_type_hints(type(measure.options))
@@ -121,7 +124,7 @@ def with_options(measure: Measure, texts: Mapping[str, Any]) -> Any:
 def _value(hint: Any, text: Any, flag: str) -> Any:
     """``text`` as a value of the type ``hint``."""
     if not isinstance(text, str):
-        return text
+        return _plain(hint, text, flag)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if type(None) in inner and text.lower() == "none":
@@ -136,10 +139,44 @@ def _value(hint: Any, text: Any, flag: str) -> Any:
     try:
         if hint is bool:
             return {"true": True, "false": False}[text.lower()]
-        return hint(text) if hint in (int, float, Path) else text
+        if hint is float:
+            return _finite(float(text), flag)
+        return hint(text) if hint in (int, Path) else text
     except (ValueError, KeyError):
         expected = {bool: "true or false", int: "a whole number", float: "a number"}[hint]
         raise ZfjaxError(f"{flag} {text!r}: expected {expected}.") from None
+
+
+def _plain(hint: Any, value: Any, flag: str) -> Any:
+    """A value that is no text as one of the type ``hint``; of a type that is not known here, as it
+    is.
+    """
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        return _plain(next(kind for kind in inner if kind is not type(None)), value, flag)
+    if origin is typing.Literal:
+        if not any(value == choice and type(value) is type(choice) for choice in inner):
+            raise ZfjaxError(f"{flag} {value!r}: it is {' or '.join(map(str, inner))}.")
+        return value
+    if origin is tuple:
+        return tuple(_value(inner[0], item, flag) for item in several(value))
+    kinds: dict[Any, Any] = {
+        bool: truth,
+        int: whole_number,
+        float: real_number,
+        str: plain_text,
+        Path: path_of,
+    }
+    plain = kinds[hint](value, flag) if hint in kinds else value
+    return _finite(plain, flag) if hint is float else plain
+
+
+def _finite(number: float, flag: str) -> float:
+    if not math.isfinite(number):
+        raise ZfjaxError(f"{flag} {number}: expected a number that is finite.")
+    return number
 
 
 def read_flags(measures: Sequence[Measure], flags: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -16,20 +16,28 @@ from zfjax.features.passing import Route
 from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
 from zfjax.measures.protocol import Measure
 from zfjax.subject import Subject
+from zfjax.values import Epochs, Names, Text, Whole, optional, text, texts, whole_number
 
 
 @dataclass(frozen=True)
 class Wanted:
     """The words of ``zfjax measure`` beside the measures' own options."""
 
-    at: Sequence[str] | None = None
+    at: Epochs | None = None
     """Epochs as ``Run.steps_at`` takes them; None: all saved."""
-    images: int | None = None
+    images: Whole | None = None
     """Of the probe; None: 10,000, or all of a smaller split."""
-    split: str | None = None
+    split: Text | None = None
     """None: the training split."""
-    layers: Sequence[str] | None = None
-    """None: all."""
+    layers: Names | None = None
+    """One or several; None: all."""
+
+    def __post_init__(self) -> None:
+        """Makes them Python's own. Raises ZfjaxError for a word of another kind."""
+        kinds = {"images": whole_number, "split": text, "layers": texts}
+        for name, kind in kinds.items():
+            value = optional(kind, getattr(self, name), f"--{name}")
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ def plan_of(subject: Subject, chosen: Sequence[Chosen], wanted: Wanted) -> Plan:
     )
 
 
-def probe_size(subject: Subject, images: int | None, count: int) -> int:
+def probe_size(subject: Subject, images: Whole | None, count: int) -> int:
     """How many images the probe has, of ``count``. Raises ZfjaxError for more than there are."""
     source = subject.need("images", "A probe")
     if not count:
@@ -140,7 +148,7 @@ def probe_size(subject: Subject, images: int | None, count: int) -> int:
             f"--images {images:,}: split {source.split!r} of {source.dataset.name} has {count:,};"
             " ask for as many or fewer, or leave it out."
         )
-    return images
+    return int(images)
 
 
 def check_steps(measure: Measure, steps: Sequence[int]) -> None:

@@ -43,10 +43,9 @@ How to write one (experiments/own_measure.py is a whole one; ours are the files 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from zfjax.errors import ZfjaxError
@@ -54,7 +53,7 @@ from zfjax.features.evolving import check_trained_on, of_first
 from zfjax.features.searching import Errand, ride_on
 from zfjax.files import clear_unfinished
 from zfjax.inputs import open_data, with_data_dir
-from zfjax.measures.boarding import Results, Target, finish, standing, take_aboard
+from zfjax.measures.boarding import Results, Target, finish, is_measured_as, standing, take_aboard
 from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
 from zfjax.measures.planning import Chosen, Plan, Wanted, plan_of
 from zfjax.measures.protocol import Measure
@@ -63,24 +62,25 @@ from zfjax.progress import Progress
 from zfjax.run.folder import Run, load_run, locked_run
 from zfjax.run.measured import Measured, measures_folder
 from zfjax.subject import images_of, subject_of
+from zfjax.values import Place, Text, several, text
 
 
 @dataclass(frozen=True)
 class Home:
     """Where the images of runs are, and how the folders of their measures are called."""
 
-    data_dir: str | None = None
-    name: str | None = None
+    data_dir: Place | None = None
+    name: Text | None = None
 
 
 def measure(
-    run: Run | Path | str,
-    measure: str | Measure,
+    run: Run | Place,
+    measure: Text | Measure,
     *,
-    data_dir: str | None = None,
-    name: str | None = None,
+    data_dir: Place | None = None,
+    name: Text | None = None,
     progress: Progress | None = None,
-    seeds_of: Sequence[Path | str] = (),
+    seeds_of: Place | Run | Iterable[Place | Run] = (),
     **words: Any,
 ) -> Measured:
     """One measure of a run: at once when it is there already, as it was asked for.
@@ -90,12 +90,12 @@ def measure(
     ``images``, ``split``, ``layers`` as in ``planning.Wanted``, all else the measure's own options.
     Raises ZfjaxError for what the run or the data cannot give, and what the measure raises.
     """
-    found = find_measure(measure) if isinstance(measure, str) else measure
+    found = measure if isinstance(measure, Measure) else find_measure(text(measure, "measure"))
     if found.name in BUILT_IN and found is not find_measure(found.name):
         raise ZfjaxError(f"{found.name!r} is the name of one of zfjax's own measures.")
     wanted = {key: words.pop(key) for key in tuple(words) if key in Wanted.__dataclass_fields__}
     chosen = Chosen(found, with_options(found, words))
-    runs = [run if isinstance(run, Run) else load_run(run), *map(load_run, seeds_of)]
+    runs = [run if isinstance(run, Run) else load_run(run), *map(load_run, several(seeds_of))]
     results = measure_runs(runs, [chosen], Wanted(**wanted), Home(data_dir, name), progress)
     if found.name in results.failed:
         raise results.failed[found.name]
@@ -126,6 +126,27 @@ def measure_runs(
     return results
 
 
+def plan_of_runs(
+    runs: Sequence[Run],
+    chosen: Sequence[Chosen],
+    wanted: Wanted,
+    home: Home = Home(),  # noqa: B008 (frozen)
+    progress: Progress | None = None,
+) -> Plan:
+    """What ``measure_runs`` would do with the first of them, checked as it would be, that of the
+    others too; nothing is written.
+    """
+    first, *others = runs
+    for run in others:
+        _check_other_seed(first, run)
+    for run in (*others, first):
+        folder = measures_folder(run.folder, home.name)
+        plan = plan_of_run(run, chosen, wanted, home.data_dir, progress)
+        for item in plan.chosen:
+            is_measured_as(plan, item, folder)
+    return plan
+
+
 def _check_other_seed(first: Run, other: Run) -> None:
     if other.folder.resolve() == first.folder.resolve():
         raise ZfjaxError(f"--seeds-of names {first.folder} itself; give the runs of other seeds.")
@@ -140,7 +161,7 @@ def plan_of_run(
     run: Run,
     chosen: Sequence[Chosen],
     wanted: Wanted,
-    data_dir: str | None = None,
+    data_dir: Place | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Measures of a run, checked: the one door of measuring and of its dry run."""

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from zfjax.errors import ZfjaxError
+from zfjax.files import local_path
 from zfjax.network.descent import Statistics
 from zfjax.network.tracing import Model, model_of, reading_of
 
@@ -81,7 +82,7 @@ def _module(words: str, place: str) -> Any:
         return own_errors(
             f"--model {words}: {place} cannot be imported", lambda: importlib.import_module(place)
         )
-    path = Path(place)
+    path = local_path(place)
     if not path.is_file():
         raise ZfjaxError(f"--model {words}: there is no file {path}.")
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -247,9 +247,18 @@ def load_foreign(path: Path, shapes: Tree) -> Tree:
         return ocp.load(path.absolute(), abstract)
 
 
+def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
+    """{"conv1/kernel": shape, ...} of the step in ``path``; no array is read. Raises
+    DamagedCheckpoint for one that cannot be read.
+    """
+    with damage_named(path), _alone():
+        described = _orbax().metadata(path.absolute()).metadata
+        return {name: tuple(leaf.shape) for name, leaf in leaf_paths(described).items()}
+
+
 def restore_into(tree: Tree, stored: Tree) -> Tree:
     """``tree``'s structure with the arrays of ``stored``, made by ``flattened``. ZfjaxError when
-    parts differ.
+    parts or their shapes differ.
     """
     flat = dict(stored)
     names = [name.replace("/", ".") for name in leaf_paths(tree)]
@@ -258,6 +267,13 @@ def restore_into(tree: Tree, stored: Tree) -> Tree:
             "The saved state has other parts than this zfjax expects; use the version that"
             " saved it."
         )
+    for name, leaf in leaf_paths(tree).items():
+        if (saved := np.shape(flat[name.replace("/", ".")])) != tuple(leaf.shape):
+            raise ZfjaxError(
+                f"The saved state is of another network than config.json's: {name} is of shape"
+                f" {saved} there, not {tuple(leaf.shape)}; restore the one or the other from a"
+                " copy, or use another --workdir."
+            )
     return jax.tree.unflatten(jax.tree.structure(tree), [flat[name] for name in names])
 
 

@@ -24,11 +24,11 @@ from zfjax.run.starts import Start, start_from
 from zfjax.run.starts import current_commit as current_commit
 from zfjax.run.starts import current_versions as current_versions
 from zfjax.run.steps import chosen_steps, saved_steps
-from zfjax.values import Epochs, Place, path_of, text
+from zfjax.values import Epochs, Place, Text, optional, path_of, text
 
 FORMAT_VERSION = 1
 LONGEST_NAME = 100
-"""Letters of an evolution's name, which is part of a file's."""
+"""Letters of the name of an evolution or of measures, which is part of a file's."""
 TRAINING, EVALUATION = "training", "evaluation"
 """The kinds of lines in metrics.jsonl."""
 
@@ -302,11 +302,19 @@ def append_metrics(path: Path, record: dict[str, Any]) -> None:
         raise explain_os_error(error, f"write {path.name} in {path.parent}:") from error
 
 
-def evolution_folder(folder: Path, name: str | None = None) -> Path:
+def checked_name(name: Text | None) -> str | None:
+    """A name that is part of a folder's, as ``--name`` gives it; None for none. Raises ZfjaxError
+    for what is no such name.
+    """
+    plain = optional(text, name, "--name")
+    if plain is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", plain):
+        raise ZfjaxError(f"--name {plain!r} must be letters, digits, '.', '_' or '-'.")
+    if plain is not None and len(plain) > LONGEST_NAME:
+        raise ZfjaxError(f"--name {plain!r} is longer than {LONGEST_NAME} letters.")
+    return plain
+
+
+def evolution_folder(folder: Path, name: Text | None = None) -> Path:
     """FOLDER/evolution, or FOLDER/evolution-NAME. Raises ZfjaxError for a name that is none."""
-    name = None if name is None else text(name, "--name")
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise ZfjaxError(f"--name {name!r} must be letters, digits, '.', '_' or '-'.")
-    if name is not None and len(name) > LONGEST_NAME:
-        raise ZfjaxError(f"--name {name!r} is longer than {LONGEST_NAME} letters.")
+    name = checked_name(name)
     return folder / ("evolution" if name is None else f"evolution-{name}")

@@ -69,7 +69,11 @@ def stored_trees(trees: Mapping[int, Any]) -> Stored:
     """Trees of arrays by step. Raises ZfjaxError for none, or steps that are no whole numbers."""
     if not trees:
         raise ZfjaxError("There are no checkpoints: give trees of parameters by step.")
-    if bad := [step for step in trees if not isinstance(step, int | np.integer) or step < 0]:
+    if bad := [
+        step
+        for step in trees
+        if not isinstance(step, int | np.integer) or isinstance(step, bool) or step < 0
+    ]:
         raise ZfjaxError(f"{bad[0]!r} is no step: steps are whole numbers from 0.")
     steps = tuple(sorted(int(step) for step in trees))
     whole = hashlib.sha256()
@@ -95,6 +99,11 @@ def stored_trees(trees: Mapping[int, Any]) -> Stored:
 
 
 def _shapes_of(tree: Any) -> Any:
+    if not leaf_paths(tree) or not all(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(tree)):
+        raise ZfjaxError(
+            f"Checkpoints are trees of arrays by step, and this one is {type(tree).__name__}"
+            f"{' with leaves that are no arrays' if isinstance(tree, Mapping) else ''}."
+        )
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tree)
 
 

@@ -7,7 +7,6 @@ makes some.
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ import pyarrow.parquet as pq
 
 from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json, write_atomic
+from zfjax.run.folder import checked_name
+from zfjax.values import Text
 
 MEASURES_SCHEMA = pa.schema(
     [
@@ -182,10 +183,9 @@ def _picture_key(layer: str, step: int, what: str) -> str:
     return f"{layer}-{step}-{what}"
 
 
-def measures_folder(run_folder: Path, name: str | None = None) -> Path:
-    """RUN/measures, or RUN/measures-NAME."""
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise ZfjaxError(f"--name {name!r} must be letters, digits, '.', '_' or '-'.")
+def measures_folder(run_folder: Path, name: Text | None = None) -> Path:
+    """RUN/measures, or RUN/measures-NAME. Raises ZfjaxError for a name that is none."""
+    name = checked_name(name)
     return run_folder / ("measures" if name is None else f"measures-{name}")
 
 

@@ -7,7 +7,7 @@ stopped; there is no coordinator and no queue. Every run of a grid is a plain ru
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from zfjax.studies.training_cells import train_run
 from zfjax.studies.tuning import best_of, trials
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.opening import check_data
+from zfjax.values import Place, Text, Whole, optional, text
 
 MOST_LINES = 10
 """Failed runs that a command names."""
@@ -48,12 +49,12 @@ class Work:
 
 
 def ablate(
-    workdir: Path | str,
+    workdir: Place,
     base: Config | None = None,
     wanted: Wanted | Mapping[str, Any] | None = None,
     *,
-    seeds: int | str | Sequence[int] = (),
-    tune: str | None = None,
+    seeds: Whole | str | Iterable[Whole] | None = None,
+    tune: Text | None = None,
     work: Work = Work(),
 ) -> Plan:
     """Trains what of the grid in ``workdir`` is not finished, and writes its tables.
@@ -63,14 +64,16 @@ def ablate(
     let it grow. Raises ZfjaxError for what cannot be, before anything is trained or written; for
     runs that failed, when all others have ended; Interrupted on a signal.
     """
-    asked = seeds_from(seeds) if seeds != () else ()
-    request = Request(base, wanted_from(wanted), asked, tune)
+    if not isinstance(work, Work):
+        raise ZfjaxError(f"work must be a Work, not of type {type(work).__name__}.")
+    asked = () if seeds is None else seeds_from(seeds)
+    request = Request(base, wanted_from(wanted), asked, optional(text, tune, "tune"))
     plan = begin_plan(workdir, request, work.progress)
     work_through(plan, work)
     return plan
 
 
-def begin_plan(workdir: Path | str, request: Request, progress: Progress = tell_nobody) -> Plan:
+def begin_plan(workdir: Place, request: Request, progress: Progress = tell_nobody) -> Plan:
     """The plan with what is asked for, written down. Raises ZfjaxError as ``plan_of``, and for a
     data set that is not there.
     """

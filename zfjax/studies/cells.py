@@ -19,6 +19,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.fields import HIDDEN, settable, text_of, with_fields
 from zfjax.files import read_json
 from zfjax.grids import Variant, grid
+from zfjax.values import Names, several, texts
 
 BASE = "base"
 UNVARIED = {
@@ -79,14 +80,14 @@ def axis_of(text: str) -> Axis:
     return _axis(paths, tuple(tuple(value.split(":")) for value in values.split(",")), text)
 
 
-def axis_from(paths: str | Sequence[str], values: Iterable[Any]) -> Axis:
+def axis_from(paths: Names, values: Any) -> Axis:
     """The same from values: ``axis_from("model.conv1.kernel", [11, 9])``, or tuples of paths and of
     values.
     """
     tied = not isinstance(paths, str)
-    together = tuple(paths) if tied else (str(paths),)
+    together = texts(paths, "vary")
     rows = []
-    for value in values:
+    for value in several(values):
         row = tuple(value) if tied and isinstance(value, list | tuple) else (value,)
         rows.append(tuple(text_of(inner) for inner in row))
     return _axis(tuple(_path(path) for path in together), tuple(rows), ",".join(together))
@@ -139,9 +140,9 @@ def cells_of(base: Config, wanted: Wanted) -> tuple[Cell, ...]:
 
 def _asked(base: Config, wanted: Wanted) -> Iterator[tuple[str, Config]]:
     """(name, config) of each cell but the base."""
-    for texts in _combinations(base, wanted.axes):
-        name = combination_name(base, texts)
-        yield name, _made(name, lambda texts=texts: with_fields(base, texts))
+    for changes in _combinations(base, wanted.axes):
+        name = combination_name(base, changes)
+        yield name, _made(name, lambda changes=changes: with_fields(base, changes))
     for names in wanted.drops:
         yield _varied(base, Variant(f"without-{'-'.join(names)}", drop=tuple(names)))
     for grid_name in wanted.grids:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
 from zfjax.fields import with_fields
-from zfjax.files import expanded_path
+from zfjax.files import data_folder, local_path
 from zfjax.studies.cells import Wanted, axis_from, axis_of, cells_of, check_varied
 from zfjax.studies.plans import Plan, Tuning, check_plan_folder, grown, load_plan
+from zfjax.values import Names, Place, Whole, path_of, several, text, texts, whole_number
 
 DEFAULT_SEEDS = 3
 TUNING_SEED = 2**31 - 1
@@ -31,14 +32,19 @@ class Request:
     """As ``--tune`` is written: "optimizer.learning_rate=0.01,0.02"."""
 
 
-def seeds_from(seeds: int | str | Sequence[int]) -> tuple[int, ...]:
+def seeds_from(seeds: Whole | str | Iterable[Whole]) -> tuple[int, ...]:
     """``--seeds``: 3 is 0, 1 and 2; "0,7,9" and [0, 7, 9] are these. Raises ZfjaxError for less."""
-    text = ",".join(map(str, seeds)) if isinstance(seeds, list | tuple) else str(seeds)
+    items = tuple(seeds.split(",")) if isinstance(seeds, str) else several(seeds)
+    listed = isinstance(seeds, Iterable) and getattr(seeds, "ndim", 1) > 0
+    is_count = len(items) == 1 and (isinstance(seeds, str) or not listed)
+    shown = ",".join(map(str, items))
     try:
-        numbers = [int(word) for word in text.split(",")]
-    except ValueError:
-        raise ZfjaxError(f"--seeds {text}: give how many, or a list such as 0,7,9.") from None
-    if "," not in text and not isinstance(seeds, list | tuple):
+        numbers = [
+            int(item) if isinstance(item, str) else whole_number(item, "--seeds") for item in items
+        ]
+    except (ValueError, ZfjaxError):
+        raise ZfjaxError(f"--seeds {shown}: give how many, or a list such as 0,7,9.") from None
+    if is_count:
         numbers = list(range(numbers[0]))
     if (
         not numbers
@@ -47,7 +53,7 @@ def seeds_from(seeds: int | str | Sequence[int]) -> tuple[int, ...]:
         or len(set(numbers)) < len(numbers)
     ):
         raise ZfjaxError(
-            f"--seeds {text}: one or more different seeds are needed, each 0 or more and below"
+            f"--seeds {shown}: one or more different seeds are needed, each 0 or more and below"
             " 2^31 - 1."
         )
     return tuple(numbers)
@@ -60,29 +66,42 @@ def wanted_from(asked: Wanted | Mapping[str, Any] | None) -> Wanted:
     if asked is None or isinstance(asked, Wanted):
         return asked or Wanted()
     known = ("vary", "drop", "grids", "cells")
+    if not isinstance(asked, Mapping):
+        raise ZfjaxError(
+            f"What an ablation is to try is a mapping of {', '.join(known)}, not of type"
+            f" {type(asked).__name__}."
+        )
     if strange := [key for key in asked if key not in known]:
         raise ZfjaxError(f"An ablation has no {strange[0]!r}; it has {', '.join(known)}.")
-    vary = asked.get("vary", {})
+    vary, cells = asked.get("vary", {}), asked.get("cells", {})
     axes = (
         tuple(axis_from(paths, values) for paths, values in vary.items())
         if isinstance(vary, Mapping)
-        else tuple(axis_of(text) for text in _listed(vary))
+        else tuple(axis_of(words) for words in texts(vary, "vary"))
     )
+    if not isinstance(cells, Mapping):
+        raise ZfjaxError(f"cells is a mapping of names and configs, not {type(cells).__name__}.")
+    for name, config in cells.items():
+        _check_config(config, f"The cell {text(name, 'cells')}")
     return Wanted(
         axes=axes,
-        drops=tuple(drop_from(names) for names in _listed(asked.get("drop", ()))),
-        grids=tuple(_listed(asked.get("grids", ()))),
-        configs=tuple(asked.get("cells", {}).items()),
+        drops=tuple(drop_from(names) for names in several(asked.get("drop", ()))),
+        grids=texts(asked.get("grids", ()), "grids"),
+        configs=tuple(cells.items()),
     )
 
 
-def _listed(value: Any) -> Sequence[Any]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _check_config(value: Any, what: str) -> None:
+    if not isinstance(value, Config):
+        raise ZfjaxError(
+            f"{what} must be a Config, such as zfjax.PRESETS['demo'], not of type"
+            f" {type(value).__name__}."
+        )
 
 
-def drop_from(names: str | Sequence[str]) -> tuple[str, ...]:
+def drop_from(names: Names) -> tuple[str, ...]:
     """``--drop``: "conv3,conv4", or the names."""
-    words = names.split(",") if isinstance(names, str) else names
+    words = names.split(",") if isinstance(names, str) else texts(names, "drop")
     layers = tuple(word.strip() for word in words)
     if not layers or not all(layers):
         raise ZfjaxError(f"--drop {names!r}: name a layer, or several with commas between.")
@@ -94,23 +113,25 @@ def file_from(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not (name and equals and path):
         raise ZfjaxError(f"--cell {text}: write NAME=FILE.json.")
-    return name, expanded_path(path)
+    return name, local_path(path)
 
 
-def plan_of(workdir: Path | str, request: Request, classes: int | None = None) -> Plan:
+def plan_of(workdir: Place, request: Request, classes: int | None = None) -> Plan:
     """The grid as it would be with what is asked for and what there is already; nothing is written.
 
     ``classes``: of the data set, where they are known. Raises ZfjaxError for a folder without a
     grid where none is begun, another base than the folder's, and all that ``cells_of`` refuses.
     """
-    folder = check_plan_folder(workdir)
+    folder = check_plan_folder(path_of(workdir, "The ablation's folder"))
+    if request.base is not None:
+        _check_config(request.base, "The base")
     before = load_plan(folder)
     base = request.base if before is None else request.base or before.base
     if base is None:
         raise ZfjaxError(f"{folder} holds no ablation yet: give --preset or --config to begin one.")
     base = replace(base, layer_keys="by_name", seed=0)
     if base.data.dir:
-        data_dir = str(expanded_path(base.data.dir).absolute())
+        data_dir = str(data_folder(base.data.dir).absolute())
         base = replace(base, data=replace(base.data, dir=data_dir))
     if classes is not None:
         base = replace(base, model=base.model.with_classes(classes))

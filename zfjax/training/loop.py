@@ -21,7 +21,7 @@ import numpy as np
 from zfjax.config import Config
 from zfjax.data.finding import data_home
 from zfjax.data.pipeline import training_batches
-from zfjax.devices import data_mesh, keep_compiled, place, replicated
+from zfjax.devices import data_mesh, keep_compiled, place, place_key
 from zfjax.files import clear_unfinished, data_folder
 from zfjax.inputs import make_mean_image, open_data, reading_of
 from zfjax.processes import first_alone, from_first, is_first, seen_by_all, together
@@ -132,7 +132,7 @@ def _loop(session: Session, state: TrainState) -> None:
     step, validated = int(state.step), is_validated(run, state)
     records.begin(step if step or validated else -1, validated)
     batches, program = _batches(session, step), compiled_config(run.config)
-    seed_key = jax.device_put(jax.random.key(run.config.seed), replicated(session.mesh))
+    seed_key = place_key(session.mesh, run.config.seed)
     with closing(batches), Pace() as pace, jax.transfer_guard("disallow"):
         try:
             if schedule.ends_epoch(step):

@@ -16,6 +16,7 @@ from zfjax.config import Config
 from zfjax.data.dataset import Dataset
 from zfjax.data.labels import check_labelled
 from zfjax.errors import ZfjaxError
+from zfjax.run import checkpoint
 from zfjax.run.folder import Run, check_same, load_run, save_run
 from zfjax.run.sizes import check_space, run_bytes
 from zfjax.run.starts import (
@@ -25,6 +26,8 @@ from zfjax.run.starts import (
     current_system,
     current_versions,
 )
+from zfjax.run.steps import saved_steps
+from zfjax.training.step import initial_state
 
 
 def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
@@ -51,6 +54,7 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
         settings = replace(run.config, data=config.data, epochs=config.epochs, keep=config.keep)
         return replace(run, config=settings)
     steps_per_epoch = dataset.count(split) // config.batch_size
+    check_states(folder, config)
     check_space(folder, run_bytes(config))
     run = Run(
         folder=folder,
@@ -86,6 +90,38 @@ def check_data(config: Config, dataset: Dataset) -> None:
             f"A batch of {config.batch_size} is more than the {dataset.count(split)} images of"
             f" {split!r}."
         )
+
+
+def check_states(folder: Path, config: Config) -> None:
+    """Raises ZfjaxError where a folder that has lost its config.json holds parameters or states of
+    another network than ``config``'s: a run would go on from them, or be finished by them.
+    """
+    wanted = jax.eval_shape(lambda: initial_state(config).parameters)
+    expected = {name: tuple(leaf.shape) for name, leaf in checkpoint.leaf_paths(wanted).items()}
+    for root, within in ((folder / "checkpoints", ""), (folder / "resume", "parameters.")):
+        for step in saved_steps(root):
+            try:
+                shapes = checkpoint.shapes_in(root / str(step))
+            except checkpoint.DamagedCheckpoint:
+                continue  # whoever needs it says so
+            saved = {
+                name.removeprefix(within).replace(".", "/"): shape
+                for name, shape in shapes.items()
+                if name.startswith(within)
+            }
+            names = [*expected, *saved]
+            differing = next((name for name in names if expected.get(name) != saved.get(name)), "")
+            if differing:
+                raise ZfjaxError(
+                    f"{folder} has no config.json, and {root.name}/{step} is of another network:"
+                    f" {differing} is {_shape_words(saved.get(differing))} there and"
+                    f" {_shape_words(expected.get(differing))} here. Restore config.json from a"
+                    " copy, or use another --workdir."
+                )
+
+
+def _shape_words(shape: tuple[int, ...] | None) -> str:
+    return "absent" if shape is None else f"of shape {shape}"
 
 
 def note_start(run: Run, mesh: Mesh) -> None:
