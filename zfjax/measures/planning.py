@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.data.labels import check_labelled
 from zfjax.errors import ZfjaxError
 from zfjax.features.passing import Route
 from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
@@ -130,14 +129,14 @@ def probe_size(subject: Subject, images: int | None, count: int) -> int:
     """How many images the probe has, of ``count``. Raises ZfjaxError for more than there are."""
     source = subject.need("images", "A probe")
     if not count:
-        raise ZfjaxError(f"Split {source.split!r} of {source.dataset.name} is empty.")
+        raise ZfjaxError(f"Split {source.split!r} of {source.name} is empty.")
     if images is None:
         return min(PROBE_IMAGES, count)
     if images < 1:
         raise ZfjaxError(f"--images {images} must be 1 or more.")
     if images > count:
         raise ZfjaxError(
-            f"--images {images:,}: split {source.split!r} of {source.dataset.name} has {count:,};"
+            f"--images {images:,}: split {source.split!r} of {source.name} has {count:,};"
             " ask for as many or fewer, or leave it out."
         )
     return images
@@ -160,8 +159,7 @@ def check_needs(measure: Measure, subject: Subject) -> None:
         if what != "labels":
             subject.need(what, purpose)
     if "labels" in measure.needs:
-        images = subject.need("images", purpose)
-        check_labelled(images.dataset, images.split, purpose)
+        subject.need("images", purpose).check_labelled(purpose)
 
 
 @dataclass(frozen=True)
