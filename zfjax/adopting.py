@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-import jax
 import numpy as np
 
-from zfjax.data.dataset import NO_LABEL, open_dataset
+from zfjax.data.dataset import open_dataset
 from zfjax.data.finding import data_home
 from zfjax.data.held import HeldImages
 from zfjax.data.reading import Reading
 from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError
 from zfjax.features.spelling import spelled
-from zfjax.features.strongest import search_batch
 from zfjax.inputs import Preparation
 from zfjax.network.opening import Looking, built, expected_variables, model_named
 from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
@@ -133,28 +131,6 @@ def subject_from(
     )
 
 
-def top1(subject: Subject, step: int, limit: int) -> float | None:
-    """Share (0..1) of the first ``limit`` images whose label has the highest score at a step: what
-    shows a wrong normalisation. None for a network without scores, images without labels, or more
-    classes among them than it has.
-    """
-    if subject.scores is None:
-        return None
-    scores = jax.jit(subject.scores)
-    parameters = jax.device_put(subject.parameters(step, whole=True))
-    right = total = 0
-    for batch in subject.need("images", "An accuracy").batches(
-        search_batch(subject.network), limit=limit
-    ):
-        known = (batch["weight"] > 0) & (batch["label"] != NO_LABEL)
-        found = np.asarray(scores(parameters, subject.prepare(batch["image"])))
-        if known.any() and batch["label"][known].max() >= found.shape[1]:
-            return None
-        right += int((found.argmax(1) == batch["label"])[known].sum())
-        total += int(known.sum())
-    return right / total if total else None
-
-
 def _preparation(asked: Adopted) -> Preparation:
     view = asked.resize or asked.input
     if asked.input < 1 or view < asked.input:
@@ -197,10 +173,24 @@ def _load(
         if step not in stored.steps:
             raise ZfjaxError(f"There is no step {step}; saved are {_listed(stored.steps)}.")
         if names is not None:
-            return part.load(stored, step, needed)
+            return _nested(part.load(stored, step, needed))
         return parameters_of(known, part.load(stored, step, known.paths))
 
     return load
+
+
+def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """{path: leaf} as the tree of dicts that the paths are of: layers are looked up in it by name,
+    as in that of a run.
+    """
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *holders, name = path.split("/")
+        node = tree
+        for holder in holders:
+            node = node.setdefault(holder, {})
+        node[name] = leaf
+    return tree
 
 
 def _find_steps(

@@ -156,7 +156,7 @@ def patches_of(maps: np.ndarray, layer: Conv, count: int, seed: int = 0) -> np.n
 def _some_views(images: LookedAt, count: int) -> np.ndarray:
     """Views of images evenly spread over the split; those that cannot be read are left out."""
     ids = np.unique(np.linspace(0, images.count - 1, count).round().astype(int)).tolist()
-    [batch] = images.batches_of(len(ids), ids)
+    [batch] = images.of_split(images.split).batches_of(len(ids), ids)
     views = batch["image"][batch["weight"] > 0]
     if not len(views):
         raise ZfjaxError(

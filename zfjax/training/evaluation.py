@@ -161,12 +161,13 @@ def _sums(
 
 def correct(scores: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(top-1, top-5) hits as float32 [n]: fewer than 1 (5) classes score higher, or as high with a
-    lower number. Scores that are not all finite are no hit: nothing is higher than NaN.
+    lower number. Scores that are not all finite are no hit, nor is a label that has no score:
+    nothing is higher than NaN.
     """
     own = jnp.take_along_axis(scores, labels[:, None], axis=1)
     earlier = jnp.arange(scores.shape[1])[None, :] < labels[:, None]
     ahead = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
-    sound = _sound(scores)
+    sound = _sound(scores) & (labels < scores.shape[1])
     return (sound & (ahead < 1)).astype(jnp.float32), (sound & (ahead < 5)).astype(jnp.float32)
 
 
