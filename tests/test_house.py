@@ -50,6 +50,38 @@ def test_the_way_of_an_image_is_short_and_as_the_readme_says():
         assert name in named, f"{file} has no {name}"
 
 
+VAGUE = {"found", "given", "held", "some", "one", "part", "place", "room"}
+
+
+def test_variables_say_what_they_are():
+    vague = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = node.arg if isinstance(node, ast.arg) else ""
+            if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                name = node.id if isinstance(node, ast.Name) else node.attr
+            if name.strip("_") in VAGUE:
+                vague.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {name}")
+    assert not vague, vague
+
+
+def test_docstrings_of_several_lines_close_on_a_line_of_their_own():
+    open_ended = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_text()
+        lines = text.split("\n")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+                if (
+                    ast.get_docstring(node) is None
+                    or node.body[0].lineno == node.body[0].end_lineno
+                ):
+                    continue
+                if lines[node.body[0].end_lineno - 1].strip() != '"""':
+                    open_ended.append(f"{path.relative_to(PACKAGE)}:{node.body[0].end_lineno}")
+    assert not open_ended, open_ended
+
+
 def test_what_is_counted(tmp_path):
     (tmp_path / "room.py").write_text(
         "class A:\n"

@@ -14,7 +14,7 @@ from zfjax.data.finding import data_home
 from zfjax.data.held import HeldImages
 from zfjax.data.reading import Reading
 from zfjax.data.views import Images
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, shortened
 from zfjax.features.spelling import spelled
 from zfjax.inputs import Preparation
 from zfjax.network.opening import Looking, built, expected_variables, model_named
@@ -102,15 +102,15 @@ def subject_from(
         stored = stored_trees(checkpoints)
     else:
         stored = stored_in(Path(checkpoints))
-    part = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
-    known = model_named(words, network, part.shapes, looking)
+    variables = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
+    known = model_named(words, network, variables.shapes, looking)
     also = tuple(asked.layers)
     output, forward = scores_output(known), TracedForward(known, also)
     return Subject(
         network=Network(known.name, layers_of_model(known, also), forward, known.input_size),
         steps=stored.steps,
         epochs=tuple(step / asked.steps_per_epoch for step in stored.steps),
-        load=_load(stored, part, known, also),
+        load=_load(stored, variables, known, also),
         find_steps=_find_steps(stored.steps, asked.steps_per_epoch),
         preparation=preparation,
         images=_images(images, asked, preparation),
@@ -164,17 +164,17 @@ def _channels(name: str, values: float | Sequence[float] | None) -> tuple[float,
 
 
 def _load(
-    stored: Stored, part: Part, known: Model, also: tuple[str, ...]
+    stored: Stored, variables: Part, known: Model, also: tuple[str, ...]
 ) -> Callable[[int, tuple[str, ...] | None], Any]:
     """A step's parameters: those that the layers need, by path; or the model's whole tree."""
     needed = needed_leaves(known, also)
 
     def load(step: int, names: tuple[str, ...] | None) -> Any:
         if step not in stored.steps:
-            raise ZfjaxError(f"There is no step {step}; saved are {_listed(stored.steps)}.")
+            raise ZfjaxError(f"There is no step {step}; saved are {shortened(stored.steps, 12)}.")
         if names is not None:
-            return _nested(part.load(stored, step, needed))
-        return parameters_of(known, part.load(stored, step, known.paths))
+            return _nested(variables.load(stored, step, needed))
+        return parameters_of(known, variables.load(stored, step, known.paths))
 
     return load
 
@@ -215,8 +215,3 @@ def _images(images: Any, asked: Adopted, preparation: Preparation) -> Images | H
             " set, a uint8 array, or anything with len and [i]."
         )
     return HeldImages(images, size, asked.split or "all")
-
-
-def _listed(steps: tuple[int, ...]) -> str:
-    more = f" and {len(steps) - 12} more" if len(steps) > 12 else ""
-    return ", ".join(map(str, steps[:12])) + more

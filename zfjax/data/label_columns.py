@@ -119,13 +119,13 @@ def _plain(name: str) -> str:
 def _image_column(table: Table, matches: Callable[[str], Sequence[str]]) -> int | None:
     """The column that names most different images; of several, one that is called so."""
     named = table.header or ()
-    order = {name: place for place, name in enumerate(_FILES)}
+    order = {name: preference for preference, name in enumerate(_FILES)}
     best: tuple[int, int, int] | None = None
     for index in range(len(table.columns)):
         images = {path for cell in table.column(index) for path in matches(cell)[:1]}
-        place = order.get(_plain(named[index]), len(order)) if named else len(order)
-        if images and (best is None or (-len(images), place) < best[:2]):
-            best = (-len(images), place, index)
+        preference = order.get(_plain(named[index]), len(order)) if named else len(order)
+        if images and (best is None or (-len(images), preference) < best[:2]):
+            best = (-len(images), preference, index)
     return None if best is None else best[2]
 
 

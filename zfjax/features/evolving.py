@@ -46,7 +46,7 @@ from zfjax.files import (
     write_json,
 )
 from zfjax.inputs import open_data, with_data_dir
-from zfjax.processes import as_first, first_alone, from_first, is_first, together
+from zfjax.processes import as_first, first_alone, from_first, of_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.evolution_record import EvolutionRecord, write_begun, write_record
@@ -214,15 +214,6 @@ def evolve_subject(
 
         first_alone(finish)
     return open_evolution(target.folder)
-
-
-def of_first(progress: Progress | None) -> Progress:
-    """What is told to the person who watches, by process 0 alone."""
-
-    def silent(stage: str, done: int, total: int, **figures: float) -> None:
-        pass
-
-    return progress if progress is not None and is_first() else silent
 
 
 def check_trained_on(run: Run, subject: Subject) -> None:

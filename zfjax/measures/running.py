@@ -50,7 +50,7 @@ from pathlib import Path
 from typing import Any
 
 from zfjax.errors import ZfjaxError
-from zfjax.features.evolving import check_trained_on, of_first
+from zfjax.features.evolving import check_trained_on
 from zfjax.features.searching import Errand, ride_on
 from zfjax.files import clear_unfinished
 from zfjax.inputs import open_data, with_data_dir
@@ -58,7 +58,7 @@ from zfjax.measures.boarding import Results, Target, finish, standing, take_aboa
 from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
 from zfjax.measures.planning import Chosen, Plan, Wanted, plan_of
 from zfjax.measures.protocol import Measure
-from zfjax.processes import first_alone
+from zfjax.processes import first_alone, of_first
 from zfjax.progress import Progress
 from zfjax.run.folder import Run, load_run, locked_run
 from zfjax.run.measured import Measured, measures_folder
@@ -90,16 +90,16 @@ def measure(
     ``images``, ``split``, ``layers`` as in ``planning.Wanted``, all else the measure's own options.
     Raises ZfjaxError for what the run or the data cannot give, and what the measure raises.
     """
-    found = find_measure(measure) if isinstance(measure, str) else measure
-    if found.name in BUILT_IN and found is not find_measure(found.name):
-        raise ZfjaxError(f"{found.name!r} is the name of one of zfjax's own measures.")
+    resolved = find_measure(measure) if isinstance(measure, str) else measure
+    if resolved.name in BUILT_IN and resolved is not find_measure(resolved.name):
+        raise ZfjaxError(f"{resolved.name!r} is the name of one of zfjax's own measures.")
     wanted = {key: words.pop(key) for key in tuple(words) if key in Wanted.__dataclass_fields__}
-    chosen = Chosen(found, with_options(found, words))
+    chosen = Chosen(resolved, with_options(resolved, words))
     runs = [run if isinstance(run, Run) else load_run(run), *map(load_run, seeds_of)]
     results = measure_runs(runs, [chosen], Wanted(**wanted), Home(data_dir, name), progress)
-    if found.name in results.failed:
-        raise results.failed[found.name]
-    return results.measured[found.name]
+    if resolved.name in results.failed:
+        raise results.failed[resolved.name]
+    return results.measured[resolved.name]
 
 
 def measure_runs(
