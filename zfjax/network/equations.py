@@ -225,13 +225,8 @@ class _Flattener:
             rows = [self._apply(_row(turn), [value], around)[0] for value in stacked]
             out = self.follow(params["jaxpr"], [*fixed, *carry, *rows], around)
             carry, by_turn[turn] = out[:carries], out[carries:]
-        return [
-            *carry,
-            *(
-                self._apply(_stack, list(column), around)[0]
-                for column in zip(*by_turn, strict=True)
-            ),
-        ]
+        columns = zip(*by_turn, strict=True)
+        return [*carry, *(self._apply(_stack, list(column), around)[0] for column in columns)]
 
     def _apply(
         self, function: Callable[..., Any], inputs: list[Value], around: _Scope
