@@ -241,7 +241,8 @@ def network_of(architecture: Architecture) -> Network:
 
 def images_of(config: Config, dataset: Dataset, split: str) -> Images:
     """A split of a run's data set as the run looks at it; of many processes each reads its
-    share."""
+    share.
+    """
     return Images(dataset, split, reading_of(config))
 
 

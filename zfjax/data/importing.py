@@ -188,7 +188,8 @@ def _shape(files: Collection[str]) -> str:
 
 def _readable(opened: Source, layout: Layout, labels: Labels) -> tuple[list[str], list[str]]:
     """(a readable name for each class, notes): from tables of classes, or lists of what numbers
-    mean."""
+    mean.
+    """
     names, notes = tabled_names(layout.class_tables, opened.read, layout.classes)
     if not labels.classes or layout.class_tables:
         return names, notes

@@ -34,7 +34,8 @@ _FEW = 20
 @dataclass(frozen=True)
 class Columns:
     """Places of a table's columns: ``labels`` is one, or several of which each is a class and one
-    is set in a row; ``by_name``: whether their names told, or the user."""
+    is set in a row; ``by_name``: whether their names told, or the user.
+    """
 
     image: int
     labels: tuple[int, ...]
@@ -45,7 +46,8 @@ class Columns:
 @dataclass(frozen=True)
 class Asked:
     """What the user says: the ``column`` of classes, by name or number, and whether a column of
-    ``splits`` counts."""
+    ``splits`` counts.
+    """
 
     column: str | None = None
     splits: bool = True
@@ -75,7 +77,8 @@ def choose_columns(
 
     Of columns that say the same, the one with names of ``class_folders`` counts, then one that is
     not of numbers. Raises ZfjaxError, and lists them, where several could be of classes, and for a
-    column of which some cells name splits and others do not."""
+    column of which some cells name splits and others do not.
+    """
     image = _image_column(table, matches)
     if image is None:
         return None
@@ -131,7 +134,8 @@ def _image_column(table: Table, matches: Callable[[str], Sequence[str]]) -> int 
 
 def _is_split(table: Table, index: int, where: str) -> bool:
     """Whether a column is called so and names splits. Raises ZfjaxError where only some of its
-    cells do."""
+    cells do.
+    """
     cells = set(table.column(index))
     unknown = sorted(cell for cell in cells if not split_of(cell))
     if _plain(table.columns[index]) not in _SPLITS or len(unknown) == len(cells):
@@ -168,7 +172,8 @@ def _telling(table: Table, columns: Sequence[int]) -> list[int]:
 
 def _like_classes(table: Table, columns: Sequence[int]) -> list[int]:
     """Those of ``columns`` that hold words of which some come again, else those with such numbers:
-    beside a class stand boxes and sizes, and numbers that never come again count lines."""
+    beside a class stand boxes and sizes, and numbers that never come again count lines.
+    """
     words, numbers = [], []
     for index in columns:
         cells = [cell for cell in table.column(index) if cell]
@@ -182,7 +187,8 @@ def _like_classes(table: Table, columns: Sequence[int]) -> list[int]:
 
 def _one_of_several(table: Table, columns: Sequence[int]) -> tuple[int, ...]:
     """The columns of which each is a class (0 or 1) and nearly every row has one that is set; ()
-    where they are no such."""
+    where they are no such.
+    """
     if table.header is None:
         return ()
     flags = [

@@ -109,7 +109,8 @@ def view_of(
 
 def _limit_of(config: Config) -> int:
     """The most pixels that an image of the run's data set may have; the default where the set
-    cannot be opened. The embedded drawings have that too, and are not drawn for it."""
+    cannot be opened. The embedded drawings have that too, and are not drawn for it.
+    """
     if config.data.name == SCENES:
         return MAX_PIXELS
     try:

@@ -76,7 +76,8 @@ class Answers:
 
 def answers_of(probe: Probe, steps: Sequence[int], layer: str, groups: list[np.ndarray]) -> Answers:
     """Overlap of the strongest images and rank correlation of all, of each map with itself at the
-    last step."""
+    last step.
+    """
     # Order is all that counts here, and keys are sorted faster than values.
     last = probe.keys(steps[-1], layer)
     everyone = [np.arange(len(last)), *groups]
