@@ -2,11 +2,13 @@
 
 import collections
 import dataclasses
+import json
 
 import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import zfjax
 from tests.network import linen_nets
@@ -18,6 +20,7 @@ from zfjax.measures.judging import batching_as_run, some_images
 from zfjax.measures.kernels import kernel_in, path_in
 from zfjax.measures.planning import Wanted, plan_of
 from zfjax.measures.running import measure_subject
+from zfjax.run.evolution import open_evolution
 from zfjax.training.evaluation import evaluate
 from zfjax.training.hits import hits_of
 
@@ -96,6 +99,26 @@ def test_every_measure_takes_it_and_each_image_is_read_once(trees, tmp_path):
         assert not results.failed and set(results.measured) == set(names)
         assert set(pairs.reads.values()) == {1}
         accuracy = evaluate(subject, subject.parameters(16, whole=True), batching_as_run(None))
+        again = zfjax.measure(subject, "census", out=tmp_path / "out")
+        own = results.measured["census"].of_maps("weight_rms", "Conv_0")
+        np.testing.assert_array_equal(again.of_maps("weight_rms", "Conv_0")[16], own[16])
+        other = subject_of({step: trees[0] for step in trees}, pairs)
+        with pytest.raises(ZfjaxError, match="other settings"):
+            zfjax.measure(other, "census", out=tmp_path / "out")
+        whose = json.loads((tmp_path / "out" / "config.json").read_text())
+        assert whose["checkpoints"] == subject.foreign["checkpoints"]
+        evolution = open_evolution(tmp_path / "out" / "evolution")
+        row = evolution.rows(layer="Block_0", step=16, selection="top", rank=0)[1]
+        [shot] = zfjax.project(subject, row["image_id"], "Block_0", row["map"], at="last")
+        assert (shot.y, shot.x) == (row["y"], row["x"])
+        assert shot.activation == pytest.approx(row["activation"], rel=1e-5)
+        Image.fromarray(pairs.pixels[row["image_id"]]).save(tmp_path / "own.png")
+        [file] = zfjax.project(subject, tmp_path / "own.png", "Block_0", row["map"], at="last")
+        assert file.activation > 0 and file.tile.projection.shape == shot.tile.projection.shape
+    with pytest.raises(ZfjaxError, match="out=FOLDER"):
+        zfjax.measure(subject, "census")
+    with pytest.raises(ZfjaxError, match="a subject has its own images"):
+        zfjax.project(subject, 0, "Conv_0", 1, split="train")
     assert results.measured["rewind"].of_layer("top1", "Conv_0")[16] == accuracy["top1"]
     sizes = results.measured["census"].of_maps("weight_rms", "Block_0/Conv_0")[8]
     kernel = np.float64(trees[8]["params"]["Block_0"]["Conv_0"]["kernel"])

@@ -96,7 +96,7 @@ def evolve(
         whole = local_path(path_of(out, "out"))
         target = Target(evolution_folder(whole, name), name, whole)
         request = request_of(workdir, Asked(**asked))
-        _claim(whole, workdir)
+        claim(whole, workdir)
         return evolve_subject(workdir, request, target, progress)
     run = load_run(workdir)
     free = not truth(locked, "locked")
@@ -105,14 +105,15 @@ def evolve(
     return evolve_subject(subject, request, target, progress)
 
 
-def _claim(out: Path, subject: Subject) -> None:
-    """OUT/config.json, which says whose evolutions these are. Raises ZfjaxError for a run's
-    folder.
+def claim(out: Path, subject: Subject) -> None:
+    """OUT/config.json, which says whose evolutions these are: the first subject's, for each
+    evolution says itself what it is of. Raises ZfjaxError for a run's folder.
     """
     path = check_folder(out) / "config.json"
-    if path.exists() and read_json(path).get("kind") != "foreign":
-        raise ZfjaxError(f"{out} is a run of zfjax; give another folder to write to.")
-    if subject.foreign is not None:
+    if path.exists():
+        if read_json(path).get("kind") != "foreign":
+            raise ZfjaxError(f"{out} is a run of zfjax; give another folder to write to.")
+    elif subject.foreign is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format_version": 1, "kind": "foreign", **subject.foreign})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -102,6 +103,8 @@ class Plan:
             for name, value in asdict(chosen.options).items()
         }
         about = {"steps": list(self.steps), "layers": list(self.layers), "options": options}
+        if self.subject.foreign is not None:  # as JSON gives it back
+            about["foreign"] = json.loads(json.dumps(self.subject.foreign))
         with_images = chosen.measure.takes_images or "images" in chosen.measure.needs
         return {**about, **(self.probed() if with_images else {})}
 
