@@ -16,6 +16,11 @@ def house():
     return count(PACKAGE)
 
 
+@pytest.fixture(scope="module")
+def trees():
+    return {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
 def test_no_file_is_long(house):
     long = {name: lines for name, lines in house.files.items() if lines > LINES}
     assert not long, f"above {LINES} lines: {long}; give each idea a file of its own"
@@ -48,6 +53,37 @@ def test_the_way_of_an_image_is_short_and_as_the_readme_says():
             node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
         }
         assert name in named, f"{file} has no {name}"
+
+
+VAGUE = {"found", "given", "held", "some", "one", "part", "place", "room"}
+
+
+def test_variables_say_what_they_are(trees):
+    vague = []
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            name = node.arg if isinstance(node, ast.arg) else ""
+            if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                name = node.id if isinstance(node, ast.Name) else node.attr
+            if name.strip("_") in VAGUE:
+                vague.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {name}")
+    assert not vague, vague
+
+
+def test_docstrings_of_several_lines_close_on_a_line_of_their_own(trees):
+    open_ended = []
+    for path, tree in trees.items():
+        lines = path.read_text().split("\n")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+                if (
+                    ast.get_docstring(node) is None
+                    or node.body[0].lineno == node.body[0].end_lineno
+                ):
+                    continue
+                if lines[node.body[0].end_lineno - 1].strip() != '"""':
+                    open_ended.append(f"{path.relative_to(PACKAGE)}:{node.body[0].end_lineno}")
+    assert not open_ended, open_ended
 
 
 def test_what_is_counted(tmp_path):

@@ -66,6 +66,7 @@ NO_JAX = (
     "run.summary",
     "run.info",
     "network.layers",
+    "measures.averages",
     "measures.filter_figure",
     "measures.similarity",
     "measures.spectra",

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack, cast
 
 import flax.linen as nn
-import jax
 import numpy as np
 
-from zfjax.data.dataset import NO_LABEL, open_dataset
+from zfjax.data.dataset import open_dataset
 from zfjax.data.finding import data_home
 from zfjax.data.held import HeldImages
 from zfjax.data.reading import Reading
 from zfjax.data.views import Images
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, shortened
 from zfjax.features.spelling import spelled
-from zfjax.features.strongest import search_batch
 from zfjax.files import data_folder, local_path
 from zfjax.inputs import Preparation
 from zfjax.network.opening import Looking, built, expected_variables, model_named
@@ -140,15 +138,15 @@ def subject_from(
         stored = stored_trees(checkpoints)
     else:
         stored = stored_in(local_path(path_of(checkpoints, "checkpoints")))
-    part = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
-    known = model_named(words, network, part.shapes, looking)
+    variables = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
+    known = model_named(words, network, variables.shapes, looking)
     also = asked.layers
     output, forward = scores_output(known), TracedForward(known, also)
     return Subject(
         network=Network(known.name, layers_of_model(known, also), forward, known.input_size),
         steps=stored.steps,
         epochs=tuple(step / asked.steps_per_epoch for step in stored.steps),
-        load=_load(stored, part, known, also),
+        load=_load(stored, variables, known, also),
         find_steps=_find_steps(stored.steps, asked.steps_per_epoch),
         preparation=preparation,
         images=_images(images, asked, preparation),
@@ -167,28 +165,6 @@ def subject_from(
             "resize": preparation.view,
         },
     )
-
-
-def top1(subject: Subject, step: int, limit: int) -> float | None:
-    """Share (0..1) of the first ``limit`` images whose label has the highest score at a step: what
-    shows a wrong normalisation. None for a network without scores, images without labels, or more
-    classes among them than it has.
-    """
-    if subject.scores is None:
-        return None
-    scores = jax.jit(subject.scores)
-    parameters = jax.device_put(subject.parameters(step, whole=True))
-    right = total = 0
-    for batch in subject.need("images", "An accuracy").batches(
-        search_batch(subject.network), limit=limit
-    ):
-        known = (batch["weight"] > 0) & (batch["label"] != NO_LABEL)
-        found = np.asarray(scores(parameters, subject.prepare(batch["image"])))
-        if known.any() and batch["label"][known].max() >= found.shape[1]:
-            return None
-        right += int((found.argmax(1) == batch["label"])[known].sum())
-        total += int(known.sum())
-    return right / total if total else None
 
 
 def _preparation(asked: Adopted) -> Preparation:
@@ -234,19 +210,33 @@ def _channels(name: str, values: float | Iterable[float] | None) -> tuple[float,
 
 
 def _load(
-    stored: Stored, part: Part, known: Model, also: tuple[str, ...]
+    stored: Stored, variables: Part, known: Model, also: tuple[str, ...]
 ) -> Callable[[int, tuple[str, ...] | None], Any]:
     """A step's parameters: those that the layers need, by path; or the model's whole tree."""
     needed = needed_leaves(known, also)
 
     def load(step: int, names: tuple[str, ...] | None) -> Any:
         if step not in stored.steps:
-            raise ZfjaxError(f"There is no step {step}; saved are {_listed(stored.steps)}.")
+            raise ZfjaxError(f"There is no step {step}; saved are {shortened(stored.steps, 12)}.")
         if names is not None:
-            return part.load(stored, step, needed)
-        return parameters_of(known, part.load(stored, step, known.paths))
+            return _nested(variables.load(stored, step, needed))
+        return parameters_of(known, variables.load(stored, step, known.paths))
 
     return load
+
+
+def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """{path: leaf} as the tree of dicts that the paths are of: layers are looked up in it by name,
+    as in that of a run.
+    """
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *holders, name = path.split("/")
+        node = tree
+        for holder in holders:
+            node = node.setdefault(holder, {})
+        node[name] = leaf
+    return tree
 
 
 def _find_steps(
@@ -272,8 +262,3 @@ def _images(images: Any, asked: Adopted, preparation: Preparation) -> Images | H
             " set, a uint8 array, or anything with len and [i]."
         )
     return HeldImages(images, size, asked.split or "all")
-
-
-def _listed(steps: tuple[int, ...]) -> str:
-    more = f" and {len(steps) - 12} more" if len(steps) > 12 else ""
-    return ", ".join(map(str, steps[:12])) + more

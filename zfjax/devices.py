@@ -151,7 +151,8 @@ def one_behind(dispatched: Iterable[Dispatched]) -> Iterator[Dispatched]:
 
     Devices work on their own: an item whose values are still being computed costs nothing until
     they are fetched. So whoever dispatches work in a generator and fetches what comes out of this
-    keeps the device busy with the next item while the host deals with the one before."""
+    keeps the device busy with the next item while the host deals with the one before.
+    """
     before: list[Dispatched] = []
     for item in dispatched:
         yield from before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -59,3 +60,10 @@ def quoted(path: Path) -> str:
 def first_line(error: BaseException, most: int = 200) -> str:
     """The first line of what an error says, or its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
+def shortened(texts: Iterable[object], most: int, between: str = ", ") -> str:
+    """The first ``most`` of them in a row, "and 3 more" where there are more."""
+    words = [str(text) for text in texts]
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return between.join(words[:most]) + more

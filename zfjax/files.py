@@ -59,7 +59,8 @@ def is_url(path: Path | str) -> bool:
 
 def local_path(path: Path | str) -> Path:
     """``path`` with ``~`` expanded. Raises ZfjaxError for a URL, of which a folder "gs:" would be
-    made, and for a home that is not there."""
+    made, and for a home that is not there.
+    """
     if is_url(path):
         raise ZfjaxError(
             f"{path} is a URL, and zfjax reads and writes files of this machine's disks alone: copy"
@@ -70,7 +71,8 @@ def local_path(path: Path | str) -> Path:
 
 def data_folder(path: Path | str) -> Path:
     """A folder of data sets, with ``~`` expanded. Raises ZfjaxError for a URL, a home that is not
-    there and a name that is not UTF-8, which ArrayRecord does not take."""
+    there and a name that is not UTF-8, which ArrayRecord does not take.
+    """
     local_path(path)
     return expanded_path(path)
 
@@ -180,7 +182,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def fitting(name: str, most: int = 180) -> str:
     """A file's name, or part of one, of at most ``most`` bytes, of the 255 that file systems
-    take: where it is longer, its begin and a digest of the whole."""
+    take: where it is longer, its begin and a digest of the whole.
+    """
     encoded = os.fsencode(name)
     if len(encoded) <= most:
         return name

@@ -1,5 +1,6 @@
 """Folders of the user's own, also where there is none: no HOME, a user that the machine does not
-know (containers, clusters), a home that cannot be written."""
+know (containers, clusters), a home that cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from zfjax.errors import ZfjaxError
 
 def home_folder() -> Path | None:
     """The user's home; None where the environment names none and the machine does not know the
-    user."""
+    user.
+    """
     try:
         return Path.home()
     except (RuntimeError, KeyError):
@@ -36,7 +38,8 @@ def temporary_path() -> Path:
 
 def temporary_home() -> Path:
     """A folder of this user's among the temporary ones, the same in every process; made where it is
-    not there. Raises ZfjaxError where another user has taken its name, or none can be made."""
+    not there. Raises ZfjaxError where another user has taken its name, or none can be made.
+    """
     advice = "set ZFJAX_DATA to a folder that you may write to"
     try:
         folder = temporary_path()
@@ -54,7 +57,8 @@ def temporary_home() -> Path:
 
 def settle_matplotlib() -> None:
     """Lets matplotlib keep what it caches in the temporary home where it cannot in the user's, of
-    which it would complain; what the user has chosen stays."""
+    which it would complain; what the user has chosen stays.
+    """
     home = home_folder()
     chosen = os.environ.get("XDG_CONFIG_HOME")
     folder = Path(chosen) if chosen else home / ".config" if home else None

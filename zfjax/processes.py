@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from zfjax.errors import ZfjaxError
+from zfjax.progress import Progress, tell_nobody
 from zfjax.waiting import attended
 
 Result = TypeVar("Result")
@@ -45,6 +46,11 @@ def jax_state() -> Any:
 def is_first() -> bool:
     """Whether this is process 0, which writes."""
     return jax.process_index() == 0
+
+
+def of_first(progress: Progress | None) -> Progress:
+    """What is told to the person who watches, by process 0 alone."""
+    return progress if progress is not None and is_first() else tell_nobody
 
 
 def first_alone(work: Callable[[], Result]) -> Result | None:

@@ -21,8 +21,7 @@ from jax import lax
 
 from zfjax.config import Config
 from zfjax.data.dataset import Dataset
-from zfjax.data.held import HeldImages
-from zfjax.data.views import Images
+from zfjax.data.views import Evaluated, Images
 from zfjax.errors import ZfjaxError
 from zfjax.inputs import Preparation, load_mean_image, preparation_of, reading_of
 from zfjax.network.architecture import Architecture
@@ -117,7 +116,8 @@ class Subject:
     preparation: Preparation
     mean_image: np.ndarray | jax.Array | None = None
     """float32 [view, view, 3], where the preparation takes one."""
-    images: Images | HeldImages | None = None
+    images: Evaluated | None = None
+    """``views.LookedAt``, for all but an evaluation."""
     train_split: str | None = None
     """The split it was trained on."""
     scores: Scores | None = None
@@ -241,7 +241,8 @@ def network_of(architecture: Architecture) -> Network:
 
 def images_of(config: Config, dataset: Dataset, split: str) -> Images:
     """A split of a run's data set as the run looks at it; of many processes each reads its
-    share."""
+    share.
+    """
     return Images(dataset, split, reading_of(config))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.small import ARCHITECTURE
 from zfjax.errors import ZfjaxError
-from zfjax.measures.filters import architecture_in, kernel_in, kernels_of, radius_of, to_pixels
+from zfjax.measures.filters import architecture_in, filters_in, kernels_of, radius_of, to_pixels
 from zfjax.network.architecture import Architecture, Conv, Norm, Pool
 from zfjax.network.model import kernel_shapes
 from zfjax.subject import network_of
@@ -105,12 +105,12 @@ def test_kernels_are_found_by_the_names_of_layers():
     assert architecture_in(dataclasses.replace(network, forward=len)) is None
     kernel = np.ones((1, 1, 3, 2), np.float32)
     nested = {"params": {"Block_0": {"Conv_1": {"kernel": kernel, "bias": np.zeros(2)}}}}
-    assert kernel_in(nested, "Block_0/Conv_1").dtype == np.float64
+    assert filters_in(nested, "Block_0/Conv_1").dtype == np.float64
     for other in ("Block_0", "Conv_1", "Block_0/Conv_1/bias", "Block_0/Conv_1/kernel"):
-        assert kernel_in(nested, other) is None
+        assert filters_in(nested, other) is None
     found = kernels_of(network, nested, ["Block_0", "Block_0/Conv_1"], "spectrum")
     assert list(found) == ["Block_0/Conv_1"]
     with pytest.raises(ZfjaxError, match="spectrum reads the kernels .* tiny have none of a, b;"):
         kernels_of(network, nested, ["a", "b"], "spectrum")
     with pytest.raises(ZfjaxError, match="conv1 has weights that are not finite"):
-        kernel_in({"conv1": {"kernel": np.full((1, 1, 1, 1), np.nan)}}, "conv1")
+        filters_in({"conv1": {"kernel": np.full((1, 1, 1, 1), np.nan)}}, "conv1")

@@ -13,8 +13,9 @@ from zfjax.errors import ZfjaxError
 from zfjax.inputs import open_data
 from zfjax.measures import judging
 from zfjax.measures.judging import judge_of, some_images
+from zfjax.measures.kernels import path_in
 from zfjax.measures.protocol import Looked
-from zfjax.measures.rewind import MEASURE, Options, _exchanged, _path_of, images_for, rows
+from zfjax.measures.rewind import MEASURE, Options, _exchanged, images_for, rows
 from zfjax.run.folder import load_run
 from zfjax.subject import images_of, subject_of
 from zfjax.training.evaluation import Batching, batching_of, evaluate
@@ -207,7 +208,7 @@ def test_a_network_without_such_layers_is_refused(run, subject):
 def test_a_nested_layer_is_put_back_alone():
     tree = {"params": {"a": {"b": {"kernel": 1}, "c": 2}, "b": 3}, "stats": 4}
     source = {"params": {"a": {"b": {"kernel": 10}, "c": 20}, "b": 30}, "stats": 40}
-    assert _path_of(tree, "a/b") == ("params", "a", "b") and _path_of(tree, "a/d") is None
+    assert path_in(tree, "a/b") == ("params", "a", "b") and path_in(tree, "a/d") is None
     changed = _exchanged(tree, source, ("params", "a", "b"))
     assert changed == {"params": {"a": {"b": {"kernel": 10}, "c": 2}, "b": 3}, "stats": 4}
     assert tree["params"]["a"]["b"] == {"kernel": 1}

@@ -223,14 +223,14 @@ def test_a_worker_notices_another_host_while_it_trains(tmp_path, monkeypatch):
 
 
 def test_parts_need_no_locks_and_come_together(tmp_path, base, trained):
-    for part in (1, 2, 3):
-        own = tmp_path / f"machine-{part}"
-        ablate(own, base, KERNELS, seeds=2, work=Work(part=(part, 3)))
+    for turn in (1, 2, 3):
+        own = tmp_path / f"machine-{turn}"
+        ablate(own, base, KERNELS, seeds=2, work=Work(turn=(turn, 3)))
         assert sum(status == FINISHED for status in statuses(own).values()) == 2
     assert sorted(trained.runs) == sorted({*trained.runs}) and len(trained.runs) == 6
     whole = tmp_path / "machine-1"
-    for part in (2, 3):
-        subprocess.run(["cp", "-a", f"{tmp_path}/machine-{part}/cells", f"{whole}/"], check=True)
+    for turn in (2, 3):
+        subprocess.run(["cp", "-a", f"{tmp_path}/machine-{turn}/cells", f"{whole}/"], check=True)
     ablate(whole)
     assert len(trained.runs) == 6
     rows = list(csv.DictReader((whole / "table.csv").read_text().splitlines()))

@@ -107,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _status_of_output() -> int:
     """0 where all that was printed has gone out; else 1, and a sentence where somebody is left to
-    read it."""
+    read it.
+    """
     try:
         flush_output()
     except BrokenPipeError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from zfjax.commands.arguments import (
@@ -18,7 +20,8 @@ from zfjax.commands.measures import chosen_measures, print_results, split_flags
 from zfjax.errors import ZfjaxError, quoted
 
 if TYPE_CHECKING:
-    from zfjax.features.asking import Cost
+    from zfjax.features.asking import Cost, Request
+    from zfjax.subject import Subject
 
 
 def add_evolve(subparsers: Subparsers) -> None:
@@ -151,7 +154,7 @@ def _measures(options: argparse.Namespace) -> list[Any]:
 
 def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """``zfjax evolve --model``: somebody else's network and checkpoints, into --workdir."""
-    from zfjax.adopting import subject_from, top1
+    from zfjax.adopting import subject_from
     from zfjax.features.asking import Asked, cost
     from zfjax.features.evolving import check_claim, evolve
     from zfjax.features.foreseeing import planned_of
@@ -189,7 +192,7 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         lines = _cost_lines(cost(subject, plan.to_search), cost(subject, request))
         print("\n".join([*lines, *_standing_lines(plan)]))
         return 0
-    correct = top1(subject, request.steps[-1], request.images)
+    correct = _accuracy(subject, request)
     if correct is not None:
         print(
             f"top-1 of step {request.steps[-1]} on {request.images:,} images of {request.split}:"
@@ -207,6 +210,26 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     )
     print(evolution.folder)
     return 0
+
+
+def _accuracy(subject: Subject, request: Request) -> float | None:
+    """Top-1 (0..1) of the last step on the images that are searched: it shows a wrong
+    normalisation. None for a network without scores, images without labels, or more classes among
+    them than it has.
+    """
+    from zfjax.measures.judging import SomeImages, batching_as_run
+    from zfjax.training.evaluation import evaluate
+
+    if subject.scores is None:
+        return None
+    ids = tuple(range(request.images))
+    images = SomeImages(subject.need("images", "A search"), ids, hold=False)
+    parameters = subject.parameters(request.steps[-1], whole=True)
+    try:
+        figures = evaluate(replace(subject, images=images), parameters, batching_as_run(None))
+    except ZfjaxError:  # without labels; what else is wrong with them the search says
+        return None
+    return None if math.isnan(figures["loss"]) else figures["top1"]
 
 
 def _cost_lines(search: Cost, takes: Cost) -> list[str]:

@@ -141,12 +141,12 @@ def chosen_measures(names: Sequence[str], flags: Sequence[str]) -> list[Any]:
     from zfjax.measures.choosing import find_measure, read_flags, with_options
     from zfjax.measures.planning import Chosen
 
-    found = [find_measure(name) for name in dict.fromkeys(names)]
-    called = [each.name for each in found]
+    measures = [find_measure(name) for name in dict.fromkeys(names)]
+    called = [each.name for each in measures]
     if twice := [name for name in called if called.count(name) > 1]:
         raise ZfjaxError(f"Two measures are called {twice[0]!r}; give one of them another name.")
-    texts: Mapping[str, Mapping[str, str]] = read_flags(found, flags)
-    return [Chosen(each, with_options(each, texts[each.name])) for each in found]
+    texts: Mapping[str, Mapping[str, str]] = read_flags(measures, flags)
+    return [Chosen(each, with_options(each, texts[each.name])) for each in measures]
 
 
 def _chosen(

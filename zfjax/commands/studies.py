@@ -101,7 +101,7 @@ def ablate_grid(options: argparse.Namespace) -> int:
         raise ZfjaxError("--json goes with --status.")
     if options.status:
         return _show_status(options)
-    request, part = _request(options), _part(options.work)
+    request, turn = _request(options), _turn(options.work)
     if options.images_per_second is not None and not options.images_per_second > 0:
         raise ZfjaxError(f"--images-per-second {options.images_per_second:g} must be above 0.")
     plan = plan_of(options.workdir, request)
@@ -111,7 +111,7 @@ def ablate_grid(options: argparse.Namespace) -> int:
     if options.dry_run:
         _check_data(plan)
         return 0
-    return _train(options, request, part)
+    return _train(options, request, turn)
 
 
 def _check_data(plan: Any) -> None:
@@ -126,7 +126,7 @@ def _check_data(plan: Any) -> None:
                 check_data(cell.config, dataset)
 
 
-def _train(options: argparse.Namespace, request: Any, part: tuple[int, int] | None) -> int:
+def _train(options: argparse.Namespace, request: Any, turn: tuple[int, int] | None) -> int:
     ask_deterministic(options)
     from zfjax.progress import Reporter
     from zfjax.studies.ablating import Work, begin_plan, work_through
@@ -138,7 +138,7 @@ def _train(options: argparse.Namespace, request: Any, part: tuple[int, int] | No
         plan = begin_plan(options.workdir, request, progress)
         check_disk(plan)
         work = Work(
-            part=part,
+            turn=turn,
             stop_on_failure=options.on_failure == "stop",
             devices=options.devices,
             progress=progress,
@@ -188,7 +188,7 @@ def _base(options: argparse.Namespace) -> Config | None:
     return None if base is None else resolve_config(base, options.config_flags)
 
 
-def _part(work: str | None) -> tuple[int, int] | None:
+def _turn(work: str | None) -> tuple[int, int] | None:
     """``--work 2/8``; None where locks say who trains what."""
     if not work:
         return None

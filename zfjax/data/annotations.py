@@ -94,7 +94,8 @@ def significant_bits(data: bytes) -> int | None:
 
 def unread_kind(data: bytes) -> str | None:
     """Why a JPEG may not be decoded though it is sound, by the kind in its frame header; None for
-    the usual kinds, and for what is no JPEG."""
+    the usual kinds, and for what is no JPEG.
+    """
     if not data.startswith(JPEG_START):
         return None
     for marker, *_ in _segments(data):

@@ -68,7 +68,8 @@ def arrange(
     Raises ZfjaxError, and says how to answer with --splits, for folders that may be splits or
     classes, two folders that mean one split, splits of which none is for training, a folder in
     ``splits`` that is not there, and a split for validation that nothing labels, or whose classes
-    are all unknown to the training split."""
+    are all unknown to the training split.
+    """
     left_out = {*labels.tables, *(path for names in labels.skipped.values() for path in names)}
     classes_of = _Classes.of(labels)
     paths = [(path, classes_of.parts(path)) for path in sorted(files) if path not in left_out]
@@ -211,7 +212,8 @@ def _check_splits_stay(
     roles: Mapping[Folder, str],
 ) -> list[str]:
     """A note for a test split that has images and no labels, which is left out. Raises ZfjaxError
-    where another split would be, or one whose classes all have other names than train's."""
+    where another split would be, or one whose classes all have other names than train's.
+    """
     staying = {split for _, _, split, _ in placed}
     stays = {role: split for role, split in roles.items() if split in staying}
     training = sorted({folder for _, _, split, folder in placed if split == "train"})

@@ -72,7 +72,8 @@ def tabled_names(
 
     Unicode forms of a folder's name count as one. A class that no table names keeps its folder's
     name, and a note says how many do. Raises ZfjaxError for a table that cannot be read, and for
-    a classes.tsv that names none of the classes; the others may be of something else."""
+    a classes.tsv that names none of the classes; the others may be of something else.
+    """
     names: dict[str, str] = {}
     told, notes = [], []
     for table in sorted(tables, key=lambda path: (_is_general(path), path)):

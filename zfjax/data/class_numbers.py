@@ -25,7 +25,8 @@ def names_of_numbers(
     files: Sequence[str], read: Callable[[str, int], bytes], classes: Sequence[str]
 ) -> tuple[list[str], str] | None:
     """(the name of each of ``classes``, the list that gives them), where all are numbers and a list
-    names all of them; else None."""
+    names all of them; else None.
+    """
     if not classes or not all(map(str.isdecimal, classes)):
         return None
     for path in sorted(files, key=lambda path: (path.count("/"), path)):

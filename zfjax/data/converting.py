@@ -152,7 +152,8 @@ def form_of(stored: Stored, *, upright: bool = True) -> Form:
 class Account:
     """What became of the files so far: names by reason, images made smaller, and of those with too
     many pixels the largest that a machine could hold and the largest that none could, as (width,
-    height, name)."""
+    height, name).
+    """
 
     converted: dict[str, list[str]] = field(default_factory=dict)
     skipped: dict[str, list[str]] = field(default_factory=dict)

@@ -109,8 +109,8 @@ class Dataset:
     def count(self, split: str) -> int:
         """The number of images in ``split``; raises ZfjaxError for a split that is not there."""
         if split not in self.splits:
-            if (part := slice_count(self._builder.info.splits, split)) is not None:
-                return part
+            if (sliced := slice_count(self._builder.info.splits, split)) is not None:
+                return sliced
             raise ZfjaxError(
                 f"Data set {self.name} has no split '{split}'; it has: {', '.join(self.splits)}."
             )

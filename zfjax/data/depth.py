@@ -30,7 +30,8 @@ _SWAPPED = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 @dataclass(frozen=True)
 class Told:
     """What a file says of its samples: the ``largest`` that they may be, None where it says
-    nothing; ``inverted``: 0 is white."""
+    nothing; ``inverted``: 0 is white.
+    """
 
     largest: int | None = None
     inverted: bool = False
@@ -55,7 +56,8 @@ def told_by(image: Image.Image, data: bytes) -> Told:
 
 def largest_of(samples: np.ndarray, told: int | None) -> tuple[int, str | None]:
     """(the sample that means white, what to say of it) for samples uint16: what the file has
-    ``told``, where they keep to it; else a guess, said, where they are all but black."""
+    ``told``, where they keep to it; else a guess, said, where they are all but black.
+    """
     highest = int(samples.max(initial=0))
     if highest == 0 or _widened(samples, highest):
         return _FULL, None
@@ -71,7 +73,8 @@ def largest_of(samples: np.ndarray, told: int | None) -> tuple[int, str | None]:
 
 def _widened(samples: np.ndarray, highest: int) -> bool:
     """Whether all samples are 8-bit ones made wider, by shifting or by repeating their bits; only
-    dark ones are looked at."""
+    dark ones are looked at.
+    """
     if highest >= _FAINT:
         return True
     return not (samples & 0xFF).any() or not (samples % 257).any()
@@ -150,7 +153,8 @@ def _colour(
     image: Image.Image, reopen: Callable[[], Image.Image], rawmode: str, told: Told
 ) -> tuple[Image.Image, str | None]:
     """Colours with both of their bytes: the image is decoded once more, as if its bytes were
-    swapped."""
+    swapped.
+    """
     low = reopen()
     if rawmode.startswith("LA;16"):  # four bytes a pixel: grey's two and alpha's two
         _read_as(low, "RGBA")

@@ -31,7 +31,8 @@ def dataset_names(data_dir: Path | str) -> list[str]:
 
 def _folders(root: Path) -> list[Path]:
     """Folders directly under ``root``; a dot marks what is half written, and no system's folders
-    (lost+found) are looked into."""
+    (lost+found) are looked into.
+    """
     if not root.is_dir():
         return []
     try:

@@ -1,5 +1,6 @@
 """The folders of a source as paths tell them: what each holds, which lie below, and how a refusal
-speaks of them. Pure."""
+speaks of them. Pure.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def is_text(name: str) -> bool:
 @dataclass
 class Head:
     """What a folder holds: files of its own, how many of them are not called like texts, and by
-    folder below (files directly there, files deeper)."""
+    folder below (files directly there, files deeper).
+    """
 
     files: int = 0
     images: int = 0
@@ -70,7 +72,8 @@ def without_lists(paths: Sequence[Folder]) -> Sequence[Folder]:
     """``paths`` without folders on top that hold texts alone, where what is beside them leads to
     folders called like splits (as Annotations and ImageSets lie beside Data) or is called like
     "images" and holds folders (as meta does beside it); else ``paths``. Folders without images
-    go where their own folders are called as those of images are (Annotations/cat, Images/cat)."""
+    go where their own folders are called as those of images are (Annotations/cat, Images/cat).
+    """
     kept, depth, says = paths, 0, False
     while True:
         if annotations := _annotations(kept, depth):
@@ -125,7 +128,8 @@ def paths_below(folder: Folder, paths: Iterable[Folder]) -> list[Folder]:
 
 def class_folders(folder: Folder, split: str, paths: Iterable[Folder]) -> set[str]:
     """What the class folders are called that ``folder`` holds, those of words like "images" apart;
-    a folder between is looked through."""
+    a folder between is looked through.
+    """
     inside = paths_below(folder, paths)
     folder = looked_through(folder, split, inside)
     names = {parts[len(folder)] for parts in inside if len(parts) > len(folder) + 1}
@@ -134,7 +138,8 @@ def class_folders(folder: Folder, split: str, paths: Iterable[Folder]) -> set[st
 
 def looked_through(folder: Folder, split: str, paths: Iterable[Folder]) -> Folder:
     """``folder``, or the one in it that all its class folders lie in (seg_train/seg_train,
-    train/images)."""
+    train/images).
+    """
     inside = paths_below(folder, paths)
     while len(below := heads_at(inside, len(folder) - 1)[folder[-1]].below) == 1:
         [(name, (_, deeper))] = below.items()
@@ -147,7 +152,8 @@ def looked_through(folder: Folder, split: str, paths: Iterable[Folder]) -> Folde
 
 def question(what: str, folders: Sequence[str], read: Mapping[str, str]) -> ZfjaxError:
     """``what`` is not certain, and the flags that would answer it: for ``folders``, beside those
-    that are ``read`` as splits already."""
+    that are ``read`` as splits already.
+    """
     return refusal(f"{what}: {how_to_say(folders, read)}.")
 
 
@@ -167,7 +173,8 @@ def no_training(roles: Mapping[Folder, str]) -> ZfjaxError:
 
 def without_labels(folder: Folder, count: int, roles: Mapping[Folder, str]) -> ZfjaxError:
     """That ``count`` files of a split lie in no class folder; ``roles`` are the splits that
-    stay."""
+    stay.
+    """
     path = "/".join(folder)
     return refusal(
         f"{path} holds {count:,} files and no class folders, and no label file names them: arrange"

@@ -1,5 +1,6 @@
 """What a file is, by its first bytes: the formats that are read, and the names of those that are
-not. Pure, without Pillow."""
+not. Pure, without Pillow.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +127,8 @@ def format_of(data: bytes) -> str | None:
 
 def what_else(data: bytes) -> str:
     """Why bytes that begin as no format of READ are not read, by what they are: "HEIC, which zfjax
-    does not read", "not an image but text", "not an image" where nothing tells."""
+    does not read", "not an image but text", "not an image" where nothing tells.
+    """
     if name := _other_format(data):
         return f"{name}{_UNREAD}"
     if data.startswith(PNG_START[:4]):
@@ -169,7 +171,8 @@ def _other_format(data: bytes) -> str | None:
 
 def _brand(data: bytes) -> str:
     """By the main brand of a media file; where that is general, by those that it is said to suit
-    too."""
+    too.
+    """
     brands = [data[8:12], *(data[at : at + 4] for at in range(16, min(len(data), 64), 4))]
     names = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
     if brands[0] in (b"mif1", b"msf1"):  # any picture so kept

@@ -32,7 +32,8 @@ class HardLinks:
 
     def see(self, inside: str, member: tarfile.TarInfo) -> Body | None:
         """The bytes of the member ``inside``, its own or those that it is a hard link to; None
-        where these have not been seen, or it is no plain file."""
+        where these have not been seen, or it is no plain file.
+        """
         body, target = None, path_steps(text(member.linkname)) if member.islnk() else ()
         if target:
             body = self._bodies.get("/".join(target))

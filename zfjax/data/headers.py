@@ -168,7 +168,8 @@ def _header_read(kind: str, data: bytes, max_pixels: int) -> Image.Image:
 
 def _check_tiff(data: bytes, max_pixels: int) -> None:
     """Raises ImageError for a camera's raw file, of which Pillow would show the thumbnail, for
-    samples of which nothing tells what is black and white, and for a layout that it misreads."""
+    samples of which nothing tells what is black and white, and for a layout that it misreads.
+    """
     directory = tiff.first_directory(data)
     if raw := tiff.raw_kind(data, directory):
         raise OtherFormat(f"{raw} (a camera's raw file), which zfjax does not read")

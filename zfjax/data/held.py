@@ -14,10 +14,13 @@ from PIL import Image
 from zfjax.data.dataset import NO_LABEL
 from zfjax.data.images import fitted
 from zfjax.data.reading import Batch, empty_batch
+from zfjax.data.views import most_kept
 from zfjax.errors import ZfjaxError
 
 DIGESTED = 64
-"""Images that the fingerprint is made of: the first, the last, and others evenly between."""
+"""Images that the fingerprint is made of, and labels are looked for in: the first, the last, and
+others evenly between.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,8 @@ class HeldImages:
     split: str = "all"
     name: str = "images"
     _labels: dict[int, int] = field(default_factory=dict, repr=False)
+    _kept: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
+    """Views by id: behind ``[i]`` may be files, to be decoded once. None makes way for another."""
 
     def __post_init__(self) -> None:
         if not len(self.images):
@@ -59,7 +64,9 @@ class HeldImages:
         }
 
     def _example(self, image_id: int) -> tuple[np.ndarray, int]:
-        """Pixels uint8 [h, w, 3] and label. Raises ZfjaxError naming an image that is none."""
+        """Pixels uint8 [h, w, 3] and label; the view and the label are kept. Raises ZfjaxError
+        naming an image that is none.
+        """
         if not 0 <= image_id < self.count:
             raise ZfjaxError(f"There is no image {image_id}; there are 0 to {self.count - 1}.")
         example = self.images[image_id]
@@ -73,18 +80,27 @@ class HeldImages:
                 " [height, width, 3], or 1 for grey."
             )
         self._labels[image_id] = label
-        return np.ascontiguousarray(np.repeat(pixels, 3 // pixels.shape[2], axis=2)), label
+        pixels = np.ascontiguousarray(np.repeat(pixels, 3 // pixels.shape[2], axis=2))
+        if image_id not in self._kept and len(self._kept) < most_kept(self.view_size):
+            self._kept[image_id] = fitted(Image.fromarray(pixels), self.view_size)
+        return pixels, label
 
     def batches(
         self, batch_size: int, *, start: int = 0, limit: int | None = None, keep: bool = False
     ) -> Iterator[Batch]:
-        """Images ``start`` to ``start + limit``, as ``Images.batches`` gives them."""
+        """Images ``start`` to ``start + limit``, as ``Images.batches`` gives them; kept while there
+        is room, asked for or not.
+        """
         end = self.count if limit is None else min(self.count, start + limit)
-        for first in range(start, end, batch_size):
+        return self.batches_of(batch_size, range(start, end))
+
+    def batches_of(self, batch_size: int, ids: Sequence[int]) -> Iterator[Batch]:
+        """The images of these ids, as ``batches`` gives them."""
+        for start in range(0, len(ids), batch_size):
             batch = empty_batch(batch_size, self.view_size)
-            for row, image_id in enumerate(range(first, min(first + batch_size, end))):
+            for row, image_id in enumerate(ids[start : start + batch_size]):
                 batch["image"][row], batch["image_id"][row] = self.view(image_id), image_id
-                batch["label"][row] = self._labels[image_id]
+                batch["label"][row] = self._label(image_id)
             yield {**batch, "weight": (batch["image_id"] >= 0).astype(np.float32)}
 
     def views(self, image_ids: Sequence[int]) -> np.ndarray:
@@ -93,11 +109,32 @@ class HeldImages:
 
     def view(self, image_id: int) -> np.ndarray:
         """One image's view: uint8 [h, w, 3]."""
-        return fitted(Image.fromarray(self._example(image_id)[0]), self.view_size)
+        if image_id in self._kept:
+            return self._kept[image_id]
+        pixels, _ = self._example(image_id)
+        kept = self._kept.get(image_id)
+        return fitted(Image.fromarray(pixels), self.view_size) if kept is None else kept
+
+    def _label(self, image_id: int) -> int:
+        return self._labels[image_id] if image_id in self._labels else self._example(image_id)[1]
 
     def describe(self, image_ids: Sequence[int]) -> list[tuple[int, str]]:
         """(label, "") of each image."""
-        return [(self._example(int(image_id))[1], "") for image_id in image_ids]
+        return [(self._label(int(image_id)), "") for image_id in image_ids]
+
+    def check_labelled(self, purpose: str) -> None:
+        """Raises ZfjaxError where none of the images looked at, spread over all, has a label."""
+        spread = np.unique(np.linspace(0, self.count - 1, DIGESTED).astype(int))
+        if all(self._label(int(image_id)) == NO_LABEL for image_id in spread):
+            raise ZfjaxError(
+                f"The images have no labels, and {purpose} needs them: give (image, label) pairs."
+            )
+
+    def of_split(self, split: str) -> HeldImages:
+        """These: there is no other split. Raises ZfjaxError for the name of one."""
+        if split != self.split:
+            raise ZfjaxError(f"There is no split {split!r}; images in memory are {self.split!r}.")
+        return self
 
     def first_readable(self, limit: int) -> int:
         """0: an image in memory can be read."""

@@ -16,7 +16,8 @@ from zfjax.data.split_names import read_name, says_nothing
 @dataclass(frozen=True)
 class ImageFolders:
     """How images lie: ``common`` are the folders that all lie in, ``holders`` gives the class
-    folder of each image as names alone tell it, None where it lies in none."""
+    folder of each image as names alone tell it, None where it lies in none.
+    """
 
     common: Folder
     holders: Mapping[str, Folder | None]
@@ -59,7 +60,8 @@ class ImageFolders:
     @property
     def needs_labels(self) -> bool:
         """Whether images lie in no class folder that are neither for testing nor lie about beside
-        class folders."""
+        class folders.
+        """
         beside = any(self.holders.values())
         folders = {nfc_parts(path)[:-1] for path, holder in self.holders.items() if not holder}
         return any(
@@ -71,7 +73,8 @@ class ImageFolders:
 
 def _class_folder(folder: Folder, depth: int, said: Collection[str]) -> Folder | None:
     """``folder`` down to the first name below ``depth`` that is neither a split's nor a word like
-    "images", None where there is none."""
+    "images", None where there is none.
+    """
     for end, name in enumerate(folder[depth:], depth + 1):
         if name not in said and not tells_a_split(name) and not says_nothing(name):
             return folder[:end]

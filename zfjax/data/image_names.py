@@ -36,7 +36,8 @@ class ImageNames:
 
     def matches(self, name: str) -> list[str]:
         """The paths of the images that ``name`` may mean: of one or none, unless several folders
-        have that name."""
+        have that name.
+        """
         above, _, last = _folded(name).replace("\\", "/").rpartition("/")
         paths = self._of_name(last)
         if above and paths:
@@ -63,7 +64,8 @@ class ImageNames:
 
     def _shared(self, above: tuple[str, ...], path: str) -> int:
         """How many folders above a name are those of ``path``, counted from below; -1 where the
-        lowest already is another."""
+        lowest already is another.
+        """
         own = self._folders(_folded(path.rpartition("/")[0]))
         count = 0
         for left, right in zip(reversed(above), reversed(own), strict=False):

@@ -98,7 +98,8 @@ def as_image_errors(doing: str) -> Iterator[None]:
 
 def decode(image: Image.Image, data: bytes) -> Image.Image:
     """Decodes the pixels of an image from ``open_image(data)``; raises ImageError when the data is
-    cut short, damaged, or of a kind that the decoder does not know."""
+    cut short, damaged, or of a kind that the decoder does not know.
+    """
     try:
         image.load()
     except MemoryError:

@@ -32,7 +32,7 @@ from zfjax.data.sources import ARCHIVES, Source, open_source
 from zfjax.data.split_names import SPLITS
 from zfjax.errors import ZfjaxError, escaped
 from zfjax.files import data_folder, exclusive_lock, local_path
-from zfjax.progress import Progress
+from zfjax.progress import Progress, tell_nobody
 
 
 def import_images(
@@ -66,7 +66,7 @@ def import_images(
         raise ZfjaxError(
             f"The holdout is a share of the images, at least 0 and below 1, not {holdout}."
         )
-    tell = progress or _tell_nobody
+    tell = progress or tell_nobody
     source, root = local_path(source), data_folder(data_dir)
     if not source.exists():
         raise ZfjaxError(f"There is no {source}; give a folder of class folders, or a tar of one.")
@@ -203,17 +203,14 @@ def _called_an_image(path: str) -> bool:
 
 def _readable(opened: Source, layout: Layout, labels: Labels) -> tuple[list[str], list[str]]:
     """(a readable name for each class, notes): from tables of classes, or lists of what numbers
-    mean."""
+    mean.
+    """
     names, notes = tabled_names(layout.class_tables, opened.read, layout.classes)
     if not labels.classes or layout.class_tables:
         return names, notes
     if numbered := names_of_numbers(opened.files, opened.read, layout.classes):
         return numbered[0], [*notes, f"{numbered[1]} names the classes that are numbers"]
     return names, [*notes, *unread_note(layout.skipped.get("not in a class folder", []))]
-
-
-def _tell_nobody(stage: str, done: int, total: int) -> None:
-    pass
 
 
 def _read_up_to(opened: Source, limit: int, path: str) -> bytes:

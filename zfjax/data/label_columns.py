@@ -42,7 +42,8 @@ _FEW = 20
 @dataclass(frozen=True)
 class Columns:
     """Places of a table's columns: ``labels`` is one, or several of which each is a class and one
-    is set in a row; ``by_name``: whether their names told, or the user."""
+    is set in a row; ``by_name``: whether their names told, or the user.
+    """
 
     image: int
     labels: tuple[int, ...]
@@ -53,7 +54,8 @@ class Columns:
 @dataclass(frozen=True)
 class Asked:
     """What the user says: the ``column`` of classes, by name or number, and whether a column of
-    ``splits`` counts."""
+    ``splits`` counts.
+    """
 
     column: str | None = None
     splits: bool = True
@@ -83,7 +85,8 @@ def choose_columns(
 
     Of columns that say the same, the one with names of ``class_folders`` counts, then one that is
     not of numbers. Raises ZfjaxError, and lists them, where several could be of classes, and for a
-    column of which some cells name splits and others do not."""
+    column of which some cells name splits and others do not.
+    """
     image = _image_column(table, matches)
     if image is None:
         return None
@@ -128,19 +131,20 @@ def _plain(name: str) -> str:
 def _image_column(table: Table, matches: Callable[[str], Sequence[str]]) -> int | None:
     """The column that names most different images; of several, one that is called so."""
     named = table.header or ()
-    order = {name: place for place, name in enumerate(_FILES)}
+    order = {name: preference for preference, name in enumerate(_FILES)}
     best: tuple[int, int, int] | None = None
     for index in range(len(table.columns)):
         images = {path for cell in table.column(index) for path in matches(cell)[:1]}
-        place = order.get(_plain(named[index]), len(order)) if named else len(order)
-        if images and (best is None or (-len(images), place) < best[:2]):
-            best = (-len(images), place, index)
+        preference = order.get(_plain(named[index]), len(order)) if named else len(order)
+        if images and (best is None or (-len(images), preference) < best[:2]):
+            best = (-len(images), preference, index)
     return None if best is None else best[2]
 
 
 def _is_split(table: Table, index: int, where: str) -> bool:
     """Whether a column is called so and names splits. Raises ZfjaxError where only some of its
-    cells do."""
+    cells do.
+    """
     cells = set(table.column(index))
     unknown = sorted(cell for cell in cells if not split_of(cell))
     if _plain(table.columns[index]) not in _SPLITS or len(unknown) == len(cells):
@@ -184,7 +188,8 @@ def _telling(table: Table, columns: Sequence[int]) -> list[int]:
 
 def _like_classes(table: Table, columns: Sequence[int]) -> list[int]:
     """Those of ``columns`` that hold words of which some come again, else those with such numbers:
-    beside a class stand boxes and sizes, and numbers that never come again count lines."""
+    beside a class stand boxes and sizes, and numbers that never come again count lines.
+    """
     words, numbers = [], []
     for index in columns:
         cells = [cell for cell in table.column(index) if cell]
@@ -198,7 +203,8 @@ def _like_classes(table: Table, columns: Sequence[int]) -> list[int]:
 
 def _one_of_several(table: Table, columns: Sequence[int]) -> tuple[int, ...]:
     """The columns of which each is a class (0 or 1) and nearly every row has one that is set; ()
-    where they are no such."""
+    where they are no such.
+    """
     if table.header is None:
         return ()
     flags = [

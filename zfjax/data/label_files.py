@@ -95,7 +95,8 @@ def unread_label_files(files: Sequence[str]) -> list[LabelFile]:
 
 class Scopes:
     """The images that a label file can mean: those below its folder, else below the next above that
-    holds any."""
+    holds any.
+    """
 
     def __init__(self, images: Sequence[str]):
         self._images = images
@@ -134,7 +135,8 @@ def read_label_file(
     Where a name is that of images in several folders, the split of the line decides, else the
     ``hint`` of the file's own name, then the one for training. Raises ZfjaxError for a file that
     cannot be read, several columns that may be the classes, a name that means several images, and
-    an image with two classes or splits."""
+    an image with two classes or splits.
+    """
     table = read_table(data, path, lambda cell: bool(images.matches(cell)), is_column_name)
     meant = _Meant(path, images, hint)
     columns = choose_columns(table, path, images.matches, class_folders, asked)
@@ -180,7 +182,8 @@ class _Meant:
 
     def image(self, name: str, line: int, told: str | None) -> str | None:
         """Its path, None where there is none; ``told``: the split that the line names. Raises
-        ZfjaxError where there are several."""
+        ZfjaxError where there are several.
+        """
         paths = self.images.matches(name)
         for split in (told,) if told else (self.split, "train"):
             if len(paths) > 1:

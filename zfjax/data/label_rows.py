@@ -89,7 +89,8 @@ Read = Callable[[Sequence[str]], Iterator[Row]]
 
 def _separations(where: str, lines: Sequence[str]) -> Iterator[list[Read]]:
     """The separators that lines have, those first that a file's name makes likely; of each the ways
-    to cut there, with quotes and, where there are any, without."""
+    to cut there, with quotes and, where there are any, without.
+    """
     beginning = "".join(lines[:_LOOKED_AT])
     quotings = [csv.QUOTE_MINIMAL, csv.QUOTE_NONE] if '"' in beginning else [csv.QUOTE_MINIMAL]
     for separator in ",\t;|" if where.casefold().endswith(".csv") else "\t,;|":
@@ -99,7 +100,8 @@ def _separations(where: str, lines: Sequence[str]) -> Iterator[list[Read]]:
 
 def _spacings(lines: Sequence[str]) -> Iterator[list[Row]]:
     """The ways to cut lines at spaces: at all where a class is one word, beside numbers alone; at
-    the last, where names of files have some; at the first, where those of classes have."""
+    the last, where names of files have some; at the first, where those of classes have.
+    """
     cut = [
         (number, line.split())
         for number, line in enumerate(lines, 1)

@@ -41,7 +41,8 @@ class Labels:
     """``folders``: {path: the folders above its class} and ``classes``: {path: class} of images
     that lie in no class folder. ``tables`` are the label files that gave them. ``skipped`` names
     what is left out by reason; ``notes`` are sentences; ``unused`` says why label files gave
-    nothing."""
+    nothing.
+    """
 
     folders: Mapping[str, Folder] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
@@ -67,7 +68,8 @@ def labels_of(
     classes, or "none" where label files do not count.
 
     Raises ZfjaxError for a label file that cannot be read or contradicts itself, another or the
-    class folders, and for a ``column`` that none has."""
+    class folders, and for a ``column`` that none has.
+    """
     paths = sorted(files)
     images = [path for path in paths if not is_text(path)]
     called_so = [path for path in images if path.rpartition(".")[2].casefold() in IMAGE_ENDINGS]
@@ -150,7 +152,8 @@ def _of_use(
     read_files: Sequence[LabelFile], lie: ImageFolders, column: str | None
 ) -> list[LabelFile]:
     """The label files that give classes, with those that class folders do not. Raises ZfjaxError
-    where none has the ``column`` that the user names."""
+    where none has the ``column`` that the user names.
+    """
     useful = [file for file in read_files if file.classes]
     if column not in (None, NO_COLUMN) and not useful:
         why = "; ".join(file.why_not for file in read_files) or "there is no label file"
@@ -171,7 +174,8 @@ def _within_splits(file: LabelFile, splits: Collection[str] | None) -> LabelFile
 
 def _beside_folders(file: LabelFile, lie: ImageFolders) -> LabelFile:
     """``file`` without what class folders say already. Raises ZfjaxError where they say
-    otherwise."""
+    otherwise.
+    """
     within: dict[Folder, set[str]] = defaultdict(set)
     for path, label in file.classes.items():
         within[lie.holders[path] or nfc_parts(path)[:-1]].add(label)
@@ -233,7 +237,8 @@ def _named_by_ilsvrc(
     images: Sequence[str], lie: ImageFolders, givers: Mapping[str, LabelFile]
 ) -> dict[str, str]:
     """{path: wnid} of images in no class folder that are called as ILSVRC2012's are, where no label
-    file gives a class or one that no class folder has, while the wnid's is there."""
+    file gives a class or one that no class folder has, while the wnid's is there.
+    """
     own = {path: wnid for path in images if not lie.holders[path] and (wnid := _wnid(path))}
     folders = lie.class_folders
     if folders and folders.isdisjoint(own.values()):
@@ -306,7 +311,8 @@ def _folders(
     splits: Mapping[str, str] | None,
 ) -> dict[str, Folder]:
     """{path: the folders above its class}: its own where they tell a split or the user names them,
-    else one of the split that a label file says, else of that for training."""
+    else one of the split that a label file says, else of that for training.
+    """
     folders = {}
     told_in = next((at for at, step in enumerate(lie.common) if tells_a_split(step)), None)
     above = lie.common[:told_in]

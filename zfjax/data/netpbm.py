@@ -1,5 +1,6 @@
 """PPM, PGM and PBM, binary and in words, read with NumPy: Pillow takes seconds a megapixel for
-those that are not of 8 bits."""
+those that are not of 8 bits.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _DEEPEST = (1 << 16) - 1
 
 class NetpbmFile(ImageFile.ImageFile):
     """The first picture of a file, as Pillow's own readers have theirs; ``largest`` is the sample
-    that means white."""
+    that means white.
+    """
 
     format = "PPM"
     format_description = "Netpbm picture"
@@ -45,7 +47,8 @@ class NetpbmFile(ImageFile.ImageFile):
 
     def samples(self) -> np.ndarray:
         """uint8 or uint16 (height, width) or (height, width, 3), 0 to ``largest``. Raises
-        ValueError where there are too few."""
+        ValueError where there are too few.
+        """
         assert self.fp is not None
         self.fp.seek(self._starts_at)
         data = self.fp.read()

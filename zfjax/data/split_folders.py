@@ -31,7 +31,8 @@ def _splits_inside(
     folder: Folder, head: Head, paths: Sequence[Folder]
 ) -> tuple[dict[str, str], list[str]]:
     """({folder: split}, those to ask about) of the folders in ``folder`` that hold class folders
-    and are called like splits."""
+    and are called like splits.
+    """
     deep = [name for name, (_, deeper) in head.below.items() if deeper]
     splits, asked = read_names(deep, all_there_is=len(deep) == len(head.below))
     if not splits and not asked:
@@ -46,7 +47,8 @@ def _splits_inside(
 
 def split_folders_by_name(paths: Sequence[Folder], guess: bool) -> tuple[Folder, dict[Folder, str]]:
     """(the folder above splits or classes, {split folder: split}); without split folders the root
-    itself is train."""
+    itself is train.
+    """
     above: Folder = ()
     heads = heads_at(paths, 0)
     while len(heads) == 1:
@@ -154,7 +156,8 @@ def _check_splits(
     paths: Sequence[Folder], root: Folder, heads: Mapping[str, Head], splits: Mapping[str, str]
 ) -> None:
     """Raises ZfjaxError for split folders within splits, and for what lies beside splits and may
-    belong to one."""
+    belong to one.
+    """
     _check_no_splits_inside(paths, root, heads, splits)
     beside = {name: head for name, head in heads.items() if name not in splits}
     left_out = [
@@ -202,7 +205,8 @@ def _check_splits(
 
 def _check_labelled(beside: Mapping[str, Head], splits: Mapping[str, str]) -> None:
     """Raises ZfjaxError for a folder beside the training split that is called like a split and
-    holds images without class folders: only for testing are they often without labels."""
+    holds images without class folders: only for testing are they often without labels.
+    """
     if "train" not in splits.values():
         return
     for name, head in beside.items():

@@ -12,7 +12,8 @@ left decides:
 - a split's word with numbers, letters or words like "small", and words like "fold" and "unlabeled",
   are asked about, and so is any other name with a split's word in it where all folders have one, or
   a split is known; beside one that is asked about, so is any name that hints at a split
-  (``minitrain``)."""
+  (``minitrain``).
+"""
 
 from __future__ import annotations
 
@@ -118,7 +119,8 @@ def split_of(folder: str) -> str | None:
 
 def hinted_split(folder: str) -> str | None:
     """The split that a name most likely means (te, minival, crossval, teste), or None where it
-    gives no hint; of several, the first in the name."""
+    gives no hint; of several, the first in the name.
+    """
     reading = read_name(folder)
     if len(reading.splits) == 1:
         return next(iter(reading.splits))
@@ -198,7 +200,8 @@ def how_to_say(folders: Sequence[str], read: Mapping[str, str] | None = None) ->
     """The end of a question about ``folders``: the flags that would answer it, by example.
 
     ``read``: {folder: split} of those that are known. A folder without a hint is not in the
-    example, and FOLDER stands for the one for training where none has that."""
+    example, and FOLDER stands for the one for training where none has that.
+    """
     answer = dict(read or {})
     for folder in folders:
         if split := hinted_split(folder.rpartition("/")[2]):

@@ -1,5 +1,6 @@
 """Files and folders that a system, a network disk or a program has put beside a user's: never
-images, classes or data sets. Pure."""
+images, classes or data sets. Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """A TIFF's first directory, read from bytes alone: what Pillow does not ask of it, and what a file
-that is none but in its shape (a camera's raw file) says of itself. Pure, without warnings."""
+that is none but in its shape (a camera's raw file) says of itself. Pure, without warnings.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ _SENSOR_PACKINGS = (32767, 32769, 34713, 65000, 65535)  # Sony, Samsung, Nikon, 
 
 def first_directory(data: bytes) -> Directory:
     """{tag: values} of the first page of a TIFF or BigTIFF; what is cut short, too long or of no
-    whole numbers is left out."""
+    whole numbers is left out.
+    """
     order = ">" if data[:2] == b"MM" else "<"
     big = data[2:4] in (b"+\0", b"\0+")
     word, wide, entry = ("Q", 8, 20) if big else ("L", 4, 12)
@@ -87,7 +89,8 @@ def largest(directory: Directory, tag: int) -> int | None:
 
 def raw_kind(data: bytes, directory: Directory) -> str | None:
     """What a camera's raw file is called, of which the first page is no more than a thumbnail; None
-    for a picture."""
+    for a picture.
+    """
     if data[8:10] == b"CR":
         return "CR2"
     if _DNG_VERSION in directory:

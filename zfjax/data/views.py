@@ -1,5 +1,5 @@
-"""The images of one split in the view that analyses look at, each decoded once and kept while it
-fits.
+"""Images in the view that analyses look at, each decoded once and kept while it fits: what all may
+ask of them, and those of one split of a data set.
 """
 
 from __future__ import annotations
@@ -8,17 +8,80 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from zfjax.data.dataset import Dataset, UnreadableImage
+from zfjax.data.labels import check_labelled
 from zfjax.data.pipeline import batches_of, evaluation_batches
-from zfjax.data.reading import Batch, Reading
+from zfjax.data.reading import Batch, Reading, Share
 from zfjax.errors import ZfjaxError
 
 KEPT_BYTES = 2**28
 """Of decoded views held in memory: a winner often wins for several epochs and maps."""
+
+
+def most_kept(view_size: tuple[int, int]) -> int:
+    """Views of (height, width) to keep."""
+    height, width = view_size
+    return max(64, KEPT_BYTES // (height * width * 3))
+
+
+class Evaluated(Protocol):
+    """Images that an evaluation asks for: all of a split, or some."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set, in sentences."""
+
+    @property
+    def split(self) -> str:
+        """Its name."""
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+
+    def batches(
+        self, batch_size: int, *, start: int = 0, limit: int | None = None, keep: bool = False
+    ) -> Iterator[Batch]:
+        """All, or some in a row, ``batch_size`` at a time."""
+
+    def check_labelled(self, purpose: str) -> None:
+        """Raises ZfjaxError where none has a label, and ``purpose`` needs them."""
+
+
+class LookedAt(Evaluated, Protocol):
+    """Images that all else asks for too: of a data set (``Images``), of an array or a sequence
+    (``held.HeldImages``).
+    """
+
+    @property
+    def view_size(self) -> tuple[int, int]:
+        """(height, width) of the views, in pixels."""
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells whether a table was made from these very images."""
+
+    def batches_of(self, batch_size: int, ids: Sequence[int]) -> Iterator[Batch]:
+        """Those of these ids."""
+
+    def views(self, image_ids: Sequence[int]) -> np.ndarray:
+        """uint8 [n, h, w, 3] of these ids."""
+
+    def view(self, image_id: int) -> np.ndarray:
+        """One image's view: uint8 [h, w, 3]."""
+
+    def describe(self, image_ids: Sequence[int]) -> list[tuple[int, str]]:
+        """(label, file name) of each."""
+
+    def first_readable(self, limit: int) -> int:
+        """The id of one that receptive fields are drawn on."""
+
+    def of_split(self, split: str) -> LookedAt:
+        """A split of the same set, of which each process reads all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +99,16 @@ class Images:
     be read."""
     _kept: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
     """Views by id, the latest used last."""
+
+    @property
+    def name(self) -> str:
+        """The data set's."""
+        return self.dataset.name
+
+    @property
+    def view_size(self) -> tuple[int, int]:
+        """(height, width) of the views, in pixels."""
+        return self.reading.view_size
 
     @property
     def count(self) -> int:
@@ -69,15 +142,10 @@ class Images:
         at again is not known yet, so that one is as good as another.
         """
         for row in np.flatnonzero(batch["weight"] > 0):
-            if len(self._kept) >= self._capacity:
+            if len(self._kept) >= most_kept(self.view_size):
                 break
             self._kept[int(batch["image_id"][row])] = batch["image"][row]
         return batch
-
-    @property
-    def _capacity(self) -> int:
-        height, width = self.reading.view_size
-        return max(64, KEPT_BYTES // (height * width * 3))
 
     def views(self, image_ids: Sequence[int]) -> np.ndarray:
         """The views of these images, in this order: uint8 [n, h, w, 3]. Raises ZfjaxError for one
@@ -91,7 +159,9 @@ class Images:
         pixels |= zip(missing, self._decoded(missing), strict=True)
         for image_id in wanted:
             self._kept[image_id] = pixels[image_id]
-        while len(self._kept) > self._capacity:  # those that were used longest ago make way
+        while len(self._kept) > most_kept(
+            self.view_size
+        ):  # those that were used longest ago make way
             del self._kept[next(iter(self._kept))]
         return np.stack([pixels[int(image_id)] for image_id in image_ids])
 
@@ -113,6 +183,14 @@ class Images:
     def describe(self, image_ids: Sequence[int]) -> list[tuple[int, str]]:
         """(label, file name) of each image, without decoding its pixels."""
         return self.dataset.describe(self.split, image_ids)
+
+    def check_labelled(self, purpose: str) -> None:
+        """Raises ZfjaxError where no image has a label, and ``purpose`` needs them."""
+        check_labelled(self.dataset, self.split, purpose)
+
+    def of_split(self, split: str) -> Images:
+        """Another split of the data set, or this one, of which each process reads all."""
+        return Images(self.dataset, split, replace(self.reading, share=Share()))
 
     def first_readable(self, limit: int) -> int:
         """The id of the first of the first ``limit`` images that can be read: the example that

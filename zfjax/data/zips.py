@@ -61,7 +61,8 @@ def is_zip(path: Path) -> bool:
 @contextlib.contextmanager
 def open_zip(path: Path, refuse: Refuse) -> Iterator[ZipContents]:
     """Opens a zip. Raises ZfjaxError where it is damaged or cut short, or nothing in it can be
-    unpacked."""
+    unpacked.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError) as error:
@@ -145,7 +146,8 @@ def _fault(member: zipfile.ZipInfo, overlaid: bool) -> str | None:
 
 def _overlaid(archive: zipfile.ZipFile) -> set[int]:
     """Where members begin whose bytes reach into the next: how small zips claim to hold
-    everything."""
+    everything.
+    """
     members = sorted(archive.infolist(), key=lambda member: member.header_offset)
     return {
         member.header_offset

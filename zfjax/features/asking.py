@@ -126,7 +126,7 @@ def request_of(subject: Subject, asked: Asked) -> Request:
         )
     images = source.count if asked.images is None else min(asked.images, source.count)
     if not images:
-        raise ZfjaxError(f"Split {source.split!r} of {source.dataset.name} is empty.")
+        raise ZfjaxError(f"Split {source.split!r} of {source.name} is empty.")
     return Request(
         steps=subject.find_steps(asked.at),
         layers=layers,

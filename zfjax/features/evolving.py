@@ -46,7 +46,7 @@ from zfjax.files import (
     write_json,
 )
 from zfjax.inputs import open_data, with_data_dir
-from zfjax.processes import as_first, first_alone, from_first, is_first, together
+from zfjax.processes import as_first, first_alone, from_first, of_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.evolution_record import EvolutionRecord, write_begun, write_record
@@ -98,7 +98,7 @@ def evolve(
         whole = local_path(path_of(out, "out"))
         target = Target(evolution_folder(whole, name), name, whole)
         request = request_of(workdir, Asked(**asked))
-        _claim(whole, workdir)
+        claim(whole, workdir)
         return evolve_subject(workdir, request, target, progress)
     run = load_run(workdir)
     if out is not None:
@@ -119,10 +119,12 @@ def check_claim(out: Path) -> Path:
     return path
 
 
-def _claim(out: Path, subject: Subject) -> None:
-    """Writes OUT/config.json. Raises ZfjaxError as ``check_claim``."""
+def claim(out: Path, subject: Subject) -> None:
+    """Writes OUT/config.json, where there is none: the first subject's, for each evolution says
+    itself what it is of. Raises ZfjaxError as ``check_claim``.
+    """
     path = check_claim(out)
-    if subject.foreign is not None:
+    if not path.exists() and subject.foreign is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format_version": 1, "kind": "foreign", **subject.foreign})
 
@@ -192,15 +194,6 @@ def evolve_subject(
 
         first_alone(finish)
     return open_evolution(target.folder)
-
-
-def of_first(progress: Progress | None) -> Progress:
-    """What is told to the person who watches, by process 0 alone."""
-
-    def silent(stage: str, done: int, total: int, **figures: float) -> None:
-        pass
-
-    return progress if progress is not None and is_first() else silent
 
 
 def check_trained_on(run: Run, subject: Subject) -> None:

@@ -61,7 +61,7 @@ class SourceWords(TypedDict, total=False):
 
 @spelled(Source)
 def project(
-    workdir: Place | Run,
+    workdir: Place | Run | Subject,
     image: Place | Whole,
     layer: Text,
     map: Whole,
@@ -76,16 +76,22 @@ def project(
     ``image``: a file, shown as an import would store it (upright, what is transparent white), or
     the id of an image of the run's data set: ``split`` (None: the training split), in ``data_dir``
     (None: where the run has it). ``max_pixels``: the most that a file may have (None: as for the
-    images of the run's data set, where it is there). An activation of 0 gives an all-zero
+    images of the run's data set, where it is there). In place of a run, a ``Subject`` of anyone's
+    (``subject_from``): numbers are of its own images. An activation of 0 gives an all-zero
     projection. Raises ZfjaxError for an image that cannot be read.
     """
-    run, where, map = load_run(workdir), Source(**source), whole_number(map, "--map")
-    layer, rule, subject = text(layer, "--layer"), text(rule, "--rule"), subject_of(run)
+    run = workdir if isinstance(workdir, Subject) else load_run(workdir)
+    where, map = Source(**source), whole_number(map, "--map")
+    layer, rule = text(layer, "--layer"), text(rule, "--rule")
+    subject = run if isinstance(run, Subject) else subject_of(run)
     available = subject.layer(layer).maps
     if not 0 <= map < available:
         raise ZfjaxError(f"--map {map}: {layer} has maps 0 to {available - 1}.")
     way = deconvnet.way_of(subject.network, layer, rule_named(rule))
-    view = view_of(image, with_data_dir(run.config, where.data_dir), where)
+    if isinstance(run, Subject):
+        view = _view_for(run, image, where)
+    else:
+        view = view_of(image, with_data_dir(run.config, where.data_dir), where)
     return [project_view(subject, step, view, way, map) for step in subject.find_steps(at)]
 
 
@@ -95,21 +101,42 @@ def view_of(
     """The evaluation view of a file, or of an image of the data set. Raises ZfjaxError for what is
     neither a path nor a whole number.
     """
-    split = source.split or config.data.train_split
-    limit = None if source.max_pixels is None else whole_number(source.max_pixels, "--max-pixels")
-    if limit is not None and limit < 1:
-        raise ZfjaxError(f"--max-pixels {limit} must be 1 or more.")
+    split, limit = source.split or config.data.train_split, _limit_in(source)
     if not isinstance(image, str | os.PathLike):
-        number = whole_number(image, "image (the path of a file, or an image's number)")
+        number = whole_number(image, _IMAGE)
         return images_of(config, open_data(config), text(split, "--split")).view(number)
     size = (config.data.view, config.data.view)
     size_limit = _limit_of(config) if limit is None else limit
     return view_of_file(local_path(path_of(image, "image")), size, size_limit)
 
 
+_IMAGE = "image (the path of a file, or an image's number)"
+
+
+def _view_for(
+    subject: Subject, image: Place | Whole, source: Source
+) -> UInt8[np.ndarray, "height width 3"]:
+    """As ``view_of``; a number is of the subject's own images."""
+    if source.split is not None or source.data_dir is not None:
+        raise ZfjaxError("split and data_dir are of runs; a subject has its own images.")
+    size, limit = (subject.preparation.view,) * 2, _limit_in(source)
+    if isinstance(image, str | os.PathLike):
+        return view_of_file(local_path(path_of(image, "image")), size, limit or MAX_PIXELS)
+    view: np.ndarray = subject.need("images", "A number").view(whole_number(image, _IMAGE))
+    return view
+
+
+def _limit_in(source: Source) -> int | None:
+    limit = None if source.max_pixels is None else whole_number(source.max_pixels, "--max-pixels")
+    if limit is not None and limit < 1:
+        raise ZfjaxError(f"--max-pixels {limit} must be 1 or more.")
+    return limit
+
+
 def _limit_of(config: Config) -> int:
     """The most pixels that an image of the run's data set may have; the default where the set
-    cannot be opened. The embedded drawings have that too, and are not drawn for it."""
+    cannot be opened. The embedded drawings have that too, and are not drawn for it.
+    """
     if config.data.name == SCENES:
         return MAX_PIXELS
     try:

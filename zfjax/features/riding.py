@@ -75,7 +75,8 @@ class Look:
     @cached_property
     def strongest(self) -> tuple[Float[Array, "n maps"], Int32[Array, "n maps"]]:
         """Every map's maximum over each image, all layers side by side, and its place (y * width +
-        x)."""
+        x).
+        """
         firsts = [first_maximum(self.maps[layer]) for layer in self.layers]
         values, places = zip(*firsts, strict=True)
         return jnp.concatenate(values, axis=1), jnp.concatenate(places, axis=1)

@@ -144,8 +144,8 @@ def _saved(
     asked: dict[str, Any], states: dict[str, dict[str, np.ndarray]], seen: int, seconds: float
 ) -> SavedPass:
     states = dict(states)
-    found = states.pop(strongest.Searching.name, None)
-    statistics = None if found is None else Statistics(**found)
+    state = states.pop(strongest.Searching.name, None)
+    statistics = None if state is None else Statistics(**state)
     return SavedPass(asked, statistics, seen, seconds, states)
 
 

@@ -97,7 +97,7 @@ def _strongest(top: Top, step_index: int, layer: Layer) -> Columns:
     """The rows of selection "top": they have places, and rank 0 says more."""
     rows = _selected("top", top.value[step_index], top.id[step_index])
     maps, ranks = rows["map"], rows["rank"]
-    places = top.place[step_index][ranks, maps]
+    places = top.flat[step_index][ranks, maps]
     rows["y"], rows["x"] = np.divmod(places, np.int32(layer.shape[1]))
     best = ranks == 0
     for name, values in (

@@ -38,7 +38,7 @@ class Top:
 
     value: Float32[np.ndarray, "steps k maps"]
     id: Int64[np.ndarray, "steps k maps"]
-    place: Int32[np.ndarray, "steps k maps"]
+    flat: Int32[np.ndarray, "steps k maps"]
     """y * width + x."""
 
 
@@ -88,7 +88,7 @@ def units_to_draw(
         for rank in range(ranks):
             value = top.value[step_index, rank, map_]
             if value > 0:
-                y, x = layer.place(int(top.place[step_index, rank, map_]))
+                y, x = layer.place(int(top.flat[step_index, rank, map_]))
                 image_id = int(top.id[step_index, rank, map_])
                 units.append(Unit("top", map_, rank, image_id, float(value), y, x))
     return units

@@ -9,11 +9,12 @@ from typing import Any
 
 from zfjax.features.asking import Asked, Request
 from zfjax.features.evolving import Target as Shown
-from zfjax.features.evolving import asked_of, evolve_subject, of_first
+from zfjax.features.evolving import asked_of, evolve_subject
 from zfjax.features.riding import Company
 from zfjax.measures.boarding import Results, Target, finish, standing, take_aboard
 from zfjax.measures.planning import Chosen, Plan, check_needs, check_steps, probe_size
 from zfjax.measures.running import Home, measure_subject
+from zfjax.processes import of_first
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import load_run

@@ -48,8 +48,8 @@ def figure_of_filters(measured: Measured) -> dict[str, bytes]:
         size = next(iter(by_step.values()))[1].shape[1]
         board.write(f"{size} px wide", y + LINE, MARGIN, color=QUIET, size=TEXT_SIZE - 1.8)
         for column, step in enumerate(columns):
-            for place, pixels in enumerate(by_step[step][1][:4]):
-                down, right = divmod(place, 2)
+            for corner, pixels in enumerate(by_step[step][1][:4]):
+                down, right = divmod(corner, 2)
                 x = LEFT + column * (cell + GAP)
                 board.tile(_shown(pixels), y + down * (edge + 4), x + right * (edge + 4), edge)
     board.caption(words, top + 14, MARGIN, MARGIN)

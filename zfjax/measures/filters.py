@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zfjax.errors import ZfjaxError
+from zfjax.measures.kernels import kernel_in
 from zfjax.network.architecture import Architecture, Conv, Pool
 from zfjax.subject import Network
 
@@ -24,17 +25,14 @@ def architecture_in(network: Network) -> Architecture | None:
     return architecture if isinstance(architecture, Architecture) else None
 
 
-def kernel_in(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
-    """A convolution's kernel, float64 [k, k, inputs, maps]; None where nothing of that name (a path
-    with "/" between its parts) has one. Raises ZfjaxError where a weight is not finite.
+def filters_in(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
+    """A convolution's kernel, float64 [k, k, inputs, maps]; None where nothing of that name has
+    one. Raises ZfjaxError where a weight is not finite.
     """
-    holder: Any = parameters.get("params", parameters)
-    for name in layer.split("/"):
-        holder = holder.get(name) if isinstance(holder, Mapping) else None
-    kernel = holder.get("kernel") if isinstance(holder, Mapping) else None
+    kernel = kernel_in(parameters, layer)
     if kernel is None or np.ndim(kernel) != 4:
         return None
-    kernel = np.asarray(kernel, np.float64)
+    kernel = kernel.astype(np.float64)
     if not np.isfinite(kernel).all():
         raise ZfjaxError(
             f"{layer} has weights that are not finite: its parameters have diverged; leave this"
@@ -49,7 +47,7 @@ def kernels_of(
     """The kernels of those layers that have one. Raises ZfjaxError where none has, naming the
     ``measure``.
     """
-    kernels = {name: kernel_in(parameters, name) for name in layers}
+    kernels = {name: filters_in(parameters, name) for name in layers}
     there = {name: kernel for name, kernel in kernels.items() if kernel is not None}
     if not there:
         raise ZfjaxError(
@@ -60,7 +58,7 @@ def kernels_of(
 
 
 def _own_kernel(parameters: Mapping[str, Any], layer: str) -> np.ndarray:
-    kernel = kernel_in(parameters, layer)
+    kernel = filters_in(parameters, layer)
     assert kernel is not None, layer
     return kernel
 

@@ -25,8 +25,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from zfjax.data.dataset import UnreadableImage
-from zfjax.data.views import Images
+from zfjax.data.views import LookedAt
 from zfjax.errors import ZfjaxError
 from zfjax.measures.filters import architecture_in, kernels_of
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
@@ -154,21 +153,17 @@ def patches_of(maps: np.ndarray, layer: Conv, count: int, seed: int = 0) -> np.n
     return np.asarray(padded[images[:, None, None], y, x], np.float32).reshape(len(units), -1)
 
 
-def _some_views(images: Images, count: int) -> np.ndarray:
+def _some_views(images: LookedAt, count: int) -> np.ndarray:
     """Views of images evenly spread over the split; those that cannot be read are left out."""
-    views = []
-    for image_id in np.unique(np.linspace(0, images.count - 1, count).round().astype(int)):
-        try:
-            views.append(images.view(int(image_id)))
-        except UnreadableImage:
-            if images.reading.on_error == "fail":
-                raise
-    if not views:
+    ids = np.unique(np.linspace(0, images.count - 1, count).round().astype(int)).tolist()
+    [batch] = images.of_split(images.split).batches_of(len(ids), ids)
+    views = batch["image"][batch["weight"] > 0]
+    if not len(views):
         raise ZfjaxError(
-            f"None of {count} images of split {images.split!r} of {images.dataset.name} can be"
+            f"None of {count} images of split {images.split!r} of {images.name} can be"
             " read; ask for more with --inverse.images."
         )
-    return np.stack(views)
+    return np.asarray(views)
 
 
 def tell(measured: Measured, others: Sequence[Measured], options: Options) -> Told:

@@ -15,8 +15,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from zfjax.data.dataset import NO_LABEL
-from zfjax.data.reading import Batch, Share
-from zfjax.data.views import Images
+from zfjax.data.reading import Batch
+from zfjax.data.views import LookedAt
 from zfjax.run.folder import Run
 from zfjax.subject import Subject
 from zfjax.training.evaluation import Batching, evaluate
@@ -30,18 +30,33 @@ GROUPS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class SomeImages(Images):
-    """Some images of a split, read once where they are to be held."""
+class SomeImages:
+    """Some images of a split, to evaluate on; read once where they fit in memory."""
 
-    ids: tuple[int, ...] = ()
+    images: LookedAt
+    ids: tuple[int, ...]
     hold: bool = True
-    held: dict[int, list[Batch]] = field(default_factory=dict, repr=False)
+    read: dict[int, list[Batch]] = field(default_factory=dict, repr=False)
     """By batch size."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        return self.images.name
+
+    @property
+    def split(self) -> str:
+        """Of which they are."""
+        return self.images.split
 
     @property
     def count(self) -> int:
         """How many they are."""
         return len(self.ids)
+
+    def check_labelled(self, purpose: str) -> None:
+        """As of the whole split."""
+        self.images.check_labelled(purpose)
 
     def batches(
         self, batch_size: int, *, start: int = 0, limit: int | None = None, keep: bool = False
@@ -49,25 +64,23 @@ class SomeImages(Images):
         """These images, as ``Images.batches`` gives a split's."""
         chosen = self.ids[start : None if limit is None else start + limit]
         if chosen != self.ids or not self.hold:
-            return self.batches_of(batch_size, chosen)
-        if batch_size not in self.held:
-            self.held[batch_size] = list(self.batches_of(batch_size, chosen))
-        return iter(self.held[batch_size])
+            return self.images.batches_of(batch_size, chosen)
+        if batch_size not in self.read:
+            self.read[batch_size] = list(self.images.batches_of(batch_size, chosen))
+        return iter(self.read[batch_size])
 
 
-def some_images(images: Images, split: str, count: int) -> SomeImages:
+def some_images(images: LookedAt, split: str, count: int) -> SomeImages:
     """``count`` images of a split, evenly spread, or all of a smaller one; those without a label
     are left out where others have one. Raises ZfjaxError for a split that is not there.
     """
-    there = images.dataset.count(split)
-    spread = np.linspace(0, max(there - 1, 0), min(count, there)).round().astype(int)
+    alone = images.of_split(split)  # whoever asks does it alone
+    spread = np.linspace(0, max(alone.count - 1, 0), min(count, alone.count)).round().astype(int)
     ids = tuple(np.unique(spread).tolist())
-    labels = [label for label, _ in images.dataset.describe(split, ids)]
+    labels = [label for label, _ in alone.describe(ids)]
     labelled = tuple(i for i, label in zip(ids, labels, strict=True) if label != NO_LABEL)
-    reading = dataclasses.replace(images.reading, share=Share())  # whoever asks does it alone
-    height, width = reading.view_size
-    hold = 3 * height * width * len(ids) <= HELD_BYTES
-    return SomeImages(images.dataset, split, reading, ids=labelled or ids, hold=hold)
+    height, width = alone.view_size
+    return SomeImages(alone, labelled or ids, 3 * height * width * len(ids) <= HELD_BYTES)
 
 
 def batching_as_run(run: Run | None) -> Batching:
@@ -124,5 +137,5 @@ def judge_of(subject: Subject, images: SomeImages, batching: Batching) -> Judge:
     in_batches = -(-max(1, len(lot)) // batching.size)
     size = -(-in_batches // GROUPS) * batching.size
     pieces = [tuple(lot[start : start + size]) for start in range(0, max(1, len(lot)), size)]
-    groups = (dataclasses.replace(images, ids=piece, held={}) for piece in pieces)
+    groups = (dataclasses.replace(images, ids=piece, read={}) for piece in pieces)
     return Judge(tuple(dataclasses.replace(subject, images=group) for group in groups), batching)

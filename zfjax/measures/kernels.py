@@ -8,16 +8,36 @@ from typing import Any
 import numpy as np
 
 
-def map_weights(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
-    """A layer's kernel as float64 [weights, maps]; None where the parameters have none of that
+def path_in(parameters: Mapping[str, Any], layer: str) -> tuple[str, ...] | None:
+    """The names that lead to a layer's parameters ("/" between the parts of a nested one's), below
+    "params" in a Linen module's variables; None where there is no such.
+    """
+    for root in ((), ("params",)):
+        path = (*root, *layer.split("/"))
+        if at_path(parameters, path) is not None:
+            return path
+    return None
+
+
+def at_path(parameters: Any, path: tuple[str, ...]) -> Any:
+    """What stands there; None where nothing does."""
+    for name in path:
+        parameters = parameters.get(name) if isinstance(parameters, Mapping) else None
+    return parameters
+
+
+def kernel_in(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
+    """A layer's kernel, as it is kept: [..., maps]. None where the parameters have none of that
     name, as those of a network that is not made of our layers may.
     """
-    holder = parameters.get(layer)
-    kernel = holder.get("kernel") if isinstance(holder, Mapping) else None
-    if kernel is None or np.ndim(kernel) < 2:
-        return None
-    flat = np.asarray(kernel, np.float64)
-    return flat.reshape(-1, flat.shape[-1])
+    kernel = at_path(parameters, (*(path_in(parameters, layer) or ()), "kernel"))
+    return None if np.ndim(kernel) < 2 else np.asarray(kernel)
+
+
+def map_weights(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
+    """A layer's kernel as float64 [weights, maps]; None as in ``kernel_in``."""
+    kernel = kernel_in(parameters, layer)
+    return None if kernel is None else kernel.astype(np.float64).reshape(-1, kernel.shape[-1])
 
 
 def rms(weights: np.ndarray) -> np.ndarray:

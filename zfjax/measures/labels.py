@@ -61,15 +61,15 @@ def rows(looked: Looked, options: LabelOptions) -> Iterator[Quantity]:
         )
     null = Null(labels[known], options)
     for step in looked.steps:
-        found = {}
+        top_classes = {}
         for layer in looked.layers:
             keys, excites = probe.keys(step, layer)[known], probe.excites(step, layer)[known]
-            found[layer] = strongest_classes(keys, excites, labels[known], options.top)
-        chances = {layer: null.p_values(tops) for layer, tops in found.items()}
+            top_classes[layer] = strongest_classes(keys, excites, labels[known], options.top)
+        chances = {layer: null.p_values(tops) for layer, tops in top_classes.items()}
         together = adjusted_p(np.concatenate(list(chances.values())))
         ends = np.cumsum([len(chance) for chance in chances.values()])
         sure = dict(zip(chances, np.split(together, ends[:-1]), strict=True))
-        for layer, tops in found.items():
+        for layer, tops in top_classes.items():
             about = sure[layer] <= options.rate
             alive = tops.images > 0
             selective, best = selectivity(probe.values(step, layer)[known], labels[known])

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from zfjax.measures.averages import mean_of_known
 from zfjax.measures.kernels import column_cosines, map_weights
 from zfjax.measures.similarity import (
     Moments,
@@ -75,7 +76,8 @@ class Answers:
 
 def answers_of(probe: Probe, steps: Sequence[int], layer: str, groups: list[np.ndarray]) -> Answers:
     """Overlap of the strongest images and rank correlation of all, of each map with itself at the
-    last step."""
+    last step.
+    """
     # Order is all that counts here, and keys are sorted faster than values.
     last = probe.keys(steps[-1], layer)
     everyone = [np.arange(len(last)), *groups]
@@ -114,12 +116,7 @@ def answers_of(probe: Probe, steps: Sequence[int], layer: str, groups: list[np.n
 
 def _means(by_step: Sequence[np.ndarray]) -> np.ndarray:
     """The mean over the maps that are defined, at each step: float64 [steps]."""
-    return np.array([_mean(values) for values in by_step])
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    return np.array([mean_of_known(values) for values in by_step])
 
 
 def mean_of_others(between: np.ndarray) -> float:

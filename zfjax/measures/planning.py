@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -10,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.data.labels import check_labelled
 from zfjax.errors import ZfjaxError
 from zfjax.features.passing import Route
 from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
@@ -111,6 +111,8 @@ class Plan:
             for name, value in asdict(chosen.options).items()
         }
         about = {"steps": list(self.steps), "layers": list(self.layers), "options": options}
+        if self.subject.foreign is not None:  # as JSON gives it back
+            about["foreign"] = json.loads(json.dumps(self.subject.foreign))
         with_images = chosen.measure.takes_images or "images" in chosen.measure.needs
         return {**about, **(self.probed() if with_images else {})}
 
@@ -138,14 +140,14 @@ def probe_size(subject: Subject, images: Whole | None, count: int) -> int:
     """How many images the probe has, of ``count``. Raises ZfjaxError for more than there are."""
     source = subject.need("images", "A probe")
     if not count:
-        raise ZfjaxError(f"Split {source.split!r} of {source.dataset.name} is empty.")
+        raise ZfjaxError(f"Split {source.split!r} of {source.name} is empty.")
     if images is None:
         return min(PROBE_IMAGES, count)
     if images < 1:
         raise ZfjaxError(f"--images {images} must be 1 or more.")
     if images > count:
         raise ZfjaxError(
-            f"--images {images:,}: split {source.split!r} of {source.dataset.name} has {count:,};"
+            f"--images {images:,}: split {source.split!r} of {source.name} has {count:,};"
             " ask for as many or fewer, or leave it out."
         )
     return int(images)
@@ -168,8 +170,7 @@ def check_needs(measure: Measure, subject: Subject) -> None:
         if what != "labels":
             subject.need(what, purpose)
     if "labels" in measure.needs:
-        images = subject.need("images", purpose)
-        check_labelled(images.dataset, images.split, purpose)
+        subject.need("images", purpose).check_labelled(purpose)
 
 
 @dataclass(frozen=True)

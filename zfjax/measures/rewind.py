@@ -33,6 +33,7 @@ from scipy import stats
 
 from zfjax.errors import ZfjaxError
 from zfjax.measures.judging import Judged, SomeImages, batching_as_run, judge_of, some_images
+from zfjax.measures.kernels import path_in
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
 from zfjax.report.kit.wording import epoch_name
@@ -67,7 +68,7 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     """The accuracies of the last network, whole and with each layer put back or drawn anew."""
     last_step = looked.steps[-1]
     last = looked.subject.parameters(last_step, whole=True)
-    paths = {name: _path_of(last, name) for name in looked.layers}
+    paths = {name: path_in(last, name) for name in looked.layers}
     if missing := [name for name, path in paths.items() if path is None]:
         raise ZfjaxError(
             "rewind puts back a layer by its name, and the parameters of"
@@ -97,7 +98,8 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
         )
     yield from _quantities(last_step, None, own)
     for step in looked.steps[:-1]:
-        earlier = looked.subject.parameters(step)
+        # Of a run's own layers no more is read than is put back.
+        earlier = looked.subject.parameters(step, whole=looked.subject.foreign is not None)
         for name in looked.layers:
             yield from _quantities(step, name, with_layer(name, earlier))
     for name in looked.layers:
@@ -110,20 +112,6 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
                 anew[name].append(with_layer(name, drawn))
         for name, draws in anew.items():
             yield from _of_draws(last_step, name, draws)
-
-
-def _path_of(parameters: Mapping[str, Any], layer: str) -> tuple[str, ...] | None:
-    """The names that lead to a layer's parameters ("/" between the parts of a nested one's); None
-    where there is no such.
-    """
-    for root in ((), ("params",)):
-        path: tuple[str, ...] = (*root, *layer.split("/"))
-        holder: Any = parameters
-        for name in path:
-            holder = holder.get(name) if isinstance(holder, Mapping) else None
-        if holder is not None:
-            return path
-    return None
 
 
 def _exchanged(tree: Any, source: Any, path: tuple[str, ...]) -> Any:

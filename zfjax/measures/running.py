@@ -49,20 +49,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zfjax.errors import ZfjaxError
-from zfjax.features.evolving import check_trained_on, of_first
+from zfjax.features.evolving import check_trained_on, claim
 from zfjax.features.searching import Errand, ride_on
-from zfjax.files import clear_unfinished
+from zfjax.files import clear_unfinished, local_path
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.measures.boarding import Results, Target, finish, is_measured_as, standing, take_aboard
 from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
 from zfjax.measures.planning import Chosen, Plan, Wanted, plan_of
 from zfjax.measures.protocol import Measure
-from zfjax.processes import first_alone
+from zfjax.processes import first_alone, of_first
 from zfjax.progress import Progress
 from zfjax.run.folder import Run, load_run, locked_run
 from zfjax.run.measured import Measured, measures_folder
-from zfjax.subject import images_of, subject_of
-from zfjax.values import Place, Text, several, text
+from zfjax.subject import Subject, images_of, subject_of
+from zfjax.values import Place, Text, path_of, several, text
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Home:
 
 
 def measure(
-    run: Run | Place,
+    run: Run | Subject | Place,
     measure: Text | Measure,
     *,
     data_dir: Place | None = None,
@@ -88,18 +88,34 @@ def measure(
     ``measure``: a name, ``pkg.module:measure`` or a Measure. ``name``: RUN/measures-NAME.
     ``seeds_of``: runs that differ in the seed alone; they are measured likewise. ``words``: ``at``,
     ``images``, ``split``, ``layers`` as in ``planning.Wanted``, all else the measure's own options.
-    Raises ZfjaxError for what the run or the data cannot give, and what the measure raises.
+    In place of a run, a ``Subject`` of anyone's (``subject_from``), and the word ``out``: its
+    measures are written to ``out``/measures. Raises ZfjaxError for what the run or the data cannot
+    give, and what the measure raises.
     """
-    found = measure if isinstance(measure, Measure) else find_measure(text(measure, "measure"))
-    if found.name in BUILT_IN and found is not find_measure(found.name):
-        raise ZfjaxError(f"{found.name!r} is the name of one of zfjax's own measures.")
+    resolved = measure if isinstance(measure, Measure) else find_measure(text(measure, "measure"))
+    if resolved.name in BUILT_IN and resolved is not find_measure(resolved.name):
+        raise ZfjaxError(f"{resolved.name!r} is the name of one of zfjax's own measures.")
     wanted = {key: words.pop(key) for key in tuple(words) if key in Wanted.__dataclass_fields__}
-    chosen = Chosen(found, with_options(found, words))
-    runs = [run if isinstance(run, Run) else load_run(run), *map(load_run, several(seeds_of))]
-    results = measure_runs(runs, [chosen], Wanted(**wanted), Home(data_dir, name), progress)
-    if found.name in results.failed:
-        raise results.failed[found.name]
-    return results.measured[found.name]
+    out = words.pop("out", None) if isinstance(run, Subject) else None
+    chosen = Chosen(resolved, with_options(resolved, words))
+    asked, home = Wanted(**wanted), Home(data_dir, name)
+    others = several(seeds_of)
+    if isinstance(run, Subject):
+        if out is None or others:
+            raise ZfjaxError(
+                "Say with out=FOLDER where the measures of a subject are written; seeds_of is for"
+                " runs of zfjax."
+            )
+        whole = local_path(path_of(out, "out"))
+        claim(whole, run)
+        target = Target(measures_folder(whole, name))
+        results = measure_subject(plan_of(run, [chosen], asked), target, progress)
+    else:
+        runs = [run if isinstance(run, Run) else load_run(run), *map(load_run, others)]
+        results = measure_runs(runs, [chosen], asked, home, progress)
+    if resolved.name in results.failed:
+        raise results.failed[resolved.name]
+    return results.measured[resolved.name]
 
 
 def measure_runs(

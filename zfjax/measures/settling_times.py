@@ -45,18 +45,18 @@ def share_of(curve: np.ndarray) -> np.ndarray:
     return settled_share(curve, float(curve[0]), _ceiling(curve))
 
 
-def both_of(one: Settled, other: Settled) -> Settled:
+def both_of(first: Settled, other: Settled) -> Settled:
     """The mean of two members of a family; of one where the other is undefined."""
     return Settled(
-        _mean_pair(one.share, other.share),
-        _mean_pair(one.groups, other.groups),
-        _mean_pair(one.halves, other.halves),
+        _mean_pair(first.share, other.share),
+        _mean_pair(first.groups, other.groups),
+        _mean_pair(first.halves, other.halves),
     )
 
 
-def _mean_pair(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    mean = (one + other) / 2
-    return np.where(np.isnan(one), other, np.where(np.isnan(other), one, mean))
+def _mean_pair(first: np.ndarray, other: np.ndarray) -> np.ndarray:
+    mean = (first + other) / 2
+    return np.where(np.isnan(first), other, np.where(np.isnan(other), first, mean))
 
 
 def interval_of(whole: float, groups: np.ndarray, jackknifed: bool, images: int) -> Interval | None:

@@ -12,6 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
+from zfjax.measures.averages import quotient
+
 SIZE = 64
 """Samples of a spectrum along an axis, at least; zeros around the filter."""
 BANDS = (0.08, 0.2)
@@ -51,14 +53,14 @@ class Spectra:
         """
         weights = np.broadcast_to(weight, self.radius.shape)
         inside = np.einsum("yx,yxm->m", weights * chosen, self.power)
-        return _ratio(inside, np.einsum("yx,yxm->m", weights, self.power))
+        return quotient(inside, np.einsum("yx,yxm->m", weights, self.power))
 
     def frequency(self) -> tuple[np.ndarray, np.ndarray]:
         """(centroid, bandwidth) of each map's radial frequency, cycles a pixel, [maps]: mean and
         standard deviation under its power. NaN for a filter that is zero.
         """
-        mean = _ratio(np.einsum("yx,yxm->m", self.radius, self.power), self.energy)
-        square = _ratio(np.einsum("yx,yxm->m", self.radius**2, self.power), self.energy)
+        mean = quotient(np.einsum("yx,yxm->m", self.radius, self.power), self.energy)
+        square = quotient(np.einsum("yx,yxm->m", self.radius**2, self.power), self.energy)
         return mean, np.sqrt(np.maximum(square - mean**2, 0))
 
     def orientation(self) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +77,7 @@ class Spectra:
         turn = np.where(edge, np.cos(angle), np.exp(1j * angle)) * varying
         total = np.einsum("yx,yxm->m", varying * 1.0, self.power)
         resultant = np.einsum("yx,yxm->m", turn, self.power)
-        strength = _ratio(np.abs(resultant), total)
+        strength = quotient(np.abs(resultant), total)
         degrees = np.degrees(np.angle(resultant)) / 2 % 180
         return np.where(np.isnan(strength), np.nan, degrees), strength
 
@@ -104,7 +106,7 @@ class Spectra:
         means = np.zeros((len(OCTAVES) - 1, SECTORS, self.power.shape[2]))
         for row, column in np.ndindex(means.shape[:2]):
             means[row, column] = self.power[(octave == row) & (sector == column)].mean(axis=0)
-        return _ratio(means, np.broadcast_to(means.sum(axis=(0, 1)), means.shape))
+        return quotient(means, np.broadcast_to(means.sum(axis=(0, 1)), means.shape))
 
     def grid(self, period: int) -> np.ndarray:
         """How much each map's power at the multiples of 1 / period stands above that of their
@@ -129,7 +131,7 @@ class Spectra:
         rows, columns = np.transpose(points)
         near_rows, near_columns = np.transpose(around)
         peaks = self.power[rows, columns].mean(axis=0)
-        return _ratio(peaks, self.power[near_rows, near_columns].mean(axis=0))
+        return quotient(peaks, self.power[near_rows, near_columns].mean(axis=0))
 
 
 def spectra_of(filters: np.ndarray, period: int = 1) -> Spectra:
@@ -150,7 +152,7 @@ def colour_share(filters: np.ndarray) -> np.ndarray:
         return np.full(filters.shape[3], np.nan)
     filters = np.asarray(filters, np.float64)
     grey = (filters.sum(axis=2) ** 2).sum(axis=(0, 1)) / 3
-    return 1 - _ratio(grey, (filters**2).sum(axis=(0, 1, 2)))
+    return 1 - quotient(grey, (filters**2).sum(axis=(0, 1, 2)))
 
 
 def evenness(shares: np.ndarray) -> float:
@@ -160,7 +162,3 @@ def evenness(shares: np.ndarray) -> float:
     """
     positive = shares[shares > 0]
     return float(np.exp(-(positive * np.log(positive)).sum()) / shares.size)
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)

@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from zfjax.measures.averages import mean_of_known, quotient
 from zfjax.measures.filters import architecture_in, kernels_of, to_pixels
 from zfjax.measures.protocol import Looked, Measure, NoOptions, Quantity, Told, plain_table, shown
 from zfjax.measures.spectra import BANDS, Spectra, colour_share, evenness, spectra_of
@@ -68,16 +69,16 @@ def _first_layer(
         aliased, energy = spectra.aliased(stride)
     of_maps = _of_maps(spectra) | {
         "colour": (colour_share(kernel), "share"),
-        "aliasing": (_share(aliased, energy), "share"),
+        "aliasing": (quotient(aliased, energy), "share"),
     }
     for name, (values, unit) in of_maps.items():
         yield Quantity(step, layer, name, values, unit=unit)
     of_layer = {
-        name: (_mean(values[counted]), unit)
+        name: (mean_of_known(values[counted]), unit)
         for name, (values, unit) in of_maps.items()
         if name not in ("orientation", "aliasing")
     }
-    of_layer["aliasing"] = (float(_share(aliased.sum(), energy.sum())), "share")
+    of_layer["aliasing"] = (float(quotient(aliased.sum(), energy.sum())), "share")
     gains = spectra.gains()[..., counted]
     mean = gains.mean(axis=2) if count else np.full(gains.shape[:2], np.nan)
     for name, shares in (
@@ -121,7 +122,9 @@ def _second_layer(
     grid = spectra_of(pixels, stride).grid(stride)
     counted = counted_filters(pixels)
     yield Quantity(step, second, "grid", grid, unit="ratio")
-    yield Quantity(step, second, "grid", _mean(grid[counted]), n=int(counted.sum()), unit="ratio")
+    yield Quantity(
+        step, second, "grid", mean_of_known(grid[counted]), n=int(counted.sum()), unit="ratio"
+    )
 
 
 def counted_filters(filters: np.ndarray) -> np.ndarray:
@@ -130,15 +133,6 @@ def counted_filters(filters: np.ndarray) -> np.ndarray:
     """
     strength = np.sqrt((np.asarray(filters, np.float64) ** 2).sum(axis=(0, 1, 2)))
     return (strength > 0) & (strength >= WEAKEST * np.median(strength))
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def tell(measured: Measured, others: Sequence[Measured], options: NoOptions) -> Told:

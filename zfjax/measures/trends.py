@@ -29,11 +29,11 @@ def settled_share(
     the last two epochs show. Both broadcast to the curve. NaN where the ceiling is less than 0.05
     above the floor.
     """
-    room = np.asarray(ceiling, np.float64) - np.asarray(floor, np.float64)
+    span = np.asarray(ceiling, np.float64) - np.asarray(floor, np.float64)
     way = np.asarray(curve, np.float64) - floor
-    room = np.broadcast_to(room, np.broadcast_shapes(room.shape, way.shape))
-    undefined = np.full(room.shape, np.nan)
-    return np.clip(np.divide(way, room, out=undefined, where=room >= LEAST_ROOM), 0, 1)
+    span = np.broadcast_to(span, np.broadcast_shapes(span.shape, way.shape))
+    undefined = np.full(span.shape, np.nan)
+    return np.clip(np.divide(way, span, out=undefined, where=span >= LEAST_ROOM), 0, 1)
 
 
 def settling_time(share: np.ndarray, epochs: np.ndarray) -> np.ndarray:

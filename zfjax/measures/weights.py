@@ -29,6 +29,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
+from zfjax.measures.averages import mean_of_known, quotient
 from zfjax.measures.filter_figure import figure_of_filters
 from zfjax.measures.filters import architecture_in, kernels_of, radius_of, to_pixels
 from zfjax.measures.inverse import inverse_residual
@@ -69,7 +70,7 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
             count = kernel.shape[3]
             cosines = cosine(kernel, last[name])
             yield Quantity(step, name, "cosine", cosines)
-            yield Quantity(step, name, "cosine", _mean(cosines), n=count)
+            yield Quantity(step, name, "cosine", mean_of_known(cosines), n=count)
             lengths = {
                 "distance": (kernel - last[name], last[name], 1.0),
                 "travelled": (kernel - first[name], last[name], 1.0),
@@ -77,8 +78,8 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
             }
             for quantity, (way, scale, epochs) in lengths.items():
                 unit = "an epoch" if quantity == "speed" else ""
-                of_maps = _ratio(_norms(way), _norms(scale)) / epochs
-                of_layer = _ratio(*(np.array(np.linalg.norm(each)) for each in (way, scale)))
+                of_maps = quotient(_norms(way), _norms(scale)) / epochs
+                of_layer = quotient(*(np.array(np.linalg.norm(each)) for each in (way, scale)))
                 yield Quantity(step, name, quantity, of_maps, unit=unit)
                 yield Quantity(step, name, quantity, float(of_layer) / epochs, n=count, unit=unit)
             yield Quantity(step, name, "inverse_residual", inverse_residual(kernel), unit="share")
@@ -86,8 +87,8 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
                 pixels = to_pixels(architecture, parameters, name, drawn[name].tolist())
                 yield from _of_pixels(step, name, pixels, drawn[name], count)
                 if step in pictured:
-                    some = pixels[..., :PICTURED_MAPS].transpose(3, 0, 1, 2)
-                    yield Pictures(step, name, drawn[name][:PICTURED_MAPS], some)
+                    pictures = pixels[..., :PICTURED_MAPS].transpose(3, 0, 1, 2)
+                    yield Pictures(step, name, drawn[name][:PICTURED_MAPS], pictures)
         before = kernels
 
 
@@ -103,7 +104,7 @@ def _of_pixels(
     of_maps = np.full(count, np.nan)
     of_maps[drawn] = radius
     yield Quantity(step, name, "radius", of_maps, unit="pixels")
-    yield Quantity(step, name, "radius", _mean(radius), n=len(drawn), unit="pixels")
+    yield Quantity(step, name, "radius", mean_of_known(radius), n=len(drawn), unit="pixels")
 
 
 def drawn_maps(maps: int, count: int, seed: int = 0) -> np.ndarray:
@@ -117,20 +118,11 @@ def cosine(kernel: np.ndarray, other: np.ndarray) -> np.ndarray:
     one is zero.
     """
     product = (kernel * other).sum(axis=(0, 1, 2))
-    return np.clip(_ratio(product, _norms(kernel) * _norms(other)), -1, 1)
+    return np.clip(quotient(product, _norms(kernel) * _norms(other)), -1, 1)
 
 
 def _norms(kernel: np.ndarray) -> np.ndarray:
     return np.sqrt((kernel**2).sum(axis=(0, 1, 2)))
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def tell(measured: Measured, others: Sequence[Measured], options: Options) -> Told:

@@ -52,7 +52,7 @@ def _positive(value: Value, graph: Graph) -> tuple[Value | None, bool]:
 
 def activated(case: Case, signal: int, role: Role, reason: str = "") -> Verdict:
     """An activation of input ``signal``: a layer, where that is maps and no part of a statistic."""
-    own = case.given[signal]
+    own = case.operands[signal]
     case = case.after(name=own.name, order=own.order, reason=own.reason)
     if own.kind in ("statistic", "energy"):
         if own.averaged or not own.sight.spatial:
@@ -68,8 +68,8 @@ def gated(case: Case) -> Verdict | None:
     """x * f(x): GELU, SiLU and their like, which have a rule by choice; None for another product
     of maps.
     """
-    index = 1 if case.given[0].bend else 0
-    main, gate = case.given[index], case.given[1 - index]
+    index = 1 if case.operands[0].bend else 0
+    main, gate = case.operands[index], case.operands[1 - index]
     if main.root is None or main.root is not gate.root or main.bend or not gate.bend:
         return None
     names = [name for name, known in SMOOTH.items() if gate.bend in known and name != "tanh"]

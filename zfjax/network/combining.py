@@ -11,7 +11,7 @@ from zfjax.network.naming import Names
 
 def added(case: Case, names: Names) -> Verdict:
     """A sum, or maps side by side. Where branches meet, the layer that follows is the block's."""
-    live = [case.given[i] for i in case.live]
+    live = [case.operands[i] for i in case.live]
     if len({own.name for own in live if own.kind in ("map", "bent")}) > 1:
         latest = max(live, key=lambda own: own.order)
         name = names.of_block(case.equation.scope, latest.name)
@@ -57,8 +57,8 @@ def scaled(case: Case) -> Verdict:
 def _combined(case: Case) -> Verdict:
     """A map with a statistic of maps, which is frozen on the way down."""
     live = case.live
-    maps = [i for i in live if case.given[i].kind == "map" and not case.given[i].averaged]
-    others = [case.given[i] for i in live if i not in maps]
+    maps = [i for i in live if case.operands[i].kind == "map" and not case.operands[i].averaged]
+    others = [case.operands[i] for i in live if i not in maps]
     if case.operation == "mul" and case.kinds == {"map"} and not others:
         return case.bent("a product of two maps,")
     frozen = all(own.kind == "statistic" or (own.averaged and own.kind == "map") for own in others)
@@ -67,7 +67,7 @@ def _combined(case: Case) -> Verdict:
     local = any(not own.averaged and own.sight.spatial for own in others)
     if local and case.operation not in ("mul", "div"):
         return case.bent("a statistic that is not a mean is added,")
-    main = case.given[maps[0]]
+    main = case.operands[maps[0]]
     case = case.after(name=main.name, order=main.order)
     return case.verdict("contrast norm" if local else "frozen statistic", "map", main=maps[0])
 
@@ -75,8 +75,8 @@ def _combined(case: Case) -> Verdict:
 def bending(case: Case) -> Verdict:
     """A non-linear operation: of energies and statistics more of them, of maps a bent value."""
     live, operation = case.live, case.operation
-    first = next((case.given[i] for i in live if case.given[i].kind == "bent"), case.first)
-    roots = {case.given[i].root for i in live}
+    first = next((case.operands[i] for i in live if case.operands[i].kind == "bent"), case.first)
+    roots = {case.operands[i].root for i in live}
     root = roots.pop() if len(roots) == 1 else case.equation.output
     bend = operation if operation not in ("add", "sub", "mul", "div") else first.bend
     case = case.after(root=root, bend=bend, reason=first.reason)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from zfjax.errors import shortened
 from zfjax.network.descent import Descent
 from zfjax.network.equations import Equation
 from zfjax.network.ops import RULES
@@ -75,10 +76,9 @@ def describe_model(model: Model) -> list[str]:
         )
     bare = [site.name for site in reading.convolutions if site.name not in also]
     if bare:
-        more = f" and {len(bare) - LISTED} more" if len(bare) > LISTED else ""
         lines.append(
             f"convolutions without an activation of their own, taken by name with --layers:"
-            f" {', '.join(bare[:LISTED])}{more}"
+            f" {shortened(bare, LISTED)}"
         )
     scores = scores_output(model)
     if scores is None:

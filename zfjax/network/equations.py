@@ -120,7 +120,7 @@ def trace(function: Callable[..., Any], parameters: Any, images: jax.ShapeDtypeS
         for var, leaf in zip(closed.jaxpr.invars, [*paths, ""], strict=True)
     ]
     flattener = _Flattener()
-    values = flattener.follow(closed, inputs, _Place("", ()))
+    values = flattener.follow(closed, inputs, _Scope("", ()))
     names = [leaf_path(keys) for keys, _ in jax.tree_util.tree_flatten_with_path(out)[0]]
     outputs = dict(zip(names, values, strict=True))
     return Trace(tuple(inputs[:-1]), inputs[-1], tuple(flattener.equations), outputs)
@@ -134,18 +134,18 @@ def evaluate(equation: Equation, arguments: Sequence[Any], **params: Any) -> tup
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Scope:
     """Where the equations stand that are being followed into."""
 
     scope: str
     calls: tuple[str, ...]
     line: str = ""
 
-    def inside(self, equation: jex.JaxprEqn, name: str = "") -> _Place:
+    def inside(self, equation: jex.JaxprEqn, name: str = "") -> _Scope:
         own = str(equation.source_info.name_stack)
         scope = "/".join(words for words in (self.scope, own) if words)
         calls = (*self.calls, name) if name else self.calls
-        return _Place(scope, calls, _line(equation) or self.line)
+        return _Scope(scope, calls, _line(equation) or self.line)
 
 
 class _Flattener:
@@ -157,7 +157,7 @@ class _Flattener:
         self.equations: list[Equation] = []
         self.made: dict[Any, Sequence[Value]] = {}
 
-    def follow(self, closed: Any, inputs: Sequence[Value], place: _Place) -> list[Value]:
+    def follow(self, closed: Any, inputs: Sequence[Value], around: _Scope) -> list[Value]:
         """Adds the equations of a jaxpr; returns its outputs."""
         jaxpr, consts = getattr(closed, "jaxpr", closed), getattr(closed, "consts", ())
         values: dict[Any, Value] = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -172,24 +172,24 @@ class _Flattener:
 
         for equation in jaxpr.eqns:
             arguments = [read(atom) for atom in equation.invars]
-            outputs = self._add(equation, arguments, place)
+            outputs = self._add(equation, arguments, around)
             values.update(zip(equation.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def _add(self, equation: jex.JaxprEqn, inputs: list[Value], place: _Place) -> Sequence[Value]:
+    def _add(self, equation: jex.JaxprEqn, inputs: list[Value], around: _Scope) -> Sequence[Value]:
         name, params = equation.primitive.name, equation.params
         inner = params.get("jaxpr", params.get("call_jaxpr"))
         if name in CALLS:
-            return self.follow(inner, inputs, place.inside(equation, params.get("name", "")))
+            return self.follow(inner, inputs, around.inside(equation, params.get("name", "")))
         if name == "custom_jvp_call":
             words = set(_operations(inner))
             if words <= RELU_ONLY or words & WORKING:
-                return self.follow(inner, inputs, place.inside(equation, params.get("name", "")))
+                return self.follow(inner, inputs, around.inside(equation, params.get("name", "")))
         if name == "dynamic_slice" and all(value.number is not None for value in inputs[1:]):
-            return self._apply(_cut(inputs, params["slice_sizes"]), inputs[:1], place)
+            return self._apply(_cut(inputs, params["slice_sizes"]), inputs[:1], around)
         if name == "scan":
-            return self._unroll(equation, inputs, place.inside(equation))
-        inside = place.inside(equation)
+            return self._unroll(equation, inputs, around.inside(equation))
+        inside = around.inside(equation)
         operation, kept = _ours(equation) or (name, params)
         if operation.startswith("zfjax."):
             inputs = inputs[params["num_consts"] :]
@@ -208,7 +208,7 @@ class _Flattener:
         return self.made[key]
 
     def _unroll(
-        self, equation: jex.JaxprEqn, inputs: list[Value], place: _Place
+        self, equation: jex.JaxprEqn, inputs: list[Value], around: _Scope
     ) -> Sequence[Value]:
         params = equation.params
         consts, carries, turns = params["num_consts"], params["num_carry"], params["length"]
@@ -220,21 +220,19 @@ class _Flattener:
         fixed, carry, stacked = (
             inputs[:consts], inputs[consts : consts + carries], inputs[consts + carries :],
         )  # fmt: skip
-        given: list[list[Value]] = [[]] * turns
+        by_turn: list[list[Value]] = [[]] * turns
         for turn in reversed(range(turns)) if params["reverse"] else range(turns):
-            rows = [self._apply(_row(turn), [value], place)[0] for value in stacked]
-            out = self.follow(params["jaxpr"], [*fixed, *carry, *rows], place)
-            carry, given[turn] = out[:carries], out[carries:]
-        return [
-            *carry,
-            *(self._apply(_stack, list(column), place)[0] for column in zip(*given, strict=True)),
-        ]
+            rows = [self._apply(_row(turn), [value], around)[0] for value in stacked]
+            out = self.follow(params["jaxpr"], [*fixed, *carry, *rows], around)
+            carry, by_turn[turn] = out[:carries], out[carries:]
+        columns = zip(*by_turn, strict=True)
+        return [*carry, *(self._apply(_stack, list(column), around)[0] for column in columns)]
 
     def _apply(
-        self, function: Callable[..., Any], inputs: list[Value], place: _Place
+        self, function: Callable[..., Any], inputs: list[Value], around: _Scope
     ) -> list[Value]:
         shaped = [jax.ShapeDtypeStruct(value.shape, value.dtype) for value in inputs]
-        return self.follow(jax.make_jaxpr(function)(*shaped), inputs, place)
+        return self.follow(jax.make_jaxpr(function)(*shaped), inputs, around)
 
 
 def _row(turn: int) -> Callable[[jax.Array], jax.Array]:

@@ -89,7 +89,7 @@ class Case:
     """An equation that depends on the images, about to be understood."""
 
     equation: Equation
-    given: tuple[Meaning, ...]
+    operands: tuple[Meaning, ...]
     """Of its inputs."""
     result: Meaning
     """Of its output, as far as it follows from its first input that depends on the images."""
@@ -102,17 +102,17 @@ class Case:
     @property
     def live(self) -> tuple[int, ...]:
         """Which inputs depend on the images."""
-        return tuple(i for i, own in enumerate(self.given) if own.kind != "constant")
+        return tuple(i for i, own in enumerate(self.operands) if own.kind != "constant")
 
     @property
     def first(self) -> Meaning:
         """The first of them."""
-        return self.given[self.live[0]]
+        return self.operands[self.live[0]]
 
     @property
     def kinds(self) -> set[Kind]:
         """Of all of them."""
-        return {self.given[i].kind for i in self.live}
+        return {self.operands[i].kind for i in self.live}
 
     @property
     def operation(self) -> str:

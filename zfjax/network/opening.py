@@ -43,18 +43,18 @@ def built(words: str) -> Any:
     for words, a module or a function that is not there, with its own error where it fails, and for
     what is neither.
     """
-    place, _, name = words.rpartition(":")
-    if not place or not name:
+    source, _, name = words.rpartition(":")
+    if not source or not name:
         raise ZfjaxError(
             f"--model {words!r} must be pkg.module:build or file.py:build, the name of a function"
             " that returns the network."
         )
-    module = _module(words, place)
+    module = _module(words, source)
     build = getattr(module, name, None)
     if not callable(build):
         there = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
         raise ZfjaxError(
-            f"--model {words}: {place} has no function {name!r}; it has"
+            f"--model {words}: {source} has no function {name!r}; it has"
             f" {', '.join(there) or 'none'}."
         )
     network = own_errors(f"--model {words}: {name}() failed", build)
@@ -75,14 +75,14 @@ def built(words: str) -> Any:
     return network
 
 
-def _module(words: str, place: str) -> Any:
+def _module(words: str, source: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    if not place.endswith(".py"):
+    if not source.endswith(".py"):
         return own_errors(
-            f"--model {words}: {place} cannot be imported", lambda: importlib.import_module(place)
+            f"--model {words}: {source} cannot be imported", lambda: importlib.import_module(source)
         )
-    path = local_path(place)
+    path = local_path(source)
     if not path.is_file():
         raise ZfjaxError(f"--model {words}: there is no file {path}.")
     spec = importlib.util.spec_from_file_location(path.stem, path)

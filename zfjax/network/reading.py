@@ -66,18 +66,18 @@ def read(trace: Trace, smooth: Iterable[str] = ()) -> Reading:
     for index, equation in enumerate(trace.equations):
         for value in equation.inputs:  # a parameter or known constant is met for the first time
             meanings.setdefault(value, Meaning("constant", of_leaf(value)))
-        given = tuple(meanings[value] for value in equation.inputs)
-        _check_mode(equation, given)
-        seen = sight(equation, [own.sight for own in given])
-        if all(own.kind == "constant" for own in given):
+        operands = tuple(meanings[value] for value in equation.inputs)
+        _check_mode(equation, operands)
+        seen = sight(equation, [own.sight for own in operands])
+        if all(own.kind == "constant" for own in operands):
             meanings.update((out, Meaning("constant", seen)) for out in equation.outputs)
             continue
-        case = _case(equation, given, seen, graph, tuple(smooth), index)
+        case = _case(equation, operands, seen, graph, tuple(smooth), index)
         verdicts[equation] = verdict = _understood(case, names)
         for out in equation.outputs:
             own = seen
             if len(equation.outputs) > 1 and equation.operation != "split":
-                own = like_an_input(equation, [each.sight for each in given], out)
+                own = like_an_input(equation, [each.sight for each in operands], out)
             meanings[out] = dataclasses.replace(verdict.meaning, sight=own)
     layers, bare = _sites(trace, graph, meanings, verdicts)
     return Reading(
@@ -100,14 +100,14 @@ def _graph_of(trace: Trace) -> Graph:
     return Graph(made_by, users)
 
 
-def _check_mode(equation: Equation, given: tuple[Meaning, ...]) -> None:
+def _check_mode(equation: Equation, operands: tuple[Meaning, ...]) -> None:
     if equation.operation in RANDOM:
         raise ZfjaxError(
             f"The network draws random numbers ({equation}); build it in evaluation mode, without"
             " dropout or sampling."
         )
     gone = equation.params.get("axes", ()) if equation.operation.startswith("reduce_") else ()
-    if any(given[0].sight.axes[axis] == "images" for axis in gone):
+    if any(operands[0].sight.axes[axis] == "images" for axis in gone):
         raise ZfjaxError(
             f"The network takes statistics over the images of a batch ({equation}): it is in"
             " training mode; build it in evaluation mode, with stored statistics."
@@ -116,13 +116,13 @@ def _check_mode(equation: Equation, given: tuple[Meaning, ...]) -> None:
 
 def _case(
     equation: Equation,
-    given: tuple[Meaning, ...],
+    operands: tuple[Meaning, ...],
     seen: Sight,
     graph: Graph,
     smooth: tuple[str, ...],
     index: int,
 ) -> Case:
-    live = [own for own in given if own.kind != "constant"]
+    live = [own for own in operands if own.kind != "constant"]
     result = dataclasses.replace(
         live[0],
         sight=seen,
@@ -130,7 +130,7 @@ def _case(
         root=equation.output,
         averaged=all(own.averaged for own in live),
     )
-    return Case(equation, given, result, graph, smooth, index)
+    return Case(equation, operands, result, graph, smooth, index)
 
 
 def _understood(case: Case, names: Names) -> Verdict:

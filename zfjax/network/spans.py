@@ -133,10 +133,10 @@ def sight(equation: Equation, seen: Sequence[Sight]) -> Sight:
     if operation in OPAQUE:
         return like_an_input(equation, seen, equation.output)
     if operation == "stack":
-        one = dataclasses.replace(equation, operation="add", outputs=equation.inputs[:1])
-        axes = list(_joined(one, seen, whole).axes)
+        addition = dataclasses.replace(equation, operation="add", outputs=equation.inputs[:1])
+        axes = list(_joined(addition, seen, whole).axes)
         axes.insert(equation.params["axis"] % rank, None)
-        return Sight(tuple(axes), _joined(one, seen, whole).whole)
+        return Sight(tuple(axes), _joined(addition, seen, whole).whole)
     if operation == "concatenate":
         along = equation.params["dimension"]
         joined = _joined(equation, seen, whole)

@@ -103,10 +103,10 @@ class TracedForward:
         if origins is not None:
             window, inputs = _windowed(reading, values[0], inputs, origins)
         arrays = {**_by_value(reading.trace, parameters, values), reading.trace.images: inputs}
-        found = run(reading, arrays, values, descent, window)
+        outputs = run(reading, arrays, values, descent, window)
         return {
             name: _as_maps(reading, value, array)
-            for name, value, array in zip(names, values, found, strict=True)
+            for name, value, array in zip(names, values, outputs, strict=True)
         }
 
     def first_kernel(self, parameters: Any) -> Any:

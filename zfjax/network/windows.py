@@ -178,7 +178,7 @@ class Windowed:
         padding: Sequence[tuple[int, int]], places: Sequence[int], along: Sequence[int | None]
     ) -> tuple[tuple[int, int], ...]:
         return tuple(
-            (0, 0) if place in along else own for own, place in zip(padding, places, strict=True)
+            (0, 0) if axis in along else own for own, axis in zip(padding, places, strict=True)
         )
 
     def _fill(self, equation: Equation, arrays: Sequence[Any]) -> Any:

@@ -76,7 +76,7 @@ def drawn_again(maps: tuple[int, ...], count: int, seed: int, index: int) -> tup
     if len(maps) <= count:
         return maps
     order = np.random.default_rng([seed, index]).permutation(len(maps))
-    return tuple(maps[place] for place in sorted(order[:count].tolist()))
+    return tuple(maps[index] for index in sorted(order[:count].tolist()))
 
 
 def cut_layers(evolution: Evolution, layers: Sequence[LayerPictures]) -> dict[str, str]:
@@ -124,9 +124,9 @@ def _with_share(view: View, share: float) -> View:
         numbers = tuple(map_.map for map_ in layer.maps)
         count = max(1, int(share * len(numbers)))
         kept = set(drawn_again(numbers, count, view.evolution.record.seed, index))
-        shown = [place for place, number in enumerate(numbers) if number in kept]
-        layers.append(replace(layer, maps=tuple(layer.maps[place] for place in shown)))
-        sheets.append(tuple(own[place] for place in shown))
+        shown = [column for column, number in enumerate(numbers) if number in kept]
+        layers.append(replace(layer, maps=tuple(layer.maps[column] for column in shown)))
+        sheets.append(tuple(own[column] for column in shown))
     cut = cut_layers(view.evolution, layers)
     return replace(view, layers=tuple(layers), sheets=tuple(sheets), cut=cut)
 

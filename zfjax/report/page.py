@@ -18,7 +18,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from zfjax.files import clear_unfinished, write_atomic
-from zfjax.progress import Progress
+from zfjax.progress import Progress, tell_nobody
 from zfjax.report import curves, figures, words
 from zfjax.report.budget import cut_layers, fitted, make_sheets, shown_steps, too_large
 from zfjax.report.kit.charts import page_charts
@@ -60,7 +60,7 @@ def write_report(
     evolution = run.evolution(name)
     folder = run.report if name is None else run.folder / f"report-{name}"
     total = len(evolution.layers) + 3
-    told = progress if progress is not None else _tell_nobody
+    told = progress if progress is not None else tell_nobody
     told(STAGE, 0, total)
     asked = _Asked(run, evolution, name, photos, told)
     steps, drawn = shown_steps(evolution)
@@ -71,10 +71,6 @@ def write_report(
     _write(folder, files, page)
     told(STAGE, total, total)
     return folder / "index.html"
-
-
-def _tell_nobody(*arguments: object) -> None:
-    pass
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from zfjax import config as configs
 from zfjax.config import Config
-from zfjax.errors import ZfjaxError, explain_os_error, quoted
+from zfjax.errors import ZfjaxError, explain_os_error, quoted, shortened
 from zfjax.files import check_path, exclusive_lock, read_json, write_json, write_text
 from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.starts import Start, start_from
@@ -221,12 +221,9 @@ def check_same(run: Run, wanted: Config) -> None:
     if differing == ["epochs"]:
         _check_more_epochs(run, wanted.epochs)
     elif differing:
-        shown = "; ".join(
-            f"{name} {before.get(name)!r} -> {now.get(name)!r}" for name in differing[:4]
-        )
-        more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
+        changes = (f"{name} {before.get(name)!r} -> {now.get(name)!r}" for name in differing)
         raise ZfjaxError(
-            f"{run.folder} holds a run with other settings ({shown}{more}). "
+            f"{run.folder} holds a run with other settings ({shortened(changes, 4, '; ')}). "
             "Use another --workdir, or start it again without these flags."
         )
 

@@ -126,8 +126,8 @@ class Part:
             for word in words[:-1]:
                 node = node.setdefault(word, {})
             node[words[-1]] = _at(stored.shapes, self.places[name])
-        found = leaf_paths(stored.load(step, shapes))
-        return {name: found[self.places[name]] for name in wanted}
+        leaves = leaf_paths(stored.load(step, shapes))
+        return {name: leaves[self.places[name]] for name in wanted}
 
 
 def part_of(shapes: Any, expected: Any | None, path: str | None) -> Part:
@@ -141,14 +141,14 @@ def part_of(shapes: Any, expected: Any | None, path: str | None) -> Part:
         top = ", ".join(_children(shapes)) or "nothing"
         raise ZfjaxError(f"--variables {path}: the checkpoint has no such part; it has {top}.")
     if expected is None:
-        place = path or ("params" if "params" in _children(shapes) else "")
-        own = _at(shapes, place)
-        return Part(_shapes_of(own), {name: _joined(place, name) for name in leaf_paths(own)})
+        root = path or ("params" if "params" in _children(shapes) else "")
+        own = _at(shapes, root)
+        return Part(_shapes_of(own), {name: _joined(root, name) for name in leaf_paths(own)})
     if path is not None:
         return _fitted(shapes, path, expected)
-    whole = [place for place, part in _parts(shapes) if not _misfit(part, expected)]
+    whole = [root for root, subtree in _parts(shapes) if not _misfit(subtree, expected)]
     inner = expected["params"] if "params" in expected else expected
-    alike = [place for place, part in _parts(shapes) if _same_leaves(part, inner)]
+    alike = [root for root, subtree in _parts(shapes) if _same_leaves(subtree, inner)]
     if len(alike) > 1:
         raise ZfjaxError(
             f"Several parts of the checkpoint fit the network: {', '.join(alike)}; say which with"
@@ -157,22 +157,22 @@ def part_of(shapes: Any, expected: Any | None, path: str | None) -> Part:
     return _fitted(shapes, (whole or alike or [""])[0], expected)
 
 
-def _fitted(shapes: Any, place: str, expected: Any) -> Part:
+def _fitted(shapes: Any, root: str, expected: Any) -> Part:
     """What stands at ``place`` as the variables, or as their "params" with the other collections
     beside it.
     """
-    part, places = _at(shapes, place), {}
+    subtree, places = _at(shapes, root), {}
     names = leaf_paths(expected)
-    if "params" in expected and _same_leaves(part, expected["params"]):
-        beside = place.rpartition("/")[0]
+    if "params" in expected and _same_leaves(subtree, expected["params"]):
+        beside = root.rpartition("/")[0]
         for name in names:
             collection, _, rest = name.partition("/")
-            places[name] = _joined(place, rest) if collection == "params" else _joined(beside, name)
+            places[name] = _joined(root, rest) if collection == "params" else _joined(beside, name)
     else:
-        places = {name: _joined(place, name) for name in names}
+        places = {name: _joined(root, name) for name in names}
     for name, leaf in names.items():
         stored = _at(shapes, places[name])
-        where = f" in {place}" if place else ""
+        where = f" in {root}" if root else ""
         if stored is None:
             raise ZfjaxError(
                 f"The checkpoint{where} does not fit the network: {places[name]} is missing; name"
@@ -186,13 +186,13 @@ def _fitted(shapes: Any, place: str, expected: Any) -> Part:
     return Part(expected, places)
 
 
-def _joined(place: str, name: str) -> str:
-    return f"{place}/{name}" if place else name
+def _joined(root: str, name: str) -> str:
+    return f"{root}/{name}" if root else name
 
 
-def _misfit(part: Any, expected: Any) -> str:
+def _misfit(subtree: Any, expected: Any) -> str:
     """The first leaf of ``expected`` that is missing or of another shape; empty where all fit."""
-    leaves = leaf_paths(part)
+    leaves = leaf_paths(subtree)
     for name, leaf in leaf_paths(expected).items():
         if name not in leaves:
             return f"{name} is missing"
@@ -201,20 +201,22 @@ def _misfit(part: Any, expected: Any) -> str:
     return ""
 
 
-def _same_leaves(part: Any, expected: Any) -> bool:
-    return leaf_paths(part).keys() == leaf_paths(expected).keys() and not _misfit(part, expected)
+def _same_leaves(subtree: Any, expected: Any) -> bool:
+    return leaf_paths(subtree).keys() == leaf_paths(expected).keys() and not _misfit(
+        subtree, expected
+    )
 
 
 def _children(tree: Any) -> list[str]:
     return [str(key) for key in tree] if isinstance(tree, Mapping) else []
 
 
-def _parts(tree: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def _parts(tree: Any, root: str = "") -> Iterator[tuple[str, Any]]:
     """Every part of a tree of dicts, itself first, but an optimiser's."""
-    yield place, tree
+    yield root, tree
     for name in _children(tree):
         if not OPTIMISER.fullmatch(name):
-            yield from _parts(tree[name], f"{place}/{name}".lstrip("/"))
+            yield from _parts(tree[name], f"{root}/{name}".lstrip("/"))
 
 
 def _at(tree: Any, path: str) -> Any:

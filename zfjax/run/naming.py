@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 
 from zfjax.config import Config
+from zfjax.errors import shortened
 from zfjax.network.architecture import LAYER_KINDS, Architecture, Conv, Dense, Layer, Norm
 from zfjax.network.named import ALEXNET, ZFNET, ZFNET_WIDE
 from zfjax.presets import PRESETS
@@ -33,13 +34,12 @@ def network_name(config: Config) -> str:
         (changes(model, base) for base in bases),
         key=lambda changed_and_gone: sum(map(len, changed_and_gone)),
     )
-    words = _listed("with", changed), _listed("without", gone)
-    return " ".join([model.name, " and ".join(filter(None, words))]).strip()
-
-
-def _listed(word: str, changed: list[str]) -> str:
-    more = f" and {len(changed) - MOST_CHANGES} more" if len(changed) > MOST_CHANGES else ""
-    return f"{word} {', '.join(changed[:MOST_CHANGES])}{more}" if changed else ""
+    words = [
+        f"{word} {shortened(names, MOST_CHANGES)}"
+        for word, names in (("with", changed), ("without", gone))
+        if names
+    ]
+    return " ".join([model.name, " and ".join(words)]).strip()
 
 
 def changes(model: Architecture, base: Architecture) -> tuple[list[str], list[str]]:

@@ -39,7 +39,7 @@ MOST_LINES = 10
 class Work:
     """How a worker works."""
 
-    part: tuple[int, int] | None = None
+    turn: tuple[int, int] | None = None
     """(2, 8): every eighth run from the second, without locks; None: whatever is free."""
     stop_on_failure: bool = False
     devices: int | None = None
@@ -150,11 +150,11 @@ class _Worker:
         return folder.relative_to(self.plan.folder / "cells").as_posix()
 
     def _claim(self, folder: Path) -> AbstractContextManager[Claim]:
-        return claimed(folder, locked=self.work.part is None)
+        return claimed(folder, locked=self.work.turn is None)
 
     def _mine(self) -> Iterator[tuple[Cell, int]]:
         """The runs that this worker may take."""
-        first, count = self.work.part or (1, 1)
+        first, count = self.work.turn or (1, 1)
         for index, (cell, seed) in enumerate(self.plan.runs()):
             if index % count == first - 1:
                 yield cell, seed

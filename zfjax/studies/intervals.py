@@ -170,8 +170,8 @@ def over_both(
     own_df = squares.seed_count - 1 if pooled is None else pooled.df
     total = of_seeds + np.maximum(squares.images - squares.residual, 0)
     # No spread over the seeds at all: what is left is the images', of which there are many.
-    some = of_seeds > 0
-    df = np.where(some, total / np.where(some, of_seeds, 1) * own_df, np.inf)
+    varied = of_seeds > 0
+    df = np.where(varied, total / np.where(varied, of_seeds, 1) * own_df, np.inf)
     return _wide_enough(_interval(squares, total, df, confidence), squares)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from zfjax import config as configs
 from zfjax.config import Config
-from zfjax.errors import ZfjaxError, quoted
+from zfjax.errors import ZfjaxError, quoted, shortened
 from zfjax.files import check_path, read_json, write_json
 from zfjax.run.starts import current_commit, current_versions
 from zfjax.studies.cells import BASE, Cell
@@ -234,8 +234,7 @@ def _differing(before: Config, now: Config) -> str:
         for name in {**old, **new}
         if old.get(name) != new.get(name) and name not in configs.RESUMABLE_FIELDS
     ]
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return "; ".join(f"{n} {old.get(n)!r} -> {new.get(n)!r}" for n in names[:4]) + more
+    return shortened((f"{n} {old.get(n)!r} -> {new.get(n)!r}" for n in names), 4, "; ")
 
 
 def _tuning_words(tuning: Tuning | None) -> str:

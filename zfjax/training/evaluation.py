@@ -15,8 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 from zfjax.config import Config
-from zfjax.data.labels import check_labelled
-from zfjax.data.views import Images
+from zfjax.data.views import Evaluated
 from zfjax.devices import in_parts, one_behind, place, replicated
 from zfjax.errors import ZfjaxError
 from zfjax.inputs import Preparation
@@ -60,9 +59,9 @@ def evaluate(
     label.
     """
     check_views(views)
-    images: Images = subject.need("images", "An error rate")
+    images: Evaluated = subject.need("images", "An error rate")
     if images.count:
-        check_labelled(images.dataset, images.split, "evaluation")
+        images.check_labelled("evaluation")
     mesh = batching.mesh
     parameters = jax.device_put(parameters, replicated(mesh))
     mean = subject.mean_image
@@ -88,11 +87,11 @@ def evaluate(
     return {**figures, "images": int(sums[3]), **unlabelled}
 
 
-def _nothing_to_count(images: Images, unlabelled: bool) -> ZfjaxError:
+def _nothing_to_count(images: Evaluated, unlabelled: bool) -> ZfjaxError:
     why = f"none of its {images.count:,} images can be read" if images.count else "it is empty"
     why = "none of its images that can be read has a label" if unlabelled else why
     return ZfjaxError(
-        f"There is nothing to evaluate on in split {images.split!r} of {images.dataset.name}:"
+        f"There is nothing to evaluate on in split {images.split!r} of {images.name}:"
         f" {why}; prepare the data set again, or choose another split."
     )
 
@@ -162,12 +161,13 @@ def _sums(
 
 def correct(scores: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(top-1, top-5) hits as float32 [n]: fewer than 1 (5) classes score higher, or as high with a
-    lower number. Scores that are not all finite are no hit: nothing is higher than NaN.
+    lower number. Scores that are not all finite are no hit, nor is a label that has no score:
+    nothing is higher than NaN.
     """
     own = jnp.take_along_axis(scores, labels[:, None], axis=1)
     earlier = jnp.arange(scores.shape[1])[None, :] < labels[:, None]
     ahead = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
-    sound = _sound(scores)
+    sound = _sound(scores) & (labels < scores.shape[1])
     return (sound & (ahead < 1)).astype(jnp.float32), (sound & (ahead < 5)).astype(jnp.float32)
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from zfjax.data.dataset import NO_LABEL, UnreadableImage
-from zfjax.data.reading import Batch
-from zfjax.data.views import Images
+from zfjax.data.dataset import NO_LABEL
+from zfjax.data.views import LookedAt
 from zfjax.devices import one_behind, place, replicated
 from zfjax.inputs import Preparation
 from zfjax.network.model import Parameters
@@ -43,13 +42,13 @@ def hits_of(
     """Whether each of the subject's images, or of these ``ids``, is a hit of ``parameters``:
     central crop, precision HIGHEST, as ``evaluate`` counts them. For one process.
     """
-    images: Images = subject.need("images", "Accuracy")
+    images: LookedAt = subject.need("images", "Accuracy")
     parameters = jax.device_put(parameters, replicated(batching.mesh))
     mean = subject.mean_image
     mean = None if mean is None else jax.device_put(mean, replicated(batching.mesh))
     scored = _Scored(subject.need("scores", "Accuracy"), subject.preparation)
     batches = (
-        images.batches(batching.size) if ids is None else _batches_of(images, ids, batching.size)
+        images.batches(batching.size) if ids is None else images.batches_of(batching.size, ids)
     )
     counted: list[np.ndarray] = []
 
@@ -60,9 +59,9 @@ def hits_of(
             yield _hits(parameters, *rows, mean, scored=scored)
 
     count = images.count if ids is None else len(ids)
-    found = np.concatenate([np.asarray(pair) for pair in one_behind(dispatched())], axis=1)
+    hits = np.concatenate([np.asarray(pair) for pair in one_behind(dispatched())], axis=1)
     counts = np.concatenate(counted)[:count]
-    top1, top5 = (row[:count].astype(bool) & counts for row in found)
+    top1, top5 = (row[:count].astype(bool) & counts for row in hits)
     return Hits(top1, top5, counts)
 
 
@@ -94,26 +93,3 @@ def probe_ids(count: int) -> Sequence[int] | None:
         return None
     chosen = np.random.default_rng(0).choice(count, PROBE, replace=False)
     return tuple(int(index) for index in np.sort(chosen))
-
-
-def _batches_of(images: Images, ids: Sequence[int], size: int) -> Iterator[Batch]:
-    """These images, ``size`` at a time; the last batch is filled with black ones of weight 0."""
-    blank = np.zeros((*images.reading.view_size, 3), np.uint8), NO_LABEL, 0.0
-    for start in range(0, len(ids), size):
-        rows = [_row(images, image_id) or blank for image_id in ids[start : start + size]]
-        views, labels, weights = zip(*rows, *[blank] * (size - len(rows)), strict=True)
-        yield {
-            "image": np.stack(views),
-            "label": np.array(labels, np.int32),
-            "weight": np.array(weights, np.float32),
-        }
-
-
-def _row(images: Images, image_id: int) -> tuple[np.ndarray, int, float] | None:
-    """(view, label, weight); None for what cannot be read where that may be left out."""
-    try:
-        return images.view(image_id), images.describe([image_id])[0][0], 1.0
-    except UnreadableImage:
-        if images.reading.on_error == "fail":
-            raise
-        return None

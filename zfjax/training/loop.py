@@ -24,8 +24,8 @@ from zfjax.data.pipeline import training_batches
 from zfjax.devices import data_mesh, keep_compiled, place, place_key
 from zfjax.files import clear_unfinished, data_folder
 from zfjax.inputs import make_mean_image, open_data, reading_of
-from zfjax.processes import first_alone, from_first, is_first, seen_by_all, together
-from zfjax.progress import Progress, tell_nobody
+from zfjax.processes import first_alone, from_first, of_first, seen_by_all, together
+from zfjax.progress import Progress
 from zfjax.run.folder import Run, check_folder, load_run, locked_run
 from zfjax.run.steps import keep_newest, mend_unfinished
 from zfjax.run.summary import train_seconds
@@ -63,7 +63,7 @@ def train(
     SIGTERM, when the state has been saved.
     """
     began = time.monotonic()
-    tell = progress if progress is not None and is_first() else tell_nobody
+    tell = of_first(progress)
     folder = check_folder(workdir)
     config = _with_absolute_data(config)
     mesh = data_mesh(config.batch_size, devices)  # refused before the folder becomes a run
