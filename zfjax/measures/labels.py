@@ -45,13 +45,18 @@ class LabelOptions:
     seed: int = 0
     """Of the permutations."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("top", 2), ("permutations", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ZfjaxError(f"--labels.{name} {getattr(self, name)} must be {least} or more.")
+        if not 0 < self.rate < 1:
+            raise ZfjaxError(f"--labels.rate {self.rate} must lie between 0 and 1.")
+
 
 def rows(looked: Looked, options: LabelOptions) -> Iterator[Quantity]:
     """Classes, purity and its p of every map; shares of every layer."""
     probe = looked.probe
     assert probe is not None
-    if options.top < 2 or options.permutations < 1:
-        raise ZfjaxError("--labels.top must be 2 or more, and --labels.permutations 1 or more.")
     labels = probe.labels
     known = np.flatnonzero(labels >= 0)
     if len(known) < options.top:
