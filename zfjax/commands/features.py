@@ -230,9 +230,10 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     print("\n".join(_cost_lines(search, takes)))
     if options.measure:
         from zfjax.measures.along import plan_along
-        from zfjax.measures.planning import cost_of
+        from zfjax.measures.planning import cost_of, images_by_default
 
-        probe = cost_of(plan_along(plan.subject, plan.request, _measures(options)))
+        most = images_by_default(run.folder)
+        probe = cost_of(plan_along(plan.subject, plan.request, _measures(options), None, most))
         print(
             f"measures: a probe of {probe.images:,} images, {probe.kept_bytes / 2**20:,.0f} MiB"
             f" on disk and {probe.scratch_bytes / 2**20:,.0f} MiB more while it is gathered"
