@@ -9,10 +9,13 @@ import numpy as np
 
 
 def map_weights(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
-    """A layer's kernel as float64 [weights, maps]; None where the parameters have none of that
-    name, as those of a network that is not made of our layers may.
+    """A layer's kernel as float64 [weights, maps] (a nested layer's name has "/" between its
+    parts); None where the parameters have none of that name, as those of a network that is not made
+    of our layers may.
     """
-    holder = parameters.get(layer)
+    holder: Any = parameters.get("params", parameters)
+    for name in layer.split("/"):
+        holder = holder.get(name) if isinstance(holder, Mapping) else None
     kernel = holder.get("kernel") if isinstance(holder, Mapping) else None
     if kernel is None or np.ndim(kernel) < 2:
         return None
