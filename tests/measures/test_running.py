@@ -496,6 +496,8 @@ def test_a_search_that_an_earlier_version_stopped_goes_on(run, monkeypatch):
 def test_a_table_that_is_read_is_made_first(run):
     assert main(["measure", "--workdir", str(run), "census", "identity"]) == 0
     before = open_measured(run / "measures", "identity")
+    told = (run / "measures" / "identity.txt").read_text()
+    assert "nothing shown" not in told  # what labels are about was not asked
     assert np.isnan(before.of_maps("born", "conv1")[12]).all()
     assert main(["measure", "--workdir", str(run), "settling", "census", "labels", "identity"]) == 0
     after = open_measured(run / "measures", "identity")
