@@ -11,9 +11,11 @@ selectivity: (mean of the class that excites it most - mean of the others) / (su
 Source: Zeiler and Fergus 2014, Fig. 2; selectivity: Morcos et al. 2018; Benjamini and Hochberg
 1995.
 Cost: the probe's maxima; one null for all maps, since under it any nine images are as good.
-What can mislead: classes are what the data set calls so; a map about a texture or a colour that
-several classes share is about no class. Selective maps need not matter to the network. On the
-training split, a map may be about images that it has learnt by heart: the split is named.
+What can mislead: maps that have learnt nothing may be about classes that differ in colour or
+brightness, so their number at the first epoch stands in the table. Classes are what the data set
+calls so; a map about a texture or a colour that several classes share is about no class. Selective
+maps need not matter to the network. On the training split, a map may be about images that it has
+learnt by heart: the split is named.
 """
 
 from __future__ import annotations
@@ -236,10 +238,12 @@ def tell(measured: Measured, others: Sequence[Measured], options: LabelOptions) 
     for layer in measured.layers:
         about = measured.of_maps("about", layer)[last]
         alive, sure = int(np.isfinite(about).sum()), int(np.nansum(about))
+        untrained = int(np.nansum(measured.of_maps("about", layer)[measured.steps[0]]))
         purity = measured.of_layer("mean_purity", layer).get(last)
         selective = measured.of_layer("mean_selectivity", layer).get(last)
         table.append(
-            [layer, str(alive), str(sure), str(alive - sure), shown(purity), shown(selective)]
+            [layer, *map(str, (alive, sure, untrained, alive - sure))]
+            + [shown(purity), shown(selective)]
         )
         clauses.append(f"{layer} {sure} of {alive}")
     images, split = measured.meta.get("images", 0), measured.meta["asked"].get("split")
@@ -266,7 +270,9 @@ def tell(measured: Measured, others: Sequence[Measured], options: LabelOptions) 
         " permuted labels do."
     )
     chart = Chart("maps about a class, %", lines, highest=100.0)
-    head = ["layer", "live maps", "about a class", "about nothing shown", "purity", "selectivity"]
+    began = f"at epoch {epoch_name(measured.epochs[0])}"
+    head = ["layer", "live maps", "about a class", began, "about nothing shown"]
+    head += ["purity", "selectivity"]
     figure = figure_of([Panel("about a class, %", (chart,), 4.0, legend=True)], words)
     return Told(sentence, plain_table(head, table), figure, {"chance_purity": round(chance, 4)})
 
