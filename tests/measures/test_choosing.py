@@ -80,6 +80,27 @@ def test_what_is_no_value_is_said(texts, says):
         with_options(MINE, texts)
 
 
+@pytest.mark.parametrize(
+    "name, option, text",
+    [
+        ("settling", "groups", "1"),
+        ("settling", "seed", "-1"),
+        ("labels", "top", "1"),
+        ("labels", "permutations", "0"),
+        ("labels", "seed", "-3"),
+        ("labels", "rate", "1"),
+        ("labels", "rate", "nan"),
+        ("census", "almost", "-0.1"),
+        ("census", "duplicate", "1.5"),
+        ("census", "aliased", "nan"),
+        ("census", "dominant", "inf"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_before_anything_runs(name, option, text):
+    with pytest.raises(ZfjaxError, match=f"^--{name}.{option} {text}.* must "):
+        with_options(find_measure(name), {option: text})
+
+
 def test_flags_belong_to_the_measure_that_they_name():
     flags = ["--mine.count", "3", "--mine.few-words=x y"]
     assert read_flags([MINE], flags) == {"mine": {"count": "3", "few_words": "x y"}}

@@ -35,6 +35,7 @@ def test_a_map_about_a_class_is_found_and_noise_is_about_nothing(labels, tmp_pat
     assert np.isnan(table.of_maps("purity", "conv1")[0][12])
     assert "conv1 12 of 59" in told.sentence or "conv1 13 of 59" in told.sentence
     assert "nothing that 9 images can show" in told.sentence and "train" in told.sentence
+    assert "at epoch 0" in told.lines[0] and told.lines[1].split()[2] == told.lines[1].split()[3]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ the search, of one's own, and what is refused.
 """
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -312,6 +313,7 @@ def wrong(quantity=None, kept=None):
     [
         (wrong(Quantity(1, "conv1", "x", 1.0)), "which was not asked for"),
         (wrong(Quantity(0, "conv1", "x", np.inf)), "as infinite"),
+        (wrong((0, "conv1", "x", 1.0)), "are Quantity or Pictures, and it gives .0, 'conv1'"),
         (wrong(Quantity(0, "conv1", "x", np.ones((2, 2)))), "in the shape"),
         (wrong(kept=lambda look: {"sum": {"x": look.inputs.sum()}}), "sums are of integers"),
         (wrong(kept=lambda look: {"mean": {"x": look.inputs.sum()}}), "not 'mean'"),
@@ -394,6 +396,40 @@ def test_seeds_are_measured_and_decide(run, data_dir, tmp_path, capsys):
     assert "of this run only" in capsys.readouterr().out
 
 
+def test_what_differs_in_more_than_the_seed_is_no_other_seed(run, data_dir, tmp_path):
+    again = shutil.copytree(run, tmp_path / "again")
+    with pytest.raises(ZfjaxError, match="its seed is 0 like that of .* counted twice"):
+        measure(run, "weights", seeds_of=[again])
+    written = json.loads((again / "config.json").read_text())
+    written["config"]["seed"] = 1
+    (again / "config.json").write_text(json.dumps(written))
+    twice = shutil.copytree(again, tmp_path / "twice")
+    with pytest.raises(ZfjaxError, match="its seed is 1 like that of .*again"):
+        measure(run, "weights", seeds_of=[again, twice])
+    shutil.rmtree(twice / "checkpoints" / "12")
+    with pytest.raises(ZfjaxError, match="its last checkpoint is of step 8, that of .* of step 12"):
+        measure(run, "weights", seeds_of=[twice])
+    written["config"]["optimizer"]["learning_rate"] = 0.123
+    (again / "config.json").write_text(json.dumps(written))
+    with pytest.raises(
+        ZfjaxError, match="more than the seed .optimizer.learning_rate .* and 0.123"
+    ):
+        measure(run, "weights", seeds_of=[again])
+    assert not list(tmp_path.glob("*/measures*/*.json"))
+
+
+def test_a_run_of_an_ablation_keeps_fewer_images(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("zfjax.measures.planning.GRID_IMAGES", 20)
+    cell = shutil.copytree(run, tmp_path / "grid" / "cells" / "base" / "seed-0")
+    chosen = [Chosen(find_measure("census"), find_measure("census").options)]
+    assert plan_of_run(load_run(cell), chosen, Wanted()).images == IMAGES
+    (tmp_path / "grid" / "ablation.json").write_text("{}")
+    assert plan_of_run(load_run(cell), chosen, Wanted()).images == 20
+    assert plan_of_run(load_run(cell), chosen, Wanted(images=30)).images == 30
+    evolving = ["evolve", "--workdir", str(cell), "--maps", "2", "--measure", "census"]
+    assert main([*evolving, "--dry-run"]) == 0 and "a probe of 20 images" in capsys.readouterr().out
+
+
 def test_help_list_and_dry_run(run, capsys):
     assert main(["measure", "--list"]) == 0
     listed = capsys.readouterr().out
@@ -460,6 +496,8 @@ def test_a_search_that_an_earlier_version_stopped_goes_on(run, monkeypatch):
 def test_a_table_that_is_read_is_made_first(run):
     assert main(["measure", "--workdir", str(run), "census", "identity"]) == 0
     before = open_measured(run / "measures", "identity")
+    told = (run / "measures" / "identity.txt").read_text()
+    assert "nothing shown" not in told  # what labels are about was not asked
     assert np.isnan(before.of_maps("born", "conv1")[12]).all()
     assert main(["measure", "--workdir", str(run), "settling", "census", "labels", "identity"]) == 0
     after = open_measured(run / "measures", "identity")

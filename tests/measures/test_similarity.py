@@ -134,6 +134,21 @@ def test_dead_and_tied_maps_have_no_arbitrary_strongest_images():
     assert similarity.overlap(sets[:, :2], sets[:, 1::-1]).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("highest", [2, 30, 60_000])
+@pytest.mark.parametrize("images, maps", [(1, 1), (7, 3), (250, 5)])
+def test_mean_ranks_are_scipys(rng, images, maps, highest):
+    x = rng.integers(0, highest, (images, maps)).astype(np.uint16)
+    np.testing.assert_array_equal(similarity.mean_ranks(x), stats.rankdata(x, axis=0))
+
+
+def test_the_strongest_are_as_many_as_there_is_room_for_the_earlier_first(rng):
+    x = rng.integers(0, 6, (400, 9)).astype(np.uint16)
+    sets = similarity.top_set(x)
+    for map_ in range(9):
+        first = sorted(range(400), key=lambda image: (-int(x[image, map_]), image))[:4]
+        assert np.flatnonzero(sets[:, map_]).tolist() == sorted(first)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_spearman_of_many_maps_is_scipys(rng, dtype):
     x = np.maximum(rng.normal(size=(70, 6)), 0).astype(dtype)  # many ties at 0

@@ -23,7 +23,7 @@ def filters(*channels_of_maps):
 
 
 @pytest.mark.parametrize("frequency", [0.12, 0.2, 0.31, 0.4])
-@pytest.mark.parametrize("degrees", [0, 30, 90, 135, 170])
+@pytest.mark.parametrize("degrees", [0, 30, 90, 135, 170, 180])
 def test_a_gabor_has_its_frequency_and_direction(frequency, degrees):
     drawn = gabor(frequency, degrees, phase=0.7)
     of = spectra_of(filters([drawn], [-3 * drawn]))
@@ -32,6 +32,7 @@ def test_a_gabor_has_its_frequency_and_direction(frequency, degrees):
     # Power is a Gaussian of standard deviation 1 / (2 sqrt 2 pi width) along an axis.
     assert bandwidth == pytest.approx([1 / (2 * np.sqrt(2) * np.pi * 6)] * 2, rel=0.1)
     turned, strength = of.orientation()
+    assert (turned >= 0).all() and (turned < 180).all()
     assert (turned - degrees + 90) % 180 - 90 == pytest.approx([0, 0], abs=1.5)
     assert (strength > 0.8).all()
     band = int(np.searchsorted(spectra.BANDS, frequency))

@@ -261,10 +261,11 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     if options.measure:
         from zfjax.measures.along import plan_along
         from zfjax.measures.boarding import is_measured_as
-        from zfjax.measures.planning import cost_of
+        from zfjax.measures.planning import cost_of, images_by_default
         from zfjax.run.measured import measures_folder
 
-        along = plan_along(plan.subject, plan.request, _measures(options))
+        most = images_by_default(run.folder)
+        along = plan_along(plan.subject, plan.request, _measures(options), None, most)
         for chosen in along.chosen:
             is_measured_as(along, chosen, measures_folder(run.folder, options.name))
         probe = cost_of(along)

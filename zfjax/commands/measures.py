@@ -46,7 +46,10 @@ def add_measure(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--layers", nargs="+", default=None, help="convolutions (default: all)")
     parser.add_argument(
-        "--images", type=int, default=None, help="images of the fixed probe (default: 10,000)"
+        "--images",
+        type=int,
+        default=None,
+        help="images of the fixed probe (default: 10,000; 2,000 of a run of an ablation)",
     )
     data_argument(parser)
     parser.add_argument(

@@ -12,7 +12,15 @@ from zfjax.features.evolving import Target as Shown
 from zfjax.features.evolving import asked_of, evolve_subject
 from zfjax.features.riding import Company
 from zfjax.measures.boarding import Results, Target, finish, standing, take_aboard
-from zfjax.measures.planning import Chosen, Plan, check_needs, check_steps, probe_size
+from zfjax.measures.planning import (
+    Chosen,
+    Plan,
+    check_needs,
+    check_steps,
+    images_by_default,
+    probe_size,
+)
+from zfjax.measures.probing import PROBE_IMAGES
 from zfjax.measures.running import Home, measure_subject
 from zfjax.processes import of_first
 from zfjax.progress import Progress
@@ -23,16 +31,20 @@ from zfjax.subject import Subject
 
 
 def plan_along(
-    subject: Subject, request: Request, chosen: Sequence[Chosen], images: int | None = None
+    subject: Subject,
+    request: Request,
+    chosen: Sequence[Chosen],
+    images: int | None = None,
+    most: int = PROBE_IMAGES,
 ) -> Plan:
     """Measures of what an evolution looks at: its steps and layers, a probe of so many of the
-    images that it searches (None: 10,000, or all). Raises ZfjaxError for what the subject does not
-    have.
+    images that it searches (None: ``most``, or all). Raises ZfjaxError for what the subject does
+    not have.
     """
     for item in chosen:
         check_steps(item.measure, request.steps)
         check_needs(item.measure, subject)
-    size = probe_size(subject, images, request.images)
+    size = probe_size(subject, images, request.images, most)
     return Plan(subject, tuple(chosen), request.steps, request.layers, request.images, size)
 
 
@@ -50,7 +62,7 @@ def evolve_along(
     """
     run = load_run(workdir)
     subject, request = asked_of(run, Asked(**asked), home.data_dir, progress)
-    plan = plan_along(subject, request, chosen, images)
+    plan = plan_along(subject, request, chosen, images, images_by_default(run.folder))
     folder, name = measures_folder(run.folder, home.name), home.name
     target = Target(folder, run, locked=True)
     riding = _Riding(plan, target, of_first(progress))

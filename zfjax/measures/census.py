@@ -19,11 +19,13 @@ by weights says nothing of how strongly a map is excited; ``energy_share`` does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from zfjax.errors import ZfjaxError
 from zfjax.measures.kernels import map_weights, rms
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
@@ -58,6 +60,13 @@ class CensusOptions:
     """Maps whose answers correlate by this or more are duplicates."""
     aliased: float = 0.5
     """A filter with this share above its stride's Nyquist frequency or more is aliased."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            highest = math.inf if name == "dominant" else 1
+            if not (math.isfinite(value) and 0 <= value <= highest):
+                range_words = "0 or more" if highest > 1 else "from 0 to 1"
+                raise ZfjaxError(f"--census.{name} {value} must be {range_words}.")
 
 
 @dataclass(frozen=True)
@@ -206,10 +215,10 @@ def tell(measured: Measured, others: Sequence[Measured], options: CensusOptions)
         for name in ("born", "died", "revived")
     }
     sentence = (
-        f"Of {measured.meta.get('images', 0):,} images of {measured.meta['asked'].get('split')} at"
-        f" epoch {epoch_name(epochs[last])}, no image excites {'; '.join(clauses)} maps; over all"
-        f" epochs {changed['born']} maps were born, {changed['died']} died and"
-        f" {changed['revived']} came back to life."
+        f"Dead maps at epoch {epoch_name(epochs[last])} (no image excites them, of"
+        f" {measured.meta.get('images', 0):,} of {measured.meta['asked'].get('split')}):"
+        f" {'; '.join(clauses)}. Over all epochs {changed['born']} maps were born,"
+        f" {changed['died']} died and {changed['revived']} came back to life."
     )
     lines = tuple(
         Line(

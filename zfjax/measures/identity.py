@@ -98,7 +98,9 @@ def tell(measured: Measured, others: Sequence[Measured], options: NoOptions) -> 
 def _life(columns: dict[str, np.ndarray], map_: int, names: Sequence[str]) -> list[str]:
     about = columns["about"][map_]
     subject = "nothing shown" if np.isnan(about) else f"class {about:.0f}"
-    if not np.isnan(about) and int(about) < len(names):
+    if np.isnan(columns["adjusted_p"][map_]):  # not asked of it, so nothing can be said
+        subject = "-"
+    elif not np.isnan(about) and int(about) < len(names):
         subject = plain(str(names[int(about)]), 24)
     relative, likeness = columns["relative"][map_], columns["likeness"][map_]
     kin = "-" if np.isnan(relative) else f"{relative:.0f} ({shown(likeness)})"

@@ -11,9 +11,11 @@ selectivity: (mean of the class that excites it most - mean of the others) / (su
 Source: Zeiler and Fergus 2014, Fig. 2; selectivity: Morcos et al. 2018; Benjamini and Hochberg
 1995.
 Cost: the probe's maxima; one null for all maps, since under it any nine images are as good.
-What can mislead: classes are what the data set calls so; a map about a texture or a colour that
-several classes share is about no class. Selective maps need not matter to the network. On the
-training split, a map may be about images that it has learnt by heart: the split is named.
+What can mislead: maps that have learnt nothing may be about classes that differ in colour or
+brightness, so their number at the first epoch stands in the table. Classes are what the data set
+calls so; a map about a texture or a colour that several classes share is about no class. Selective
+maps need not matter to the network. On the training split, a map may be about images that it has
+learnt by heart: the split is named.
 """
 
 from __future__ import annotations
@@ -45,13 +47,18 @@ class LabelOptions:
     seed: int = 0
     """Of the permutations."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("top", 2), ("permutations", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ZfjaxError(f"--labels.{name} {getattr(self, name)} must be {least} or more.")
+        if not 0 < self.rate < 1:
+            raise ZfjaxError(f"--labels.rate {self.rate} must lie between 0 and 1.")
+
 
 def rows(looked: Looked, options: LabelOptions) -> Iterator[Quantity]:
     """Classes, purity and its p of every map; shares of every layer."""
     probe = looked.probe
     assert probe is not None
-    if options.top < 2 or options.permutations < 1:
-        raise ZfjaxError("--labels.top must be 2 or more, and --labels.permutations 1 or more.")
     labels = probe.labels
     known = np.flatnonzero(labels >= 0)
     if len(known) < options.top:
@@ -231,10 +238,12 @@ def tell(measured: Measured, others: Sequence[Measured], options: LabelOptions) 
     for layer in measured.layers:
         about = measured.of_maps("about", layer)[last]
         alive, sure = int(np.isfinite(about).sum()), int(np.nansum(about))
+        untrained = int(np.nansum(measured.of_maps("about", layer)[measured.steps[0]]))
         purity = measured.of_layer("mean_purity", layer).get(last)
         selective = measured.of_layer("mean_selectivity", layer).get(last)
         table.append(
-            [layer, str(alive), str(sure), str(alive - sure), shown(purity), shown(selective)]
+            [layer, *map(str, (alive, sure, untrained, alive - sure))]
+            + [shown(purity), shown(selective)]
         )
         clauses.append(f"{layer} {sure} of {alive}")
     images, split = measured.meta.get("images", 0), measured.meta["asked"].get("split")
@@ -261,7 +270,9 @@ def tell(measured: Measured, others: Sequence[Measured], options: LabelOptions) 
         " permuted labels do."
     )
     chart = Chart("maps about a class, %", lines, highest=100.0)
-    head = ["layer", "live maps", "about a class", "about nothing shown", "purity", "selectivity"]
+    began = f"at epoch {epoch_name(measured.epochs[0])}"
+    head = ["layer", "live maps", "about a class", began, "about nothing shown"]
+    head += ["purity", "selectivity"]
     figure = figure_of([Panel("about a class, %", (chart,), 4.0, legend=True)], words)
     return Told(sentence, plain_table(head, table), figure, {"chance_purity": round(chance, 4)})
 

@@ -92,7 +92,10 @@ def answers_of(probe: Probe, steps: Sequence[int], layer: str, groups: list[np.n
         alive = probe.excites(step, layer).any(axis=0)
         strongest.append(np.where(alive, values.argmax(axis=0), -1))
         for index, rows in enumerate(everyone):
-            tops, ranks = top_set(values[rows]), standard_ranks(values[rows])
+            if step == steps[-1]:  # a copy: NumPy takes another way for a product with itself
+                tops, ranks = tops_last[index], ranks_last[index].copy()
+            else:
+                tops, ranks = top_set(values[rows]), standard_ranks(values[rows])
             own[index][0].append(overlap(tops, tops_last[index]))
             own[index][1].append(spearman(ranks, ranks_last[index]))
             if index == 0:
@@ -173,7 +176,7 @@ def representation_of(
                 for half in (slice(middle), slice(middle, None))
             ]
         )
-        aligned.append(_or_nan(procrustes(features, last)))
+        aligned.append(_or_nan(procrustes(features, last, centres)))
     cka, left_out = np.array(whole), np.array(without).T
     excesses = np.stack([excess(curve, float(curve[0])) for curve in left_out])
     curve = Curve(

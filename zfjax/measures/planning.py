@@ -18,6 +18,9 @@ from zfjax.measures.protocol import Measure
 from zfjax.subject import Subject
 from zfjax.values import Epochs, Names, Text, Whole, optional, text, texts, whole_number
 
+GRID_IMAGES = 2000
+"""Of the probe of an ablation's run, by default."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -26,7 +29,7 @@ class Wanted:
     at: Epochs | None = None
     """Epochs as ``Run.steps_at`` takes them; None: all saved."""
     images: Whole | None = None
-    """Of the probe; None: 10,000, or all of a smaller split."""
+    """Of the probe; None: 10,000, of an ablation's run 2,000, or all of a smaller split."""
     split: Text | None = None
     """None: the training split."""
     layers: Names | None = None
@@ -117,8 +120,20 @@ class Plan:
         return {**about, **(self.probed() if with_images else {})}
 
 
-def plan_of(subject: Subject, chosen: Sequence[Chosen], wanted: Wanted) -> Plan:
-    """What is asked of a subject. Raises ZfjaxError for what it does not have."""
+def images_by_default(folder: Path) -> int:
+    """How many images a run's probe has where nobody says: fewer where it is one of an ablation's
+    (DIR/cells/NAME/seed-N), for that keeps a probe of each.
+    """
+    grid = folder.resolve().parent.parent.parent / "ablation.json"
+    return GRID_IMAGES if grid.exists() else PROBE_IMAGES
+
+
+def plan_of(
+    subject: Subject, chosen: Sequence[Chosen], wanted: Wanted, most: int = PROBE_IMAGES
+) -> Plan:
+    """What is asked of a subject; ``most``: images of its probe, where it is not said. Raises
+    ZfjaxError for what it does not have.
+    """
     if not chosen:
         raise ZfjaxError("No measure is asked for.")
     for name in wanted.layers or ():
@@ -131,18 +146,19 @@ def plan_of(subject: Subject, chosen: Sequence[Chosen], wanted: Wanted) -> Plan:
     if not any(item.measure.takes_images or "images" in item.measure.needs for item in chosen):
         return Plan(subject, tuple(chosen), steps, layers)
     count = subject.need("images", f"The measure {chosen[0].name}").count
-    return Plan(
-        subject, tuple(chosen), steps, layers, count, probe_size(subject, wanted.images, count)
-    )
+    size = probe_size(subject, wanted.images, count, most)
+    return Plan(subject, tuple(chosen), steps, layers, count, size)
 
 
-def probe_size(subject: Subject, images: Whole | None, count: int) -> int:
-    """How many images the probe has, of ``count``. Raises ZfjaxError for more than there are."""
+def probe_size(subject: Subject, images: Whole | None, count: int, most: int = PROBE_IMAGES) -> int:
+    """How many images the probe has, of ``count``; ``most``: by default. Raises ZfjaxError for more
+    than there are.
+    """
     source = subject.need("images", "A probe")
     if not count:
         raise ZfjaxError(f"Split {source.split!r} of {source.name} is empty.")
     if images is None:
-        return min(PROBE_IMAGES, count)
+        return min(most, count)
     if images < 1:
         raise ZfjaxError(f"--images {images} must be 1 or more.")
     if images > count:

@@ -48,6 +48,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zfjax.config import RESUMABLE_FIELDS, flatten
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import check_trained_on, claim
 from zfjax.features.searching import Errand, ride_on
@@ -55,7 +56,7 @@ from zfjax.files import clear_unfinished, local_path
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.measures.boarding import Results, Target, finish, is_measured_as, standing, take_aboard
 from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
-from zfjax.measures.planning import Chosen, Plan, Wanted, plan_of
+from zfjax.measures.planning import Chosen, Plan, Wanted, images_by_default, plan_of
 from zfjax.measures.protocol import Measure
 from zfjax.processes import first_alone, of_first
 from zfjax.progress import Progress
@@ -129,8 +130,10 @@ def measure_runs(
     not yet.
     """
     first, *others = runs
-    for other in others:
+    for index, other in enumerate(others, start=1):
         _check_other_seed(first, other)
+        for earlier in runs[:index]:
+            _check_seeds_differ(earlier, other)
     results = Results()
     for run in (*others, first):
         plan = plan_of_run(run, chosen, wanted, home.data_dir, progress)
@@ -171,6 +174,30 @@ def _check_other_seed(first: Run, other: Run) -> None:
             f"--seeds-of {other.folder}: its network is not that of {first.folder}, and seeds are"
             " of one network."
         )
+    own, its = flatten(first.config), flatten(other.config)
+    differing = [
+        f"{name} {own.get(name)!r} and {its.get(name)!r}"
+        for name in {**own, **its}
+        if own.get(name) != its.get(name) and name not in {"seed", *RESUMABLE_FIELDS}
+    ]
+    if differing:
+        raise ZfjaxError(
+            f"--seeds-of {other.folder}: it differs from {first.folder} in more than the seed"
+            f" ({'; '.join(differing[:4])}), so an interval over both would not be over seeds."
+        )
+    if first.steps and other.steps and other.steps[-1] != first.steps[-1]:
+        raise ZfjaxError(
+            f"--seeds-of {other.folder}: its last checkpoint is of step {other.steps[-1]}, that of"
+            f" {first.folder} of step {first.steps[-1]}: train the shorter one to its end."
+        )
+
+
+def _check_seeds_differ(run: Run, other: Run) -> None:
+    if other.config.seed == run.config.seed:
+        raise ZfjaxError(
+            f"--seeds-of {other.folder}: its seed is {other.config.seed} like that of"
+            f" {run.folder}: a run counted twice makes intervals too narrow."
+        )
 
 
 def plan_of_run(
@@ -187,7 +214,7 @@ def plan_of_run(
     dataset = open_data(config, of_first(progress))
     split = wanted.split or config.data.train_split
     subject = subject_of(run, images_of(config, dataset, split))
-    plan = plan_of(subject, chosen, wanted)
+    plan = plan_of(subject, chosen, wanted, images_by_default(run.folder))
     check_trained_on(run, subject)
     return plan
 

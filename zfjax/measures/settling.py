@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zfjax.errors import ZfjaxError
+from zfjax.measures.abreast import side_by_side
 from zfjax.measures.layer_order import (
     FAMILIES,
     REPRESENTATION,
@@ -41,7 +42,14 @@ from zfjax.measures.layer_order import (
     WEIGHTS,
     tell_order,
 )
-from zfjax.measures.likeness import Answers, answers_of, image_groups, representation_of, weights_of
+from zfjax.measures.likeness import (
+    Answers,
+    Representation,
+    answers_of,
+    image_groups,
+    representation_of,
+    weights_of,
+)
 from zfjax.measures.protocol import Looked, Measure, Quantity
 from zfjax.measures.rewind import WITHOUT
 from zfjax.measures.settling_times import (
@@ -74,6 +82,12 @@ class SettlingOptions:
     seed: int = 0
     """Of the groups."""
 
+    def __post_init__(self) -> None:
+        if self.groups < 2:
+            raise ZfjaxError(f"--settling.groups {self.groups} must be 2 or more.")
+        if self.seed < 0:
+            raise ZfjaxError(f"--settling.seed {self.seed} must be 0 or more.")
+
 
 @dataclass
 class _Times:
@@ -87,19 +101,25 @@ def rows(looked: Looked, options: SettlingOptions) -> Iterator[Quantity]:
     """Curves, settling times, emergence; slopes over the layers."""
     probe = looked.probe
     assert probe is not None
-    if options.groups < 2:
-        raise ZfjaxError(f"--settling.groups {options.groups} must be 2 or more.")
     groups = image_groups(len(probe.ids), options.groups, options.seed)
     parameters = [looked.subject.parameters(step) for step in looked.steps]
     times = {family: _Times([], []) for family in FAMILIES}
-    for index, layer in enumerate(looked.layers):
+
+    def likeness_of(layer: str) -> tuple[Answers, Representation]:
+        return (
+            answers_of(probe, looked.steps, layer, groups),
+            representation_of(probe, looked.steps, layer, groups),
+        )
+
+    likenesses = side_by_side(likeness_of, looked.layers)
+    for index, (layer, (answers, representation)) in enumerate(
+        zip(looked.layers, likenesses, strict=True)
+    ):
         if looked.progress is not None:
             looked.progress("settling", index, len(looked.layers))
         of_families: dict[str, Settled] = {}
-        answers = answers_of(probe, looked.steps, layer, groups)
         yield from _of_answers(looked, layer, answers, len(probe.ids))
         of_families[RESPONSES] = both_of(settled_of(answers.overlap), settled_of(answers.spearman))
-        representation = representation_of(probe, looked.steps, layer, groups)
         for name, curve in (("cka", representation.cka), ("procrustes", representation.procrustes)):
             yield from _curve(looked, layer, name, curve, len(probe.ids))
         excesses = {

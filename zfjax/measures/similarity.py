@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, stats
+from scipy import linalg
 
 BLOCK = 2048
 """Images whose responses are float64 at a time."""
@@ -154,19 +154,22 @@ def _as_many_as_images(x: np.ndarray) -> np.ndarray:
     return np.asarray(triangle[: len(x)].T)
 
 
-def procrustes(x: np.ndarray, y: np.ndarray) -> float | None:
+def procrustes(
+    x: np.ndarray, y: np.ndarray, means: tuple[np.ndarray, np.ndarray] | None = None
+) -> float | None:
     """Orthogonal Procrustes similarity of responses [images, maps], [images, maps of y]: 0..1.
 
     Concept: with both centred and scaled to norm 1, how well the best rotation lays one on the
     other; 1 - distance^2 / 2, the sum of the singular values of X'Y. Source: Schoenemann 1966;
     Ding, Denain and Steinhardt 2021, who find it to follow what matters for accuracy where CKA
     does not. Cost: images x maps^2 + maps^3. What misleads: biased upward by chance, the more so
-    the more maps for the images. None where x or y does not tell images apart.
+    the more maps for the images. ``means``: of both, ``column_means``, where they are known. None
+    where x or y does not tell images apart.
     """
     check_same_images(x, y)
     if max(x.shape[1], y.shape[1]) > len(x):
-        x, y = _as_many_as_images(x), _as_many_as_images(y)
-    mean_x, mean_y = column_means(x), column_means(y)
+        x, y, means = _as_many_as_images(x), _as_many_as_images(y), None
+    mean_x, mean_y = means or (column_means(x), column_means(y))
     cross, norms = np.zeros((x.shape[1], y.shape[1])), np.zeros(2)
     for rows_x, rows_y in zip(_blocks(x, mean_x), _blocks(y, mean_y), strict=True):
         cross += rows_x.T @ rows_y
@@ -195,10 +198,13 @@ def top_set(x: np.ndarray, share: float = TOP_SHARE) -> np.ndarray:
     not count: a dead map has no strongest images.
     """
     count = max(1, round(share * len(x)))
-    weakest = np.partition(x, len(x) - count, axis=0)[len(x) - count]  # of those that count
-    ahead, tied = x > weakest, x == weakest
-    chosen = ahead | (tied & (np.cumsum(tied, axis=0) <= count - ahead.sum(axis=0)))
-    return chosen & (x > x.min(axis=0))
+    of_maps = np.ascontiguousarray(x.T)  # [maps, images]: what is read together lies together
+    weakest = np.partition(of_maps, len(x) - count, axis=1)[:, len(x) - count, None]
+    chosen = of_maps >= weakest  # of those that count
+    for row in np.flatnonzero(chosen.sum(axis=1) > count):  # equal ones, more than there is room
+        ahead, tied = of_maps[row] > weakest[row], of_maps[row] == weakest[row]
+        chosen[row] = ahead | (tied & (np.cumsum(tied) <= count - ahead.sum()))
+    return np.asarray((chosen & (of_maps > of_maps.min(axis=1)[:, None])).T)
 
 
 def overlap(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -231,9 +237,26 @@ def standard_ranks(x: np.ndarray) -> np.ndarray:
     float64 [images, maps]. A product of two columns is Spearman's correlation; NaN for a map that
     gives every image the same.
     """
-    ranks = stats.rankdata(x, axis=0) - (len(x) + 1) / 2
+    ranks = mean_ranks(x) - (len(x) + 1) / 2
     norms = np.sqrt((ranks**2).sum(axis=0, keepdims=True))
     return np.divide(ranks, norms, out=np.full(ranks.shape, np.nan), where=norms > 0)
+
+
+def mean_ranks(x: np.ndarray) -> np.ndarray:
+    """``scipy.stats.rankdata(x, axis=0)`` of x [images, maps] without NaN, in two thirds of its
+    time: float64 [images, maps].
+    """
+    of_maps = np.ascontiguousarray(x.T)
+    order = np.argsort(of_maps, axis=1, kind="stable")  # of 16 bits by radix
+    ascending = np.take_along_axis(of_maps, order, axis=1)
+    begins = np.ones(ascending.shape, bool)
+    np.not_equal(ascending[:, 1:], ascending[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)
+    equal = np.diff(starts, append=ascending.size)
+    means = np.repeat(starts % len(x) + 1 + (equal - 1) / 2, equal).reshape(ascending.shape)
+    ranks = np.empty(x.shape)
+    np.put_along_axis(ranks.T, order, means, axis=1)
+    return ranks
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:

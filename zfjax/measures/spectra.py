@@ -79,6 +79,7 @@ class Spectra:
         resultant = np.einsum("yx,yxm->m", turn, self.power)
         strength = quotient(np.abs(resultant), total)
         degrees = np.degrees(np.angle(resultant)) / 2 % 180
+        degrees = np.where(degrees == 180, 0, degrees)  # what a remainder of -1e-17 rounds to
         return np.where(np.isnan(strength), np.nan, degrees), strength
 
     def aliased(self, stride: int) -> np.ndarray:

@@ -68,6 +68,10 @@ def _apart(
     for item in items:
         if isinstance(item, Quantity):
             yield item
+        elif not isinstance(item, Pictures):
+            raise ZfjaxError(
+                f"The measure's rows are Quantity or Pictures, and it gives {item!r:.60}."
+            )
         else:
             pictures |= picture_arrays(item.layer, item.step, item.maps, item.pixels)
 
