@@ -80,6 +80,11 @@ def add_ablate(subparsers: Subparsers) -> None:
         default="continue",
         help="what this worker does when a run fails (default: %(default)s)",
     )
+    parser.add_argument(
+        "--no-measures",
+        action="store_true",
+        help="do not measure finished runs (census, spectrum, settling, on 2,000 images)",
+    )
     parser.add_argument("--devices", type=int, help="number of devices (default: all)")
     deterministic_argument(parser)
     parser.add_argument(
@@ -126,6 +131,7 @@ def _train(options: argparse.Namespace, request: Any, part: tuple[int, int] | No
             part=part,
             stop_on_failure=options.on_failure == "stop",
             devices=options.devices,
+            measures=not options.no_measures,
             progress=progress,
             say=_say,
         )
