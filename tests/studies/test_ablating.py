@@ -23,6 +23,7 @@ from zfjax.run.folder import load_run
 from zfjax.run.measured import open_measured
 from zfjax.studies import ablating, claiming
 from zfjax.studies.ablating import Work, ablate
+from zfjax.studies.grid_page import write_grid_page
 from zfjax.studies.measured import FILTERS, lacking, read_filters
 from zfjax.studies.plans import load_plan
 from zfjax.studies.results import read_results, table_rows
@@ -67,14 +68,15 @@ def trained(monkeypatch):
         told.measured.append((folder.parent.name, int(folder.name.removeprefix("seed-"))))
         if told.unmeasured:
             raise told.unmeasured
-        for name in lacking(folder):
-            path = folder / (name if name == FILTERS else f"measures/{name}.json")
-            path.parent.mkdir(exist_ok=True)
-            path.touch()
+        (folder / "measures").mkdir(exist_ok=True)
+        for name in set(lacking(folder)) - {FILTERS}:
+            (folder / "measures" / f"{name}.json").touch()
+        np.savez(folder / FILTERS, kernels=np.ones((1, 3, 3, 3, 2)), epochs=[0.0])
         return {}
 
     monkeypatch.setattr(ablating, "train_run", train_run)
     monkeypatch.setattr(ablating, "measure_run", measure_run)
+    monkeypatch.setattr(ablating, "write_grid_page", lambda results: None)  # test_grid_page.py
     return told
 
 
@@ -436,12 +438,17 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(tmp_path, words, capsys):
     assert "[/b]" not in said.out and "…" not in said.out
 
 
-def test_the_command_trains_tells_and_goes_on(tmp_path, words, trained, capsys):
+def test_the_command_trains_tells_and_goes_on(tmp_path, words, trained, monkeypatch, capsys):
+    monkeypatch.setattr(ablating, "write_grid_page", write_grid_page)
     status, said = command(*words, "--vary", "model.conv1.kernel=3", "--seeds", 2, capsys=capsys)
     assert status == 0 and len(trained.runs) == 4
     assert "conv1.kernel=3/seed-1: top-1" in said.out and "table.csv" in said.out
+    page = tmp_path / "grid" / "report" / "index.html"
+    assert f"Page: {page}" in said.out and "Of 1 cell compared" in page.read_text("utf-8")
+    page.unlink()  # the same command on a finished grid writes it again
     status, said = command("--workdir", tmp_path / "grid", "--work", capsys=capsys)
     assert status == 0 and len(trained.runs) == 4 and "MFLOP" not in said.out
+    assert page.exists()
     status, said = command("--workdir", tmp_path / "grid", "--status", capsys=capsys)
     assert status == 0 and said.out.count("finished") == 4
     status, said = command("--workdir", tmp_path / "grid", "--status", "--json", capsys=capsys)

@@ -139,6 +139,7 @@ def _train(options: argparse.Namespace, request: Any, part: tuple[int, int] | No
     results = read_results(plan)
     print_table(result_table(plan, table_rows(results)))
     print(f"Tables: {plan.folder / 'table.csv'}, table.tex, cells.parquet, correct.npz")
+    print(f"Page: {plan.folder / 'report' / 'index.html'}")
     return 0
 
 

@@ -21,11 +21,12 @@ from zfjax.inputs import open_data
 from zfjax.progress import Progress, tell_nobody
 from zfjax.studies.cells import Cell, Wanted
 from zfjax.studies.claiming import Claim, LocksDoNotHold, claimed
+from zfjax.studies.grid_page import write_grid_page
 from zfjax.studies.measured import lacking
 from zfjax.studies.measuring_cells import measure_run
 from zfjax.studies.planning import Request, plan_of, seeds_from, wanted_from
 from zfjax.studies.plans import Plan, load_plan, save_plan
-from zfjax.studies.results import write_results
+from zfjax.studies.results import Results, write_results
 from zfjax.studies.standings import FAILED, FINISHED, Outcome, read_outcome, save_outcome
 from zfjax.studies.training_cells import train_run
 from zfjax.studies.tuning import best_of, trials
@@ -116,7 +117,7 @@ class _Worker:
                 if outcome.status == FAILED:
                     self._failures[folder] = outcome.message or FAILED
         try:
-            self._write_results()
+            write_grid_page(self._write_results())
         except ZfjaxError as error:
             if not self._failures:
                 raise
@@ -262,10 +263,10 @@ class _Worker:
                 tops[value] = outcome.top1
         return best_of(self.plan, cell, tops)
 
-    def _write_results(self) -> None:
+    def _write_results(self) -> Results:
         with exclusive_lock(self.plan.folder / ".lock", None):
             # Another command may have let the grid grow meanwhile.
-            write_results(load_plan(self.plan.folder) or self.plan)
+            return write_results(load_plan(self.plan.folder) or self.plan)
 
 
 @contextmanager
