@@ -85,6 +85,7 @@ NO_JAX = (
     "studies.cells",
     "studies.cell_rows",
     "studies.claims",
+    "studies.evolutions",
     "studies.feature_charts",
     "studies.grid_page",
     "studies.grid_view",

@@ -12,8 +12,17 @@ import pytest
 from tests.browser import Browser, find_browser
 from tests.reported import Page
 from tests.small import make_config
+from zfjax.report.pictures import read_layer
 from zfjax.studies.cells import Axis, Wanted
 from zfjax.studies.claims import NO_RESULT, claims_of, fate_words, points, summary_of
+from zfjax.studies.evolutions import (
+    EDGE,
+    GAP,
+    Evolved,
+    board_of,
+    cell_choices,
+    evolutions_side_by_side,
+)
 from zfjax.studies.grid_page import STOPS, write_grid_page
 from zfjax.studies.grid_view import spread_of, view_of
 from zfjax.studies.intervals import BETTER, CANNOT_TELL, WORSE, comparison
@@ -270,10 +279,57 @@ def test_the_slider_has_a_few_stops_however_many_epochs(plan):
     assert len(names) == STOPS and (names[0], names[-1]) == ("0", "89")
 
 
+def test_two_cells_maps_are_those_of_their_evolutions(made):
+    evolution = made.run.evolution()
+    cells = [Evolved(number, f"cell {number}", evolution) for number in (1, 4, 6)]
+    left, right, layer = cell_choices(cells)
+    assert left.values[0] == ("1", "1") and right.values[0] == ("4", "4")
+    assert {value for value, _ in right.values} == {"1", "4", "6"}
+    assert [value for value, _ in layer.values] == list(evolution.layers)
+    assert cell_choices(cells[:1]) == ()
+    stops = (-1.0, *evolution.epochs)
+    films = evolutions_side_by_side(cells, stops, 40).data["films"]
+    assert len(films) == 3 * len(evolution.layers)
+    film = films[f"maps-4-{evolution.layers[0]}"]
+    assert film["frames"] == [None, *range(len(evolution.epochs))]
+    assert sorted(film["sheet"]["number"] for film in films.values()) == list(
+        range(40, 40 + len(films))
+    )
+    # Projections stand above patches, in the order of the maps.
+    name, last = evolution.layers[-1], evolution.steps[-1:]
+    pictures = read_layer(evolution, name, last, evolution.maps(name)[:6])
+    board = board_of(pictures, 0)
+    drawn = [at for at, map_ in enumerate(pictures.maps) if map_.top[0] is not None]
+    for at in drawn:
+        map_, left = pictures.maps[at], at * (EDGE + GAP)
+        rows = (board[:EDGE], board[EDGE + GAP :])
+        for row, tile in zip(rows, map_.pair(map_.top[0]), strict=True):
+            shown = row[:, left : left + EDGE].astype(float).mean(axis=(0, 1))
+            assert np.allclose(shown, tile.astype(float).mean(axis=(0, 1)), atol=4)
+    assert drawn and (board[:, EDGE : EDGE + GAP] == 255).all()
+
+
+def test_evolutions_are_shown_once_two_cells_have_one(grid, made):
+    words = " ".join(Page(page_of(grid)).words)
+    assert "once two of them have an evolution" in words and "Left cell" not in words
+    for cell in grid.cells[:2]:
+        folder = grid.run_folder(cell, 0)
+        (folder / "evolution").symlink_to(made.run.folder / "evolution")
+    page = Page(page_of(grid))
+    words = " ".join(page.words)
+    assert "Left cell" in words and "once two of them" not in words
+    assert {"maps-1-conv1", "maps-2-conv1"} <= set(page.data["films"])
+    numbers = [film["sheet"]["number"] for film in page.data["films"].values()]
+    assert len(set(numbers)) == len(numbers)
+
+
 @pytest.mark.slow
-def test_it_fits_a_desk_and_a_telephone(grid):
+def test_it_fits_a_desk_and_a_telephone(grid, made):
     if find_browser() is None:
         pytest.skip("no Chromium on PATH")
+    for cell in grid.cells[:3]:
+        folder = grid.run_folder(cell, 0)
+        (folder / "evolution").symlink_to(made.run.folder / "evolution")
     page_of(grid)
     with Browser() as browser:
         for width in (1400, 390):
@@ -286,4 +342,12 @@ def test_it_fits_a_desk_and_a_telephone(grid):
         before = browser.run(at)
         browser.press("ArrowLeft")
         assert browser.run(at) != before
+        for side, cell in (("left", "1"), ("right", "2")):
+            shown = f"[...document.querySelectorAll('[data-side={side}] > :not([hidden])')]"
+            told = f"{shown}.map((row) => row.dataset.cell + row.dataset.layer).join()"
+            assert browser.run(told) == f"{cell}conv1"
+        browser.run("document.querySelector('[name=left][value=\"3\"]').click()")
+        browser.run("document.querySelector('[name=layer][value=conv2]').click()")
+        assert browser.run(told) == "2conv2"
+        assert browser.run(told.replace("right", "left")) == "3conv2"
         assert browser.errors == []

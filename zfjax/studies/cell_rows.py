@@ -53,7 +53,9 @@ def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
         for cell, portrait in zip(view.cells, portraits, strict=True)
     ]
     table = data_table(columns, rows)
-    html = Markup('<div class="grid">{}</div>').format(table.html)
+    # Where the table's head has no room its key stands above the rows.
+    key = Markup('<p class="narrow">difference to the base, points{}</p>').format(dot_key(series))
+    html = Markup('<div class="grid">{}{}</div>').format(key, table.html)
     return join_pieces([table], html)
 
 

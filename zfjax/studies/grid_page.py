@@ -23,6 +23,7 @@ from zfjax.run.naming import network_name
 from zfjax.studies.cell_rows import cell_table
 from zfjax.studies.claims import reading_notes, shown_name, summary_of
 from zfjax.studies.costs import MARK, MARKED
+from zfjax.studies.evolutions import Evolved, cell_choices, evolutions_side_by_side
 from zfjax.studies.feature_charts import first_layer_charts, layer_tables, missing_note
 from zfjax.studies.grid_view import GridView, view_of
 from zfjax.studies.results import Results
@@ -54,6 +55,7 @@ def page_text(view: GridView) -> str:
         section("The cells", cell_table(view, stops), *_table_notes(view, stops)),
         section("Accuracy against cost", tradeoff_chart(_spots(view))),
         *_features(view),
+        *_evolutions(view, stops),
         *_curves(view),
         section("How to read the intervals", *reading_notes(view.results), columns=True),
         section("Where this came from", _origin(view)),
@@ -80,8 +82,11 @@ def _facts(view: GridView) -> list[str]:
 
 
 def _stops(view: GridView) -> tuple[float, ...]:
-    """The slider's epochs: those of the first cell that has filters, the base if it can be."""
-    kept = next((cell.filters for cell in view.cells if cell.filters is not None), None)
+    """The slider's epochs: those of the first cell that has filters or else an evolution, the base
+    if it can be; () for none.
+    """
+    known = [cell.filters for cell in view.cells] + [cell.evolution for cell in view.cells]
+    kept = next((item for item in known if item is not None), None)
     if kept is None:
         return ()
     return tuple(kept.epochs[index] for index in choose(kept.epochs, STOPS))
@@ -92,7 +97,35 @@ def _slider(view: GridView, stops: tuple[float, ...]) -> Piece:
     curves = [cell.mean_curve for cell in view.cells]
     values = [interpolate(curves[0], stop) for stop in stops]
     readings = ["" if value is None else f"base: {percent(value)} right" for value in values]
-    return curve_slider(stops, curves, readings)
+    return curve_slider(stops, curves, readings, cell_choices(_evolved(view)))
+
+
+def _evolved(view: GridView) -> list[Evolved]:
+    return [
+        Evolved(cell.number, cell.name, cell.evolution)
+        for cell in view.cells
+        if cell.evolution is not None
+    ]
+
+
+def _evolutions(view: GridView, stops: tuple[float, ...]) -> list[Piece]:
+    """Two cells' maps under the slider; how to have them where they are not there."""
+    cells = _evolved(view)
+    if stops and len(cells) > 1:
+        note = Markup('<p class="note">{}</p>').format(
+            "Each map's strongest image at the epoch of the slider: its projection, and below it"
+            " the patch of the image. Cells, by their numbers in the table, and layer are chosen"
+            " beside the slider. Maps of one number are not the same feature in two cells."
+        )
+        sheets = 2 * (len(view.cells) + 1)
+        return [section("Two cells' maps", evolutions_side_by_side(cells, stops, sheets), note)]
+    if not any(cell.runs.finished for cell in view.cells):
+        return []
+    note = Markup('<p class="note">{}</p>').format(
+        "Two cells' maps are shown side by side here once two of them have an evolution: `zfjax"
+        " evolve --workdir DIR/cells/NAME/seed-N` for each, then the same zfjax ablate."
+    )
+    return [section("Two cells' maps", note)]
 
 
 def _findings(view: GridView) -> Piece:
@@ -110,16 +143,12 @@ def _findings(view: GridView) -> Piece:
 
 def _table_notes(view: GridView, stops: tuple[float, ...]) -> list[Markup]:
     notes = []
-    if stops:
-        seed = next(
-            (min(cell.measured) for cell in view.cells if cell.filters is not None),
-            view.plan.seeds[0],
-        )
+    if stops and any(cell.filters for cell in view.cells):
         notes.append(
-            f"Filters and spectra are of seed {seed} and follow the slider; all filters of a cell"
-            " share one scale, which stands below them. A spectrum has frequency 0 in its middle"
-            " and half a cycle a pixel at its edges, 20 dB from light to dark, the mean over the"
-            " filters; what lies outside the blue frame is above what the stride can carry, and"
+            "Filters and spectra are of each cell's first seed and follow the slider; all its"
+            " filters share one scale, which stands below them. A spectrum has frequency 0 in its"
+            " middle and half a cycle a pixel at its edges, 20 dB from light to dark, the mean over"
+            " all filters; what lies outside the blue frame is above what the stride can carry, and"
             " comes out as a lower frequency."
         )
     if any(abs(float(cell.row["flops_of_base"]) - 1) > MARKED for cell in view.cells):

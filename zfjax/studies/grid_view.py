@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from zfjax.report.curves import Points, accuracies
+from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.folder import Run, load_run
 from zfjax.studies.cells import Cell
 from zfjax.studies.claims import CellClaim, claims_of
@@ -45,6 +47,8 @@ class CellView:
     """Top-1 on the validation split over the epochs, by seed, of runs that were begun."""
     filters: Filters | None
     """Of the first finished seed that has them."""
+    evolution: Evolution | None
+    """Likewise."""
 
     @property
     def cell(self) -> Cell:
@@ -143,7 +147,14 @@ def _cell_view(
             seed: accuracies(run.validation_lines) for seed, run in begun.items() if run is not None
         },
         filters=next(filter(None, kept), None),
+        evolution=next((item for item in map(_evolution, finished.values()) if item), None),
     )
+
+
+def _evolution(folder: Path) -> Evolution | None:
+    """Of a run; None where it has none that is finished."""
+    path = folder / "evolution"
+    return open_evolution(path) if (path / "meta.json").exists() else None
 
 
 def _begun(plan: Plan, cell: Cell, seed: int) -> Run | None:
