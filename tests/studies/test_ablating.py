@@ -20,8 +20,11 @@ from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock, read_json, write_json
 from zfjax.run import checkpoint, sizes
 from zfjax.run.folder import load_run
+from zfjax.run.measured import open_measured
 from zfjax.studies import ablating, claiming
 from zfjax.studies.ablating import Work, ablate
+from zfjax.studies.grid_page import write_grid_page
+from zfjax.studies.measured import FILTERS, lacking, read_filters
 from zfjax.studies.plans import load_plan
 from zfjax.studies.results import read_results, table_rows
 from zfjax.studies.standings import FINISHED, Outcome, read_outcome, standing
@@ -39,9 +42,10 @@ def base(data_dir):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Stands in for training: done at once, hits drawn from config and seed; ``trained.fails`` says
-    of (cell, seed) what it raises; ``trained.runs`` are those that were trained."""
-    told = SimpleNamespace(runs=[], fails={})
+    """Stands in for training and measuring: done at once, hits drawn from config and seed;
+    ``trained.fails`` says of (cell, seed) what it raises, ``trained.unmeasured`` is what measuring
+    does; ``trained.runs`` and ``trained.measured`` are those that were trained and measured."""
+    told = SimpleNamespace(runs=[], fails={}, measured=[], unmeasured=None)
 
     def train_run(config, folder, *, check, progress, devices):
         run = folder.parent.name, config.seed
@@ -59,7 +63,20 @@ def trained(monkeypatch):
             images=IMAGES, digest="same", seconds=2.0,
         )  # fmt: skip
 
+    def measure_run(folder, data_dir, *, check, progress):
+        check()
+        told.measured.append((folder.parent.name, int(folder.name.removeprefix("seed-"))))
+        if told.unmeasured:
+            raise told.unmeasured
+        (folder / "measures").mkdir(exist_ok=True)
+        for name in set(lacking(folder)) - {FILTERS}:
+            (folder / "measures" / f"{name}.json").touch()
+        np.savez(folder / FILTERS, kernels=np.ones((1, 3, 3, 3, 2)), epochs=[0.0])
+        return {}
+
     monkeypatch.setattr(ablating, "train_run", train_run)
+    monkeypatch.setattr(ablating, "measure_run", measure_run)
+    monkeypatch.setattr(ablating, "write_grid_page", lambda results: None)  # test_grid_page.py
     return told
 
 
@@ -85,6 +102,33 @@ def test_seeds_are_outermost_and_what_is_finished_is_skipped(tmp_path, base, tra
     again = ablate(tmp_path)
     assert len(trained.runs) == 6 and again.seeds == (0, 1)
     assert set(statuses(tmp_path).values()) == {FINISHED}
+
+
+def test_finished_runs_are_measured_once_and_those_of_before_too(tmp_path, base, trained):
+    ablate(tmp_path, base, KERNELS, seeds=1, work=Work(measures=False))
+    assert len(trained.runs) == 3 and not trained.measured
+    said = []
+    trained.unmeasured = ZfjaxError("No data set\nis here.")
+    ablate(tmp_path, seeds=2, work=Work(say=said.append))
+    assert len(trained.runs) == 6 and sorted(trained.measured) == sorted(trained.runs)
+    assert "base/seed-0: measures not measured: No data set is here." in said
+    assert set(statuses(tmp_path).values()) == {FINISHED}
+    trained.unmeasured = None
+    ablate(tmp_path)
+    assert len(trained.measured) == 12 and len(trained.runs) == 6
+    ablate(tmp_path)
+    assert len(trained.measured) == 12
+
+
+def test_damaged_filters_are_named(tmp_path):
+    assert read_filters(tmp_path) is None
+    for arrays in ({"kernels": np.zeros((1, 3, 3, 3, 4))}, {"kernels": np.zeros(3), "epochs": [0]}):
+        np.savez(tmp_path / FILTERS, **arrays)
+        with pytest.raises(ZfjaxError, match=r"filters.npz is damaged"):
+            read_filters(tmp_path)
+    (tmp_path / FILTERS).write_bytes(b"PK")
+    with pytest.raises(ZfjaxError, match=r"filters.npz is damaged"):
+        read_filters(tmp_path)
 
 
 def test_the_plan_is_written_before_anything_is_trained(tmp_path, base, trained):
@@ -278,7 +322,6 @@ def test_one_seed_gives_the_images_interval_alone(tmp_path, base, trained, capsy
 def test_measures_of_each_run_are_read_at_the_last_epoch(tmp_path, base, trained):
     ablate(tmp_path, base, seeds=1)
     folder = tmp_path / "cells/base/seed-0/measures"
-    folder.mkdir()
     rows = [
         {
             "step": step,
@@ -402,12 +445,17 @@ def test_a_dry_run_refuses_the_data_that_training_would(tmp_path, words, capsys,
     assert not (tmp_path / "grid").exists()
 
 
-def test_the_command_trains_tells_and_goes_on(tmp_path, words, trained, capsys):
+def test_the_command_trains_tells_and_goes_on(tmp_path, words, trained, monkeypatch, capsys):
+    monkeypatch.setattr(ablating, "write_grid_page", write_grid_page)
     status, said = command(*words, "--vary", "model.conv1.kernel=3", "--seeds", 2, capsys=capsys)
     assert status == 0 and len(trained.runs) == 4
     assert "conv1.kernel=3/seed-1: top-1" in said.out and "table.csv" in said.out
+    page = tmp_path / "grid" / "report" / "index.html"
+    assert f"Page: {page}" in said.out and "Of 1 cell compared" in page.read_text("utf-8")
+    page.unlink()  # the same command on a finished grid writes it again
     status, said = command("--workdir", tmp_path / "grid", "--work", capsys=capsys)
     assert status == 0 and len(trained.runs) == 4 and "MFLOP" not in said.out
+    assert page.exists()
     status, said = command("--workdir", tmp_path / "grid", "--status", capsys=capsys)
     assert status == 0 and said.out.count("finished") == 4
     status, said = command("--workdir", tmp_path / "grid", "--status", "--json", capsys=capsys)
@@ -488,18 +536,33 @@ def test_a_grid_is_trained_resumed_and_compared_as_its_runs_are(tmp_path, data_d
     assert 0 < rows[0]["train_top1"] < 1 and rows[0]["seconds"] > 0
     assert rows[1]["status"] == "diverged" and "not finite" in rows[1]["message"]
     assert rows[2]["without"] == "norm1"
+    # Finished runs are measured; two checkpoints are too few for settling.
+    census = open_measured(run.folder / "measures", "census")
+    assert rows[0]["conv1.dead_share"] == census.of_layer("dead_share", "conv1")[run.last_step]
+    assert rows[0]["conv1.coverage"] is not None and rows[0]["conv1.settled"] is None
+    assert rows[1]["conv1.dead_share"] is None and lacking(run.folder) == ("settling",)
+    filters, saved = read_filters(run.folder), checkpoint.load(run.checkpoints / str(run.last_step))
+    assert filters.epochs == (0.0, 1.0)
+    assert np.array_equal(filters.kernels[-1], saved["conv1"]["kernel"])
     # A run of another config in a cell's folder is a failure of that run alone.
     other = plan.run_folder(plan.cells[0], 1)
     train(replace(config, seed=9), other, devices=1)
     with pytest.raises(ZfjaxError, match=r"1 of 6 runs failed.*\n.*seed-1.*seed 9 -> 1"):
-        ablate(tmp_path / "grid", seeds=2, work=Work(devices=1))
+        ablate(tmp_path / "grid", seeds=2, work=Work(devices=1, measures=False))
     assert statuses(tmp_path / "grid")["without-norm1", 1] == "finished"
 
 
 @pytest.mark.slow
 def test_each_cell_is_tuned_on_training_images_held_out(tmp_path, data_dir, base):
     tune = "optimizer.learning_rate=1e30,0.05"
-    plan = ablate(tmp_path, base, {"drop": ["norm1"]}, seeds=1, tune=tune, work=Work(devices=1))
+    plan = ablate(
+        tmp_path,
+        base,
+        {"drop": ["norm1"]},
+        seeds=1,
+        tune=tune,
+        work=Work(devices=1, measures=False),
+    )
     for cell in plan.cells:
         run = load_run(plan.run_folder(cell, 0))
         assert run.config.optimizer.learning_rate == 0.05 and run.config.seed == 0
@@ -514,7 +577,7 @@ def test_each_cell_is_tuned_on_training_images_held_out(tmp_path, data_dir, base
     assert [row["tuned"] for row in table_rows(read_results(plan))] == ["0.05"] * 2
     # Tuned once: another seed takes what was found.
     before = (tmp_path / "tuning/base/0.05/metrics.jsonl").stat().st_mtime_ns
-    ablate(tmp_path, seeds=[0, 3], work=Work(devices=1))
+    ablate(tmp_path, seeds=[0, 3], work=Work(devices=1, measures=False))
     assert (tmp_path / "tuning/base/0.05/metrics.jsonl").stat().st_mtime_ns == before
     with pytest.raises(ZfjaxError, match="holds an ablation with --tune"):
         ablate(tmp_path, base, tune="optimizer.learning_rate=0.1")

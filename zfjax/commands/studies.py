@@ -82,6 +82,11 @@ def add_ablate(subparsers: Subparsers) -> None:
         default="continue",
         help="what this worker does when a run fails (default: %(default)s)",
     )
+    parser.add_argument(
+        "--no-measures",
+        action="store_true",
+        help="do not measure finished runs (census, spectrum, settling, on 2,000 images)",
+    )
     parser.add_argument("--devices", type=int, help="number of devices (default: all)")
     deterministic_argument(parser)
     parser.add_argument(
@@ -141,6 +146,7 @@ def _train(options: argparse.Namespace, request: Any, turn: tuple[int, int] | No
             turn=turn,
             stop_on_failure=options.on_failure == "stop",
             devices=options.devices,
+            measures=not options.no_measures,
             progress=progress,
             say=_say,
         )
@@ -148,6 +154,7 @@ def _train(options: argparse.Namespace, request: Any, turn: tuple[int, int] | No
     results = read_results(plan)
     print_table(result_table(plan, table_rows(results)))
     print(f"Tables: {plan.folder / 'table.csv'}, table.tex, cells.parquet, correct.npz")
+    print(f"Page: {plan.folder / 'report' / 'index.html'}")
     return 0
 
 

@@ -227,16 +227,16 @@ def _labels(
     return tuple(row["label_name"] for row in ranked if row is not None)
 
 
-def filter_grid(kernel: np.ndarray) -> tuple[np.ndarray, float]:
+def filter_grid(kernel: np.ndarray, aspect: float = 1.5) -> tuple[np.ndarray, float]:
     """First-layer filters (float [height, width, 3, maps]) as one picture and its scale.
 
-    uint8 RGBA, taller than wide, a transparent pixel between them; all filters share one
-    scale. Other than three channels: the mean over them.
+    uint8 RGBA, about ``aspect`` times as tall as wide, a transparent pixel between them; all
+    filters share one scale. Other than three channels: the mean over them.
     """
     if kernel.shape[2] != 3:
         kernel = kernel.mean(axis=2, keepdims=True).repeat(3, axis=2)
     height, width, _, maps = kernel.shape
-    columns = max(1, round((maps / 1.5) ** 0.5))
+    columns = max(1, round((maps / aspect) ** 0.5))
     rows = -(-maps // columns)
     scale = colour_scale(kernel)
     sheet = np.zeros((rows * (height + 1) - 1, columns * (width + 1) - 1, 4), np.uint8)

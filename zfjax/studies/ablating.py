@@ -21,9 +21,12 @@ from zfjax.inputs import open_data
 from zfjax.progress import Progress, tell_nobody
 from zfjax.studies.cells import Cell, Wanted
 from zfjax.studies.claiming import Claim, LocksDoNotHold, claimed
+from zfjax.studies.grid_page import write_grid_page
+from zfjax.studies.measured import lacking
+from zfjax.studies.measuring_cells import measure_run
 from zfjax.studies.planning import Request, plan_of, seeds_from, wanted_from
 from zfjax.studies.plans import Plan, load_plan, save_plan
-from zfjax.studies.results import write_results
+from zfjax.studies.results import Results, write_results
 from zfjax.studies.standings import FAILED, FINISHED, Outcome, read_outcome, save_outcome
 from zfjax.studies.training_cells import train_run
 from zfjax.studies.tuning import best_of, trials
@@ -43,6 +46,8 @@ class Work:
     """(2, 8): every eighth run from the second, without locks; None: whatever is free."""
     stop_on_failure: bool = False
     devices: int | None = None
+    measures: bool = True
+    """Whether finished runs are measured, where they are not yet."""
     progress: Progress = tell_nobody
     say: Callable[[str], None] = tell_nobody
     """Called with a line when a run has ended."""
@@ -102,6 +107,8 @@ class _Worker:
         self.plan, self.work, self._began = plan, work, time.time()
         self._failures: dict[Path, str] = {}
         """What this worker could not do, by run folder: a full disk may keep it from noting it."""
+        self._measured: set[Path] = set()
+        """Runs that it has measured or could not: once is enough."""
 
     def work_through(self) -> None:
         """Until nothing is left to take, then says what failed."""
@@ -113,7 +120,7 @@ class _Worker:
                 if outcome.status == FAILED:
                     self._failures[folder] = outcome.message or FAILED
         try:
-            self._write_results()
+            write_grid_page(self._write_results())
         except ZfjaxError as error:
             if not self._failures:
                 raise
@@ -137,6 +144,9 @@ class _Worker:
                         if self._is_due(folder):  # nobody else has ended it since
                             self._train(cell, seed, claim)
                             count += 1
+                elif self._lacks_measures(folder):
+                    with self._claim(folder) as claim:
+                        self._measure(cell, folder, claim)
             except Busy:
                 continue
         return count > 0
@@ -189,12 +199,35 @@ class _Worker:
         except Exception as error:
             self._note_failure(folder, _sentence(error), before)
             return
+        if self._lacks_measures(folder):
+            self._measure(cell, folder, claim)
         with suppress(ZfjaxError):  # said in the end, when all else is trained
             self._write_results()
         ended = [self._outcome(self.plan.run_folder(*run)) for run in self.plan.runs()]
         done = sum(item is not None and item.status != FAILED for item in ended)
         words = f"top-1 {outcome.top1:.1%}" if outcome.status == FINISHED else outcome.status
         self.work.say(f"{self._name(folder)}: {words} ({done} of {self._total})")
+
+    def _lacks_measures(self, folder: Path) -> bool:
+        """Whether the run is finished and to be measured."""
+        if not self.work.measures or folder in self._measured or not lacking(folder):
+            return False
+        outcome = self._outcome(folder)
+        return outcome is not None and outcome.status == FINISHED
+
+    def _measure(self, cell: Cell, folder: Path, claim: Claim) -> None:
+        """Measures a finished run. What cannot be measured is said: the run stays finished."""
+        self._measured.add(folder)
+        try:
+            failed = measure_run(
+                folder, cell.config.data.dir, check=claim.check, progress=self.work.progress
+            )
+        except (Interrupted, LocksDoNotHold, Busy):
+            raise
+        except Exception as error:
+            failed = {"measures": error}
+        for name, reason in failed.items():
+            self.work.say(f"{self._name(folder)}: {name} not measured: {_sentence(reason)}")
 
     def _note_failure(self, folder: Path, message: str, before: Outcome | None) -> None:
         """Keeps going, unless a failure shall stop all."""
@@ -233,10 +266,10 @@ class _Worker:
                 tops[value] = outcome.top1
         return best_of(self.plan, cell, tops)
 
-    def _write_results(self) -> None:
+    def _write_results(self) -> Results:
         with exclusive_lock(self.plan.folder / ".lock", None):
             # Another command may have let the grid grow meanwhile.
-            write_results(load_plan(self.plan.folder) or self.plan)
+            return write_results(load_plan(self.plan.folder) or self.plan)
 
 
 @contextmanager

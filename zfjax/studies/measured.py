@@ -4,8 +4,13 @@ No JAX.
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from zfjax.errors import ZfjaxError
 
@@ -16,25 +21,71 @@ MEASURED = {
     "coverage": "spectrum",
     "settled": "settling",
 }
-"""{quantity of a layer: the measure that has it}."""
+"""{quantity of a layer: the measure that has it}; columns of cells.parquet."""
+ON_PAGE = {**MEASURED, "aliased_share": "census"}
+"""Likewise, of the page."""
+FILTERS = "filters.npz"
 
 
-def measured_columns(folder: Path, layers: tuple[str, ...]) -> dict[str, float | None]:
+@dataclass(frozen=True)
+class Filters:
+    """The first layer's kernels of a run."""
+
+    kernels: np.ndarray
+    """float32 [steps, height, width, inputs, maps]."""
+    epochs: tuple[float, ...]
+
+
+def lacking(folder: Path) -> tuple[str, ...]:
+    """The measures that the run in ``folder`` has not, in the order of making, and FILTERS where it
+    has none.
+    """
+    # The census reads the spectrum's aliasing, where that is there.
+    measures = [
+        name
+        for name in ("spectrum", "census", "settling")
+        if not (folder / "measures" / f"{name}.json").exists()
+    ]
+    return (*measures, *([] if (folder / FILTERS).exists() else [FILTERS]))
+
+
+def read_filters(folder: Path) -> Filters | None:
+    """Of the run in ``folder``; None where they were not kept. Raises ZfjaxError for a damaged
+    file.
+    """
+    path = folder / FILTERS
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            kernels, epochs = stored["kernels"], stored["epochs"].tolist()
+        if kernels.ndim != 5 or len(kernels) != len(epochs) or not epochs:
+            raise ValueError(f"its arrays are of the shape {kernels.shape}")
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ZfjaxError(
+            f"{path} is damaged ({error}); delete it, and the same zfjax ablate makes it again."
+        ) from None
+    return Filters(kernels, tuple(epochs))
+
+
+def measured_columns(
+    folder: Path, layers: tuple[str, ...], quantities: Mapping[str, str] = MEASURED
+) -> dict[str, float | None]:
     """{"conv1.dead_share": value} from RUN/measures/NAME.parquet, whose rows have step, layer, map
     (null: the layer's), quantity and value; None where a measure was not made, or says nothing of a
     layer. Raises ZfjaxError for a damaged file.
     """
     last: dict[tuple[str, str], tuple[int, float | None]] = {}
-    for measure in dict.fromkeys(MEASURED.values()):
+    for measure in dict.fromkeys(quantities.values()):
         for row in _rows(folder / "measures" / f"{measure}.parquet"):
             key = str(row["layer"]), str(row["quantity"])
-            if row["map"] is None and MEASURED.get(key[1]) == measure:
+            if row["map"] is None and quantities.get(key[1]) == measure:
                 if key not in last or row["step"] > last[key][0]:
                     last[key] = row["step"], row["value"]
     return {
         f"{layer}.{quantity}": last.get((layer, quantity), (0, None))[1]
         for layer in layers
-        for quantity in MEASURED
+        for quantity in quantities
     }
 
 

@@ -1,0 +1,353 @@
+"""The page of a grid: its claims against their intervals, its pictures against gratings, and whole
+pages of grids made by hand, without training."""
+
+import re
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.browser import Browser, find_browser
+from tests.reported import Page
+from tests.small import make_config
+from zfjax.report.pictures import read_layer
+from zfjax.studies.cells import Axis, Wanted
+from zfjax.studies.claims import NO_RESULT, claims_of, fate_words, points, summary_of
+from zfjax.studies.evolutions import (
+    EDGE,
+    GAP,
+    Evolved,
+    board_of,
+    cell_choices,
+    evolutions_side_by_side,
+)
+from zfjax.studies.grid_page import STOPS, write_grid_page
+from zfjax.studies.grid_view import spread_of, view_of
+from zfjax.studies.intervals import BETTER, CANNOT_TELL, WORSE, comparison
+from zfjax.studies.measured import FILTERS, Filters
+from zfjax.studies.planning import Request, plan_of
+from zfjax.studies.plans import save_plan
+from zfjax.studies.portraits import FRAME, portrait_of, spectrum_picture
+from zfjax.studies.results import CellRuns, Results, read_results
+from zfjax.studies.standings import DIVERGED, FAILED, FINISHED, Outcome, Standing, save_outcome
+
+IMAGES = 400
+HOSTILE = "</script><script>alert(1)</script> {{ 7 * 7 }}"
+EPOCHS = (0.0, 1.0, 2.0)
+
+
+def finish(folder, config, right, seed):
+    """A finished run's files, of which a share ``right`` of the images is right."""
+    folder.mkdir(parents=True)
+    shared = np.random.default_rng(0).random(IMAGES)
+    own = np.random.default_rng([seed, int(1000 * right)]).random(IMAGES)
+    hits = 0.9 * shared + 0.1 * own < right
+    packed = {"top1": np.packbits(hits), "counted": np.packbits(np.ones(IMAGES, bool))}
+    np.savez(folder / "correct.npz", images=IMAGES, **packed)
+    save_outcome(
+        folder,
+        Outcome(
+            FINISHED, time.time(), top1=float(hits.mean()), top5=1.0, train_top1=0.5,
+            images=IMAGES, digest="same", seconds=12.0,
+        ),
+    )  # fmt: skip
+    first = config.model.conv("conv1")
+    kernels = np.random.default_rng(seed).normal(
+        size=(len(EPOCHS), first.kernel, first.kernel, 3, first.maps)
+    )
+    np.savez(folder / FILTERS, kernels=kernels.astype(np.float32), epochs=EPOCHS, steps=(0, 4, 8))
+
+
+def measure(folder, **values):
+    """Measures of conv1 at the last epoch."""
+    (folder / "measures").mkdir()
+    for name, quantities in (
+        ("census", ("dead_share", "aliased_share", "dominance")),
+        ("spectrum", ("aliasing", "coverage")),
+        ("settling", ("settled",)),
+    ):
+        rows = [
+            {"step": 8, "layer": "conv1", "map": None, "quantity": quantity, "value": value}
+            for quantity, value in values.items()
+            if quantity in quantities
+        ]
+        schema = pa.schema(
+            [("step", pa.int32()), ("layer", pa.string()), ("map", pa.int32()),
+             ("quantity", pa.string()), ("value", pa.float64())]
+        )  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(rows, schema), folder / "measures" / f"{name}.parquet")
+
+
+@pytest.fixture
+def plan(tmp_path, data_dir):
+    wanted = Wanted(
+        axes=(Axis(("model.conv1.kernel",), (("3",), ("4",))),), drops=(("norm1",), ("fc3",))
+    )
+    base = make_config(data_dir, epochs=2)
+    return save_plan(plan_of(tmp_path / "grid", Request(base, wanted, (0, 1, 2), None), 3))
+
+
+@pytest.fixture
+def grid(plan):
+    """The base, one cell far worse, one alike, one that diverged, one that failed."""
+    for cell, seed in plan.runs():
+        folder = plan.run_folder(cell, seed)
+        right = {"base": 0.7, "conv1.kernel=3": 0.4, "conv1.kernel=4": 0.7001}.get(cell.name)
+        if right is not None:
+            finish(folder, cell.config, right, seed)
+            dead = {"base": 0.0, "conv1.kernel=3": 0.5, "conv1.kernel=4": 0.25}[cell.name]
+            measure(folder, dead_share=dead, aliased_share=0.5, aliasing=0.1, coverage=0.7,
+                    dominance=1.5, settled=1.25)  # fmt: skip
+        else:
+            folder.mkdir(parents=True)
+            status = DIVERGED if cell.name == "without-norm1" else FAILED
+            save_outcome(folder, Outcome(status, time.time(), f"{HOSTILE} at step {seed}."))
+    return plan
+
+
+def page_of(plan):
+    path = write_grid_page(read_results(plan))
+    assert path == plan.folder / "report" / "index.html"
+    return path.read_text(encoding="utf-8")
+
+
+def test_a_verdict_never_contradicts_the_interval_beside_it(plan):
+    random = np.random.default_rng(1)
+    runs = [CellRuns(cell, dict.fromkeys(plan.seeds, Standing(FINISHED))) for cell in plan.cells]
+    seen = set()
+    for _ in range(300):
+        shift, seeds = random.choice([-0.2, -0.05, 0, 0.05, 0.2]), random.integers(2, 6)
+        images = random.normal(shift, 0.5, (1, 200)) + random.normal(0, 0.1, (seeds, 1))
+        signs = np.sign(np.round(images + random.normal(0, 0.3, (seeds, 200))))
+        said = comparison(signs, plan.comparisons)
+        results = Results(plan, tuple(runs[:2]), {plan.cells[1].name: said})
+        [claim] = claims_of(results)
+        low, high = (
+            float(number.replace("−", "-"))
+            for number in re.search(r"interval from (\S+) to (\S+) over", claim.words).groups()
+        )
+        if abs(low) > 0.01 and abs(high) > 0.01:
+            assert (claim.verdict == BETTER) == (low > 0)
+            assert (claim.verdict == WORSE) == (high < 0)
+        assert f"n = {seeds} seeds × 200 validation images" in claim.words
+        assert "98.75% interval" in claim.words  # 0.05 over four comparisons
+        assert points(float(said.both.detectable), signed=False) in claim.words
+        seen.add(claim.verdict)
+    assert {BETTER, WORSE, CANNOT_TELL} <= seen
+
+
+def test_points_have_their_sign_once_and_zero_has_none():
+    assert [points(value) for value in (0.0123, -0.0123, 0.0, -0.00001)] == [
+        "+1.23", "−1.23", "0.00", "0.00",
+    ]  # fmt: skip
+    assert points(0.02, signed=False) == "2.00"
+
+
+def test_what_became_of_runs_is_counted_with_its_reason(plan):
+    standings = {
+        0: Standing(FAILED, Outcome(FAILED, 0.0, "No space is left.")),
+        1: Standing(DIVERGED, Outcome(DIVERGED, 0.0, "The loss is not finite.")),
+        2: Standing("waiting"),
+    }
+    runs = CellRuns(plan.cells[1], standings)
+    assert fate_words(runs) == (
+        "1 of 3 runs diverged (The loss is not finite), 1 of 3 runs failed (No space is left), 1 of"
+        " 3 runs not finished (waiting)"
+    )
+    assert "space" not in fate_words(runs, reasoned=False)
+    [claim] = claims_of(Results(plan, (CellRuns(plan.cells[0], {}), runs), {}))
+    assert claim.verdict == NO_RESULT and claim.words == f"{fate_words(runs)}."
+    assert summary_of([claim]) == "Of 1 cell compared with the base: 1 no result."
+
+
+@pytest.mark.parametrize(("across", "down"), [(8, 0), (0, 16), (12, 12)])
+def test_a_grating_is_brightest_at_its_frequency(across, down):
+    y, x = np.mgrid[:64, :64]
+    grating = np.cos(2 * np.pi * (across * x + down * y) / 64)
+    kernel = np.repeat(grating[:, :, None, None], 3, axis=2)
+    picture = spectrum_picture(kernel, 1).astype(int).sum(axis=2)
+    bright = np.argwhere(picture == picture.max())
+    assert sorted(map(tuple, bright)) == sorted(
+        [(32 + down, 32 + across), (32 - down, 32 - across)]
+    )
+
+
+def test_the_frame_stands_at_what_the_stride_carries_and_dead_filters_are_dark():
+    kernel = np.random.default_rng(0).normal(size=(5, 5, 3, 4))
+    for stride, reach in ((2, 16), (4, 8)):
+        framed = (spectrum_picture(kernel, stride) == FRAME).all(axis=2)
+        rows, columns = np.nonzero(framed)
+        assert (
+            (rows.min(), rows.max()) == (columns.min(), columns.max()) == (32 - reach, 32 + reach)
+        )
+    assert not (spectrum_picture(kernel, 1) == FRAME).all(axis=2).any()
+    dark = spectrum_picture(np.zeros((5, 5, 3, 4)), 2)
+    assert (dark == dark[0, 0]).all() and dark.max() < 40
+    kernel[..., 1] = 0  # a dead filter among others changes nothing
+    assert np.array_equal(spectrum_picture(kernel, 2), spectrum_picture(kernel[..., [0, 2, 3]], 2))
+
+
+def test_a_picture_shows_what_was_saved_last_until_the_stop():
+    kernels = np.random.default_rng(0).normal(size=(3, 5, 5, 3, 6)).astype(np.float32)
+    portrait = portrait_of(Filters(kernels, (1.0, 2.0, 4.0)), 2, (0.0, 1.0, 3.0, 4.0), 7, "cell")
+    film = portrait.filters.data["films"]["filters-7"]
+    assert film["frames"] == [None, 0, 1, 2]
+    assert film["captions"][0] == "" and film["captions"][2].endswith("saved at 2")
+    assert "saved" not in film["captions"][1] + film["captions"][3]
+
+
+def test_spreads_leave_out_what_is_not_known():
+    assert spread_of([None, float("nan")]) is None
+    spread = spread_of([0.25, None, 0.75])
+    assert (spread.mean, spread.low, spread.high, spread.count) == (0.5, 0.25, 0.75, 2)
+
+
+def test_a_whole_page_answers_the_five_questions(grid):
+    text = page_of(grid)
+    page = Page(text)
+    words = " ".join(" ".join(page.words).split())
+    assert "Of 4 cells compared with the base: 1 worse, 1 " in words and "2 no result" in words
+    [claim] = [claim for claim in claims_of(read_results(grid)) if claim.cell == "conv1.kernel=3"]
+    assert claim.verdict == WORSE and claim.words in words
+    # Rows that say so, once a cell, with what a hostile message says as text.
+    assert words.count("3 of 3 runs diverged") == 2 and words.count("3 of 3 runs failed") == 2
+    assert "alert(1)" in words and "7 * 7" in words
+    assert len(page.held["script"]) == 2 and "alert" not in "".join(page.held["script"])
+    assert not any(name == "style" or name.startswith("on") for _, name, _ in page.attributes)
+    assert not re.search(r"(src|href)=.?(https?:|/)", text)
+    assert "MFLOPs" in words and "0.57 × base *" in words and "12 s to train" in words
+    for said in ("Dead maps of conv1, %", "Aliasing of conv1, %", "conv1 settles at epoch"):
+        assert said in words
+    assert "dead 50" in words and "conv1 settles at 1.2" in words and "Not measured" not in words
+    # Films of the three that have filters, at the base's epochs, one slider.
+    assert page.data["names"] == ["0", "1", "2"]
+    assert {name for name in page.data["films"]} == {
+        f"{kind}-{number}" for kind in ("filters", "spectrum") for number in (1, 2, 3)
+    }
+    assert str(grid.folder) not in text
+    assert page_of(grid) == text
+
+
+def test_numbers_of_a_cell_are_means_over_its_seeds(grid):
+    view = view_of(read_results(grid))
+    cell = view.cells[1]
+    assert (
+        cell.spread("conv1", "dead_share").mean == 0.5 and cell.spread("conv2", "settled") is None
+    )
+    tops = [outcome.top1 for outcome in cell.runs.finished.values()]
+    assert np.mean(cell.accuracies) == pytest.approx(100 * np.mean(tops))
+    assert [item.number for item in view.cells] == [1, 2, 3, 4, 5]
+
+
+def test_a_page_without_measures_says_how_to_get_them(grid):
+    for folder in grid.folder.glob("cells/*/*/"):
+        for path in (*folder.glob("measures/*"), *folder.glob(FILTERS)):
+            path.unlink()
+    text = page_of(grid)
+    words = " ".join(Page(text).words)
+    assert "Not measured in all runs: base, conv1.kernel=3, conv1.kernel=4." in words
+    assert "zfjax ablate --workdir DIR" in words and "What it did to the features" not in words
+    assert 'id="track"' not in text and 'data-film="' not in text
+
+
+def test_a_grid_that_has_just_begun_has_a_page(plan):
+    words = " ".join(Page(page_of(plan)).words)
+    assert "Of 4 cells compared with the base: 4 no result." in words
+    assert "3 of 3 runs not finished (waiting)" in words and "No run has finished yet." in words
+
+
+def test_one_seed_gets_no_verdict(tmp_path, data_dir):
+    base = make_config(data_dir, epochs=2)
+    wanted = Wanted(axes=(Axis(("model.conv1.kernel",), (("3",),)),))
+    plan = save_plan(plan_of(tmp_path / "one", Request(base, wanted, (0,), None), 3))
+    for cell, right in zip(plan.cells, (0.7, 0.2), strict=True):
+        finish(plan.run_folder(cell, 0), cell.config, right, 0)
+    words = " ".join(Page(page_of(plan)).words)
+    assert "1 cannot tell" in words and "One seed says nothing of other seeds" in words
+    assert "worse" not in words.split("How to read")[0]
+
+
+def test_the_slider_has_a_few_stops_however_many_epochs(plan):
+    for seed in plan.seeds[:1]:
+        folder = plan.run_folder(plan.cells[0], seed)
+        finish(folder, plan.base, 0.5, seed)
+        kernels = np.random.default_rng(0).normal(size=(90, 5, 5, 3, 6))
+        np.savez(folder / FILTERS, kernels=kernels, epochs=np.arange(90.0))
+    names = Page(page_of(plan)).data["names"]
+    assert len(names) == STOPS and (names[0], names[-1]) == ("0", "89")
+
+
+def test_two_cells_maps_are_those_of_their_evolutions(made):
+    evolution = made.run.evolution()
+    cells = [Evolved(number, f"cell {number}", evolution) for number in (1, 4, 6)]
+    left, right, layer = cell_choices(cells)
+    assert left.values[0] == ("1", "1") and right.values[0] == ("4", "4")
+    assert {value for value, _ in right.values} == {"1", "4", "6"}
+    assert [value for value, _ in layer.values] == list(evolution.layers)
+    assert cell_choices(cells[:1]) == ()
+    stops = (-1.0, *evolution.epochs)
+    films = evolutions_side_by_side(cells, stops, 40).data["films"]
+    assert len(films) == 3 * len(evolution.layers)
+    film = films[f"maps-4-{evolution.layers[0]}"]
+    assert film["frames"] == [None, *range(len(evolution.epochs))]
+    assert sorted(film["sheet"]["number"] for film in films.values()) == list(
+        range(40, 40 + len(films))
+    )
+    # Projections stand above patches, in the order of the maps.
+    name, last = evolution.layers[-1], evolution.steps[-1:]
+    pictures = read_layer(evolution, name, last, evolution.maps(name)[:6])
+    board = board_of(pictures, 0)
+    drawn = [at for at, map_ in enumerate(pictures.maps) if map_.top[0] is not None]
+    for at in drawn:
+        map_, left = pictures.maps[at], at * (EDGE + GAP)
+        rows = (board[:EDGE], board[EDGE + GAP :])
+        for row, tile in zip(rows, map_.pair(map_.top[0]), strict=True):
+            shown = row[:, left : left + EDGE].astype(float).mean(axis=(0, 1))
+            assert np.allclose(shown, tile.astype(float).mean(axis=(0, 1)), atol=4)
+    assert drawn and (board[:, EDGE : EDGE + GAP] == 255).all()
+
+
+def test_evolutions_are_shown_once_two_cells_have_one(grid, made):
+    words = " ".join(Page(page_of(grid)).words)
+    assert "once two of them have an evolution" in words and "Left cell" not in words
+    for cell in grid.cells[:2]:
+        folder = grid.run_folder(cell, 0)
+        (folder / "evolution").symlink_to(made.run.folder / "evolution")
+    page = Page(page_of(grid))
+    words = " ".join(page.words)
+    assert "Left cell" in words and "once two of them" not in words
+    assert {"maps-1-conv1", "maps-2-conv1"} <= set(page.data["films"])
+    numbers = [film["sheet"]["number"] for film in page.data["films"].values()]
+    assert len(set(numbers)) == len(numbers)
+
+
+@pytest.mark.slow
+def test_it_fits_a_desk_and_a_telephone(grid, made):
+    if find_browser() is None:
+        pytest.skip("no Chromium on PATH")
+    for cell in grid.cells[:3]:
+        folder = grid.run_folder(cell, 0)
+        (folder / "evolution").symlink_to(made.run.folder / "evolution")
+    page_of(grid)
+    with Browser() as browser:
+        for width in (1400, 390):
+            browser.resize(width)
+            browser.open(grid.folder / "report" / "index.html")
+            for element in ("document.documentElement", "document.querySelector('.grid .scroll')"):
+                wide = f"{element}.scrollWidth - {element}.clientWidth"
+                assert browser.run(wide) <= 0, (width, element)
+        at = "document.querySelector('.now .tile').style.backgroundPosition"
+        before = browser.run(at)
+        browser.press("ArrowLeft")
+        assert browser.run(at) != before
+        for side, cell in (("left", "1"), ("right", "2")):
+            shown = f"[...document.querySelectorAll('[data-side={side}] > :not([hidden])')]"
+            told = f"{shown}.map((row) => row.dataset.cell + row.dataset.layer).join()"
+            assert browser.run(told) == f"{cell}conv1"
+        browser.run("document.querySelector('[name=left][value=\"3\"]').click()")
+        browser.run("document.querySelector('[name=layer][value=conv2]').click()")
+        assert browser.run(told) == "2conv2"
+        assert browser.run(told.replace("right", "left")) == "3conv2"
+        assert browser.errors == []

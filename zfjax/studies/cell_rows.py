@@ -1,0 +1,185 @@
+"""The main table of a grid's page: a row a cell. No JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from zfjax.fields import text_of
+from zfjax.progress import time_words
+from zfjax.report.kit.dots import Dot, Scale, dot_axis, dot_cell, dot_key, scale_of
+from zfjax.report.kit.shell import Piece, join_pieces
+from zfjax.report.kit.tables import Column, Row, data_table
+from zfjax.report.kit.wording import number, percent, plain
+from zfjax.studies.cells import BASE
+from zfjax.studies.claims import fate_words, level_words, shown_name
+from zfjax.studies.costs import MARK, MARKED
+from zfjax.studies.grid_view import CellView, GridView, Spread, spread_of
+from zfjax.studies.portraits import Portrait, portrait_of
+from zfjax.studies.standings import DIVERGED, FAILED, FINISHED
+from zfjax.studies.tables import count_words
+
+INTERVALS = ("other seeds and images", "other seeds", "other images")
+"""The headline first."""
+
+
+def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
+    """All cells; ``stops``: the slider's epochs, () where the page has none."""
+    portraits = [_portrait(cell, stops) for cell in view.cells]
+    scale = scale_of([dot for cell in view.cells for dot in _dots(cell)], signed=True)
+    several = any(cell.comparison and cell.comparison.both for cell in view.cells)
+    series = _series(view) if several else ()
+    axis = Piece(
+        Markup("difference to the base, points{}{}").format(dot_key(series), dot_axis(scale))
+    )
+    first = view.cells[0].layers[0]
+    columns = [Column("cell")]
+    if any(portraits):
+        columns += [Column(f"filters of {first}"), Column("their spectrum")]
+    columns += [Column("top-1"), Column(axis, dots=True), Column("cost"), Column(f"{first}")]
+    rows = [
+        Row(
+            _head(cell),
+            [
+                *(_pictures(portrait) if any(portraits) else ()),
+                _top1(cell),
+                _difference(cell, scale, series),
+                _cost(cell),
+                _features(cell),
+            ],
+            mark=cell.name == BASE,
+        )
+        for cell, portrait in zip(view.cells, portraits, strict=True)
+    ]
+    table = data_table(columns, rows)
+    # Where the table's head has no room its key stands above the rows.
+    key = Markup('<p class="narrow">difference to the base, points{}</p>').format(dot_key(series))
+    html = Markup('<div class="grid">{}{}</div>').format(key, table.html)
+    return join_pieces([table], html)
+
+
+def changed_words(cell: CellView) -> str:
+    """What is otherwise than in the base: "conv1.kernel 9; without conv3, conv4"."""
+    said = [f"{path.removeprefix('model.')} {text_of(value)}" for path, value in cell.cell.fields]
+    if cell.cell.without:
+        said.append(f"without {', '.join(cell.cell.without)}")
+    return "; ".join(said)
+
+
+def _portrait(cell: CellView, stops: Sequence[float]) -> Portrait | None:
+    if cell.filters is None or not stops:
+        return None
+    stride = cell.cell.config.model.conv(cell.layers[0]).stride
+    return portrait_of(cell.filters, stride, stops, cell.number, cell.name)
+
+
+def _pictures(portrait: Portrait | None) -> tuple[Piece | str, Piece | str]:
+    return ("–", "–") if portrait is None else (portrait.filters, portrait.spectrum)
+
+
+def _head(cell: CellView) -> Piece:
+    notes = [Markup("<small>{}</small>").format(plain(changed_words(cell), 200))]
+    if cell.name == BASE:
+        also = ", ".join(cell.cell.also)
+        said = f"what all others are compared with{f'; also {also}' if also else ''}"
+        notes = [Markup("<small>{}</small>").format(plain(said, 300))]
+    if cell.row["tuned"] is not None:
+        notes.append(Markup("<small>tuned: {}</small>").format(plain(str(cell.row["tuned"]))))
+    if fate := fate_words(cell.runs, reasoned=False):
+        kind = "fate" if cell.runs.count(DIVERGED) or cell.runs.count(FAILED) else ""
+        notes.append(Markup('<small class="{}">{}</small>').format(kind, fate))
+    return Piece(
+        Markup("{} {}{}").format(cell.number, shown_name(cell.name), Markup("").join(notes))
+    )
+
+
+def _top1(cell: CellView) -> Piece | str:
+    spread = spread_of(cell.accuracies)
+    if spread is None:
+        return "–"
+    lines = [f"{spread.mean:.1f}\u2009%"]
+    if spread.count > 1:
+        lines.append(f"{spread.low:.1f} to {spread.high:.1f}")
+    lines.append(f"{spread.count} seed{'s' * (spread.count != 1)}")
+    trained = [item.train_top1 for item in cell.runs.finished.values()]
+    if known := spread_of(trained):
+        lines.append(f"training {100 * known.mean:.1f}\u2009%")
+    return _lines(lines)
+
+
+def _series(view: GridView) -> tuple[str, ...]:
+    both = next(
+        cell.comparison.both for cell in view.cells if cell.comparison and cell.comparison.both
+    )
+    return (f"{INTERVALS[0]}, {level_words(both)}", *(f"{name}, 95%" for name in INTERVALS[1:]))
+
+
+def _dots(cell: CellView) -> tuple[Dot, ...]:
+    """Of a compared cell: the headline, then the two others; of one seed, the images' alone."""
+    comparison = cell.comparison
+    if comparison is None:
+        return ()
+    intervals = (comparison.both, comparison.these_images, comparison.these_networks)
+    return tuple(
+        Dot(100 * comparison.difference, 100 * float(interval.low), 100 * float(interval.high))
+        for interval in intervals
+        if interval is not None
+    )
+
+
+def _difference(cell: CellView, scale: Scale, series: Sequence[str]) -> Piece:
+    if dots := _dots(cell):
+        names = series if len(series) == len(dots) else INTERVALS[-len(dots) :]
+        drawn = dot_cell(scale, dots, names)
+        if len(dots) > 1:
+            return drawn
+        note = Markup("{}<small>one seed: {} alone, 95%</small>").format(drawn.html, INTERVALS[2])
+        return join_pieces([drawn], note)
+    if cell.name == BASE:
+        return dot_cell(scale, [Dot(None, why="the base")])
+    if cell.runs.count(DIVERGED):
+        return dot_cell(scale, [Dot(None, why="diverged")])
+    if cell.runs.count(FINISHED):
+        return dot_cell(scale, [Dot(None, why="no seed shared with the base")])
+    return dot_cell(scale, [Dot(None, why="no finished run")])
+
+
+def _cost(cell: CellView) -> Piece:
+    share = float(cell.row["flops_of_base"])
+    mark = f" {MARK}" if abs(share - 1) > MARKED else ""
+    seconds = spread_of([item.seconds for item in cell.runs.finished.values()])
+    lines = [
+        f"{count_words(cell.cell.config.model.parameter_count)} parameters",
+        f"{number(cell.megaflops)} MFLOPs",
+        f"{share:.2f} × base{mark}",
+    ]
+    if seconds is not None:
+        lines.append(f"{time_words(seconds.mean)} to train")
+    return _lines(lines)
+
+
+def _features(cell: CellView) -> Piece | str:
+    first = cell.layers[0]
+    settled = [layer for layer in (first, cell.layers[-1]) if cell.spread(layer, "settled")]
+    lines = [
+        _known("dead", cell.spread(first, "dead_share")),
+        _known("aliased", cell.spread(first, "aliased_share")),
+        *(
+            _known(f"{layer} settles", cell.spread(layer, "settled"), share=False)
+            for layer in dict.fromkeys(settled)
+        ),
+    ]
+    said = [line for line in lines if line]
+    return _lines(said) if said else "–"
+
+
+def _known(words: str, spread: Spread | None, share: bool = True) -> str:
+    if spread is None:
+        return ""
+    return f"{words} {percent(spread.mean) if share else f'at {number(spread.mean, 2)}'}"
+
+
+def _lines(lines: Sequence[str]) -> Piece:
+    spans = Markup("").join(Markup("<span>{}</span>").format(line) for line in lines)
+    return Piece(Markup('<div class="lines">{}</div>').format(spans))

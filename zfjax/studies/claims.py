@@ -1,0 +1,148 @@
+"""What a grid shows, in sentences: a verdict, and the numbers that it stands on. No JAX.
+
+A verdict is read from the headline interval and from nothing else (``intervals.Comparison``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zfjax.report.kit.wording import plain
+from zfjax.studies.cells import BASE
+from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Comparison
+from zfjax.studies.results import CellRuns, Results
+from zfjax.studies.standings import DIVERGED, FAILED, FINISHED
+
+NO_RESULT = "no result"
+REASON_LETTERS = 160
+"""Of a failure's sentence that are shown."""
+
+
+@dataclass(frozen=True)
+class CellClaim:
+    """What may be said of one cell."""
+
+    cell: str
+    verdict: str
+    words: str
+    """The numbers, and what they are over."""
+
+
+def claims_of(results: Results) -> tuple[CellClaim, ...]:
+    """Of each cell but the base, in their order."""
+    return tuple(_claim(results, runs) for runs in results.cells[1:])
+
+
+def summary_of(claims: Sequence[CellClaim]) -> str:
+    """How many cells have which verdict, in a sentence."""
+    if not claims:
+        return "The base stands alone: nothing is compared."
+    counts = Counter(claim.verdict for claim in claims)
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    cells = f"{len(claims)} cell{'s' * (len(claims) != 1)}"
+    return f"Of {cells} compared with the base: {said}."
+
+
+def points(share: float, signed: bool = True) -> str:
+    """A difference of shares as points: "+1.20", "−0.30"."""
+    value = round(100 * share, 2) + 0.0
+    sign = "−" if value < 0 else "+" if value > 0 and signed else ""
+    return f"{sign}{abs(value):.2f}"
+
+
+def level_words(interval: Any) -> str:
+    """ "98.75%"."""
+    return f"{100 * interval.confidence:.4g}%"
+
+
+def interval_words(interval: Any) -> str:
+    """ "from −0.30 to +2.70"."""
+    return f"from {points(float(interval.low))} to {points(float(interval.high))}"
+
+
+def shown_name(name: str) -> str:
+    """A cell's name with a space after each comma: it may break there."""
+    return plain(name.replace(",", ", "), 120)
+
+
+def fate_words(runs: CellRuns, reasoned: bool = True) -> str:
+    """What became of those runs of a cell that did not finish: "1 of 3 runs diverged (the loss is
+    not finite), 1 of 3 runs not finished (waiting)"; "" where all did. ``reasoned``: with the
+    first reason of each kind.
+    """
+    total, said = len(runs.standings), []
+    order = dict.fromkeys((DIVERGED, FAILED, *(item.status for item in runs.standings.values())))
+    for status in order:
+        if status == FINISHED or not (count := runs.count(status)):
+            continue
+        reasons = dict.fromkeys(
+            plain(item.outcome.message, REASON_LETTERS).rstrip(".")
+            for item in runs.standings.values()
+            if item.status == status and item.outcome is not None and item.outcome.message
+        )
+        words = status if status in (DIVERGED, FAILED) else f"not finished ({status})"
+        reason = f" ({next(iter(reasons))})" if reasons and reasoned else ""
+        said.append(f"{count} of {total} run{'s' * (total != 1)} {words}{reason}")
+    return ", ".join(said)
+
+
+def _claim(results: Results, runs: CellRuns) -> CellClaim:
+    name, fate = runs.cell.name, fate_words(runs)
+    comparison = results.compared.get(name)
+    if comparison is None:
+        why = fate or "nothing is there to be compared"
+        if runs.finished and not results.cells[0].finished:
+            why = "the base has no finished run to compare it with"
+        elif runs.finished:
+            why = f"it shares no finished seed with the base; {fate}" if fate else why
+        return CellClaim(name, NO_RESULT, f"{why}.")
+    words = _numbers(comparison)
+    return CellClaim(name, comparison.words, f"{words} {_capital(fate)}." if fate else words)
+
+
+def _numbers(comparison: Comparison) -> str:
+    seeds, images = comparison.seed_count, comparison.image_count
+    over = f"n = {seeds} seed{'s' * (seeds != 1)} × {images:,} validation images"
+    both, of_networks = comparison.both, comparison.these_networks
+    difference = f"{points(comparison.difference)} points of top-1"
+    if both is None:
+        return (
+            f"{difference}, {over}. One seed says nothing of other seeds: of these two networks"
+            f" alone, the {level_words(of_networks)} interval over other images is"
+            f" {interval_words(of_networks)}. Two seeds or more give a verdict (--seeds 3)."
+        )
+    least = points(float(both.detectable), signed=False)
+    unseen = (
+        f"A true difference below {least} points would mostly have gone unseen."
+        if comparison.verdict == CANNOT_TELL
+        else f"The smallest difference that it could have shown: {least} points."
+    )
+    return (
+        f"{difference}, {level_words(both)} interval {interval_words(both)} over other seeds and"
+        f" other images, {over}. {unseen}"
+    )
+
+
+def reading_notes(results: Results) -> tuple[str, ...]:
+    """How the differences and their intervals are to be read, a paragraph each."""
+    count = results.plan.comparisons
+    level = f"{100 * (1 - (1 - CONFIDENCE) / max(count, 1)):.4g}%"
+    return (
+        f"Compared is top-1 on the validation split at the last epoch, never at the best; declared"
+        f" before training: {count} comparison{'s' * (count != 1)}, each cell with the {BASE}. A"
+        " difference is the cell's minus the base's, in points, paired by seed and by image.",
+        f"A verdict is read from the headline interval alone: other seeds and other images, at"
+        f" {level}, which is 95% over all comparisons together. It is better or worse where that"
+        " interval lies wholly on one side of zero, else nobody can tell. The other two, at 95%,"
+        " say where the doubt comes from: other seeds on these images, and these networks on other"
+        " images.",
+        "The smallest difference that could have been shown is the true difference that such an"
+        " interval would have kept from zero in 8 of 10 studies like this one.",
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,162 @@
+"""All that a grid's page shows, read once from its folder. No JAX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zfjax.report.curves import Points, accuracies
+from zfjax.run.evolution import Evolution, open_evolution
+from zfjax.run.folder import Run, load_run
+from zfjax.studies.cells import Cell
+from zfjax.studies.claims import CellClaim, claims_of
+from zfjax.studies.intervals import Comparison
+from zfjax.studies.measured import ON_PAGE, Filters, measured_columns, read_filters
+from zfjax.studies.plans import Plan
+from zfjax.studies.results import CellRuns, Results, flops, table_rows
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A number of several seeds."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One cell as the page shows it."""
+
+    number: int
+    """On the page, from 1; the base is 1."""
+    runs: CellRuns
+    row: Mapping[str, Any]
+    """Of table.csv."""
+    claim: CellClaim | None
+    """None for the base."""
+    comparison: Comparison | None
+    measured: Mapping[int, Mapping[str, float | None]]
+    """By finished seed, "conv1.dead_share" and the like."""
+    curves: Mapping[int, Points]
+    """Top-1 on the validation split over the epochs, by seed, of runs that were begun."""
+    filters: Filters | None
+    """Of the first finished seed that has them."""
+    evolution: Evolution | None
+    """Likewise."""
+
+    @property
+    def cell(self) -> Cell:
+        """Its plan."""
+        return self.runs.cell
+
+    @property
+    def name(self) -> str:
+        """The cell's."""
+        return self.cell.name
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Convolutions, from the image up."""
+        return self.cell.config.model.conv_names
+
+    @property
+    def megaflops(self) -> float:
+        """Of one forward pass of one image."""
+        return flops(self.cell) / 1e6
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Top-1 in per cent of the seeds that finished."""
+        known = (outcome.top1 for outcome in self.runs.finished.values())
+        return tuple(100 * top1 for top1 in known if top1 is not None)
+
+    def spread(self, layer: str, quantity: str) -> Spread | None:
+        """Of a layer's number at the last epoch, over the finished seeds that have it."""
+        return spread_of([values.get(f"{layer}.{quantity}") for values in self.measured.values()])
+
+    @property
+    def mean_curve(self) -> Points:
+        """Over the finished seeds, at epochs that all have."""
+        curves = [dict(points) for seed, points in self.curves.items() if seed in self.measured]
+        if not curves:
+            return ()
+        shared = set.intersection(*map(set, curves))
+        return tuple(
+            (epoch, sum(curve[epoch] for curve in curves) / len(curves)) for epoch in sorted(shared)
+        )
+
+
+@dataclass(frozen=True)
+class GridView:
+    """A grid as the page shows it."""
+
+    plan: Plan
+    results: Results
+    cells: tuple[CellView, ...]
+    """The base first."""
+    base_run: Run | None
+    """The base's first run, once begun."""
+
+
+def view_of(results: Results) -> GridView:
+    """From the saved files of the grid. Raises ZfjaxError for a damaged one."""
+    plan = results.plan
+    rows, claims = table_rows(results), (None, *claims_of(results))
+    cells = tuple(
+        _cell_view(plan, index + 1, runs, rows[index], claims[index], results.compared)
+        for index, runs in enumerate(results.cells)
+    )
+    begun = (_begun(plan, plan.cells[0], seed) for seed in plan.seeds)
+    return GridView(plan, results, cells, next(filter(None, begun), None))
+
+
+def spread_of(values: Sequence[float | None]) -> Spread | None:
+    """Of those that are known; None for none."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return Spread(sum(known) / len(known), min(known), max(known), len(known)) if known else None
+
+
+def _cell_view(
+    plan: Plan,
+    number: int,
+    runs: CellRuns,
+    row: Mapping[str, Any],
+    claim: CellClaim | None,
+    compared: Mapping[str, Comparison],
+) -> CellView:
+    cell, layers = runs.cell, runs.cell.config.model.conv_names
+    finished = {seed: plan.run_folder(cell, seed) for seed in sorted(runs.finished)}
+    begun = {seed: _begun(plan, cell, seed) for seed in plan.seeds}
+    kept = (read_filters(folder) for folder in finished.values())
+    return CellView(
+        number=number,
+        runs=runs,
+        row=row,
+        claim=claim,
+        comparison=compared.get(cell.name),
+        measured={
+            seed: measured_columns(folder, layers, ON_PAGE) for seed, folder in finished.items()
+        },
+        curves={
+            seed: accuracies(run.validation_lines) for seed, run in begun.items() if run is not None
+        },
+        filters=next(filter(None, kept), None),
+        evolution=next((item for item in map(_evolution, finished.values()) if item), None),
+    )
+
+
+def _evolution(folder: Path) -> Evolution | None:
+    """Of a run; None where it has none that is finished."""
+    path = folder / "evolution"
+    return open_evolution(path) if (path / "meta.json").exists() else None
+
+
+def _begun(plan: Plan, cell: Cell, seed: int) -> Run | None:
+    folder = plan.run_folder(cell, seed)
+    return load_run(folder) if (folder / "config.json").exists() else None

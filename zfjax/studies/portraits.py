@@ -1,0 +1,126 @@
+"""The first layer of a grid's cells as pictures that follow one slider: its filters, and which
+spatial frequencies they pass. No JAX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from zfjax.measures.spectra import spectra_of
+from zfjax.report.kit.films import Film, film_data, film_now
+from zfjax.report.kit.shell import Piece, join_pieces
+from zfjax.report.kit.wording import epoch_name, number
+from zfjax.report.pictures import filter_grid, make_sheet
+from zfjax.studies.measured import Filters
+
+ASPECT = 0.6
+"""Rows of filters for each column: wider than tall, to stand in a table's row."""
+FILTERS_WIDTH, SPECTRUM_WIDTH = 190, 128
+"""CSS pixels, at most."""
+DECIBELS = 20.0
+"""Below the strongest frequency, at which a spectrum is black."""
+HEAT = (
+    *((0.0, (18, 16, 22)), (0.35, (88, 28, 60)), (0.65, (196, 69, 28))),
+    *((0.85, (244, 160, 70)), (1.0, (255, 244, 214))),
+)
+"""(share of the range, colour): dark to light in one direction, so that it reads without hue."""
+FRAME = (120, 200, 255)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """Both films of one cell, as pieces of a page with a slider."""
+
+    filters: Piece
+    spectrum: Piece
+
+
+def portrait_of(
+    filters: Filters, stride: int, stops: Sequence[float], index: int, cell: str
+) -> Portrait:
+    """Of cell ``index`` (unique on the page), at each epoch of ``stops``: what was saved last until
+    then. ``stride``: of the first layer; what lies outside the frame of its Nyquist frequency
+    aliases.
+    """
+    shown = [_latest(filters.epochs, stop) for stop in stops]
+    used = sorted({at for at in shown if at is not None})
+    frames = [None if at is None else used.index(at) for at in shown]
+    late = [
+        ""
+        if at is None or abs(filters.epochs[at] - stop) < 1e-9
+        else f"saved at {epoch_name(filters.epochs[at])}"
+        for at, stop in zip(shown, stops, strict=True)
+    ]
+    grids = [filter_grid(filters.kernels[at], ASPECT) for at in used]
+    scales = [
+        "" if frame is None else ", ".join(filter(None, (f"±{number(grids[frame][1], 2)}", when)))
+        for frame, when in zip(frames, late, strict=True)
+    ]
+    spectra = np.stack([spectrum_picture(filters.kernels[at], stride) for at in used])
+    films = (
+        Film(
+            f"filters-{index}",
+            make_sheet(np.stack([grid for grid, _ in grids]), None),
+            2 * index,
+            frames,
+            scales,
+            large=FILTERS_WIDTH,
+        ),
+        Film(
+            f"spectrum-{index}",
+            make_sheet(spectra, None),
+            2 * index + 1,
+            frames,
+            late,
+            large=SPECTRUM_WIDTH,
+        ),
+    )
+    words = (f"First layer's filters of {cell}", f"Spectrum of the first layer's filters of {cell}")
+    pieces = [
+        join_pieces([now, film_data(film)], _wrapped(film, now))
+        for film, now in zip(films, map(film_now, films, words), strict=True)
+    ]
+    return Portrait(*pieces)
+
+
+def spectrum_picture(kernel: np.ndarray, stride: int) -> np.ndarray:
+    """The mean power of filters [height, width, channels, maps], each of the same energy, over
+    spatial frequency: uint8 [size, size, 3], frequency 0 in the middle, 0.5 cycles a pixel at the
+    edges, in decibels below the strongest. The frame is at 1 / (2 ``stride``).
+    """
+    spectra = spectra_of(kernel)
+    energy = spectra.energy
+    alive = energy > 0
+    size = len(spectra.power)
+    if not alive.any():
+        return np.full((size, size, 3), HEAT[0][1], np.uint8)
+    mean = (spectra.power[..., alive] / energy[alive]).mean(axis=2)
+    level = np.fft.fftshift(10 * np.log10(np.maximum(mean / mean.max(), 1e-12)))
+    picture = heat(np.clip(1 + level / DECIBELS, 0, 1))
+    if stride > 1:
+        reach = round(size / (2 * stride))
+        low, high = size // 2 - reach, size // 2 + reach
+        for edge in (low, high):
+            picture[edge, low : high + 1] = picture[low : high + 1, edge] = FRAME
+    return picture
+
+
+def heat(values: np.ndarray) -> np.ndarray:
+    """Values 0..1 as colours, uint8 [..., 3]."""
+    at = [share for share, _ in HEAT]
+    channels = [np.interp(values, at, [colour[band] for _, colour in HEAT]) for band in range(3)]
+    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+
+
+def _latest(epochs: Sequence[float], stop: float) -> int | None:
+    """The index of the last of ``epochs`` (ascending) that is not after ``stop``."""
+    before = [index for index, epoch in enumerate(epochs) if epoch <= stop + 1e-9]
+    return before[-1] if before else None
+
+
+def _wrapped(film: Film, now: Piece) -> Markup:
+    return Markup('<div class="{}">{}</div>').format(film.css_class, now.html)
