@@ -58,6 +58,7 @@ NO_JAX = (
     "run.steps",
     "run.checkpoint_faults",
     "run.folder",
+    "run.adopted",
     "run.starts",
     "run.evolution",
     "run.evolution_record",

@@ -116,7 +116,6 @@ def subject_from(
         find_steps=_find_steps(stored.steps, asked.steps_per_epoch),
         preparation=preparation,
         images=_images(images, asked, preparation),
-        train_split=asked.split,
         scores=None if output is None else TracedScores(known, output),
         labels=None if asked.labels is None else tuple(asked.labels),
         foreign={
@@ -130,7 +129,28 @@ def subject_from(
             "input": asked.input,
             "resize": preparation.view,
         },
+        opened_from={
+            "model": _reopening_words(model),
+            "checkpoints": None
+            if isinstance(checkpoints, Mapping)
+            else str(Path(checkpoints).absolute()),
+            "images": images if isinstance(images, str) else None,
+            "data_dir": asked.data_dir,
+            "split": asked.split,
+            "variables": asked.variables,
+            "layers": list(also),
+            "steps_per_epoch": asked.steps_per_epoch,
+            "labels": None if asked.labels is None else list(asked.labels),
+        },
     )
+
+
+def _reopening_words(model: Any) -> str | None:
+    """The words of a model from whatever folder they are read; None for one given as an object."""
+    if not isinstance(model, str):
+        return None
+    place, _, name = model.rpartition(":")
+    return f"{Path(place).absolute()}:{name}" if place.endswith(".py") else model
 
 
 def top1(subject: Subject, step: int, limit: int) -> float | None:

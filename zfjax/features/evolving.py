@@ -37,17 +37,11 @@ from zfjax.features.searching import search_on
 from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
-from zfjax.files import (
-    clear_unfinished,
-    local_path,
-    read_json,
-    write_arrays,
-    write_atomic,
-    write_json,
-)
+from zfjax.files import clear_unfinished, local_path, read_json, write_arrays, write_atomic
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.processes import as_first, first_alone, from_first, is_first, together
 from zfjax.progress import Progress
+from zfjax.run.adopted import KIND, save_adopted
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.evolution_record import EvolutionRecord, write_begun, write_record
 from zfjax.run.folder import Run, check_folder, evolution_folder, load_run, locked_run
@@ -110,11 +104,11 @@ def _claim(out: Path, subject: Subject) -> None:
     folder.
     """
     path = check_folder(out) / "config.json"
-    if path.exists() and read_json(path).get("kind") != "foreign":
+    if path.exists() and read_json(path).get("kind") != KIND:
         raise ZfjaxError(f"{out} is a run of zfjax; give another folder to write to.")
     if subject.foreign is not None:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"format_version": 1, "kind": "foreign", **subject.foreign})
+        save_adopted(out, subject.foreign, subject.opened_from)
 
 
 def asked_of(
