@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zfjax.data.dataset import NO_LABEL
+from zfjax.data.dataset import NO_LABEL, Example
 from zfjax.data.images import fitted
-from zfjax.data.reading import Batch, empty_batch
+from zfjax.data.reading import Batch, Reading, empty_batch
 from zfjax.errors import ZfjaxError
 
 DIGESTED = 64
@@ -80,9 +80,13 @@ class HeldImages:
     ) -> Iterator[Batch]:
         """Images ``start`` to ``start + limit``, as ``Images.batches`` gives them."""
         end = self.count if limit is None else min(self.count, start + limit)
-        for first in range(start, end, batch_size):
+        return self.batches_of(batch_size, range(start, end))
+
+    def batches_of(self, batch_size: int, ids: Sequence[int]) -> Iterator[Batch]:
+        """The images of these ids, likewise."""
+        for first in range(0, len(ids), batch_size):
             batch = empty_batch(batch_size, self.view_size)
-            for row, image_id in enumerate(range(first, min(first + batch_size, end))):
+            for row, image_id in enumerate(map(int, ids[first : first + batch_size])):
                 batch["image"][row], batch["image_id"][row] = self.view(image_id), image_id
                 batch["label"][row] = self._labels[image_id]
             yield {**batch, "weight": (batch["image_id"] >= 0).astype(np.float32)}
@@ -96,9 +100,64 @@ class HeldImages:
         return fitted(Image.fromarray(self._example(image_id)[0]), self.view_size)
 
     def describe(self, image_ids: Sequence[int]) -> list[tuple[int, str]]:
-        """(label, "") of each image."""
+        """(label, file name) of each image; "" where it has none."""
+        described = getattr(self.images, "described", None)
+        if described is not None:
+            return [described(int(image_id)) for image_id in image_ids]
         return [(self._example(int(image_id))[1], "") for image_id in image_ids]
+
+    @property
+    def dataset(self) -> HeldSet:
+        """The same as a data set of one split."""
+        return HeldSet(self)
+
+    @property
+    def reading(self) -> Reading:
+        """One image after the other: what is behind ``[i]`` may not bear more at a time."""
+        return Reading(self.view_size, threads=0)
 
     def first_readable(self, limit: int) -> int:
         """0: an image in memory can be read."""
         return 0
+
+
+@dataclass(frozen=True, eq=False)
+class HeldSet:
+    """What ``data.dataset.Dataset`` is for a prepared set, as far as who looks needs it."""
+
+    images: HeldImages
+    processes: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the images."""
+        return self.images.name
+
+    def count(self, split: str) -> int:
+        """How many there are. Raises ZfjaxError for another split than theirs."""
+        if split != self.images.split:
+            raise ZfjaxError(f"{self.name} has no split {split!r}; it has {self.images.split}.")
+        return self.images.count
+
+    def fingerprint(self, split: str) -> dict[str, Any]:
+        """As ``HeldImages.fingerprint``."""
+        self.count(split)
+        return self.images.fingerprint
+
+    def describe(self, split: str, image_ids: Sequence[int]) -> list[tuple[int, str]]:
+        """(label, file name) of each image."""
+        self.count(split)
+        return self.images.describe(image_ids)
+
+    def read(
+        self,
+        split: str,
+        image_ids: Sequence[int],
+        view_size: tuple[int, int],
+        *,
+        with_parts: bool = True,
+    ) -> list[Example]:
+        """The examples with these ids; their views are of one size."""
+        assert view_size == self.images.view_size
+        told = zip(image_ids, self.describe(split, image_ids), strict=True)
+        return [Example(self.images.view(i), label, name, int(i)) for i, (label, name) in told]
