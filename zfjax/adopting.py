@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-import jax
 import numpy as np
 
-from zfjax.data.dataset import NO_LABEL, open_dataset
-from zfjax.data.finding import data_home
+from zfjax.data.dataset import open_dataset
+from zfjax.data.finding import data_home, newest_version
 from zfjax.data.held import HeldImages
+from zfjax.data.plain_folders import FolderFiles, files_in
 from zfjax.data.reading import Reading
 from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError
-from zfjax.features.spelling import spelled
-from zfjax.features.strongest import search_batch
+from zfjax.files import data_folder, local_path
 from zfjax.inputs import Preparation
 from zfjax.network.opening import Looking, built, expected_variables, model_named
 from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
 from zfjax.network.tracing import Model, digest_of, needed_leaves, parameters_of, scores_output
 from zfjax.run.foreign import Part, Stored, part_of, stored_in, stored_trees
 from zfjax.run.steps import chosen_steps
+from zfjax.spelling import spelled
 from zfjax.subject import Network, Subject
 from zfjax.values import Epochs
 
@@ -87,9 +87,9 @@ def subject_from(
     ``checkpoints``: an Orbax root of numbered folders (v0 or v1), or trees of parameters by step.
     ``model``: a Linen module, a function ``features(parameters, inputs)`` that returns maps, or
     {name: maps} (class scores under "scores"), or "pkg.module:build". ``images``: the name of a
-    data set, a uint8 array [n, h, w, c], or anything with ``len`` and ``[i]`` -> uint8 image or
-    (image, label); None: what needs some will say so. Raises ZfjaxError for what does not fit
-    together.
+    data set, a folder of class folders or images, a uint8 array [n, h, w, c], or anything with
+    ``len`` and ``[i]`` -> uint8 image or (image, label); None: what needs some will say so. Raises
+    ZfjaxError for what does not fit together.
     """
     asked = Adopted(**how)
     looking = Looking(
@@ -104,6 +104,8 @@ def subject_from(
         stored = stored_trees(checkpoints)
     else:
         stored = stored_in(Path(checkpoints))
+    pictures = _images(images, asked, preparation)
+    labels = _labels(asked, pictures)
     part = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
     known = model_named(words, network, part.shapes, looking)
     also = tuple(asked.layers)
@@ -115,9 +117,9 @@ def subject_from(
         load=_load(stored, part, known, also),
         find_steps=_find_steps(stored.steps, asked.steps_per_epoch),
         preparation=preparation,
-        images=_images(images, asked, preparation),
+        images=pictures,
         scores=None if output is None else TracedScores(known, output),
-        labels=None if asked.labels is None else tuple(asked.labels),
+        labels=labels,
         foreign={
             "model": known.name,
             "network": digest_of(known),
@@ -134,13 +136,13 @@ def subject_from(
             "checkpoints": None
             if isinstance(checkpoints, Mapping)
             else str(Path(checkpoints).absolute()),
-            "images": images if isinstance(images, str) else None,
+            "images": _words_of_images(images, pictures),
             "data_dir": asked.data_dir,
-            "split": asked.split,
+            "split": asked.split if pictures is None else pictures.split,
             "variables": asked.variables,
             "layers": list(also),
             "steps_per_epoch": asked.steps_per_epoch,
-            "labels": None if asked.labels is None else list(asked.labels),
+            "labels": None if labels is None else list(labels),
         },
     )
 
@@ -151,28 +153,6 @@ def _reopening_words(model: Any) -> str | None:
         return None
     place, _, name = model.rpartition(":")
     return f"{Path(place).absolute()}:{name}" if place.endswith(".py") else model
-
-
-def top1(subject: Subject, step: int, limit: int) -> float | None:
-    """Share (0..1) of the first ``limit`` images whose label has the highest score at a step: what
-    shows a wrong normalisation. None for a network without scores, images without labels, or more
-    classes among them than it has.
-    """
-    if subject.scores is None:
-        return None
-    scores = jax.jit(subject.scores)
-    parameters = jax.device_put(subject.parameters(step, whole=True))
-    right = total = 0
-    for batch in subject.need("images", "An accuracy").batches(
-        search_batch(subject.network), limit=limit
-    ):
-        known = (batch["weight"] > 0) & (batch["label"] != NO_LABEL)
-        found = np.asarray(scores(parameters, subject.prepare(batch["image"])))
-        if known.any() and batch["label"][known].max() >= found.shape[1]:
-            return None
-        right += int((found.argmax(1) == batch["label"])[known].sum())
-        total += int(known.sum())
-    return right / total if total else None
 
 
 def _preparation(asked: Adopted) -> Preparation:
@@ -236,15 +216,47 @@ def _images(images: Any, asked: Adopted, preparation: Preparation) -> Images | H
     size = (preparation.view, preparation.view)
     if images is None:
         return None
+    if isinstance(images, str | Path) and (folder := _plain_folder(images, asked)) is not None:
+        files = files_in(folder, asked.split, size, asked.labels)
+        return HeldImages(files, size, asked.split or "all", folder.name)
     if isinstance(images, str):
         dataset = open_dataset(images, asked.data_dir or data_home())
         return Images(dataset, asked.split or "train", Reading(size))
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
         raise ZfjaxError(
             f"Images of type {type(images).__name__} cannot be looked at; give the name of a data"
-            " set, a uint8 array, or anything with len and [i]."
+            " set, a folder, a uint8 array, or anything with len and [i]."
         )
     return HeldImages(images, size, asked.split or "all")
+
+
+def _plain_folder(images: str | Path, asked: Adopted) -> Path | None:
+    """The folder of images that is meant; None for the name of a data set. A set of that name goes
+    before a folder.
+    """
+    path = local_path(images).absolute()
+    if isinstance(images, Path) or images[:1] in ("/", ".", "~"):
+        return path
+    try:
+        newest_version(images, data_folder(asked.data_dir or data_home()))
+    except ZfjaxError:
+        return path if path.is_dir() else None
+    return None
+
+
+def _words_of_images(images: Any, pictures: Images | HeldImages | None) -> str | None:
+    """What opens the images again; None for such as came as objects."""
+    if isinstance(pictures, HeldImages):
+        given = isinstance(pictures.images, FolderFiles)
+        return str(local_path(images).absolute()) if given else None
+    return images if isinstance(images, str) else None
+
+
+def _labels(asked: Adopted, pictures: Images | HeldImages | None) -> tuple[str, ...] | None:
+    """The names of the classes: those given, or of class folders."""
+    if isinstance(pictures, HeldImages) and isinstance(pictures.images, FolderFiles):
+        return pictures.images.class_names or None
+    return None if asked.labels is None else tuple(asked.labels)
 
 
 def _listed(steps: tuple[int, ...]) -> str:

@@ -66,9 +66,20 @@ def add_evolve(subparsers: Subparsers) -> None:
     process_arguments(parser)
     model_arguments(parser)
     group = parser.add_argument_group("images of anyone's network (--model)")
-    group.add_argument("--data.name", dest="data_name", default=None, help="a prepared data set")
+    group.add_argument(
+        "--data.name",
+        dest="data_name",
+        default=None,
+        help="a prepared data set, or a folder of images",
+    )
     group.add_argument(
         "--resize", type=int, default=None, help="pixels of the shorter side (default: --input)"
+    )
+    group.add_argument(
+        "--steps-per-epoch",
+        type=int,
+        default=None,
+        help="of their training (default: 1, what is called an epoch is a step)",
     )
     for flag in ("--mean", "--std"):
         group.add_argument(
@@ -95,9 +106,10 @@ def evolve(options: argparse.Namespace) -> int:
     }
     if options.model is not None:
         return _evolve_foreign(options, asked)
-    for flag in ("checkpoints", "data_name", "mean", "std", "resize"):
+    for flag in ("checkpoints", "data_name", "mean", "std", "resize", "steps_per_epoch"):
         if getattr(options, flag) is not None:
-            raise ZfjaxError(f"--{flag.replace('_', '.')} goes with --model, anyone's network.")
+            name = flag.replace("_", "." if flag == "data_name" else "-")
+            raise ZfjaxError(f"--{name} goes with --model, anyone's network.")
     if options.dry_run:
         return _dry_run(options, asked)
     join_others(options)
@@ -151,15 +163,23 @@ def _measures(options: argparse.Namespace) -> list[Any]:
 
 def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """``zfjax evolve --model``: somebody else's network and checkpoints, into --workdir."""
-    from zfjax.adopting import subject_from, top1
+    from zfjax.adopting import subject_from
     from zfjax.features.asking import Asked, cost, request_of
     from zfjax.features.evolving import evolve
+    from zfjax.features.scoring import top1
     from zfjax.progress import Reporter
     from zfjax.run.summary import evolution_lines
 
     for flag in ("checkpoints", "data_name"):
         if getattr(options, flag) is None:
             raise ZfjaxError(f"--model needs --{flag.replace('_', '.')} too.")
+    if options.measure:
+        raise ZfjaxError(
+            "--measure goes with a run of zfjax: evolve --model first, then zfjax measure --workdir"
+            f" {quoted(options.workdir)}."
+        )
+    if options.steps_per_epoch is not None and options.steps_per_epoch < 1:
+        raise ZfjaxError(f"--steps-per-epoch {options.steps_per_epoch} must be 1 or more.")
     if options.channels != 3:
         raise ZfjaxError("--channels is of `zfjax info`; images have three here.")
     subject = subject_from(
@@ -176,6 +196,7 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         statistics=options.statistics,
         data_dir=options.data_dir,
         split=options.split,
+        steps_per_epoch=options.steps_per_epoch or 1,
     )
     request = request_of(subject, Asked(**asked))
     if options.dry_run:
@@ -199,6 +220,10 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         f" {checked['worst']:.1e}"
     )
     print(evolution.folder)
+    print(
+        f"Next: zfjax report --workdir {quoted(options.workdir)}"
+        + (f" --name {options.name}" if options.name else "")
+    )
     return 0
 
 

@@ -100,9 +100,9 @@ def measure(options: argparse.Namespace) -> int:
     from zfjax.measures.running import Home, measure_runs
     from zfjax.processes import is_first
     from zfjax.progress import Reporter
-    from zfjax.run.folder import load_run
+    from zfjax.run.adopted import load_any
 
-    runs = [load_run(folder) for folder in (options.workdir, *options.seeds_of)]
+    runs = [load_any(folder) for folder in (options.workdir, *options.seeds_of)]
     home = Home(options.data_dir, options.name)
     with Reporter() as progress:
         chosen = _chosen(runs[0], names, flags, options, progress)
@@ -185,9 +185,9 @@ def _dry_run(options: argparse.Namespace, names: Sequence[str], flags: Sequence[
     from zfjax.measures.planning import cost_of
     from zfjax.measures.running import plan_of_run
     from zfjax.progress import Reporter
-    from zfjax.run.folder import load_run
+    from zfjax.run.adopted import load_any
 
-    run = load_run(options.workdir)
+    run = load_any(options.workdir)
     with Reporter() as progress:
         chosen = _chosen(run, names, flags, options, progress)
         plan = plan_of_run(run, chosen, _wanted(options), options.data_dir, progress)

@@ -34,7 +34,6 @@ from zfjax.features.growing import (
 )
 from zfjax.features.riding import Company
 from zfjax.features.searching import search_on
-from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
 from zfjax.files import clear_unfinished, local_path, read_json, write_arrays, write_atomic
@@ -45,6 +44,7 @@ from zfjax.run.adopted import KIND, save_adopted
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.evolution_record import EvolutionRecord, write_begun, write_record
 from zfjax.run.folder import Run, check_folder, evolution_folder, load_run, locked_run
+from zfjax.spelling import spelled
 from zfjax.subject import Subject, images_of, subject_of
 from zfjax.values import Place, Text, Truth, path_of, truth
 

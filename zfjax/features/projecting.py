@@ -15,13 +15,15 @@ from zfjax.data.images import MAX_PIXELS, view_of_file
 from zfjax.data.set_names import SCENES
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, strongest
-from zfjax.features.spelling import spelled
 from zfjax.features.units import Unit
 from zfjax.files import local_path
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.network.ops import rule_named
+from zfjax.reopening import subject_at
+from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.evolution import Tile
-from zfjax.run.folder import Run, load_run
+from zfjax.run.folder import Run
+from zfjax.spelling import spelled
 from zfjax.subject import Subject, images_of, subject_of
 from zfjax.values import Epochs, Place, Text, Whole, path_of, text, whole_number
 
@@ -61,7 +63,7 @@ class SourceWords(TypedDict, total=False):
 
 @spelled(Source)
 def project(
-    workdir: Place | Run,
+    workdir: Place | Run | AdoptedRun | Subject,
     image: Place | Whole,
     layer: Text,
     map: Whole,
@@ -77,16 +79,54 @@ def project(
     the id of an image of the run's data set: ``split`` (None: the training split), in ``data_dir``
     (None: where the run has it). ``max_pixels``: the most that a file may have (None: as for the
     images of the run's data set, where it is there). An activation of 0 gives an all-zero
-    projection. Raises ZfjaxError for an image that cannot be read.
+    projection. In place of a run, a ``Subject`` of anyone's, with its own images, or the folder
+    that it was evolved into. Raises ZfjaxError for an image that cannot be read.
     """
-    run, where, map = load_run(workdir), Source(**source), whole_number(map, "--map")
-    layer, rule, subject = text(layer, "--layer"), text(rule, "--rule"), subject_of(run)
+    where, map = Source(**source), whole_number(map, "--map")
+    layer, rule = text(layer, "--layer"), text(rule, "--rule")
+    run = workdir if isinstance(workdir, Subject) else load_any(workdir)
+    subject = _subject_of(run, image, where)
     available = subject.layer(layer).maps
     if not 0 <= map < available:
         raise ZfjaxError(f"--map {map}: {layer} has maps 0 to {available - 1}.")
     way = deconvnet.way_of(subject.network, layer, rule_named(rule))
-    view = view_of(image, with_data_dir(run.config, where.data_dir), where)
+    if isinstance(run, Run):
+        view = view_of(image, with_data_dir(run.config, where.data_dir), where)
+    else:
+        view = _own_view(image, subject, where)
     return [project_view(subject, step, view, way, map) for step in subject.find_steps(at)]
+
+
+def _subject_of(run: Run | AdoptedRun | Subject, image: Place | Whole, where: Source) -> Subject:
+    """What is looked at. Raises ZfjaxError for a subject that is told where its images are."""
+    if isinstance(run, Run):
+        return subject_of(run)
+    if isinstance(run, AdoptedRun):
+        by_number = not isinstance(image, str | os.PathLike)
+        return subject_at(run, data_dir=where.data_dir, split=where.split, with_images=by_number)
+    if where.split is not None or where.data_dir is not None:
+        raise ZfjaxError("A subject has its images already: split and data_dir go with a folder.")
+    return run
+
+
+def _own_view(
+    image: Place | Whole, subject: Subject, source: Source
+) -> UInt8[np.ndarray, "height width 3"]:
+    """``view_of`` for a network that is not ours."""
+    if not isinstance(image, str | os.PathLike):
+        number = whole_number(image, "image (the path of a file, or an image's number)")
+        view: np.ndarray = subject.need("images", "An image by its number").view(number)
+        return view
+    size = (subject.preparation.view, subject.preparation.view)
+    limit = _asked_limit(source)
+    return view_of_file(local_path(path_of(image, "image")), size, limit or MAX_PIXELS)
+
+
+def _asked_limit(source: Source) -> int | None:
+    limit = None if source.max_pixels is None else whole_number(source.max_pixels, "--max-pixels")
+    if limit is not None and limit < 1:
+        raise ZfjaxError(f"--max-pixels {limit} must be 1 or more.")
+    return limit
 
 
 def view_of(
@@ -96,9 +136,7 @@ def view_of(
     neither a path nor a whole number.
     """
     split = source.split or config.data.train_split
-    limit = None if source.max_pixels is None else whole_number(source.max_pixels, "--max-pixels")
-    if limit is not None and limit < 1:
-        raise ZfjaxError(f"--max-pixels {limit} must be 1 or more.")
+    limit = _asked_limit(source)
     if not isinstance(image, str | os.PathLike):
         number = whole_number(image, "image (the path of a file, or an image's number)")
         return images_of(config, open_data(config), text(split, "--split")).view(number)

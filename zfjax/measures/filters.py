@@ -24,14 +24,29 @@ def architecture_in(network: Network) -> Architecture | None:
     return architecture if isinstance(architecture, Architecture) else None
 
 
+def need_architecture(network: Network, measure: str) -> Architecture:
+    """The same. Raises ZfjaxError where there is none, naming the ``measure``."""
+    architecture = architecture_in(network)
+    if architecture is None:
+        raise ZfjaxError(
+            f"{measure} reads what stands below each layer, which it knows of networks made of"
+            f" zfjax's own layers only; leave it out for {network.name}."
+        )
+    return architecture
+
+
 def kernel_in(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
     """A convolution's kernel, float64 [k, k, inputs, maps]; None where nothing of that name (a path
-    with "/" between its parts) has one. Raises ZfjaxError where a weight is not finite.
+    with "/" between its parts) has one. ``parameters``: a tree, or arrays by path. Raises
+    ZfjaxError where a weight is not finite.
     """
+    paths = (f"params/{layer}/kernel", f"{layer}/kernel")
+    kernel = next((parameters[path] for path in paths if path in parameters), None)
     holder: Any = parameters.get("params", parameters)
-    for name in layer.split("/"):
+    for name in layer.split("/") if kernel is None else ():
         holder = holder.get(name) if isinstance(holder, Mapping) else None
-    kernel = holder.get("kernel") if isinstance(holder, Mapping) else None
+    if kernel is None and isinstance(holder, Mapping):
+        kernel = holder.get("kernel")
     if kernel is None or np.ndim(kernel) != 4:
         return None
     kernel = np.asarray(kernel, np.float64)

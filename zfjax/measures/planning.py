@@ -13,8 +13,9 @@ import numpy as np
 from zfjax.data.labels import check_labelled
 from zfjax.errors import ZfjaxError
 from zfjax.features.passing import Route
+from zfjax.measures.filters import need_architecture
 from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
-from zfjax.measures.protocol import Measure
+from zfjax.measures.protocol import ARCHITECTURE, Measure
 from zfjax.subject import Subject
 
 
@@ -94,7 +95,13 @@ class Plan:
             "images": self.images,
             "seed": PROBE_SEED,
             "fingerprint": self.subject.fingerprint,
+            **self._theirs,
         }
+
+    @property
+    def _theirs(self) -> dict[str, Any]:
+        """What tells a network that is not a run's from another."""
+        return {} if self.subject.foreign is None else {"foreign": dict(self.subject.foreign)}
 
     def asked(self, chosen: Chosen) -> dict[str, Any]:
         """What <name>.json keeps as "asked"."""
@@ -104,7 +111,7 @@ class Plan:
         }
         about = {"steps": list(self.steps), "layers": list(self.layers), "options": options}
         with_images = chosen.measure.takes_images or "images" in chosen.measure.needs
-        return {**about, **(self.probed() if with_images else {})}
+        return {**about, **(self.probed() if with_images else self._theirs)}
 
 
 def plan_of(subject: Subject, chosen: Sequence[Chosen], wanted: Wanted) -> Plan:
@@ -156,8 +163,10 @@ def check_steps(measure: Measure, steps: Sequence[int]) -> None:
 def check_needs(measure: Measure, subject: Subject) -> None:
     """Raises ZfjaxError where the subject lacks what a measure needs."""
     purpose = f"The measure {measure.name}"
+    if ARCHITECTURE in measure.needs:
+        need_architecture(subject.network, measure.name)
     for what in measure.needs:
-        if what != "labels":
+        if what not in ("labels", ARCHITECTURE):
             subject.need(what, purpose)
     if "labels" in measure.needs:
         images = subject.need("images", purpose)

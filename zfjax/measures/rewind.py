@@ -97,7 +97,8 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
         )
     yield from _quantities(last_step, None, own)
     for step in looked.steps[:-1]:
-        earlier = looked.subject.parameters(step)
+        # Of anyone's network as the tree that the last one is, not as the arrays its layers need.
+        earlier = looked.subject.parameters(step, whole=looked.subject.foreign is not None)
         for name in looked.layers:
             yield from _quantities(step, name, with_layer(name, earlier))
     for name in looked.layers:

@@ -52,7 +52,7 @@ from typing import Any
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import check_trained_on, of_first
 from zfjax.features.searching import Errand, ride_on
-from zfjax.files import clear_unfinished
+from zfjax.files import clear_unfinished, local_path
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.measures.boarding import Results, Target, finish, standing, take_aboard
 from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
@@ -60,9 +60,11 @@ from zfjax.measures.planning import Chosen, Plan, Wanted, plan_of
 from zfjax.measures.protocol import Measure
 from zfjax.processes import first_alone
 from zfjax.progress import Progress
-from zfjax.run.folder import Run, load_run, locked_run
+from zfjax.reopening import subject_at
+from zfjax.run.adopted import AdoptedRun, load_any
+from zfjax.run.folder import Run, locked_run
 from zfjax.run.measured import Measured, measures_folder
-from zfjax.subject import images_of, subject_of
+from zfjax.subject import Subject, images_of, subject_of
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ class Home:
 
 
 def measure(
-    run: Run | Path | str,
+    run: Run | AdoptedRun | Subject | Path | str,
     measure: str | Measure,
     *,
+    out: Path | str | None = None,
     data_dir: str | None = None,
     name: str | None = None,
     progress: Progress | None = None,
@@ -88,22 +91,57 @@ def measure(
     ``measure``: a name, ``pkg.module:measure`` or a Measure. ``name``: RUN/measures-NAME.
     ``seeds_of``: runs that differ in the seed alone; they are measured likewise. ``words``: ``at``,
     ``images``, ``split``, ``layers`` as in ``planning.Wanted``, all else the measure's own options.
-    Raises ZfjaxError for what the run or the data cannot give, and what the measure raises.
+    In place of a run, a ``Subject`` of anyone's, with its own images, whose measures are written
+    to ``out``/measures; or the folder that it was evolved into. Raises ZfjaxError for what the run
+    or the data cannot give, and what the measure raises.
     """
     found = find_measure(measure) if isinstance(measure, str) else measure
     if found.name in BUILT_IN and found is not find_measure(found.name):
         raise ZfjaxError(f"{found.name!r} is the name of one of zfjax's own measures.")
     wanted = {key: words.pop(key) for key in tuple(words) if key in Wanted.__dataclass_fields__}
     chosen = Chosen(found, with_options(found, words))
-    runs = [run if isinstance(run, Run) else load_run(run), *map(load_run, seeds_of)]
-    results = measure_runs(runs, [chosen], Wanted(**wanted), Home(data_dir, name), progress)
+    if isinstance(run, Subject):
+        if seeds_of or data_dir is not None or wanted.get("split") is not None:
+            raise ZfjaxError(
+                "A subject has its images already: seeds_of, data_dir and split go with a folder."
+            )
+        results = _measured(run, [chosen], Wanted(**wanted), (out, name), progress)
+    else:
+        if out is not None:
+            raise ZfjaxError("out=FOLDER goes with a subject; a run has a folder of its own.")
+        opened = run if isinstance(run, Run | AdoptedRun) else load_any(run)
+        runs = [opened, *map(load_any, seeds_of)]
+        results = measure_runs(runs, [chosen], Wanted(**wanted), Home(data_dir, name), progress)
     if found.name in results.failed:
         raise results.failed[found.name]
     return results.measured[found.name]
 
 
+def _measured(
+    subject: Subject,
+    chosen: Sequence[Chosen],
+    wanted: Wanted,
+    where: tuple[Path | str | None, str | None],
+    progress: Progress | None,
+) -> Results:
+    """Measures of a subject that somebody has in hand. ``where``: the folder, and the name of its
+    measures."""
+    out, name = where
+    if out is None:
+        raise ZfjaxError("Say with out=FOLDER where the measures of a subject are written.")
+    folder = local_path(out)
+    if isinstance(standing_there := _known(folder), Run):
+        raise ZfjaxError(f"{standing_there.folder} is a run of zfjax; give another folder.")
+    target = Target(measures_folder(folder, name), home=folder)
+    return measure_subject(plan_of(subject, chosen, wanted), target, progress)
+
+
+def _known(folder: Path) -> Run | AdoptedRun | None:
+    return load_any(folder) if (folder / "config.json").exists() else None
+
+
 def measure_runs(
-    runs: Sequence[Run],
+    runs: Sequence[Run | AdoptedRun],
     chosen: Sequence[Chosen],
     wanted: Wanted,
     home: Home = Home(),  # noqa: B008 (frozen)
@@ -119,32 +157,42 @@ def measure_runs(
     for run in (*others, first):
         plan = plan_of_run(run, chosen, wanted, home.data_dir, progress)
         folder = measures_folder(run.folder, home.name)
-        target = Target(folder, run, tuple(others) if run is first else ())
+        ours = run if isinstance(run, Run) else None
+        target = Target(folder, ours, tuple(others) if run is first else (), home=run.folder)
         results = measure_subject(plan, target, progress)
         if results.failed and run is not first:
             return results
     return results
 
 
-def _check_other_seed(first: Run, other: Run) -> None:
+def _check_other_seed(first: Run | AdoptedRun, other: Run | AdoptedRun) -> None:
     if other.folder.resolve() == first.folder.resolve():
         raise ZfjaxError(f"--seeds-of names {first.folder} itself; give the runs of other seeds.")
-    if other.config.model != first.config.model:
+    if _network_of(other) != _network_of(first):
         raise ZfjaxError(
             f"--seeds-of {other.folder}: its network is not that of {first.folder}, and seeds are"
             " of one network."
         )
 
 
+def _network_of(run: Run | AdoptedRun) -> Any:
+    """What is equal for runs of one network."""
+    return run.identity.get("network") if isinstance(run, AdoptedRun) else run.config.model
+
+
 def plan_of_run(
-    run: Run,
+    run: Run | AdoptedRun,
     chosen: Sequence[Chosen],
     wanted: Wanted,
     data_dir: str | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Measures of a run, checked: the one door of measuring and of its dry run."""
-    if not any(item.measure.takes_images or item.measure.needs for item in chosen):
+    with_images = any(item.measure.takes_images or item.measure.needs for item in chosen)
+    if isinstance(run, AdoptedRun):
+        theirs = subject_at(run, data_dir=data_dir, split=wanted.split, with_images=with_images)
+        return plan_of(theirs, chosen, wanted)
+    if not with_images:
         return plan_of(subject_of(run), chosen, wanted)
     config = with_data_dir(run.config, data_dir)
     dataset = open_data(config, of_first(progress))
@@ -176,7 +224,7 @@ def measure_subject(plan: Plan, target: Target, progress: Progress | None = None
 
 def _opened(target: Target, lock: ExitStack) -> None:
     """Locks the run, and clears what killed processes have left."""
-    if target.run is not None and not target.locked:
-        lock.enter_context(locked_run(target.run.folder))
+    if target.home is not None and not target.locked:
+        lock.enter_context(locked_run(target.home))
     target.folder.mkdir(parents=True, exist_ok=True)
-    clear_unfinished(target.folder, locked=target.run is not None)
+    clear_unfinished(target.folder, locked=target.home is not None)
