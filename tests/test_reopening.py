@@ -3,15 +3,21 @@
 import json
 import re
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import zfjax
+from tests.network import linen_nets
 from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.reopening import subject_at
 from zfjax.run.adopted import AdoptedRun, load_any
+
+pytestmark = pytest.mark.slow
 
 BUILD = """
 import flax.linen as nn
@@ -64,7 +70,6 @@ def home(tmp_path_factory):
     return home
 
 
-@pytest.mark.slow
 def test_its_page_says_whose_network_it_is(home, capsys):
     assert main(["report", "--workdir", str(home / "out")]) == 0
     text = (home / "out" / "report" / "index.html").read_text(encoding="utf-8")
@@ -81,7 +86,6 @@ def test_its_page_says_whose_network_it_is(home, capsys):
     assert '"subject":false' in bare.replace(" ", "")
 
 
-@pytest.mark.slow
 def test_it_is_projected_from_any_folder(home, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     out = str(home / "out")
@@ -105,7 +109,6 @@ def test_it_is_projected_from_any_folder(home, tmp_path, monkeypatch, capsys):
         assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_it_is_measured(home, capsys):
     out = str(home / "out")
     assert main(["info", "--workdir", out]) == 0
@@ -192,3 +195,33 @@ def test_a_subject_in_hand_is_projected_and_measured(home, tmp_path):
     alone = zfjax.subject_from(trees, model=theirs["Net"](), **how)
     with pytest.raises(ZfjaxError, match="needs images"):
         zfjax.measure(alone, "census", out=tmp_path / "own")
+
+
+class Standardised(nn.Module):
+    """Its first kernel is no parameter as it stands, and a unit may see all that the norm sees."""
+
+    @nn.compact
+    def __call__(self, x):
+        kernel = self.param("kernel", nn.initializers.normal(), (3, 3, 3, 4))
+        kernel = kernel / jnp.sqrt((kernel**2).sum((0, 1, 2), keepdims=True))
+        how = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+        x = jax.lax.conv_general_dilated(x, kernel, (2, 2), "SAME", **how)
+        return nn.relu(nn.Conv(2, (3, 3), name="second")(nn.GroupNorm(2)(x)))
+
+
+def test_a_page_shows_no_filters_and_windows_that_are_not_there(tmp_path):
+    trees = {3: linen_nets.drawn(Standardised(), (12, 12), seed=3)}
+    grey = np.random.default_rng(0).integers(0, 256, (3, 16, 12, 1), np.uint8)
+    subject = zfjax.subject_from(
+        trees, model=Standardised(), images=grey, mean=0, std=1, input=12, statistics="identity"
+    )
+    evolution = zfjax.evolve(subject, out=tmp_path, maps=1, top=1)
+    assert evolution.record.windows == {"second": None} and not evolution.filters[3].size
+    page = zfjax.write_report(tmp_path, photos=False)
+    text = page.read_text(encoding="utf-8")
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+    assert "one unit may see the whole image" in words and " filters themselves" not in words
+    assert "second 6 × 6 × 2 all – image" in words and "1 checkpoint " in words
+    assert "Norms and gates are passed through as they are." in words
+    assert not (page.parent / "filters.png").exists()
+    assert "How many steps an epoch took was not said" in words
