@@ -14,6 +14,7 @@ import zfjax
 from tests.network import linen_nets
 from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
+from zfjax.features.scoring import top1
 from zfjax.reopening import subject_at
 from zfjax.run.adopted import AdoptedRun, load_any
 
@@ -192,6 +193,13 @@ def test_a_subject_in_hand_is_projected_and_measured(home, tmp_path):
             act()
     assert not any(tmp_path.iterdir())
     assert zfjax.measure(subject, "weights", out=tmp_path / "own").steps == (0, 5)
+    labels = [0, 1, 2, 0]
+    pairs = list(zip(pixels, labels, strict=True))
+    for names, known in ((("a", "b", "c"), True), (("a", "b"), False)):
+        labelled = zfjax.subject_from(
+            trees, model=theirs["Net"](), images=pairs, labels=names, **how
+        )
+        assert (top1(labelled, 5, 4) is not None) == known, "three classes, asked about two"
     alone = zfjax.subject_from(trees, model=theirs["Net"](), **how)
     with pytest.raises(ZfjaxError, match="needs images"):
         zfjax.measure(alone, "census", out=tmp_path / "own")
