@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -16,6 +17,7 @@ from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.features.scoring import top1
 from zfjax.reopening import subject_at
+from zfjax.report.adopted import adopted_command, looked_at
 from zfjax.run.adopted import AdoptedRun, load_any
 
 pytestmark = pytest.mark.slow
@@ -140,7 +142,7 @@ def test_what_does_not_open_again_says_so(home, tmp_path, monkeypatch):
         (folder / "config.json").write_text(json.dumps({**before, **record}))
         return folder
 
-    words = load_any(home / "out").opened_from
+    words, evolution = load_any(home / "out").opened_from, load_any(home / "out").evolution()
     assert words["images"] == str(home / "photos") and words["checkpoints"] == str(home / "root")
     for record, sentence in (
         ({"opened_from": {}}, "does not say how its network is opened"),
@@ -159,6 +161,12 @@ def test_what_does_not_open_again_says_so(home, tmp_path, monkeypatch):
         zfjax.measure(changed(opened_from={**words, "checkpoints": None}), "weights")
     with pytest.raises(ZfjaxError, match="has no convolution 'last'"):
         zfjax.project(home / "out", home / "photos" / "ant" / "0.png", "last", 0)
+    other = load_any(changed(network="0" * 64))
+    facts = dict(looked_at(other.showing(evolution), evolution))
+    assert "built by" not in facts["Network"] and not adopted_command(
+        other.showing(evolution), evolution
+    ), "the words are of another network than the evolution"
+    assert other.showing(evolution).identity == load_any(home / "out").identity
     run = load_any(home / "out")
     assert isinstance(run, AdoptedRun) and run.reopens and run.split == "all"
     with pytest.raises(ZfjaxError, match="is not a run"):
@@ -192,6 +200,11 @@ def test_a_subject_in_hand_is_projected_and_measured(home, tmp_path):
         with pytest.raises(ZfjaxError, match=words):
             act()
     assert not any(tmp_path.iterdir())
+    there = zfjax.subject_from(
+        trees, model=theirs["Net"](), data_dir=Path("x"), labels="abc", **how
+    )
+    assert json.loads(json.dumps(there.opened_from)) == there.opened_from
+    assert there.opened_from["data_dir"] == str(Path("x").absolute())
     assert zfjax.measure(subject, "weights", out=tmp_path / "own").steps == (0, 5)
     labels = [0, 1, 2, 0]
     pairs = list(zip(pixels, labels, strict=True))

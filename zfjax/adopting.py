@@ -137,12 +137,14 @@ def subject_from(
             if isinstance(checkpoints, Mapping)
             else str(Path(checkpoints).absolute()),
             "images": _words_of_images(images, pictures),
-            "data_dir": asked.data_dir,
+            "data_dir": None
+            if asked.data_dir is None
+            else str(data_folder(asked.data_dir).absolute()),
             "split": asked.split if pictures is None else pictures.split,
             "variables": asked.variables,
             "layers": list(also),
-            "steps_per_epoch": asked.steps_per_epoch,
-            "labels": None if labels is None else list(labels),
+            "steps_per_epoch": int(asked.steps_per_epoch),
+            "labels": None if labels is None else [str(name) for name in labels],
         },
     )
 
