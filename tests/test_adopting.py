@@ -1,6 +1,10 @@
 """Somebody else's network, checkpoints and images: evolved like a run of ours."""
 
+import getpass
+import html
 import json
+import re
+import socket
 
 import flax.linen as nn
 import jax
@@ -78,12 +82,45 @@ def test_anyone_s_network_is_evolved_like_a_run(trees, pixels, tmp_path):
         other = subject_of({step: trees[0] for step in trees}, pairs, steps_per_epoch=8)
         with pytest.raises(ZfjaxError, match="other settings.*foreign"):
             zfjax.evolve(other, out=tmp_path / "out", maps=2, top=3)
+    _is_reported(zfjax.write_report(tmp_path / "out"), tmp_path)
     with pytest.raises(ZfjaxError, match="evolutions of Net, which zfjax has not trained"):
         zfjax.load_run(tmp_path / "out")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text('{"format_version": 1}')
     with pytest.raises(ZfjaxError, match="is a run of zfjax; give another folder"):
         zfjax.evolve(subject, out=tmp_path / "run", maps=2)
+
+
+def _is_reported(path, private):
+    """The page says whose network this is, how it was shown its images, and nothing of a training
+    that nobody has seen here."""
+    text = path.read_text(encoding="utf-8")
+    bare = re.sub(r"(base64,|sha256-)[A-Za-z0-9+/=]+", "", text)
+    words = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare)))
+    for said in (
+        "Net on images",
+        "10 images searched",
+        "3 checkpoints",
+        "no accuracy on record",
+        "not trained by zfjax",
+        "steps 0, 8, 16",
+        "mean 120, 110, 100 and std 60, of pixel values 0 to 255",
+        "the central 24 × 24 pixels",
+        "Statistics of norms and gates are taken for constants",
+        "Block_0/Conv_0 6 × 6 × 6 15 × 15 4",
+    ):
+        assert said in words, said
+    for invented in ("learning", "Learning rate", "Top-1", "Trained", "all images", "accuracy on "):
+        assert invented not in words.partition("Where this came from")[0].replace(
+            "no accuracy on record", ""
+        ), invented
+    assert "how many steps an epoch took was not said" not in words  # it was
+    for name in (str(private), getpass.getuser() + "/", socket.gethostname()):
+        assert name not in bare
+    assert '"subject":true' in bare.replace(" ", "")
+    beside = {file.name for file in path.parent.iterdir()}
+    links = set(re.findall(r'href="([^":]+)"', bare))
+    assert links <= beside and "figure2-Block_0.Conv_0.png" in links and "training.png" not in links
 
 
 def _first_layer(tree, inputs):

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "zfjax"
 LINE = (
     "errors",
     "values",
+    "spelling",
     "files",
     "homes",
     "signals",
@@ -30,8 +31,9 @@ LINE = (
     "run",
     "inputs",
     "subject",
-    "features",
     "adopting",
+    "reopening",
+    "features",
     "training",
     "report",
     "measures",
@@ -43,6 +45,7 @@ APART = {("training", "features"), ("report", "features"), ("report", "training"
 """(wing, wing) of which the first does not know the second, though it stands after it."""
 NO_JAX = (
     "waiting",
+    "spelling",
     "errors",
     "values",
     "files",
@@ -58,6 +61,7 @@ NO_JAX = (
     "run.steps",
     "run.checkpoint_faults",
     "run.folder",
+    "run.adopted",
     "run.starts",
     "run.evolution",
     "run.evolution_record",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
 import flax.linen as nn
@@ -12,10 +14,10 @@ import numpy as np
 from zfjax.data.dataset import open_dataset
 from zfjax.data.finding import data_home
 from zfjax.data.held import HeldImages
+from zfjax.data.plain_folders import FolderFiles, files_in, folder_meant
 from zfjax.data.reading import Reading
 from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError, shortened
-from zfjax.features.spelling import spelled
 from zfjax.files import data_folder, local_path
 from zfjax.inputs import Preparation
 from zfjax.network.opening import Looking, built, expected_variables, model_named
@@ -23,6 +25,7 @@ from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
 from zfjax.network.tracing import Model, digest_of, needed_leaves, parameters_of, scores_output
 from zfjax.run.foreign import Part, Stored, part_of, stored_in, stored_trees
 from zfjax.run.steps import chosen_steps
+from zfjax.spelling import spelled
 from zfjax.subject import Network, Subject
 from zfjax.values import (
     Epochs,
@@ -44,7 +47,8 @@ from zfjax.values import (
 @dataclass(frozen=True)
 class Adopted:
     """How somebody else's network is looked at: ``subject_from``'s keywords, one where several are
-    taken, NumPy's numbers and paths made plain."""
+    taken, NumPy's numbers and paths made plain.
+    """
 
     mean: float | Iterable[float] | None = None
     """Of the pixels, 0..255: one number, or one a channel."""
@@ -120,9 +124,9 @@ def subject_from(
     ``checkpoints``: an Orbax root of numbered folders (v0 or v1), or trees of parameters by step.
     ``model``: a Linen module, a function ``features(parameters, inputs)`` that returns maps, or
     {name: maps} (class scores under "scores"), or "pkg.module:build". ``images``: the name of a
-    data set, a uint8 array [n, h, w, c], or anything with ``len`` and ``[i]`` -> uint8 image or
-    (image, label); None: what needs some will say so. Raises ZfjaxError for what does not fit
-    together.
+    data set, a folder of class folders or images, a uint8 array [n, h, w, c], or anything with
+    ``len`` and ``[i]`` -> uint8 image or (image, label); None: what needs some will say so. Raises
+    ZfjaxError for what does not fit together.
     """
     asked = Adopted(**cast(dict[str, Any], how))
     _check_model(model)
@@ -134,10 +138,14 @@ def subject_from(
     preparation = _preparation(asked)
     words = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
     network = built(model) if isinstance(model, str) else model
+    root: Path | None = None
     if isinstance(checkpoints, Mapping):
         stored = stored_trees(checkpoints)
     else:
-        stored = stored_in(local_path(path_of(checkpoints, "checkpoints")))
+        root = local_path(path_of(checkpoints, "checkpoints"))
+        stored = stored_in(root)
+    pictures = _images(images, asked, preparation)
+    labels = _labels(asked, pictures)
     variables = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
     known = model_named(words, network, variables.shapes, looking)
     also = asked.layers
@@ -149,10 +157,9 @@ def subject_from(
         load=_load(stored, variables, known, also),
         find_steps=_find_steps(stored.steps, asked.steps_per_epoch),
         preparation=preparation,
-        images=_images(images, asked, preparation),
-        train_split=asked.split,
+        images=pictures,
         scores=None if output is None else TracedScores(known, output),
-        labels=asked.labels,
+        labels=labels,
         foreign={
             "model": known.name,
             "network": digest_of(known),
@@ -164,7 +171,26 @@ def subject_from(
             "input": asked.input,
             "resize": preparation.view,
         },
+        opened_from={
+            "model": _model_words(model),
+            "checkpoints": None if root is None else str(root.absolute()),
+            "images": _image_words(images, pictures),
+            "data_dir": None if asked.data_dir is None else str(_data_home(asked).absolute()),
+            "split": asked.split if pictures is None else pictures.split,
+            "variables": asked.variables,
+            "layers": list(also),
+            "steps_per_epoch": asked.steps_per_epoch,
+            "labels": None if labels is None else list(labels),
+        },
     )
+
+
+def _model_words(model: Any) -> str | None:
+    """The words of a model from whatever folder they are read; None for one given as an object."""
+    if not isinstance(model, str):
+        return None
+    file, _, name = model.rpartition(":")
+    return f"{local_path(file).absolute()}:{name}" if file.endswith(".py") else model
 
 
 def _preparation(asked: Adopted) -> Preparation:
@@ -252,13 +278,35 @@ def _images(images: Any, asked: Adopted, preparation: Preparation) -> Images | H
     size = (preparation.view, preparation.view)
     if images is None:
         return None
-    if isinstance(images, str):
-        folder = data_home() if asked.data_dir is None else data_folder(asked.data_dir)
-        dataset = open_dataset(images, folder)
-        return Images(dataset, asked.split or "train", Reading(size))
+    if isinstance(images, str | os.PathLike):
+        folder = folder_meant(images, _data_home(asked))
+        if folder is None:
+            dataset = open_dataset(path_text(images, "images"), _data_home(asked))
+            return Images(dataset, asked.split or "train", Reading(size))
+        files = files_in(folder, asked.split, size, asked.labels)
+        return HeldImages(files, size, asked.split or "all", folder.name)
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
         raise ZfjaxError(
             f"Images of type {type(images).__name__} cannot be looked at; give the name of a data"
-            " set, a uint8 array, or anything with len and [i]."
+            " set, a folder, a uint8 array, or anything with len and [i]."
         )
     return HeldImages(images, size, asked.split or "all")
+
+
+def _data_home(asked: Adopted) -> Path:
+    return data_home() if asked.data_dir is None else data_folder(asked.data_dir)
+
+
+def _image_words(images: Any, pictures: Images | HeldImages | None) -> str | None:
+    """What opens the images again; None for such as came as objects."""
+    if isinstance(pictures, HeldImages):
+        is_folder = isinstance(pictures.images, FolderFiles)
+        return str(local_path(images).absolute()) if is_folder else None
+    return images if isinstance(images, str) else None
+
+
+def _labels(asked: Adopted, pictures: Images | HeldImages | None) -> tuple[str, ...] | None:
+    """The names of the classes: those given, or of class folders."""
+    if isinstance(pictures, HeldImages) and isinstance(pictures.images, FolderFiles):
+        return pictures.images.class_names or None
+    return asked.labels

@@ -129,6 +129,8 @@ class Subject:
     """What tells the saved parameters of a step from others; None: not known."""
     foreign: Mapping[str, Any] | None = None
     """What a network and checkpoints that are not a run's are told by, as JSON; None for a run."""
+    opened_from: Mapping[str, Any] | None = None
+    """The words that open such a one again, as JSON: what came as an object is None there."""
 
     @property
     def layers(self) -> Mapping[str, Layer]:

@@ -88,7 +88,7 @@ def cut(image, box):
     return oracle.cut(image, box, (10**6, 10**6))
 
 
-def compare_units(forward, layer, parameters, explicit, rule):
+def compare_units(forward, layer, parameters, explicit, rule, tolerance=1e-9):
     """The strongest units of one layer, on the whole image and on their windows. Raises
     AssertionError where an activation differs, or pixels outside the window are reached.
     """
@@ -103,7 +103,7 @@ def compare_units(forward, layer, parameters, explicit, rule):
         for (y, x, map_), signal, activation in zip(units, signals, activations, strict=True):
             seed = np.zeros_like(node.value)
             seed[0, y, x, map_] = node.value[0, y, x, map_]
-            np.testing.assert_allclose(activation, seed.sum(), rtol=1e-9)
+            np.testing.assert_allclose(activation, seed.sum(), rtol=tolerance)
             expected = tape.down(node, seed, start)[0]
             if layer.window is not None:
                 inside = cut(expected, layer.window.box(y, x))

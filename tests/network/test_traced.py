@@ -207,6 +207,53 @@ def test_networks_in_plain_linen_equal_their_explicit_rules(name, rule):
         assert units >= 3 and (windows or name == "squeezed")
 
 
+ALEX = Architecture(
+    "alex",
+    (79, 71),
+    (
+        Conv("conv1", 6, 11, 4, (1, 2)),
+        Norm("norm1", 5, alpha=0.34),
+        Pool("pool1", 3, 2),
+        Conv("conv2", 8, 5, 1, (2, 2)),
+        Norm("norm2", 5, alpha=0.34),
+        Pool("pool2", 3, 2),
+        Conv("conv3", 6, 3, 1, (1, 1)),
+        Conv("conv4", 6, 3, 1, (1, 1)),
+        Conv("conv5", 5, 3, 1, (1, 1)),
+        Pool("pool5", 3, 2),
+        Dense("fc6", 3),
+    ),
+)
+"""AlexNet's order, norms before pools, kernels and strides, at a fraction of its width."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule, written", [("deconvnet", "ours"), ("guided", "in Linen")])
+def test_alexnet_equals_its_explicit_rules(rule, written):
+    """Our own contrast normalisation is computed in float32, whatever comes in."""
+    own, tolerance = random_parameters(ALEX, 2), 1e-5 if written == "ours" else 1e-9
+    with relaxed():
+        parameters = jax.tree.map(np.float64, own)
+        network, given = own_function(ALEX), parameters
+        if written != "ours":
+            network, given = in_linen(ALEX, parameters)
+        model = model_of(network, given, ALEX.input_size, dtype=jnp.float64)
+        tape = Tape(rule)
+        start = tape.node(np.random.default_rng(0).normal(size=(1, *ALEX.input_size, 3)))
+        variables = {"params": parameters}
+        named = explicit_nets.plain(tape, variables, start, linen_nets.plain_layers(ALEX))
+        layers = {layer.name: layer for layer in layers_of_model(model)}
+        assert set(layers) == set(named) == {f"conv{number}" for number in range(1, 6)}
+        outcomes = [
+            compare_units(
+                *(TracedForward(model), layers[name], given, (tape, start, named), RULES[rule]),
+                tolerance,
+            )
+            for name in ("conv1", "conv2", "conv5")
+        ]
+        assert all(outcome.worst < tolerance and outcome.windows for outcome in outcomes)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["zfnet", "squeezed", "convnext"])
 def test_the_gradient_rule_is_jax_s_gradient_and_asks_for_nothing(name):

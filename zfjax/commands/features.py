@@ -69,9 +69,20 @@ def add_evolve(subparsers: Subparsers) -> None:
     process_arguments(parser)
     model_arguments(parser)
     group = parser.add_argument_group("images of anyone's network (--model)")
-    group.add_argument("--data.name", dest="data_name", default=None, help="a prepared data set")
+    group.add_argument(
+        "--data.name",
+        dest="data_name",
+        default=None,
+        help="a prepared data set, or a folder of images",
+    )
     group.add_argument(
         "--resize", type=int, default=None, help="pixels of the shorter side (default: --input)"
+    )
+    group.add_argument(
+        "--steps-per-epoch",
+        type=int,
+        default=None,
+        help="of their training (default: 1, what is called an epoch is a step)",
     )
     for flag in ("--mean", "--std"):
         group.add_argument(
@@ -98,9 +109,10 @@ def evolve(options: argparse.Namespace) -> int:
     }
     if options.model is not None:
         return _evolve_foreign(options, asked)
-    for flag in ("checkpoints", "data_name", "mean", "std", "resize"):
+    for flag in ("checkpoints", "data_name", "mean", "std", "resize", "steps_per_epoch"):
         if getattr(options, flag) is not None:
-            raise ZfjaxError(f"--{flag.replace('_', '.')} goes with --model, anyone's network.")
+            name = flag.replace("_", "." if flag == "data_name" else "-")
+            raise ZfjaxError(f"--{name} goes with --model, anyone's network.")
     if options.dry_run:
         return _dry_run(options, asked)
     join_others(options)
@@ -162,13 +174,18 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     from zfjax.run.summary import evolution_lines
 
     if options.measure:
-        raise ZfjaxError("--measure goes with a run of zfjax, not with --model.")
+        raise ZfjaxError(
+            "--measure goes with a run of zfjax: evolve --model first, then zfjax measure --workdir"
+            f" {quoted(options.workdir)}."
+        )
     if (options.coordinator, options.process_count, options.process_index) != (None,) * 3:
         raise ZfjaxError("--model is looked at by one process: leave out --coordinator and others.")
     check_claim(options.workdir)
     for flag in ("checkpoints", "data_name"):
         if getattr(options, flag) is None:
             raise ZfjaxError(f"--model needs --{flag.replace('_', '.')} too.")
+    if options.steps_per_epoch is not None and options.steps_per_epoch < 1:
+        raise ZfjaxError(f"--steps-per-epoch {options.steps_per_epoch} must be 1 or more.")
     if options.channels != 3:
         raise ZfjaxError("--channels is of `zfjax info`; images have three here.")
     subject = subject_from(
@@ -185,6 +202,7 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         statistics=options.statistics,
         data_dir=options.data_dir,
         split=options.split,
+        steps_per_epoch=options.steps_per_epoch or 1,
     )
     plan = planned_of(subject, Asked(**asked), options.workdir, options.name)
     request = plan.request
@@ -209,14 +227,21 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         f" {checked['worst']:.1e}"
     )
     print(evolution.folder)
+    print(
+        f"Next: zfjax report --workdir {quoted(options.workdir)}"
+        + (f" --name {options.name}" if options.name else "")
+    )
     return 0
 
 
 def _accuracy(subject: Subject, request: Request) -> float | None:
     """Top-1 (0..1) of the last step on the images that are searched: it shows a wrong
-    normalisation. None for a network without scores, images without labels, or more classes among
-    them than it has.
+    normalisation. None for a network without scores, images without labels, more classes among them
+    than it has, or names of another number of classes.
     """
+    import jax
+    import numpy as np
+
     from zfjax.measures.judging import SomeImages, batching_as_run
     from zfjax.training.evaluation import evaluate
 
@@ -225,6 +250,10 @@ def _accuracy(subject: Subject, request: Request) -> float | None:
     ids = tuple(range(request.images))
     images = SomeImages(subject.need("images", "A search"), ids, hold=False)
     parameters = subject.parameters(request.steps[-1], whole=True)
+    if subject.labels is not None:
+        inputs = np.zeros((1, *subject.network.input_size, 3), np.float32)
+        if len(subject.labels) != jax.eval_shape(subject.scores, parameters, inputs).shape[1]:
+            return None
     try:
         figures = evaluate(replace(subject, images=images), parameters, batching_as_run(None))
     except ZfjaxError:  # without labels; what else is wrong with them the search says

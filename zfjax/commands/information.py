@@ -41,7 +41,7 @@ def show_info(options: argparse.Namespace) -> int:
     """``zfjax info``: prints the layer table and what a run costs; takes config fields, like
     ``train``.
     """
-    from zfjax.run.folder import load_run
+    from zfjax.run.adopted import AdoptedRun, load_any
     from zfjax.run.info import describe_config, describe_run
 
     if options.model is not None:
@@ -50,7 +50,12 @@ def show_info(options: argparse.Namespace) -> int:
         raise ZfjaxError("Give --preset NAME or --workdir RUN.")
     if options.workdir and options.config_flags:
         raise ZfjaxError("A run keeps its settings; config fields go with --preset.")
-    run = load_run(options.workdir) if options.workdir else None
+    run = load_any(options.workdir) if options.workdir else None
+    if isinstance(run, AdoptedRun):
+        from zfjax.reopening import describe_adopted
+
+        print("\n".join(describe_adopted(run)))
+        return 0
     config = (
         run.config if run else resolve_config(presets.preset(options.preset), options.config_flags)
     )

@@ -103,9 +103,9 @@ def measure(options: argparse.Namespace) -> int:
     from zfjax.measures.running import Home, measure_runs
     from zfjax.processes import is_first
     from zfjax.progress import Reporter
-    from zfjax.run.folder import load_run
+    from zfjax.run.adopted import load_any
 
-    runs = [load_run(folder) for folder in (options.workdir, *options.seeds_of)]
+    runs = [load_any(folder) for folder in (options.workdir, *options.seeds_of)]
     home = Home(options.data_dir, options.name)
     with Reporter() as progress:
         chosen = _chosen(runs[0], names, flags, options, progress)
@@ -189,10 +189,10 @@ def _dry_run(options: argparse.Namespace, names: Sequence[str], flags: Sequence[
     from zfjax.measures.planning import cost_of
     from zfjax.measures.running import Home, plan_of_runs
     from zfjax.progress import Reporter
-    from zfjax.run.folder import load_run
+    from zfjax.run.adopted import load_any
 
     meeting_of(options.coordinator, options.process_count, options.process_index)
-    runs = [load_run(folder) for folder in (options.workdir, *options.seeds_of)]
+    runs = [load_any(folder) for folder in (options.workdir, *options.seeds_of)]
     home = Home(options.data_dir, options.name)
     with Reporter() as progress:
         chosen = _chosen(runs[0], names, flags, options, progress)

@@ -58,9 +58,9 @@ def project(options: argparse.Namespace) -> int:
     """``zfjax project``: writes the strip of one map on one image."""
     from zfjax.features.projecting import project
     from zfjax.report.strip import write_strip
-    from zfjax.run.folder import load_run
+    from zfjax.run.adopted import AdoptedRun, load_any
 
-    run = load_run(options.workdir)
+    run = load_any(options.workdir)
     if options.out is not None and options.out.suffix.lower() != ".png":
         raise ZfjaxError(f"--out {options.out}: the strip is a PNG; give a name that ends in .png.")
     if options.out is not None and not options.out.absolute().parent.is_dir():
@@ -71,10 +71,15 @@ def project(options: argparse.Namespace) -> int:
         raise ZfjaxError(
             f"--out: a file's name takes at most {MOST_BYTES} bytes; choose a shorter."
         )
-    split = options.split or run.config.data.train_split
+    if isinstance(run, AdoptedRun):
+        # What else is saved is not known here: the name tells these steps from others by digits.
+        saved: tuple[int, ...] = ()
+        split = options.split or run.split
+    else:
+        saved, split = run.steps, options.split or run.config.data.train_split
     by_number = options.image is None
     projections = project(
-        options.workdir,
+        run,
         options.image_id if by_number else options.image,
         options.layer,
         options.map,
@@ -86,8 +91,9 @@ def project(options: argparse.Namespace) -> int:
     )
     shown = f"image {options.image_id} of {split}" if by_number else _told_name(options.image)
     stem = f"{split}-{options.image_id}" if by_number else _own_stem(options.image)
-    epochs = _epochs_stem(run.steps, projections)
-    name = f"{options.layer}-{options.map}-{stem}-{options.rule}-{epochs}.png"
+    epochs = _epochs_stem(saved, projections)
+    layer = options.layer.replace("/", ".")
+    name = f"{layer}-{options.map}-{stem}-{options.rule}-{epochs}.png"
     path = options.out or run.folder / "projections" / name
     write_strip(
         path,

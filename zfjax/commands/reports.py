@@ -25,9 +25,9 @@ def report(options: argparse.Namespace) -> int:
     with Reporter() as progress:
         progress("opening", 0, 1)  # what draws takes a second to load, or several on a busy machine
         from zfjax.report.page import write_report
-        from zfjax.run.folder import load_run
+        from zfjax.run.adopted import load_any
 
-        run = load_run(options.workdir)
+        run = load_any(options.workdir)
         progress("opening", 1, 1)
         page = write_report(run, name=options.name, photos=not options.no_photos, progress=progress)
     print(f"Open the report: {page}")

@@ -121,7 +121,8 @@ def ablate_grid(options: argparse.Namespace) -> int:
 
 def _check_data(plan: Any) -> None:
     """Raises ZfjaxError where the data set is prepared and cannot train a cell, as training
-    would."""
+    would.
+    """
     from zfjax.studies.ablating import errors_of
     from zfjax.training.opening import check_data
 

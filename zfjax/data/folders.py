@@ -101,7 +101,8 @@ def _is_called_an_image(name: str) -> bool:
 
 def _annotations(paths: Iterable[Folder], depth: int) -> set[Folder]:
     """The folders at ``depth`` that hold nothing called like an image, and at least two folders of
-    the names of those in one that does, at any depth; none that may be a split."""
+    the names of those in one that does, at any depth; none that may be a split.
+    """
     below: dict[Folder, set[str]] = defaultdict(set)
     pictured: set[Folder] = set()
     folders: set[Folder] = set()

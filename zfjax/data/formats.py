@@ -140,7 +140,8 @@ def what_else(data: bytes) -> str:
 
 def kind_of(data: bytes) -> str | None:
     """What bytes are, read or not ("JPEG", "HDF5", "text", "an HTML page"); None where nothing
-    tells."""
+    tells.
+    """
     return format_of(data) or _other_format(data) or _kind_of_text(data)
 
 

@@ -67,9 +67,7 @@ class HeldImages:
         """Pixels uint8 [h, w, 3] and label; the view and the label are kept. Raises ZfjaxError
         naming an image that is none.
         """
-        if not 0 <= image_id < self.count:
-            raise ZfjaxError(f"There is no image {image_id}; there are 0 to {self.count - 1}.")
-        example = self.images[image_id]
+        example = self.images[self._there(image_id)]
         label = NO_LABEL
         if isinstance(example, tuple | list) and len(example) == 2:
             example, label = example[0], int(example[1])
@@ -85,6 +83,11 @@ class HeldImages:
             self._kept[image_id] = fitted(Image.fromarray(pixels), self.view_size)
         return pixels, label
 
+    def _there(self, image_id: int) -> int:
+        if not 0 <= image_id < self.count:
+            raise ZfjaxError(f"There is no image {image_id}; there are 0 to {self.count - 1}.")
+        return image_id
+
     def batches(
         self, batch_size: int, *, start: int = 0, limit: int | None = None, keep: bool = False
     ) -> Iterator[Batch]:
@@ -98,7 +101,7 @@ class HeldImages:
         """The images of these ids, as ``batches`` gives them."""
         for start in range(0, len(ids), batch_size):
             batch = empty_batch(batch_size, self.view_size)
-            for row, image_id in enumerate(ids[start : start + batch_size]):
+            for row, image_id in enumerate(map(int, ids[start : start + batch_size])):
                 batch["image"][row], batch["image_id"][row] = self.view(image_id), image_id
                 batch["label"][row] = self._label(image_id)
             yield {**batch, "weight": (batch["image_id"] >= 0).astype(np.float32)}
@@ -119,21 +122,25 @@ class HeldImages:
         return self._labels[image_id] if image_id in self._labels else self._example(image_id)[1]
 
     def describe(self, image_ids: Sequence[int]) -> list[tuple[int, str]]:
-        """(label, "") of each image."""
+        """(label, file name) of each image; "" where it has none."""
+        described = getattr(self.images, "described", None)
+        if described is not None:
+            return [described(self._there(int(image_id))) for image_id in image_ids]
         return [(self._label(int(image_id)), "") for image_id in image_ids]
 
     def check_labelled(self, purpose: str) -> None:
         """Raises ZfjaxError where none of the images looked at, spread over all, has a label."""
         spread = np.unique(np.linspace(0, self.count - 1, DIGESTED).astype(int))
-        if all(self._label(int(image_id)) == NO_LABEL for image_id in spread):
+        if all(label == NO_LABEL for label, _ in self.describe(spread.tolist())):
             raise ZfjaxError(
-                f"The images have no labels, and {purpose} needs them: give (image, label) pairs."
+                f"The images have no labels, and {purpose} needs them: give (image, label) pairs,"
+                " or a folder of class folders."
             )
 
     def of_split(self, split: str) -> HeldImages:
         """These: there is no other split. Raises ZfjaxError for the name of one."""
         if split != self.split:
-            raise ZfjaxError(f"There is no split {split!r}; images in memory are {self.split!r}.")
+            raise ZfjaxError(f"There is no split {split!r}; these images are of {self.split!r}.")
         return self
 
     def first_readable(self, limit: int) -> int:

@@ -65,7 +65,8 @@ def likely_label_files(files: Sequence[str]) -> list[str]:
 
 def splits_in_names(paths: Sequence[str]) -> dict[str, str]:
     """{label file: the split that its name tells}: in a word of its own (train_labels.csv), or as
-    its end where another file's differs in it alone (carstrain.csv, carstest.csv)."""
+    its end where another file's differs in it alone (carstrain.csv, carstest.csv).
+    """
     stems = {path: path.rpartition("/")[2].rpartition(".")[0] for path in paths}
     splits = {}
     ends: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)

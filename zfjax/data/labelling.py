@@ -213,12 +213,13 @@ def _known_splits(lie: ImageFolders, depth: int) -> dict[str, str]:
     """{folder at ``depth``: the split that its name means}, that for training first."""
     steps = {parts[depth] for path in lie.holders if len(parts := nfc_parts(path)) > depth + 1}
     order = [(SPLITS.index(split), step) for step in steps if (split := split_of(step))]
-    return {step: SPLITS[place] for place, step in sorted(order)}
+    return {step: SPLITS[rank] for rank, step in sorted(order)}
 
 
 def _givers(files: Sequence[LabelFile]) -> dict[str, LabelFile]:
     """{path: the label file that gives its class}, of several one that is called like a split
-    (test.txt beside list.txt). Raises ZfjaxError where two disagree."""
+    (test.txt beside list.txt). Raises ZfjaxError where two disagree.
+    """
     givers: dict[str, LabelFile] = {}
     for file in files:
         for path, label in file.classes.items():

@@ -124,7 +124,8 @@ def _splits_among(
 
 def _check_no_copies(root: Folder, heads: Mapping[str, Head], deep: Mapping[str, Head]) -> None:
     """Raises ZfjaxError for a folder that holds folders called as those beside it, as a copy of the
-    whole does."""
+    whole does.
+    """
     for name, head in sorted(deep.items()):
         same = {inner for inner in head.below if inner in heads and inner != name}
         if len({inner for inner in same if not says_nothing(inner)}) > 1:
@@ -139,7 +140,8 @@ def _check_no_copies(root: Folder, heads: Mapping[str, Head], deep: Mapping[str,
 
 def _check_no_flat_splits(heads: Mapping[str, Head], deep: Mapping[str, Head]) -> None:
     """Raises ZfjaxError where the folders that hold images are called like splits, and others hold
-    folders of them (Images/CLASS and test)."""
+    folders of them (Images/CLASS and test).
+    """
     flat = [name for name, head in heads.items() if name not in deep and head.images]
     readings = map(read_name, flat)
     if deep and flat and all(reading.known or reading.like_a_split for reading in readings):

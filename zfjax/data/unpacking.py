@@ -110,7 +110,8 @@ class _Streams(io.RawIOBase):
 
 def no_archive(path: Path, head: bytes, kind: str) -> ZfjaxError | None:
     """That ``path`` is no whole archive of a ``kind`` but what its first bytes say; None where they
-    say nothing."""
+    say nothing.
+    """
     what = kind_of(head)
     if what is None:
         return None

@@ -34,23 +34,17 @@ from zfjax.features.growing import (
 )
 from zfjax.features.riding import Company
 from zfjax.features.searching import search_on
-from zfjax.features.spelling import spelled
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.units import Chosen, Top
-from zfjax.files import (
-    clear_unfinished,
-    local_path,
-    read_json,
-    write_arrays,
-    write_atomic,
-    write_json,
-)
+from zfjax.files import clear_unfinished, local_path, read_json, write_arrays, write_atomic
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.processes import as_first, first_alone, from_first, of_first, together
 from zfjax.progress import Progress
+from zfjax.run.adopted import KIND, save_adopted
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.evolution_record import EvolutionRecord, write_begun, write_record
 from zfjax.run.folder import Run, check_folder, evolution_folder, load_run, locked_run
+from zfjax.spelling import spelled
 from zfjax.subject import Subject, images_of, subject_of
 from zfjax.values import Place, Text, Truth, path_of, truth
 
@@ -99,7 +93,9 @@ def evolve(
         target = Target(evolution_folder(whole, name), name, whole)
         request = request_of(workdir, Asked(**asked))
         claim(whole, workdir)
-        return evolve_subject(workdir, request, target, progress)
+        evolution = evolve_subject(workdir, request, target, progress)
+        claim(whole, workdir, latest=True)
+        return evolution
     run = load_run(workdir)
     if out is not None:
         raise ZfjaxError("A run's evolution is written to its own folder; out goes with a subject.")
@@ -114,19 +110,19 @@ def check_claim(out: Path) -> Path:
     that is a run's, or that cannot be one.
     """
     path = check_folder(out) / "config.json"
-    if path.exists() and read_json(path).get("kind") != "foreign":
+    if path.exists() and read_json(path).get("kind") != KIND:
         raise ZfjaxError(f"{out} is a run of zfjax; give another folder to write to.")
     return path
 
 
-def claim(out: Path, subject: Subject) -> None:
-    """Writes OUT/config.json, where there is none: the first subject's, for each evolution says
-    itself what it is of. Raises ZfjaxError as ``check_claim``.
+def claim(out: Path, subject: Subject, *, latest: bool = False) -> None:
+    """Writes OUT/config.json, where there is none; ``latest``: also where there is one, for what
+    was evolved last is what is opened again there. Raises ZfjaxError as ``check_claim``.
     """
     path = check_claim(out)
-    if not path.exists() and subject.foreign is not None:
+    if (latest or not path.exists()) and subject.foreign is not None:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"format_version": 1, "kind": "foreign", **subject.foreign})
+        save_adopted(out, subject.foreign, subject.opened_from)
 
 
 def asked_of(

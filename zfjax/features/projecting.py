@@ -15,15 +15,19 @@ from zfjax.data.images import MAX_PIXELS, view_of_file
 from zfjax.data.set_names import SCENES
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing, strongest
-from zfjax.features.spelling import spelled
 from zfjax.features.units import Unit
 from zfjax.files import local_path
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.network.ops import rule_named
+from zfjax.reopening import subject_at
+from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.evolution import Tile
-from zfjax.run.folder import Run, load_run
+from zfjax.run.folder import Run
+from zfjax.spelling import spelled
 from zfjax.subject import Subject, images_of, subject_of
 from zfjax.values import Epochs, Place, Text, Whole, path_of, text, whole_number
+
+_IMAGE = "image (the path of a file, or an image's number)"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class SourceWords(TypedDict, total=False):
 
 @spelled(Source)
 def project(
-    workdir: Place | Run | Subject,
+    workdir: Place | Run | AdoptedRun | Subject,
     image: Place | Whole,
     layer: Text,
     map: Whole,
@@ -76,23 +80,48 @@ def project(
     ``image``: a file, shown as an import would store it (upright, what is transparent white), or
     the id of an image of the run's data set: ``split`` (None: the training split), in ``data_dir``
     (None: where the run has it). ``max_pixels``: the most that a file may have (None: as for the
-    images of the run's data set, where it is there). In place of a run, a ``Subject`` of anyone's
-    (``subject_from``): numbers are of its own images. An activation of 0 gives an all-zero
-    projection. Raises ZfjaxError for an image that cannot be read.
+    images of the run's data set, where it is there). An activation of 0 gives an all-zero
+    projection. In place of a run, a ``Subject`` of anyone's, with its own images, or the folder
+    that it was evolved into. Raises ZfjaxError for an image that cannot be read.
     """
-    run = workdir if isinstance(workdir, Subject) else load_run(workdir)
     where, map = Source(**source), whole_number(map, "--map")
     layer, rule = text(layer, "--layer"), text(rule, "--rule")
-    subject = run if isinstance(run, Subject) else subject_of(run)
+    run = workdir if isinstance(workdir, Subject) else load_any(workdir)
+    subject = _subject_of(run, image, where)
     available = subject.layer(layer).maps
     if not 0 <= map < available:
         raise ZfjaxError(f"--map {map}: {layer} has maps 0 to {available - 1}.")
     way = deconvnet.way_of(subject.network, layer, rule_named(rule))
-    if isinstance(run, Subject):
-        view = _view_for(run, image, where)
-    else:
+    if isinstance(run, Run):
         view = view_of(image, with_data_dir(run.config, where.data_dir), where)
+    else:
+        view = _own_view(image, subject, where)
     return [project_view(subject, step, view, way, map) for step in subject.find_steps(at)]
+
+
+def _subject_of(run: Run | AdoptedRun | Subject, image: Place | Whole, where: Source) -> Subject:
+    """What is looked at. Raises ZfjaxError for a subject that is told where its images are."""
+    if isinstance(run, Run):
+        return subject_of(run)
+    if isinstance(run, AdoptedRun):
+        by_number = not isinstance(image, str | os.PathLike)
+        return subject_at(run, data_dir=where.data_dir, split=where.split, with_images=by_number)
+    if where.split is not None or where.data_dir is not None:
+        raise ZfjaxError("split and data_dir go with a folder; a subject has its own images.")
+    return run
+
+
+def _own_view(
+    image: Place | Whole, subject: Subject, source: Source
+) -> UInt8[np.ndarray, "height width 3"]:
+    """``view_of`` for a network that is not ours."""
+    if not isinstance(image, str | os.PathLike):
+        number = whole_number(image, _IMAGE)
+        view: np.ndarray = subject.need("images", "An image by its number").view(number)
+        return view
+    size = (subject.preparation.view, subject.preparation.view)
+    limit = _limit_in(source)
+    return view_of_file(local_path(path_of(image, "image")), size, limit or MAX_PIXELS)
 
 
 def view_of(
@@ -108,22 +137,6 @@ def view_of(
     size = (config.data.view, config.data.view)
     size_limit = _limit_of(config) if limit is None else limit
     return view_of_file(local_path(path_of(image, "image")), size, size_limit)
-
-
-_IMAGE = "image (the path of a file, or an image's number)"
-
-
-def _view_for(
-    subject: Subject, image: Place | Whole, source: Source
-) -> UInt8[np.ndarray, "height width 3"]:
-    """As ``view_of``; a number is of the subject's own images."""
-    if source.split is not None or source.data_dir is not None:
-        raise ZfjaxError("split and data_dir are of runs; a subject has its own images.")
-    size, limit = (subject.preparation.view,) * 2, _limit_in(source)
-    if isinstance(image, str | os.PathLike):
-        return view_of_file(local_path(path_of(image, "image")), size, limit or MAX_PIXELS)
-    view: np.ndarray = subject.need("images", "A number").view(whole_number(image, _IMAGE))
-    return view
 
 
 def _limit_in(source: Source) -> int | None:

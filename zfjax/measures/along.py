@@ -64,7 +64,7 @@ def evolve_along(
     subject, request = asked_of(run, Asked(**asked), home.data_dir, progress)
     plan = plan_along(subject, request, chosen, images, images_by_default(run.folder))
     folder, name = measures_folder(run.folder, home.name), home.name
-    target = Target(folder, run, locked=True)
+    target = Target(folder, run, locked=True, home=run.folder)
     riding = _Riding(plan, target, of_first(progress))
     shown = Shown(run.evolution_folder(name), name, run.folder)
     finished, _ = standing(plan, target)  # refuses other settings before anything runs

@@ -22,6 +22,7 @@ from zfjax.measures.protocol import Looked, Measure
 from zfjax.measures.writing import told_of, write_measure, write_told
 from zfjax.processes import as_first, first_alone, is_first
 from zfjax.progress import Progress
+from zfjax.run.adopted import AdoptedRun
 from zfjax.run.folder import Run
 from zfjax.run.measured import Measured, is_measured, open_measured
 from zfjax.run.probe import Probe
@@ -43,10 +44,12 @@ class Target:
 
     folder: Path
     run: Run | None = None
-    others: tuple[Run, ...] = ()
+    others: tuple[Run | AdoptedRun, ...] = ()
     """Runs of other seeds, measured already in a folder of the same name."""
     locked: bool = False
     """The caller holds the run's lock."""
+    home: Path | None = None
+    """The folder to be locked: the run's, or of somebody else's network; None: none."""
 
 
 def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:

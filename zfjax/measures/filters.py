@@ -25,6 +25,17 @@ def architecture_in(network: Network) -> Architecture | None:
     return architecture if isinstance(architecture, Architecture) else None
 
 
+def need_architecture(network: Network, measure: str) -> Architecture:
+    """The same. Raises ZfjaxError where there is none, naming the ``measure``."""
+    architecture = architecture_in(network)
+    if architecture is None:
+        raise ZfjaxError(
+            f"{measure} reads what stands below each layer, which it knows of networks made of"
+            f" zfjax's own layers only; leave it out for {network.name}."
+        )
+    return architecture
+
+
 def filters_in(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
     """A convolution's kernel, float64 [k, k, inputs, maps]; None where nothing of that name has
     one. Raises ZfjaxError where a weight is not finite.

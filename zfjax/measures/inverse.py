@@ -27,8 +27,16 @@ from matplotlib.figure import Figure
 
 from zfjax.data.views import LookedAt
 from zfjax.errors import ZfjaxError
-from zfjax.measures.filters import architecture_in, kernels_of
-from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
+from zfjax.measures.filters import kernels_of, need_architecture
+from zfjax.measures.protocol import (
+    ARCHITECTURE,
+    Looked,
+    Measure,
+    Quantity,
+    Told,
+    plain_table,
+    shown,
+)
 from zfjax.network.architecture import Architecture, Conv
 from zfjax.network.model import Parameters
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
@@ -94,12 +102,7 @@ def _in_span(kernel: np.ndarray, patches: np.ndarray | None) -> tuple[np.ndarray
 def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     """The numbers of every layer asked for, step by step."""
     subject = looked.subject
-    architecture = architecture_in(subject.network)
-    if architecture is None:
-        raise ZfjaxError(
-            "inverse reads what stands below each layer, which it knows of networks made of zfjax's"
-            f" own layers only; leave it out for {subject.network.name}."
-        )
+    architecture = need_architecture(subject.network, "inverse")
     views = _some_views(subject.need("images", "The measure inverse"), options.images)
     inputs = subject.prepare(views)
     top = subject.network.highest(looked.layers).name
@@ -235,4 +238,4 @@ def _chart(measured: Measured) -> Figure:
     )
 
 
-MEASURE = Measure("inverse", rows, tell, options=Options(), needs=("images",))
+MEASURE = Measure("inverse", rows, tell, options=Options(), needs=("images", ARCHITECTURE))

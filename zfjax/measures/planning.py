@@ -13,8 +13,9 @@ import numpy as np
 
 from zfjax.errors import ZfjaxError
 from zfjax.features.passing import Route
+from zfjax.measures.filters import need_architecture
 from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
-from zfjax.measures.protocol import Measure
+from zfjax.measures.protocol import ARCHITECTURE, Measure
 from zfjax.subject import Subject
 from zfjax.values import Epochs, Names, Text, Whole, optional, text, texts, whole_number
 
@@ -105,7 +106,15 @@ class Plan:
             "images": self.images,
             "seed": PROBE_SEED,
             "fingerprint": self.subject.fingerprint,
+            **self._theirs,
         }
+
+    @property
+    def _theirs(self) -> dict[str, Any]:
+        """What tells a network that is not a run's from another."""
+        if self.subject.foreign is None:
+            return {}
+        return {"foreign": json.loads(json.dumps(self.subject.foreign))}  # as JSON gives it back
 
     def asked(self, chosen: Chosen) -> dict[str, Any]:
         """What <name>.json keeps as "asked"."""
@@ -114,10 +123,8 @@ class Plan:
             for name, value in asdict(chosen.options).items()
         }
         about = {"steps": list(self.steps), "layers": list(self.layers), "options": options}
-        if self.subject.foreign is not None:  # as JSON gives it back
-            about["foreign"] = json.loads(json.dumps(self.subject.foreign))
         with_images = chosen.measure.takes_images or "images" in chosen.measure.needs
-        return {**about, **(self.probed() if with_images else {})}
+        return {**about, **(self.probed() if with_images else self._theirs)}
 
 
 def images_by_default(folder: Path) -> int:
@@ -182,8 +189,10 @@ def check_steps(measure: Measure, steps: Sequence[int]) -> None:
 def check_needs(measure: Measure, subject: Subject) -> None:
     """Raises ZfjaxError where the subject lacks what a measure needs."""
     purpose = f"The measure {measure.name}"
+    if ARCHITECTURE in measure.needs:
+        need_architecture(subject.network, measure.name)
     for what in measure.needs:
-        if what != "labels":
+        if what not in ("labels", ARCHITECTURE):
             subject.need(what, purpose)
     if "labels" in measure.needs:
         subject.need("images", purpose).check_labelled(purpose)

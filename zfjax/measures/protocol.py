@@ -28,6 +28,10 @@ Kept = Mapping[str, np.ndarray]
 """What ``Measure.keeps`` has kept of all batches, of one step."""
 
 
+ARCHITECTURE = "architecture"
+"""Of ``Measure.needs``."""
+
+
 @dataclass(frozen=True)
 class NoOptions:
     """The options of a measure that has none."""
@@ -135,7 +139,8 @@ class Measure:
     probe: tuple[str, ...] = ()
     """"maxima", "means": what it reads of the fixed probe."""
     needs: tuple[str, ...] = ()
-    """"images", "labels", "scores", "initial", as in ``Subject.need``; "labels" are the images'."""
+    """"images", "labels", "scores", "initial", as in ``Subject.need``; "labels" are the images';
+    "architecture": layers of zfjax's own, which somebody else's network is not made of."""
     reads: tuple[str, ...] = ()
     """Other measures whose tables it reads where they are there."""
     least_steps: int = 1

@@ -98,7 +98,8 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
         )
     yield from _quantities(last_step, None, own)
     for step in looked.steps[:-1]:
-        # Of a run's own layers no more is read than is put back.
+        # Of a run's own layers no more is read than is put back; anyone's come as the tree that the
+        # last one is.
         earlier = looked.subject.parameters(step, whole=looked.subject.foreign is not None)
         for name in looked.layers:
             yield from _quantities(step, name, with_layer(name, earlier))

@@ -60,7 +60,9 @@ from zfjax.measures.planning import Chosen, Plan, Wanted, images_by_default, pla
 from zfjax.measures.protocol import Measure
 from zfjax.processes import first_alone, of_first
 from zfjax.progress import Progress
-from zfjax.run.folder import Run, load_run, locked_run
+from zfjax.reopening import subject_at
+from zfjax.run.adopted import AdoptedRun, load_any
+from zfjax.run.folder import Run, locked_run
 from zfjax.run.measured import Measured, measures_folder
 from zfjax.subject import Subject, images_of, subject_of
 from zfjax.values import Place, Text, path_of, several, text
@@ -75,9 +77,10 @@ class Home:
 
 
 def measure(
-    run: Run | Subject | Place,
+    run: Run | AdoptedRun | Subject | Place,
     measure: Text | Measure,
     *,
+    out: Place | None = None,
     data_dir: Place | None = None,
     name: Text | None = None,
     progress: Progress | None = None,
@@ -89,38 +92,41 @@ def measure(
     ``measure``: a name, ``pkg.module:measure`` or a Measure. ``name``: RUN/measures-NAME.
     ``seeds_of``: runs that differ in the seed alone; they are measured likewise. ``words``: ``at``,
     ``images``, ``split``, ``layers`` as in ``planning.Wanted``, all else the measure's own options.
-    In place of a run, a ``Subject`` of anyone's (``subject_from``), and the word ``out``: its
-    measures are written to ``out``/measures. Raises ZfjaxError for what the run or the data cannot
-    give, and what the measure raises.
+    In place of a run, a ``Subject`` of anyone's, with its own images, whose measures are written
+    to ``out``/measures; or the folder that it was evolved into. Raises ZfjaxError for what the run
+    or the data cannot give, and what the measure raises.
     """
     resolved = measure if isinstance(measure, Measure) else find_measure(text(measure, "measure"))
     if resolved.name in BUILT_IN and resolved is not find_measure(resolved.name):
         raise ZfjaxError(f"{resolved.name!r} is the name of one of zfjax's own measures.")
     wanted = {key: words.pop(key) for key in tuple(words) if key in Wanted.__dataclass_fields__}
-    out = words.pop("out", None) if isinstance(run, Subject) else None
     chosen = Chosen(resolved, with_options(resolved, words))
-    asked, home = Wanted(**wanted), Home(data_dir, name)
-    others = several(seeds_of)
+    asked, others = Wanted(**wanted), several(seeds_of)
     if isinstance(run, Subject):
-        if out is None or others:
+        if others or data_dir is not None or asked.split is not None:
             raise ZfjaxError(
-                "Say with out=FOLDER where the measures of a subject are written; seeds_of is for"
-                " runs of zfjax."
+                "A subject has its images already: seeds_of, data_dir and split go with a folder."
             )
-        whole = local_path(path_of(out, "out"))
-        claim(whole, run)
-        target = Target(measures_folder(whole, name))
-        results = measure_subject(plan_of(run, [chosen], asked), target, progress)
+        if out is None:
+            raise ZfjaxError("Say with out=FOLDER where the measures of a subject are written.")
+        folder = local_path(path_of(out, "out"))
+        target = Target(measures_folder(folder, name), home=folder)
+        plan = plan_of(run, [chosen], asked)
+        claim(folder, run)
+        results = measure_subject(plan, target, progress)
     else:
-        runs = [run if isinstance(run, Run) else load_run(run), *map(load_run, others)]
-        results = measure_runs(runs, [chosen], asked, home, progress)
+        if out is not None:
+            raise ZfjaxError("out=FOLDER goes with a subject; a run has a folder of its own.")
+        opened = run if isinstance(run, Run | AdoptedRun) else load_any(run)
+        runs = [opened, *map(load_any, others)]
+        results = measure_runs(runs, [chosen], asked, Home(data_dir, name), progress)
     if resolved.name in results.failed:
         raise results.failed[resolved.name]
     return results.measured[resolved.name]
 
 
 def measure_runs(
-    runs: Sequence[Run],
+    runs: Sequence[Run | AdoptedRun],
     chosen: Sequence[Chosen],
     wanted: Wanted,
     home: Home = Home(),  # noqa: B008 (frozen)
@@ -129,16 +135,14 @@ def measure_runs(
     """Measures of the first run; the others, of other seeds, are measured before it where they are
     not yet.
     """
+    _check_seeds(runs)
     first, *others = runs
-    for index, other in enumerate(others, start=1):
-        _check_other_seed(first, other)
-        for earlier in runs[:index]:
-            _check_seeds_differ(earlier, other)
     results = Results()
     for run in (*others, first):
         plan = plan_of_run(run, chosen, wanted, home.data_dir, progress)
         folder = measures_folder(run.folder, home.name)
-        target = Target(folder, run, tuple(others) if run is first else ())
+        ours = run if isinstance(run, Run) else None
+        target = Target(folder, ours, tuple(others) if run is first else (), home=run.folder)
         results = measure_subject(plan, target, progress)
         if results.failed and run is not first:
             return results
@@ -146,7 +150,7 @@ def measure_runs(
 
 
 def plan_of_runs(
-    runs: Sequence[Run],
+    runs: Sequence[Run | AdoptedRun],
     chosen: Sequence[Chosen],
     wanted: Wanted,
     home: Home = Home(),  # noqa: B008 (frozen)
@@ -155,10 +159,8 @@ def plan_of_runs(
     """What ``measure_runs`` would do with the first of them, checked as it would be, that of the
     others too; nothing is written.
     """
-    first, *others = runs
-    for run in others:
-        _check_other_seed(first, run)
-    for run in (*others, first):
+    _check_seeds(runs)
+    for run in (*runs[1:], runs[0]):
         folder = measures_folder(run.folder, home.name)
         plan = plan_of_run(run, chosen, wanted, home.data_dir, progress)
         for item in plan.chosen:
@@ -166,49 +168,90 @@ def plan_of_runs(
     return plan
 
 
-def _check_other_seed(first: Run, other: Run) -> None:
+def _check_seeds(runs: Sequence[Run | AdoptedRun]) -> None:
+    """Raises ZfjaxError where the others differ from the first in more than the seed, or two in
+    nothing.
+    """
+    first, *others = runs
+    for index, other in enumerate(others, start=1):
+        _check_other_seed(first, other)
+        for earlier in runs[:index]:
+            _check_seeds_differ(earlier, other)
+
+
+def _check_other_seed(first: Run | AdoptedRun, other: Run | AdoptedRun) -> None:
     if other.folder.resolve() == first.folder.resolve():
         raise ZfjaxError(f"--seeds-of names {first.folder} itself; give the runs of other seeds.")
-    if other.config.model != first.config.model:
+    if _network_of(other) != _network_of(first):
         raise ZfjaxError(
             f"--seeds-of {other.folder}: its network is not that of {first.folder}, and seeds are"
             " of one network."
         )
-    own, its = flatten(first.config), flatten(other.config)
+    own, its = _settings_of(first), _settings_of(other)
     differing = [
         f"{name} {own.get(name)!r} and {its.get(name)!r}"
         for name in {**own, **its}
-        if own.get(name) != its.get(name) and name not in {"seed", *RESUMABLE_FIELDS}
+        if own.get(name) != its.get(name)
     ]
     if differing:
         raise ZfjaxError(
             f"--seeds-of {other.folder}: it differs from {first.folder} in more than the seed"
             f" ({'; '.join(differing[:4])}), so an interval over both would not be over seeds."
         )
-    if first.steps and other.steps and other.steps[-1] != first.steps[-1]:
+    ends = _last_step(first), _last_step(other)
+    if None not in ends and ends[0] != ends[1]:
         raise ZfjaxError(
-            f"--seeds-of {other.folder}: its last checkpoint is of step {other.steps[-1]}, that of"
-            f" {first.folder} of step {first.steps[-1]}: train the shorter one to its end."
+            f"--seeds-of {other.folder}: its last checkpoint is of step {ends[1]}, that of"
+            f" {first.folder} of step {ends[0]}: train the shorter one to its end."
         )
 
 
-def _check_seeds_differ(run: Run, other: Run) -> None:
-    if other.config.seed == run.config.seed:
+def _check_seeds_differ(run: Run | AdoptedRun, other: Run | AdoptedRun) -> None:
+    if _seed_of(other) == _seed_of(run):
+        same = "its checkpoints are those"
+        if isinstance(other, Run):
+            same = f"its seed is {other.config.seed} like that"
         raise ZfjaxError(
-            f"--seeds-of {other.folder}: its seed is {other.config.seed} like that of"
-            f" {run.folder}: a run counted twice makes intervals too narrow."
+            f"--seeds-of {other.folder}: {same} of {run.folder}: a run counted twice makes"
+            " intervals too narrow."
         )
+
+
+def _seed_of(run: Run | AdoptedRun) -> Any:
+    """What differs between runs of one network."""
+    return run.identity.get("checkpoints") if isinstance(run, AdoptedRun) else run.config.seed
+
+
+def _network_of(run: Run | AdoptedRun) -> Any:
+    """What is equal for runs of one network."""
+    return run.identity.get("network") if isinstance(run, AdoptedRun) else run.config.model
+
+
+def _settings_of(run: Run | AdoptedRun) -> dict[str, Any]:
+    """What is equal for runs that differ in the seed alone."""
+    everything = dict(run.identity) if isinstance(run, AdoptedRun) else flatten(run.config)
+    apart = {"checkpoints"} if isinstance(run, AdoptedRun) else {"seed", *RESUMABLE_FIELDS}
+    return {name: value for name, value in everything.items() if name not in apart}
+
+
+def _last_step(run: Run | AdoptedRun) -> int | None:
+    """Of a run; None of what was evolved: that its checkpoints are there is seen on opening it."""
+    return run.steps[-1] if isinstance(run, Run) and run.steps else None
 
 
 def plan_of_run(
-    run: Run,
+    run: Run | AdoptedRun,
     chosen: Sequence[Chosen],
     wanted: Wanted,
     data_dir: Place | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Measures of a run, checked: the one door of measuring and of its dry run."""
-    if not any(item.measure.takes_images or item.measure.needs for item in chosen):
+    with_images = any(item.measure.takes_images or item.measure.needs for item in chosen)
+    if isinstance(run, AdoptedRun):
+        theirs = subject_at(run, data_dir=data_dir, split=wanted.split, with_images=with_images)
+        return plan_of(theirs, chosen, wanted)
+    if not with_images:
         return plan_of(subject_of(run), chosen, wanted)
     config = with_data_dir(run.config, data_dir)
     dataset = open_data(config, of_first(progress))
@@ -240,7 +283,7 @@ def measure_subject(plan: Plan, target: Target, progress: Progress | None = None
 
 def _opened(target: Target, lock: ExitStack) -> None:
     """Locks the run, and clears what killed processes have left."""
-    if target.run is not None and not target.locked:
-        lock.enter_context(locked_run(target.run.folder))
+    if target.home is not None and not target.locked:
+        lock.enter_context(locked_run(target.home))
     target.folder.mkdir(parents=True, exist_ok=True)
-    clear_unfinished(target.folder, locked=target.run is not None)
+    clear_unfinished(target.folder, locked=target.home is not None)

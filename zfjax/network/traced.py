@@ -114,15 +114,16 @@ class TracedForward:
         it is not a parameter as it stands.
         """
         for equation in reading_of(self.model).trace.equations:
-            if equation.operation == "zfjax.conv" and equation.inputs[1].leaf:
+            if equation.operation == "zfjax.conv":
                 order: tuple[int, ...] = (0, 1, 2, 3)
-            elif equation.operation == "conv_general_dilated" and equation.inputs[1].leaf:
+            elif equation.operation == "conv_general_dilated":
                 out, channels, *places = equation.params["dimension_numbers"].rhs_spec
                 order = (*places, channels, out)
             else:
                 continue
-            if len(order) == 4:
+            if len(order) == 4 and equation.inputs[1].leaf:
                 return np.transpose(_by_path(parameters)[equation.inputs[1].leaf], order)
+            break
         return np.zeros((0, 0, 3, 0), np.float32)
 
 

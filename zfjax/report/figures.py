@@ -147,16 +147,18 @@ def figure2(
                 board.tile(patch, y, x + side * step + 10, edge)
     board.scale_bar(bottom, left, "s = 99.5th percentile of each tile")
     board.caption(words, bottom + 84, left, MARGIN)
-    return board.files(f"figure2-{layer.layer}")
+    return board.files(f"figure2-{layer.layer.replace('/', '.')}")
 
 
 @quiet_style()
 def filters_figure(evolution: Evolution, first_layer: str, network: str) -> dict[str, bytes]:
     """The filters of the network's first layer over the epochs, all of one epoch on one symmetric
-    scale.
+    scale. {} where they are no parameter of the network as they stand.
     """
     kernels = evolution.filters
     steps = [step for step in evolution.steps if step in kernels]
+    if not np.prod(kernels[steps[0]].shape):
+        return {}
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
     steps = [
         steps[index] for index in choose(tuple(epochs[step] for step in steps), FILTER_COLUMNS)

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from zfjax.errors import ZfjaxError
+from zfjax.report.adopted import adopted_rule_words, epochs_are_steps
 from zfjax.report.curves import accuracies
 from zfjax.report.kit.films import Film, Sheet, film_data, film_now, film_strip, sheet_rule
 from zfjax.report.kit.shell import Piece, join_pieces, part_text, templates
@@ -21,6 +22,7 @@ from zfjax.report.kit.wording import number, plain
 from zfjax.report.payload import Names, map_values, size_rules, sparkline, step_values
 from zfjax.report.pictures import LayerPictures, data_uri, filter_grid, make_sheet, webp
 from zfjax.report.words import by_step, choose, rule_words, searched, validation_images
+from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 
@@ -32,7 +34,7 @@ PARTS = ("cells", "panel", "printed")
 class View:
     """What one page shows of a run."""
 
-    run: Run
+    run: Run | AdoptedRun
     evolution: Evolution
     name: str | None
     """Of the evolution."""
@@ -93,7 +95,8 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
         "accuracy": [interpolate(accuracy, epoch) for epoch in view.epochs],
         "printed": choose(view.epochs, PRINTED_COLUMNS),
         "photos": view.photos,
-        "split": None if record.split == view.run.config.data.train_split else record.split,
+        "split": None if record.split == usual_split(view.run) else record.split,
+        "subject": isinstance(view.run, AdoptedRun) and not view.run.reopens,
         "rule": record.rule,
         "labels": list(labels.numbers),
         "files": list(file_names.numbers),
@@ -111,11 +114,12 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
             input_size=record.input_size,
             layers=[_layer_view(view, *pair) for pair in zip(view.layers, values, strict=True)],
             figure4=data_uri(fallback, "webp"),
-            first_layer=view.run.config.model.conv_names[0],
+            first_layer=first_layer(view.run),
+            stepwise=isinstance(view.run, AdoptedRun) and epochs_are_steps(evolution),
             filter_shape=shape,
             film=film,
-            film_now=film_now(film, "Filters at this epoch"),
-            film_strip=film_strip(film, "Filters at every epoch"),
+            film_now=film and film_now(film, "Filters at this epoch"),
+            film_strip=film and film_strip(film, "Filters at every epoch"),
         )
     )
     own = Piece(
@@ -125,14 +129,27 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
         part_text("css", *PARTS, folder="parts"),
         part_text("js", *PARTS, folder="parts"),
     )
-    return join_pieces([own, film_data(film)], own.html)
+    return own if film is None else join_pieces([own, film_data(film)], own.html)
+
+
+def usual_split(run: Run | AdoptedRun) -> str:
+    """The split that `zfjax project` looks at where none is asked for."""
+    return run.split if isinstance(run, AdoptedRun) else run.config.data.train_split
+
+
+def first_layer(run: Run | AdoptedRun) -> str:
+    """What the layer of the filters is called."""
+    return "First" if isinstance(run, AdoptedRun) else run.config.model.conv_names[0]
 
 
 def projection_words(view: View) -> Markup:
     """What a projection is and what it is not, as paragraphs."""
     record = view.evolution.record
     template = templates("templates").get_template("projection.html.j2")
-    words = rule_words(record.rule)
+    if isinstance(view.run, AdoptedRun):
+        words = adopted_rule_words(view.run, record.rule)
+    else:
+        words = rule_words(record.rule)
     return Markup(
         template.render(rule_words=words, searched=searched(view.evolution), checked=record.checked)
     )
@@ -140,10 +157,15 @@ def projection_words(view: View) -> Markup:
 
 def filter_film(
     evolution: Evolution, steps: tuple[int, ...], number_of_sheet: int
-) -> tuple[tuple[int, ...], Film]:
-    """The first layer's filters at every step shown, and the shape of its kernel (HWIO)."""
+) -> tuple[tuple[int, ...], Film | None]:
+    """The first layer's filters at every step shown, and the shape of its kernel (HWIO); None of
+    filters that are no parameter of the network as they stand.
+    """
     kernels = evolution.filters
     known = [index for index, step in enumerate(steps) if step in kernels]
+    shape = kernels[steps[known[-1]]].shape
+    if not np.prod(shape):
+        return shape, None
     grids = [filter_grid(kernels[steps[index]]) for index in known]
     captions = [""] * len(steps)
     for index, (_, scale) in zip(known, grids, strict=True):
@@ -151,7 +173,7 @@ def filter_film(
     sheet = make_sheet(np.stack([grid for grid, _ in grids]), None)
     frames = [known.index(index) if index in known else None for index in range(len(steps))]
     film = Film("filters", sheet, number_of_sheet, frames, captions)
-    return kernels[steps[known[-1]]].shape, film
+    return shape, film
 
 
 def example_rule(evolution: Evolution, photos: bool) -> str:
@@ -208,6 +230,7 @@ def _layer_view(view: View, layer: LayerPictures, values: dict[str, Any]) -> dic
         "left_out": len(view.evolution.maps(layer.layer)) - len(layer.maps),
         "cut": view.cut.get(layer.layer),
         "sheets": [map_["sheet"] and map_["sheet"]["number"] for map_ in values["maps"]],
+        "known": record.windows[layer.layer] is not None,
         "field": window.size,
         "whole": window.size >= max(edges),
         "box": (y0, x0, y1 - y0, x1 - x0),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -20,16 +21,18 @@ from PIL import Image
 from zfjax.files import clear_unfinished, write_atomic
 from zfjax.progress import Progress, tell_nobody
 from zfjax.report import curves, figures, words
+from zfjax.report.adopted import adopted_table
 from zfjax.report.budget import cut_layers, fitted, make_sheets, shown_steps, too_large
 from zfjax.report.kit.charts import page_charts
 from zfjax.report.kit.shell import Piece, main_of, make_page, section
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.wording import date, epoch_name, percent, plain
-from zfjax.report.layers import View, evolution_slider, layer_blocks, projection_words
+from zfjax.report.layers import View, evolution_slider, first_layer, layer_blocks, projection_words
 from zfjax.report.pictures import LayerPictures, read_layer, webp
 from zfjax.report.provenance import architecture_table, layer_table, report_facts
+from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.evolution import Evolution
-from zfjax.run.folder import Run, load_run
+from zfjax.run.folder import Run
 from zfjax.values import Place, truth
 
 STAGE = "reporting"
@@ -39,7 +42,7 @@ CODE = ("Command", "This page")
 
 
 def write_report(
-    run: Run | Place,
+    run: Run | AdoptedRun | Place,
     *,
     name: str | None = None,
     photos: bool = True,
@@ -47,17 +50,19 @@ def write_report(
 ) -> Path:
     """Writes the figures and the page of an evolution; returns the page's path.
 
-    ``run``: one, or its folder. The page is RUN/report/index.html, or RUN/report-NAME/index.html
-    for ``name``. ``photos=False`` leaves out every pixel of the data set's images.
+    ``run``: one, or its folder; or such a folder of somebody else's network. The page is
+    RUN/report/index.html, or RUN/report-NAME/index.html for ``name``. ``photos=False`` leaves out
+    every pixel of the data set's images.
     ``progress(stage, done, total)`` is called at once and after each layer, the figures, the page,
     and the files, and within each of them under names of their own. A page beyond the budget shows
     fewer maps, and says so. All is drawn before the first file is written, and files of an earlier
     report that this one does not have are removed. Raises ZfjaxError when the evolution is absent,
     unfinished or damaged.
     """
-    run = run if isinstance(run, Run) else load_run(run)
+    run = run if isinstance(run, Run | AdoptedRun) else load_any(run)
     photos = truth(photos, "photos")
     evolution = run.evolution(name)
+    run = run.showing(evolution) if isinstance(run, AdoptedRun) else run
     folder = run.report if name is None else run.folder / f"report-{name}"
     total = len(evolution.layers) + 3
     told = progress if progress is not None else tell_nobody
@@ -77,7 +82,7 @@ def write_report(
 class _Asked:
     """What a report is asked to show, and who is told how far it is."""
 
-    run: Run
+    run: Run | AdoptedRun
     evolution: Evolution
     name: str | None
     photos: bool
@@ -112,9 +117,9 @@ def _figures(
     asked.tell(DRAWING, 0, 4)
     files |= figures.figure4(evolution, layers, network, photos)
     asked.tell(DRAWING, 1, 4)
-    files |= figures.filters_figure(evolution, run.config.model.conv_names[0], network)
+    files |= figures.filters_figure(evolution, first_layer(run), network)
     asked.tell(DRAWING, 2, 4)
-    files |= curves.training_figure(run, network)
+    files |= {} if isinstance(run, AdoptedRun) else curves.training_figure(run, network)
     asked.tell(DRAWING, 3, 4)
     files |= curves.settled_figure(evolution, network)
     asked.tell(DRAWING, 4, 4)
@@ -169,16 +174,21 @@ def _write(folder: Path, files: dict[str, bytes], page: str) -> None:
 
 def _page(view: View, files: dict[str, bytes]) -> str:
     run, evolution = view.run, view.evolution
-    headline = _headline(run, evolution)
-    network = words.network_words(run)
-    charts = (*curves.training_charts(run), *curves.settling_charts(evolution))
+    network, charts = words.network_words(run), curves.settling_charts(evolution)
+    if adopted := isinstance(run, AdoptedRun):
+        headline = _adopted_headline(evolution)
+    else:
+        headline = _headline(run, evolution)
+        charts = (*curves.training_charts(run), *charts)
     return make_page(
-        f"{network} learning {headline[0]}",
+        f"{network} {'on' if adopted else 'learning'} {headline[0]}",
         [
             evolution_slider(view),
             main_of(
                 layer_blocks(view, _lighter(files["figure4.png"])),
-                section("Training", page_charts(charts, "chart")),
+                section(
+                    "Over the checkpoints" if adopted else "Training", page_charts(charts, "chart")
+                ),
                 section("The layers in numbers", _layer_table(evolution), _table_notes(evolution)),
                 section(
                     "What a projection is, and what it is not", projection_words(view), columns=True
@@ -229,25 +239,9 @@ def _origin(view: View, files: dict[str, bytes]) -> list[Piece | Markup]:
             view.run, view.evolution, view.name, view.steps, qualities, view.photos
         )
     )
-    columns = (
-        Column("layer"),
-        Column("what it is", words=True),
-        *map(Column, ("gives, height × width × maps", "sees, pixels", "parameters")),
-    )
-    rows = [
-        Row(
-            line["layer"],
-            (
-                line["what"],
-                " × ".join(map(str, line["shape"])),
-                f"{line['field']} × {line['field']}",
-                f"{line['parameters']:,}" if line["parameters"] else "–",
-            ),
-        )
-        for line in architecture_table(view.run.config.model)
-    ]
     links = Markup(", ").join(
-        Markup('<a href="{0}">{0}</a>').format(file_name) for file_name in sorted(files)
+        Markup('<a href="{}">{}</a>').format(quote(file_name), file_name)
+        for file_name in sorted(files)
     )
     shown, searched = len(view.steps), len(view.evolution.steps)
     thinned = (
@@ -274,12 +268,50 @@ def _origin(view: View, files: dict[str, bytes]) -> list[Piece | Markup]:
     )
     return [
         Markup('<dl class="facts">\n{}\n</dl>').format(facts),
-        data_table(columns, rows),
+        _network_table(view),
         thinned,
         fewer,
         Markup('<p class="note">Figures beside this page, for papers and talks: {}.</p>').format(
             links
         ),
+    ]
+
+
+def _network_table(view: View) -> Piece:
+    """The network's layers: all of one of ours, those searched of somebody else's."""
+    gives = "gives, height × width × maps"
+    if isinstance(view.run, AdoptedRun):
+        heads = ("layer", gives, "sees, pixels", "every, pixels", "projected on the")
+        lines = adopted_table(view.evolution)
+        return data_table([*map(Column, heads)], [Row(name, rest) for name, *rest in lines])
+    columns = (
+        Column("layer"),
+        Column("what it is", words=True),
+        *map(Column, (gives, "sees, pixels", "parameters")),
+    )
+    rows = [
+        Row(
+            line["layer"],
+            (
+                line["what"],
+                " × ".join(map(str, line["shape"])),
+                f"{line['field']} × {line['field']}",
+                f"{line['parameters']:,}" if line["parameters"] else "–",
+            ),
+        )
+        for line in architecture_table(view.run.config.model)
+    ]
+    return data_table(columns, rows)
+
+
+def _adopted_headline(evolution: Evolution) -> list[str]:
+    record, count = evolution.record, len(evolution.steps)
+    return [
+        plain(str(record.fingerprint["name"])),
+        f"{words.searched(evolution)} searched",
+        f"{count} checkpoint{'' if count == 1 else 's'}",
+        *([] if record.rule == "deconvnet" else [f"{plain(record.rule)} projections"]),
+        date(record.created),
     ]
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from zfjax.files import read_json
 from zfjax.network.architecture import Architecture
+from zfjax.report.adopted import adopted_command, looked_at
 from zfjax.report.kit.wording import date, number, percent, plain
 from zfjax.report.words import by_step, epochs_after, network_words
+from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.naming import layer_words
@@ -16,7 +18,7 @@ from zfjax.run.starts import changes_between
 
 
 def report_facts(
-    run: Run,
+    run: Run | AdoptedRun,
     evolution: Evolution,
     name: str | None,
     steps: tuple[int, ...],
@@ -31,9 +33,14 @@ def report_facts(
         + (f" --name {name}" if name else "")
         + ("" if photos else " --no-photos")
     )
-    facts = [
-        *_asked(run, evolution),
-        *_made(run, evolution),
+    if isinstance(run, AdoptedRun):
+        command = adopted_command(run, evolution)
+        facts = [*looked_at(run, evolution), *_asked(evolution)]
+    else:
+        command = _placeholders(run, evolution.record.command)
+        facts = [_trained(run), *_asked(evolution, epochs_after(run, evolution)), *_made(run)]
+    facts += [
+        *_spent(evolution),
         (
             "On this page",
             f"{len(steps)} of {len(evolution.steps)} searched epochs; tiles "
@@ -44,7 +51,7 @@ def report_facts(
                 }
             ),
         ),
-        ("Command", _placeholders(run, evolution.record.command)),
+        ("Command", command),
         ("This page", report),
     ]
     summary = run.folder / "summary.json"
@@ -55,25 +62,29 @@ def report_facts(
     return [(what, value) for what, value in facts if value]
 
 
-def _asked(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
-    """What was trained on, searched and drawn, and how."""
-    record, config = evolution.record, run.config
+def _trained(run: Run) -> tuple[str, str]:
+    """By which recipe, and for how long."""
+    config, optimizer = run.config, run.config.optimizer
+    return (
+        "Trained",
+        (
+            f"{date(run.created)}; {config.recipe} recipe, batch {config.batch_size},"
+            f" {config.epochs} epochs of {run.steps_per_epoch:,} steps, {optimizer.schedule}"
+            f" schedule from {number(optimizer.learning_rate)}, seed {config.seed}, computed in"
+            f" {config.compute}"
+        ),
+    )
+
+
+def _asked(evolution: Evolution, after: str = "") -> list[tuple[str, str]]:
+    """What was searched and drawn, and how. ``after``: what is said of epochs not searched."""
+    record = evolution.record
     data = record.fingerprint
-    optimizer = config.optimizer
     drawn = ", ".join(
         f"{layer} {len(record.maps[layer])} of {record.map_count[layer]}"
         for layer in evolution.layers
     )
     return [
-        (
-            "Trained",
-            (
-                f"{date(run.created)}; {config.recipe} recipe, batch {config.batch_size},"
-                f" {config.epochs} epochs of {run.steps_per_epoch:,} steps, {optimizer.schedule}"
-                f" schedule from {number(optimizer.learning_rate)}, seed {config.seed}, computed in"
-                f" {config.compute}"
-            ),
-        ),
         (
             "Searched",
             f"{date(record.created)}; {record.images:,} images of the {plain(record.split)}"
@@ -83,12 +94,12 @@ def _asked(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
                 if record.unreadable
                 else ""
             )
-            + epochs_after(run, evolution),
+            + after,
         ),
         (
             "Data",
             (
-                f"{plain(data['name'])} {plain(data['version'])}, split {plain(data['split'])},"
+                f"{_versioned(data)}, split {plain(data['split'])},"
                 f" {data['count']:,} images, digest {plain(str(data['digest']), 16)}"
             ),
         ),
@@ -102,9 +113,8 @@ def _asked(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
     ]
 
 
-def _made(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
-    """The network, what computed it, and how long that took."""
-    record = evolution.record
+def _made(run: Run) -> list[tuple[str, str]]:
+    """The network, and what computed it."""
     return [
         (
             "Network",
@@ -122,6 +132,13 @@ def _made(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
         ),
         ("Git commit", plain(run.git_commit or "not a checkout of zfjax")),
         ("Starts", _starts(run)),
+    ]
+
+
+def _spent(evolution: Evolution) -> list[tuple[str, str]]:
+    """How long that took, and what this version does not know of."""
+    record = evolution.record
+    return [
         (
             "Time",
             ", ".join(
@@ -130,6 +147,11 @@ def _made(run: Run, evolution: Evolution) -> list[tuple[str, str]]:
         ),
         ("Not shown here", _of_later(record.later)),
     ]
+
+
+def _versioned(data: Mapping[str, Any]) -> str:
+    """Name and version of a data set; images in memory have none."""
+    return " ".join(plain(data[key]) for key in ("name", "version") if data[key])
 
 
 def _of_later(later: Mapping[str, Any]) -> str:
@@ -190,11 +212,11 @@ def layer_table(evolution: Evolution) -> list[dict[str, Any]]:
         half = next((epoch for epoch, step in epochs if (settled[step] or 0) >= 0.5), None)
         dead = list(by_step(evolution, "dead_share", layer).values())
         purity = list(by_step(evolution, "purity", layer).values())
-        size = evolution.record.window(layer).size
+        window = evolution.record.windows[layer]
         lines.append(
             {
                 "layer": layer,
-                "field": f"{size} × {size}",
+                "field": "all" if window is None else f"{window.size} × {window.size}",
                 "maps": str(evolution.record.map_count[layer]),
                 "half": "never" if half is None else number(half),
                 "dead": percent(dead[-1]),

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from zfjax.report.kit.wording import epoch_name, plain
+from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.naming import network_name
@@ -72,8 +73,12 @@ def validation_split(run: Run) -> str:
     return split if run.held_out and split != "train" else f"{split}, evaluation view"
 
 
-def validation_images(run: Run) -> str:
-    """The images that accuracy is measured on, in a sentence: "validation images"."""
+def validation_images(run: Run | AdoptedRun) -> str:
+    """The images that accuracy is measured on, in a sentence: "validation images"; "" where none
+    was measured.
+    """
+    if isinstance(run, AdoptedRun):
+        return ""
     return (
         f"{plain(run.config.data.validation_split, 24)} images" if run.held_out else TRAINING_IMAGES
     )
@@ -114,11 +119,15 @@ def searched(evolution: Evolution) -> str:
     """ "4,000 training images": those that were seen; images that cannot be read were left out."""
     split = plain(evolution.record.split, 24)
     seen = evolution.record.images - evolution.record.unreadable
+    if evolution.record.split == "all":
+        return f"{seen:,} images"
     return f"{seen:,} {'training' if of_training(evolution) else split} images"
 
 
-def network_words(run: Run) -> str:
+def network_words(run: Run | AdoptedRun) -> str:
     """What the network is called, with what differs from the one known by that name."""
+    if isinstance(run, AdoptedRun):
+        return plain(str(run.identity.get("model", "")), 240)
     return plain(network_name(run.config), 240)
 
 

@@ -136,8 +136,8 @@ def _film(cell: Evolved, layer: str, stops: Sequence[float]) -> Film | None:
     # What is read ends with the last step searched, whether a stop shows it or not.
     pictures = read_layer(evolution, layer, tuple(sorted({*steps, evolution.steps[-1]})), maps)
     stack = np.stack([board_of(pictures, index) for index in range(len(steps))])
-    place: Mapping[int, int] = {step: index for index, step in enumerate(steps)}
-    frames = [None if step is None else place[step] for step in shown]
+    index_of: Mapping[int, int] = {step: index for index, step in enumerate(steps)}
+    frames = [None if step is None else index_of[step] for step in shown]
     sheet = make_sheet(stack, QUALITY)
     captions = [f"maps {', '.join(map(str, maps))}"] * len(stops)
     return Film(f"maps-{cell.number}-{layer}", sheet, 0, frames, captions, large=WIDTH)

@@ -74,8 +74,8 @@ def _drawn(spots: Sequence[Spot]) -> Markup:
         axes = figure.add_axes((0.09, 0.1, 0.87, 0.87))
         costs = [spot.megaflops for spot in spots]
         values = [value for spot in spots for value in spot.accuracies]
-        room = max(1.0, 0.12 * (max(values) - min(values)))
-        axes.set_ylim(max(0.0, min(values) - room), min(100.0, max(values) + room))
+        margin = max(1.0, 0.12 * (max(values) - min(values)))
+        axes.set_ylim(max(0.0, min(values) - margin), min(100.0, max(values) + margin))
         _cost_axis(axes, min(costs), max(costs))
         axes.grid(axis="y", color=FAINT, lw=0.8, alpha=0.5)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
@@ -102,8 +102,8 @@ def _cost_axis(axes: Axes, low: float, high: float) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        room = 0.12 * (high - low) or 0.2 * high
-        axes.set_xlim(max(0.0, low - room), high + room)
+        margin = 0.12 * (high - low) or 0.2 * high
+        axes.set_xlim(max(0.0, low - margin), high + margin)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 

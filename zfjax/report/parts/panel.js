@@ -127,6 +127,9 @@ function fillBest(best, map) {
   if (strongest.length) tell(0);
 }
 
+// Of rows (axis 0) or columns; a unit without a window may see them all.
+const extent = (box, axis) => (box[axis] === null ? "all" : `${box[axis]} to ${box[axis + 2] - 1}`);
+
 function fillPanel() {
   const { layer, map, panel } = state.open;
   const top = map.top[state.at], fixed = map.fixed[state.at], name = data.names[state.at];
@@ -145,8 +148,8 @@ function fillPanel() {
     ["image", (frame) => `${frame.image}, ${labelOf(frame)}`],
     ["file", (frame) => fileOf(frame).replaceAll("/", "/\u200b")],
     ["unit (y, x)", (frame) => frame.place.join(", ")],
-    ["sees rows", (frame) => `${frame.box[0]} to ${frame.box[2] - 1}`],
-    ["sees columns", (frame) => `${frame.box[1]} to ${frame.box[3] - 1}`],
+    ["sees rows", (frame) => extent(frame.box, 0)],
+    ["sees columns", (frame) => extent(frame.box, 1)],
     ["colour scale", (frame) => "±" + number(state.scale === "shared" ? map.shared : frame.scale)],
   ];
   const body = panel.querySelector("tbody");
@@ -179,6 +182,11 @@ const quoted = (text) => (/^[\w./:+-]+$/.test(text) ? text : "'" + text.replaceA
 function command(layer, map, frame) {
   const image = (frame ? `--image-id ${frame.image}` : "--image FILE") +
     (frame && data.split ? ` --split ${quoted(data.split)}` : "");
+  if (data.subject) {
+    const rule = data.rule === "deconvnet" ? "" : `, rule=${JSON.stringify(data.rule)}`;
+    return `zfjax.project(subject, ${frame ? frame.image : "FILE"}, ${JSON.stringify(layer.name)}, ${map.map}, ` +
+      `at=${JSON.stringify(data.at[state.at])}${rule})`;
+  }
   const unit = `--layer ${layer.name} --map ${map.map} --at ${data.at[state.at]}`;
   return `zfjax project --workdir RUN ${image} ${unit}${data.rule === "deconvnet" ? "" : ` --rule ${data.rule}`}`;
 }
