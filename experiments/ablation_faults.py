@@ -68,7 +68,7 @@ def command(grid: Path, data: Path) -> list[str]:
         "model.fc7.features": 16,
     }
     flags = [str(word) for name, value in fields.items() for word in (f"--{name}", value)]
-    return [sys.executable, "-m", "zfjax", "ablate", "--work", *flags, *CELLS]
+    return [sys.executable, "-m", "zfjax", "ablate", "--work", "--no-measures", *flags, *CELLS]
 
 
 def start(grid: Path, data: Path) -> subprocess.Popen:

@@ -60,10 +60,10 @@ def read_filters(folder: Path) -> Filters | None:
         with np.load(path, allow_pickle=False) as stored:
             kernels, epochs = stored["kernels"], stored["epochs"].tolist()
         if kernels.ndim != 5 or len(kernels) != len(epochs) or not epochs:
-            raise ValueError(f"its arrays are of the shape {kernels.shape}")
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError("other arrays than filters")
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         raise ZfjaxError(
-            f"{path} is damaged ({error}); delete it, and the same zfjax ablate makes it again."
+            f"{path} is damaged; delete it, and the same zfjax ablate makes it again."
         ) from None
     return Filters(kernels, tuple(epochs))
 
