@@ -280,7 +280,8 @@ def test_letters_that_output_cannot_show_are_escaped(tmp_path, monkeypatch, enco
 
 
 def test_class_names_that_are_no_letters_reach_every_page(tmp_path, data_dir):
-    altered_dir = altered(data_dir, "small", "odd", lambda split, number: {})
+    own_dir = shutil.copytree(data_dir, tmp_path / "data")
+    altered_dir = altered(own_dir, "small", "odd", lambda split, number: {})
     [metadata] = (altered_dir / "odd").glob("*/metadata.json")
     record = json.loads(metadata.read_text())
     record["class_names"] = ["half \ud83d", "\udcff", "whole \U0001f600"]

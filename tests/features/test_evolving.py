@@ -150,7 +150,7 @@ def test_each_image_is_decoded_once(modern, monkeypatch):
 def test_views_beyond_the_budget_make_way_for_the_latest(modern, monkeypatch):
     run = load_run(modern)
     images = images_of(run.config, open_dataset("small", run.config.data.dir), "train")
-    monkeypatch.setattr(views.Images, "_capacity", 8)
+    monkeypatch.setattr(views, "most_kept", lambda view_size: 8)
     [batch] = images.batches(36, keep=True)
     assert len(images._kept) == 8
     np.testing.assert_array_equal(images.views([30, 2, 30]), batch["image"][[30, 2, 30]])

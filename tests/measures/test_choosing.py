@@ -97,7 +97,9 @@ def test_what_is_no_value_is_said(texts, says):
     ],
 )
 def test_what_is_out_of_range_is_refused_before_anything_runs(name, option, text):
-    with pytest.raises(ZfjaxError, match=f"^--{name}.{option} {text}.* must "):
+    with pytest.raises(
+        ZfjaxError, match=f"^--{name}.{option} {text}.*( must |a number that is finite)"
+    ):
         with_options(find_measure(name), {option: text})
 
 
