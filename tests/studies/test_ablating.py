@@ -31,6 +31,8 @@ from zfjax.studies.standings import FINISHED, Outcome, read_outcome, standing
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
 
+pytestmark = pytest.mark.slow  # grids of runs, though small ones
+
 IMAGES = 40
 KERNELS = {"vary": {"model.conv1.kernel": [3, 4]}}
 
