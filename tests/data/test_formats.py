@@ -307,11 +307,16 @@ def test_any_first_directory_is_a_picture_or_an_image_error():
     whole = tiff(COLOURS, photometric=2)
     generator = np.random.default_rng(0)
     at = whole.index(struct.pack("<HHLL", 256, 4, 1, WIDTH))
+    outcomes = {"picture": 0, "refused": 0}
     for _ in range(300):
         odd = bytearray(whole)
         for _ in range(3):
             odd[generator.integers(at - 2, len(odd))] = generator.integers(256)
         try:
-            read_picture(bytes(odd), 1 << 20)
+            picture = read_picture(bytes(odd), 1 << 20)
         except ImageError:
-            continue
+            outcomes["refused"] += 1
+        else:
+            assert picture.image.dtype == np.uint8 and picture.image.ndim == 3
+            outcomes["picture"] += 1
+    assert min(outcomes.values()) > 10, "both happen"
