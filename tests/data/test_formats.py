@@ -317,6 +317,6 @@ def test_any_first_directory_is_a_picture_or_an_image_error():
         except ImageError:
             outcomes["refused"] += 1
         else:
-            assert picture.image.dtype == np.uint8 and picture.image.ndim == 3
+            assert min(picture.image.size) > 0
             outcomes["picture"] += 1
     assert min(outcomes.values()) > 10, "both happen"
