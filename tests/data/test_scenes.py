@@ -1,4 +1,5 @@
 import hashlib
+import inspect
 import io
 import multiprocessing
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.data_helpers import kill_when_there
+from zfjax.commands.cli import _parser, main
 from zfjax.data import scenes
 from zfjax.data.dataset import list_datasets, open_dataset
 from zfjax.data.finding import data_home
@@ -265,3 +267,29 @@ def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ZfjaxError, match="a part of the path is a file"):
         ensure_scenes(tmp_path / "file" / "below", train=10, validation=10)
+
+
+def test_scenes_are_drawn_in_numbers_of_the_users(tmp_path, capsys):
+    folder = ["--data-dir", str(tmp_path)]
+    assert main(["data", "scenes", *folder, "--train", "20", "--validation", "12"]) == 0
+    name, said = capsys.readouterr().out.strip().split(": ", 1)
+    assert said == f"train 20, validation 12; train with --data.name {name}"
+    assert open_dataset(name, tmp_path).splits == {"train": 20, "validation": 12}
+    assert ensure_scenes(tmp_path, train=20, validation=12)[0] == name
+    # Without a number the command draws what is drawn unasked.
+    usual = inspect.signature(ensure_scenes).parameters
+    asked = _parser().parse_args(["data", "scenes"])
+    assert all(getattr(asked, split) == usual[split].default for split in ("train", "validation"))
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 9), ("validation", -1), ("train", 10**9)])
+def test_numbers_of_scenes_that_cannot_be_are_refused(split, count, tmp_path, capsys):
+    assert main(["data", "scenes", "--data-dir", str(tmp_path), f"--{split}", str(count)]) == 1
+    said = capsys.readouterr().err
+    assert f"{count} {split} scenes cannot be drawn: give a whole number from 10" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_drawn_scenes_that_are_gone_are_to_be_drawn_again(tmp_path):
+    with pytest.raises(ZfjaxError, match=r"no data set 'scenes_0{12}' .*`zfjax data scenes` draws"):
+        open_dataset("scenes_000000000000", tmp_path)

@@ -1,4 +1,4 @@
-"""``zfjax data``: import, list, fetch. No JAX."""
+"""``zfjax data``: import, list, fetch, scenes. No JAX."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zfjax.files import local_path
 
 
 def add_data(subparsers: Subparsers) -> None:
-    """``zfjax data`` and its three actions."""
+    """``zfjax data`` and its four actions."""
     parser = subparsers.add_parser(
         "data", help="Import images, list data sets.", allow_abbrev=False
     )
@@ -22,6 +22,7 @@ def add_data(subparsers: Subparsers) -> None:
     _add_import(actions)
     _add_list(actions)
     _add_fetch(actions)
+    _add_scenes(actions)
 
 
 def _add_import(subparsers: Subparsers) -> None:
@@ -119,6 +120,15 @@ def _add_fetch(subparsers: Subparsers) -> None:
         default=None,
         help="folder of prepared data sets (default: zfjax's)",
     )
+
+
+def _add_scenes(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers, "scenes", data_scenes, "Draw the embedded scenes, as many as are asked for."
+    )
+    parser.add_argument("--train", type=int, default=4000, help="scenes (default: %(default)s)")
+    parser.add_argument("--validation", type=int, default=500, help="scenes (default: %(default)s)")
+    _data_dir_argument(parser)
 
 
 def _data_dir_argument(parser: argparse.ArgumentParser) -> None:
@@ -236,4 +246,17 @@ def data_fetch(options: argparse.Namespace) -> int:
     dataset = fetch(options.name, _chosen_folder(options))
     splits = ", ".join(f"{split} {count:,}" for split, count in dataset.splits.items())
     print(f"{dataset.name} {dataset.version}: {splits}; train with --data.name {options.name}")
+    return 0
+
+
+def data_scenes(options: argparse.Namespace) -> int:
+    """``zfjax data scenes``: draws the embedded scenes, in numbers of the user's."""
+    from zfjax.data.scenes import ensure_scenes
+    from zfjax.progress import Reporter
+
+    counts = {"train": options.train, "validation": options.validation}
+    with Reporter() as progress:
+        name, _ = ensure_scenes(_chosen_folder(options), **counts, progress=progress)
+    splits = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+    print(f"{name}: {splits}; train with --data.name {name}")
     return 0

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from zfjax.data.set_names import is_drawn
 from zfjax.data.system_names import is_system_name
 from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.files import data_folder, local_path
@@ -77,10 +78,10 @@ def newest_version(name: str, root: Path) -> Path:
         if there
         else "it holds no data set (see 'zfjax data import --help')"
     )
-    raise ZfjaxError(
-        f"There is no data set '{name}' in {root}; {holds}. If TFDS knows it by this name, `zfjax"
-        f" data fetch {name}` prepares it."
-    )
+    made = f"If TFDS knows it by this name, `zfjax data fetch {name}` prepares it."
+    if is_drawn(name):
+        made = "`zfjax data scenes` draws it, asked for as many scenes as it had."
+    raise ZfjaxError(f"There is no data set '{name}' in {root}; {holds}. {made}")
 
 
 def data_home() -> Path:

@@ -33,6 +33,7 @@ from zfjax.data.scene_shapes import (
     polygon,
     stroke,
 )
+from zfjax.errors import ZfjaxError
 from zfjax.files import data_folder, exclusive_lock
 from zfjax.progress import Progress
 
@@ -42,6 +43,8 @@ VERSION = 1
 redraws nothing. Raise it with any change of a scene's pixels, parts or records."""
 SEED = 2013
 SIZE = 64
+MOST_SCENES = 1_000_000
+"""Of a split: a larger number is a slip of the keyboard, and would fill the disk for hours."""
 
 _ABOUT = "Scenes drawn by zfjax: objects made of parts, with a box around every part."
 _SPLITS = ("train", "validation")
@@ -122,8 +125,15 @@ def ensure_scenes(
 
     The name holds a digest of VERSION and of the sizes. One process draws, others wait for it; a
     drawing that is killed leaves nothing that could be read. ``progress(stage, done, total)``
-    counts scenes. Raises ZfjaxError when the folder cannot be written.
+    counts scenes. Raises ZfjaxError for a split without a scene of each class or with more than
+    MOST_SCENES, and when the folder cannot be written.
     """
+    for split, count in (("train", train), ("validation", validation)):
+        if not len(CLASSES) <= count <= MOST_SCENES:
+            raise ZfjaxError(
+                f"{count} {split} scenes cannot be drawn: give a whole number from {len(CLASSES)},"
+                f" one for each class, to {MOST_SCENES:,}."
+            )
     root = data_home() if data_dir is None else data_folder(data_dir)
     name = f"scenes_{_digest(train, validation)}"
     with exclusive_lock(root / f".{name}.lock", refusal=None):

@@ -22,6 +22,11 @@ _MEANINGS = {
 _DRAWN = re.compile(rf"{SCENES}_[0-9a-f]{{12}}")  # how scenes.py calls what it has drawn
 
 
+def is_drawn(name: str) -> bool:
+    """Whether drawn scenes are called so."""
+    return _DRAWN.fullmatch(name) is not None
+
+
 def check_name(name: str) -> None:
     """Raises ZfjaxError unless ``name`` can name a new data set."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > 100:
@@ -34,7 +39,7 @@ def check_name(name: str) -> None:
 
 def check_meaning(name: str) -> None:
     """Raises ZfjaxError where ``name`` already means something else in a folder of data sets."""
-    if meaning := _MEANINGS.get(SCENES if _DRAWN.fullmatch(name) else name):
+    if meaning := _MEANINGS.get(SCENES if is_drawn(name) else name):
         raise ZfjaxError(
             f"'{name}' cannot name a data set, as it means {meaning}: choose another name."
         )
