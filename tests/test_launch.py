@@ -573,11 +573,19 @@ def test_success_and_one_process(start):
     assert (start.notes / "0.arguments").read_text().splitlines() == ["train", *TRAIN]
 
 
+# The last job of array 12 is numbered 12 too, and what is said of 12 is said of all its jobs.
+ARRAY = {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}
+
+
 @pytest.mark.parametrize(
-    ("status", "called"),
-    [(143, ["scancel --signal=TERM 12", "scontrol requeue 12"]), (0, ["scancel --signal=TERM 12"])],
+    ("status", "array", "called"),
+    [
+        (143, {}, ["scancel --signal=TERM 12", "scontrol requeue 12"]),
+        (143, ARRAY, ["scancel --signal=TERM 12_3", "scontrol requeue 12_3"]),
+        (0, {}, ["scancel --signal=TERM 12"]),
+    ],
 )
-def test_the_slurm_job_goes_back_into_the_queue(tmp_path, status, called):
+def test_the_slurm_job_goes_back_into_the_queue(tmp_path, status, array, called):
     tools, notes = tmp_path / "bin", tmp_path / "notes"
     stub(
         tools / "srun",
@@ -588,7 +596,7 @@ def test_the_slurm_job_goes_back_into_the_queue(tmp_path, status, called):
         tools / "scancel", '#!/bin/bash\necho "scancel $*" >>notes\nkill -TERM "$(cat srun.pid)"\n'
     )
     stub(tools / "scontrol", '#!/bin/bash\necho "scontrol $*" >>notes\n')
-    environment = {"PATH": f"{tools}:/usr/bin:/bin", "SLURM_JOB_ID": "12"}
+    environment = {"PATH": f"{tools}:/usr/bin:/bin", "SLURM_JOB_ID": "12", **array}
     job = subprocess.Popen(
         ["bash", LAUNCH / "slurm.sbatch", "train", *TRAIN], env=environment, cwd=tmp_path
     )
@@ -610,7 +618,7 @@ def test_the_slurm_job_goes_back_into_the_queue(tmp_path, status, called):
 
 def test_a_job_of_the_slurm_array_is_an_equal_worker(tmp_path):
     stub(tmp_path / "bin/srun", '#!/bin/bash\nprintf "%s\\n" "$@" >arguments\n')
-    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": "3"}
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "SLURM_JOB_ID": "14", **ARRAY}
     for part, own in ((["--work", "@/8"], ["--work", "3/8"]), (["--work"], ["--work"])):
         subprocess.run(
             ["bash", LAUNCH / "slurm.sbatch", "ablate", *part, *GRID[1:]],
