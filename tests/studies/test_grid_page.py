@@ -13,6 +13,7 @@ from tests.browser import Browser, find_browser
 from tests.reported import Page
 from tests.small import make_config
 from zfjax.report.pictures import read_layer
+from zfjax.studies import evolutions
 from zfjax.studies.cells import Axis, Wanted
 from zfjax.studies.claims import NO_RESULT, claims_of, fate_words, points, summary_of
 from zfjax.studies.evolutions import (
@@ -248,6 +249,7 @@ def test_a_page_without_measures_says_how_to_get_them(grid):
     text = page_of(grid)
     words = " ".join(Page(text).words)
     assert "Not measured in all runs: base, conv1.kernel=3, conv1.kernel=4." in words
+    assert "The paper's claims" not in words
     assert "zfjax ablate --workdir DIR" in words and "What it did to the features" not in words
     assert 'id="track"' not in text and 'data-film="' not in text
 
@@ -282,11 +284,11 @@ def test_the_slider_has_a_few_stops_however_many_epochs(plan):
 def test_two_cells_maps_are_those_of_their_evolutions(made):
     evolution = made.run.evolution()
     cells = [Evolved(number, f"cell {number}", evolution) for number in (1, 4, 6)]
-    left, right, layer = cell_choices(cells)
+    left, right, layer = cell_choices(cells, 4)
     assert left.values[0] == ("1", "1") and right.values[0] == ("4", "4")
     assert {value for value, _ in right.values} == {"1", "4", "6"}
     assert [value for value, _ in layer.values] == list(evolution.layers)
-    assert cell_choices(cells[:1]) == ()
+    assert cell_choices(cells[:1], 4) == ()
     stops = (-1.0, *evolution.epochs)
     films = evolutions_side_by_side(cells, stops, 40).data["films"]
     assert len(films) == 3 * len(evolution.layers)
@@ -307,6 +309,31 @@ def test_two_cells_maps_are_those_of_their_evolutions(made):
             shown = row[:, left : left + EDGE].astype(float).mean(axis=(0, 1))
             assert np.allclose(shown, tile.astype(float).mean(axis=(0, 1)), atol=4)
     assert drawn and (board[:, EDGE : EDGE + GAP] == 255).all()
+
+
+def test_two_cells_maps_stay_within_their_share_of_the_page(made, monkeypatch):
+    evolution = made.run.evolution()
+    cells = [Evolved(number, f"cell {number}", evolution) for number in (1, 2)]
+    sizes = {}
+
+    def bytes_within(budget):
+        """Of all sheets, and the layers that they are of, where a page may have ``budget``."""
+        monkeypatch.setattr(evolutions, "BUDGET", budget)
+        films = evolutions_side_by_side(cells, evolution.epochs, 0).data["films"]
+        layers = {name.rsplit("-", 1)[-1] for name in films}
+        shown = evolutions.layers_of(cells, len(evolution.epochs))
+        assert layers == set(shown) == {name for name, _ in cell_choices(cells, len(
+            evolution.epochs))[2].values}  # fmt: skip
+        sheets = evolutions_side_by_side(cells, evolution.epochs, 0).sheets
+        return len(sheets), layers
+
+    sizes = {budget: bytes_within(budget) for budget in (40_000_000, 200_000, 60_000, 1)}
+    whole, *less = (size for size, _ in sizes.values())
+    assert whole > less[0] >= less[1] >= less[2]
+    assert sizes[40_000_000][1] == set(evolution.layers) and len(sizes[1][1]) == 1
+    for budget, (size, layers) in sizes.items():
+        if len(layers) > 1:
+            assert size <= budget
 
 
 def test_evolutions_are_shown_once_two_cells_have_one(grid, made):

@@ -1,7 +1,8 @@
 """Any two cells' evolutions side by side, under the page's one slider. No JAX.
 
 Of each layer a few maps, drawn maps of that cell's own evolution: maps of one number are not the
-same feature in two cells.
+same feature in two cells. All their pictures stay within a share of the page's budget: first their
+quality goes down, then layers go, evenly.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from zfjax.report.budget import BUDGET, LEAST_BYTES_A_PIXEL
 from zfjax.report.kit.films import Film, film_data, film_now
 from zfjax.report.kit.shell import Piece, join_pieces
 from zfjax.report.kit.slider import Choice
@@ -25,8 +27,10 @@ MAPS = 6
 """Of each layer."""
 EDGE, GAP = 72, 4
 """Pixels of a tile, and between two."""
-QUALITY = 75
-"""Of the WebP sheets."""
+QUALITIES = (75, 58, 45, 30)
+"""Of the WebP sheets: the first that fits."""
+SHARE = 0.25
+"""Of the page's budget, before base64."""
 WIDTH = 560
 """CSS pixels of one cell's row of maps, at most."""
 MOST_CELLS = 8
@@ -47,18 +51,33 @@ class Evolved:
     evolution: Evolution
 
 
-def cell_choices(cells: Sequence[Evolved]) -> tuple[Choice, ...]:
+def cell_choices(cells: Sequence[Evolved], stop_count: int) -> tuple[Choice, ...]:
     """Which two cells and which layer, for the slider; () for fewer than two cells."""
     cells = cells[:MOST_CELLS]
     if len(cells) < 2:
         return ()
     values = tuple((str(cell.number), f"{cell.number}") for cell in cells)
-    layers = tuple(dict.fromkeys(layer for cell in cells for layer in cell.evolution.layers))
     return (
         Choice("left", "Left cell", values),
         Choice("right", "Right cell", (*values[1:], values[0])),
-        Choice("layer", "Layer", tuple((layer, layer) for layer in layers)),
+        Choice("layer", "Layer", tuple((layer, layer) for layer in layers_of(cells, stop_count))),
     )
+
+
+def layers_of(cells: Sequence[Evolved], stop_count: int) -> tuple[str, ...]:
+    """The layers that are shown, from the image up: all, or as many as the budget has room for at
+    the lowest quality, evenly spaced, at least one.
+    """
+    cells = cells[:MOST_CELLS]
+    layers = tuple(dict.fromkeys(layer for cell in cells for layer in cell.evolution.layers))
+    pixels = sum(_board_pixels(cell, layer) for cell in cells for layer in cell.evolution.layers)
+    least = max(1.0, stop_count * pixels * LEAST_BYTES_A_PIXEL)
+    return spread(layers, max(1, int(len(layers) * min(1.0, SHARE * BUDGET / least))))
+
+
+def _board_pixels(cell: Evolved, layer: str) -> int:
+    height, width = cell.evolution.record.tile_size[layer]
+    return (2 * max(1, round(EDGE * height / width)) + GAP) * (MAPS * (EDGE + GAP) - GAP)
 
 
 def evolutions_side_by_side(
@@ -67,11 +86,13 @@ def evolutions_side_by_side(
     """Both sides; each film's sheet has a number from ``first_sheet`` on. The page needs a slider
     with ``cell_choices``. Raises ZfjaxError for an evolution that is damaged.
     """
+    shown = layers_of(cells, len(stops))
+    quality = _quality(cells[:MOST_CELLS], shown, stops)
     films = [
         (cell, layer, film)
         for cell in cells[:MOST_CELLS]
         for layer in cell.evolution.layers
-        if (film := _film(cell, layer, stops)) is not None
+        if layer in shown and (film := _film(cell, layer, stops, quality)) is not None
     ]
     numbered = [
         (cell, layer, Film(**{**vars(film), "number": first_sheet + index}))
@@ -122,7 +143,23 @@ def _absent(cell: Evolved, layer: str) -> Markup:
     ).format(cell.number, layer, cell.number, shown_name(cell.name), layer)
 
 
-def _film(cell: Evolved, layer: str, stops: Sequence[float]) -> Film | None:
+def _quality(cells: Sequence[Evolved], layers: Sequence[str], stops: Sequence[float]) -> int:
+    """The best at which all sheets fit, reckoned from the first cell's: encoding all at each
+    quality would take longer than the rest of the page.
+    """
+    for quality in QUALITIES[:-1]:
+        films = [
+            _film(cells[0], layer, stops, quality)
+            for layer in cells[0].evolution.layers
+            if layer in layers
+        ]
+        size = sum(film.sheet.byte_count for film in films if film is not None)
+        if size * len(cells) <= SHARE * BUDGET:
+            return quality
+    return QUALITIES[-1]
+
+
+def _film(cell: Evolved, layer: str, stops: Sequence[float], quality: int) -> Film | None:
     """Of one layer, with sheet number 0; None where nothing of it is drawn."""
     evolution = cell.evolution
     shown = [
@@ -138,7 +175,7 @@ def _film(cell: Evolved, layer: str, stops: Sequence[float]) -> Film | None:
     stack = np.stack([board_of(pictures, index) for index in range(len(steps))])
     index_of: Mapping[int, int] = {step: index for index, step in enumerate(steps)}
     frames = [None if step is None else index_of[step] for step in shown]
-    sheet = make_sheet(stack, QUALITY)
+    sheet = make_sheet(stack, quality)
     captions = [f"maps {', '.join(map(str, maps))}"] * len(stops)
     return Film(f"maps-{cell.number}-{layer}", sheet, 0, frames, captions, large=WIDTH)
 

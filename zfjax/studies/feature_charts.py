@@ -156,7 +156,7 @@ def _dot(cell: CellView, spread: Spread | None, feature: Feature) -> Dot:
         return Dot(None, why="not measured" if cell.measured else "no finished run")
     values = (feature.factor * value for value in (spread.mean, spread.low, spread.high))
     mean, low, high = values
-    return Dot(mean, low, high) if spread.count > 1 else Dot(mean)
+    return Dot(mean, low, high, bar="range of the seeds") if spread.count > 1 else Dot(mean)
 
 
 def _range(spread: Spread | None, factor: float) -> str | None:

@@ -23,9 +23,16 @@ from zfjax.run.naming import network_name
 from zfjax.studies.cell_rows import cell_table
 from zfjax.studies.claims import reading_notes, shown_name, summary_of
 from zfjax.studies.costs import MARK, MARKED
-from zfjax.studies.evolutions import Evolved, cell_choices, evolutions_side_by_side
+from zfjax.studies.evolutions import (
+    MOST_CELLS,
+    Evolved,
+    cell_choices,
+    evolutions_side_by_side,
+    layers_of,
+)
 from zfjax.studies.feature_charts import first_layer_charts, layer_tables, missing_note
 from zfjax.studies.grid_view import GridView, view_of
+from zfjax.studies.paper_claims import Answer, answers_of, paper_table
 from zfjax.studies.results import Results
 from zfjax.studies.tradeoff import Spot, tradeoff_chart
 
@@ -48,13 +55,14 @@ def write_grid_page(results: Results) -> Path:
 
 def page_text(view: GridView) -> str:
     """The page as HTML."""
-    stops = _stops(view)
+    stops, answers = _stops(view), answers_of(view)
     style = Piece(Markup(), style=part_text("css", "grid", folder="parts"))
     pieces = [
         _findings(view),
         section("The cells", cell_table(view, stops), *_table_notes(view, stops)),
         section("Accuracy against cost", tradeoff_chart(_spots(view))),
-        *_features(view),
+        *_features(view, answers),
+        *_paper(view, answers),
         *_evolutions(view, stops),
         *_curves(view),
         section("How to read the intervals", *reading_notes(view.results), columns=True),
@@ -97,7 +105,7 @@ def _slider(view: GridView, stops: tuple[float, ...]) -> Piece:
     curves = [cell.mean_curve for cell in view.cells]
     values = [interpolate(curves[0], stop) for stop in stops]
     readings = ["" if value is None else f"base: {percent(value)} right" for value in values]
-    return curve_slider(stops, curves, readings, cell_choices(_evolved(view)))
+    return curve_slider(stops, curves, readings, cell_choices(_evolved(view), len(stops)))
 
 
 def _evolved(view: GridView) -> list[Evolved]:
@@ -116,6 +124,7 @@ def _evolutions(view: GridView, stops: tuple[float, ...]) -> list[Piece]:
             "Each map's strongest image at the epoch of the slider: its projection, and below it"
             " the patch of the image. Cells, by their numbers in the table, and layer are chosen"
             " beside the slider. Maps of one number are not the same feature in two cells."
+            f"{_left_out(cells, len(stops))}"
         )
         sheets = 2 * (len(view.cells) + 1)
         return [section("Two cells' maps", evolutions_side_by_side(cells, stops, sheets), note)]
@@ -126,6 +135,17 @@ def _evolutions(view: GridView, stops: tuple[float, ...]) -> list[Piece]:
         " evolve --workdir DIR/cells/NAME/seed-N` for each, then the same zfjax ablate."
     )
     return [section("Two cells' maps", note)]
+
+
+def _left_out(cells: list[Evolved], stop_count: int) -> str:
+    """Which cells and layers the two-cell section has no room for; "" where it has all."""
+    layers = {layer for cell in cells[:MOST_CELLS] for layer in cell.evolution.layers}
+    shown = layers_of(cells, stop_count)
+    said = [
+        *([f"the first {MOST_CELLS} of {len(cells)} cells"] if len(cells) > MOST_CELLS else []),
+        *([f"{len(shown)} of {len(layers)} layers"] if len(shown) < len(layers) else []),
+    ]
+    return f" Shown are {' and '.join(said)}: a page is to open at once." if said else ""
 
 
 def _findings(view: GridView) -> Piece:
@@ -165,16 +185,22 @@ def _spots(view: GridView) -> list[Spot]:
     return [Spot(cell.number, cell.name, cell.megaflops, cell.accuracies) for cell in view.cells]
 
 
-def _features(view: GridView) -> list[Piece]:
+def _features(view: GridView, answers: tuple[Answer, ...]) -> list[Piece]:
     charts, tables = first_layer_charts(view), layer_tables(view)
     if not any(cell.spread(layer, "dead_share") for cell in view.cells for layer in cell.layers):
         return []
     note = Markup('<p class="note">{}</p>').format(
         "At the last epoch, on images of the training split; dots are means over the seeds, bars"
         " reach from the lowest to the highest, the line is the base. These were not declared"
-        " before training: no verdict is read from them."
+        " before training: no verdict is read from them"
+        f"{', but of what the paper claimed before' if answers else ''}."
     )
     return [section("What it did to the features", charts, note, *tables)]
+
+
+def _paper(view: GridView, answers: tuple[Answer, ...]) -> list[Piece]:
+    """The paper's claims on networks of this grid; nothing where it has none of them."""
+    return [section("The paper's claims", *paper_table(view, answers))] if answers else []
 
 
 def _curves(view: GridView) -> list[Piece]:

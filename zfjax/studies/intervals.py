@@ -175,6 +175,20 @@ def over_both(
     return _wide_enough(_interval(squares, total, df, confidence), squares)
 
 
+def over_values(differences: np.ndarray, confidence: float, step: float = 0.0) -> Interval | None:
+    """*These images*, of any number of a run: Student's t over the seeds' differences [seeds]; None
+    for one seed. ``step``: in which such numbers come. Where the seeds agree to less than it their
+    spread is not known to be none: that of rounding to a step, step / sqrt(12), stands for it.
+    """
+    values = np.asarray(differences, np.float64)
+    if len(values) < 2:
+        return None
+    error = max(float(values.std(ddof=1)), step / 12**0.5) / len(values) ** 0.5
+    df = len(values) - 1
+    width = float(stats.t.ppf((1 + confidence) / 2, df)) * error
+    return Interval(float(values.mean()), width, df, confidence)
+
+
 def _interval(squares: MeanSquares, mean_square: Any, df: Any, confidence: float) -> Interval:
     error = np.sqrt(mean_square / (squares.seed_count * squares.image_count))
     return Interval(squares.mean, stats.t.ppf((1 + confidence) / 2, df) * error, df, confidence)

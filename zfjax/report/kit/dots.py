@@ -36,6 +36,8 @@ class Dot:
     high: float | None = None
     why: str = ""
     """What is said in place of a value that is not known: "diverged"."""
+    bar: str = "interval"
+    """What its bar is, for who hears the page: "range" from the lowest to the highest."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,6 @@ def _sentence(scale: Scale, dot: Dot, name: str) -> str:
     if not _known(dot.value):
         return f"{words}{plain(dot.why or 'not known')}. "
     if not (_known(dot.low) and _known(dot.high)):
-        return f"{words}{scale.text(dot.value)}, interval not known. "
-    interval = f"interval from {scale.text(dot.low)} to {scale.text(dot.high)}"
+        return f"{words}{scale.text(dot.value)}, {dot.bar} not known. "
+    interval = f"{dot.bar} from {scale.text(dot.low)} to {scale.text(dot.high)}"
     return f"{words}{scale.text(dot.value)}, {interval}. "

@@ -1,0 +1,133 @@
+"""The paper's claims beside made-up grids: verdicts against the intervals beside them, and cells
+that are known by what they are.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.reported import Page
+from tests.studies.test_grid_page import finish, measure, page_of
+from zfjax.network.altered import with_stem, without
+from zfjax.presets import preset
+from zfjax.studies.cells import Wanted
+from zfjax.studies.grid_view import view_of
+from zfjax.studies.intervals import CANNOT_TELL, Interval, over_values
+from zfjax.studies.paper_claims import CLAIMS, DOES_NOT_HOLD, HOLDS, LITTLE, Answer, answers_of
+from zfjax.studies.planning import Request, plan_of
+from zfjax.studies.plans import save_plan
+from zfjax.studies.results import read_results
+
+NOTHING = {"dead_share": 0.0, "aliased_share": 0.0, "coverage": 0.5}
+
+
+@pytest.fixture
+def made_up(tmp_path):
+    """A function that makes a grid whose cells are right and measured as it is told, and returns
+    its answers by (cell, against, quantity).
+    """
+
+    def make(rights, measures=(), base=None, wanted=None, seeds=(0, 1, 2)):
+        wanted = wanted or Wanted(grids=("stems",))
+        base = base or preset("demo")
+        plan = save_plan(plan_of(tmp_path / "grid", Request(base, wanted, seeds, None), 10))
+        for cell, seed in plan.runs():
+            if cell.name in rights:
+                folder = plan.run_folder(cell, seed)
+                finish(folder, cell.config, rights[cell.name], seed)
+                measure(folder, **{**NOTHING, **dict(measures).get(cell.name, {})})
+        answers = answers_of(view_of(read_results(plan)))
+        named = {
+            (item.claim.cell, item.claim.against, item.claim.quantity): item for item in answers
+        }
+        assert len(named) == len(answers)
+        return plan, named
+
+    return make
+
+
+def test_a_verdict_never_contradicts_the_interval_beside_it():
+    random = np.random.default_rng(0)
+    for _ in range(500):
+        claim = CLAIMS[random.integers(len(CLAIMS))]
+        center, width = random.normal(0, 0.05), random.exponential(0.03)
+        answer = Answer(claim, "conv1", center, Interval(center, width, 2.0), 3)
+        low, high = center - width, center + width
+        if claim.sense == 0:
+            inside, outside = -LITTLE < low and high < LITTLE, low > LITTLE or high < -LITTLE
+        else:
+            inside, outside = claim.sense * center > width, claim.sense * center < -width
+        assert (answer.verdict == HOLDS) == inside and (answer.verdict == DOES_NOT_HOLD) == outside
+    assert Answer(CLAIMS[0], "conv1", 0.9, None, 1).verdict == CANNOT_TELL
+
+
+def test_an_interval_over_seeds_is_students():
+    values = np.random.default_rng(0).normal(0.1, 0.2, 5)
+    interval = over_values(values, 0.98)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.98)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert over_values(values[:1], 0.98) is None
+    # Three seeds that agree in steps of 1/24 are not known to agree beyond that.
+    agreed = over_values(np.full(3, 0.25), 0.95, 1 / 24)
+    assert agreed.half_width == pytest.approx(4.303 / 24 / 6, rel=1e-3)
+    assert over_values(values, 0.98, 1e-9).half_width == interval.half_width
+
+
+def test_the_papers_stems_beside_a_grid_in_which_they_hold(made_up):
+    rights = {"base": 0.9, "stem-11-stride-4": 0.3, "stem-7-stride-4": 0.89}
+    large = {"aliased_share": 0.5, "coverage": 0.5}
+    plan, answers = made_up(
+        rights, {"base": {"coverage": 0.9}, "stem-11-stride-4": large, "stem-7-stride-4": large}
+    )
+    both = ("stem-7-stride-2", "stem-11-stride-4")
+    # The base is the paper's own stem: the declared comparison is turned round.
+    accuracy = answers[*both, "top1"]
+    compared = view_of(read_results(plan)).cells[1].comparison
+    assert accuracy.difference == -compared.difference > 0.5 and accuracy.verdict == HOLDS
+    assert float(accuracy.interval.low) == pytest.approx(-float(compared.both.high))
+    assert answers[*both, "aliased_share"].verdict == answers[*both, "coverage"].verdict == HOLDS
+    dead = answers[*both, "dead_share"]
+    assert dead.verdict == CANNOT_TELL and dead.why == "no map is dead in either"
+    assert answers["stem-7-stride-2", "stem-7-stride-4", "aliased_share"].verdict == HOLDS
+    absent = answers["stem-7-stride-2", "stem-11-stride-2", "coverage"]
+    assert absent.verdict == CANNOT_TELL and absent.why == "not measured in both"
+    assert float(dead.interval.confidence) == pytest.approx(1 - 0.05 / 5)
+    words = " ".join(" ".join(Page(page_of(plan)).words).split())
+    assert "The paper's claims" in words and "what holds here is not shown for ImageNet" in words
+    assert "−50.00 points of aliased maps of conv1, 99% interval from" in words
+    assert "but of what the paper claimed before" in words and "Little difference" not in words
+
+
+def test_with_the_older_stem_as_base_the_claims_are_the_same(made_up):
+    demo = preset("demo")
+    base = replace(demo, model=with_stem(demo.model, 11, 4))
+    _, answers = made_up({"base": 0.9, "stem-7-stride-2": 0.3}, base=base)
+    accuracy = answers["stem-7-stride-2", "stem-11-stride-4", "top1"]
+    assert accuracy.difference < -0.5 and accuracy.verdict == DOES_NOT_HOLD
+    neither = answers["stem-7-stride-2", "stem-7-stride-4", "aliased_share"]
+    assert neither.verdict == CANNOT_TELL
+
+
+def test_the_papers_table_3_and_a_cell_of_another_name(made_up):
+    demo = preset("demo")
+    mine = replace(demo, model=without(demo.model, ["fc6", "fc7"]))
+    rights = {"base": 0.7, "mine": 0.3, "without-conv3-conv4": 0.9, "fc6-fc7-half": 0.2}
+    wanted = Wanted(drops=(("conv3", "conv4"),), grids=(), configs=(("mine", mine),))
+    plan, answers = made_up(rights, wanted=wanted)
+    assert set(answers) == {
+        ("without-fc6-fc7", "base", "top1"), ("without-conv3-conv4", "base", "top1"),
+    }  # fmt: skip
+    assert answers["without-fc6-fc7", "base", "top1"].verdict == HOLDS
+    assert answers["without-conv3-conv4", "base", "top1"].verdict == DOES_NOT_HOLD
+    words = " ".join(" ".join(Page(page_of(plan)).words).split())
+    assert "Little difference is less than 2 points" in words and "−4.3 points" in words
+
+
+def test_one_seed_says_nothing_of_the_paper(made_up):
+    rights = {"base": 0.9, "stem-11-stride-4": 0.3}
+    _, answers = made_up(rights, seeds=(0,))
+    measured = [item for item in answers.values() if item.seeds]
+    assert measured and {item.verdict for item in answers.values()} == {CANNOT_TELL}
+    assert all(item.why.startswith("one seed") for item in measured)
