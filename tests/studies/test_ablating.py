@@ -356,7 +356,16 @@ def test_damaged_files_are_named_and_keep_no_other_run_from_going_on(tmp_path, b
     ablate(tmp_path, base, KERNELS, seeds=1)
     folder, count = tmp_path / "cells/base/seed-0", len(trained.runs)
     for seed, (name, content) in enumerate(
-        (("correct.npz", b"x"), ("cell.json", b"{"), ("cell.json", b"{}")), start=1
+        (
+            ("correct.npz", b"x"),
+            ("correct.npz", b"PK"),  # the beginning of a file that was cut off
+            ("correct.npz", b""),
+            ("cell.json", b"{"),
+            ("cell.json", b"{}"),
+            ("cell.json", b'{"status": "finished", "when": 0, "top1": "high"}'),
+            ("cell.json", b'{"status": "odd", "when": 0}'),
+        ),
+        start=1,
     ):
         before = (folder / name).read_bytes()
         (folder / name).write_bytes(content)
@@ -364,9 +373,13 @@ def test_damaged_files_are_named_and_keep_no_other_run_from_going_on(tmp_path, b
             ablate(tmp_path, seeds=[seed])
         assert f"seed-0/{name}" in str(error.value)
         assert len(trained.runs) == count + 3 * seed
+        if name == "cell.json":  # a row that says so, beside the others
+            rows = pq.read_table(tmp_path / "cells.parquet").to_pylist()
+            assert [row["status"] for row in rows].count("failed") == 1
+            assert statuses(tmp_path)["base", 0] == "failed"
         (folder / name).write_bytes(before)
     ablate(tmp_path)
-    assert len(trained.runs) == count + 9
+    assert len(trained.runs) == count + 3 * seed
 
 
 def test_a_full_disk_fails_each_run_once_and_ends(tmp_path, base, trained, monkeypatch):
@@ -464,6 +477,10 @@ def test_the_command_trains_tells_and_goes_on(tmp_path, words, trained, monkeypa
     rows = json.loads(said.out)
     assert [(row["cell"], row["seed"]) for row in rows[:2]] == [("base", 0), ("conv1.kernel=3", 0)]
     assert rows[0]["folder"] == "cells/base/seed-0" and rows[0]["status"] == "finished"
+    assert not any(row["measuring"] for row in rows)
+    with claiming.claimed(tmp_path / "grid" / "cells/base/seed-0"):  # as while a worker measures it
+        status, said = command("--workdir", tmp_path / "grid", "--status", capsys=capsys)
+        assert said.out.count("finished") == 4 and said.out.count(", measuring") == 1
 
 
 @pytest.mark.parametrize(

@@ -258,10 +258,11 @@ def _status_rows(plan: Any) -> Iterator[dict[str, Any]]:
             "top1": None if outcome is None else outcome.top1,
             "tries": 0 if outcome is None else outcome.tries,
             "message": None if outcome is None else outcome.message,
+            "measuring": item.measuring,
             "folder": folder.relative_to(plan.folder).as_posix(),
         }
 
 
 def _status_words(row: dict[str, Any]) -> str:
-    top1 = row["top1"]
-    return row["status"] if top1 is None else f"{row['status']} {top1:.1%}"
+    top1, measuring = row["top1"], ", measuring" if row["measuring"] else ""
+    return row["status"] if top1 is None else f"{row['status']} {top1:.1%}{measuring}"

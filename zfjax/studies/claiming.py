@@ -20,12 +20,11 @@ from typing import Any
 
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock, read_json, write_json
-from zfjax.studies.standings import LOCK
+from zfjax.studies.standings import LOCK, WORKER
 
 BEAT_SECONDS = 60.0
 FRESH_SECONDS = 180.0
 """Since another host wrote: a process that died there has missed two beats."""
-WORKER = "worker.json"
 
 
 class LocksDoNotHold(ZfjaxError):

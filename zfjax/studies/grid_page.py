@@ -193,7 +193,7 @@ def _features(view: GridView, answers: tuple[Answer, ...]) -> list[Piece]:
         "At the last epoch, on images of the training split; dots are means over the seeds, bars"
         " reach from the lowest to the highest, the line is the base. These were not declared"
         " before training: no verdict is read from them"
-        f"{', but of what the paper claimed before' if answers else ''}."
+        f"{', but for the claims of the paper below' if answers else ''}."
     )
     return [section("What it did to the features", charts, note, *tables)]
 

@@ -61,7 +61,7 @@ def read_filters(folder: Path) -> Filters | None:
             kernels, epochs = stored["kernels"], stored["epochs"].tolist()
         if kernels.ndim != 5 or len(kernels) != len(epochs) or not epochs:
             raise ValueError("other arrays than filters")
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         raise ZfjaxError(
             f"{path} is damaged; delete it, and the same zfjax ablate makes it again."
         ) from None
@@ -98,5 +98,8 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     try:
         columns = ["step", "layer", "map", "quantity", "value"]
         return pq.read_table(path, columns=columns).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise ZfjaxError(f"{path} is damaged ({error}); measure that run again.") from None
+    except (OSError, pa.ArrowException):
+        raise ZfjaxError(
+            f"{path} is damaged; delete it and {path.stem}.json beside it, and the same zfjax"
+            " ablate makes them again."
+        ) from None

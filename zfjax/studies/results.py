@@ -62,7 +62,7 @@ class Results:
 
 
 def read_results(plan: Plan) -> Results:
-    """From the runs' folders. Raises ZfjaxError for a damaged one, naming it."""
+    """From the runs' folders. Raises ZfjaxError for damaged hits, naming them."""
     cells = tuple(
         CellRuns(cell, {seed: standing(plan.run_folder(cell, seed)) for seed in plan.seeds})
         for cell in plan.cells
@@ -112,6 +112,11 @@ def _compared(
             hits(other.cell, seed),
             hits(base.cell, seed),
         )
+        if len(ours) != len(theirs):
+            raise ZfjaxError(
+                f"correct.npz of cells {BASE} and {other.cell.name} (seed {seed}) are of different"
+                " images: delete cell.json beside the one that is not its run's."
+            )
         both = ours_counted & theirs_counted
         counted = both if counted is None else counted & both
         rows.append(ours.astype(np.int8) - theirs.astype(np.int8))

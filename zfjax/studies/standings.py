@@ -6,6 +6,7 @@ result, not a mistake) or failed. Without one it waits, has stopped, or is being
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
 TRAINING, STOPPED, WAITING = "training", "stopped", "waiting"
 
 OUTCOME, CORRECT, LOCK = "cell.json", "correct.npz", ".worker.lock"
+WORKER = "worker.json"
+"""Of the worker that has the run now."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,30 @@ class Outcome:
     """The value that was best for its cell, where one was sought."""
 
 
+NUMBERS = ("when", "tries", "top1", "top5", "train_top1", "images", "seconds")
+"""Fields of an outcome."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """One run: where it is, and its outcome where it has one."""
 
     status: str
     outcome: Outcome | None = None
+    measuring: bool = False
+    """Whether a worker has it though it has ended: it measures it."""
 
 
 def standing(folder: Path) -> Standing:
-    """Of the run in ``folder``. Raises ZfjaxError for a damaged cell.json."""
-    outcome = read_outcome(folder)
+    """Of the run in ``folder``; one whose cell.json is damaged has failed, and says so."""
+    try:
+        outcome = read_outcome(folder)
+    except ZfjaxError as error:
+        return Standing(FAILED, Outcome(FAILED, 0.0, str(error)))
     if outcome is not None and outcome.status in (FINISHED, DIVERGED):
-        return Standing(outcome.status, outcome)
+        # A lock that nobody has is not touched: to look at it is to hold it for a moment.
+        measuring = (folder / WORKER).exists() and is_locked(folder / LOCK)
+        return Standing(outcome.status, outcome, measuring)
     if is_locked(folder / LOCK):
         return Standing(TRAINING, outcome)
     if outcome is not None:
@@ -74,9 +88,21 @@ def read_outcome(folder: Path) -> Outcome | None:
     record: Any = read_json(path)
     known = [item.name for item in fields(Outcome)]
     try:
-        return Outcome(**{name: value for name, value in record.items() if name in known})
+        outcome = Outcome(**{name: value for name, value in record.items() if name in known})
+        _check_types(outcome)
     except (TypeError, AttributeError) as error:
         raise ZfjaxError(f"{path} is damaged: {error}; delete it to have it made again.") from None
+    return outcome
+
+
+def _check_types(outcome: Outcome) -> None:
+    """Raises TypeError for a number that is none, and an unknown status."""
+    if outcome.status not in (FINISHED, DIVERGED, FAILED):
+        raise TypeError(f"status is {outcome.status!r}")
+    for name in NUMBERS:
+        value = getattr(outcome, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise TypeError(f"{name} is {value!r}, no number")
 
 
 def save_outcome(folder: Path, outcome: Outcome) -> None:
@@ -88,8 +114,11 @@ def read_correct(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """(hits, which images count), bool [images] each, of a finished run. Raises OSError, KeyError
     or ValueError for a file that is absent or damaged.
     """
-    with np.load(folder / CORRECT, allow_pickle=False) as stored:
-        images = int(stored["images"])
-        rows = (np.unpackbits(stored[name], count=images) for name in ("top1", "counted"))
-        hits, counted = (row.astype(bool) for row in rows)
+    try:
+        with np.load(folder / CORRECT, allow_pickle=False) as stored:
+            images = int(stored["images"])
+            rows = (np.unpackbits(stored[name], count=images) for name in ("top1", "counted"))
+            hits, counted = (row.astype(bool) for row in rows)
+    except (zipfile.BadZipFile, EOFError, TypeError) as error:
+        raise ValueError(str(error)) from None
     return hits, counted
