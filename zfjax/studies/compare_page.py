@@ -101,7 +101,7 @@ def page_text(view: View, most: int = MOST_ROWS) -> str:
         section("Layer by layer", *layer_tables(compared)),
         settling_section(compared),
         _pictures(view, rows),
-        section("Maps without a partner here", *_alone(view, rows)),
+        section("The other maps", *_alone(view, rows)),
         section("How to read this", *reading_notes(compared), columns=True),
         section("Where this came from", origin_facts(compared)),
     ]
@@ -205,7 +205,7 @@ def _pictures(view: View, rows: Sequence[Couple]) -> Piece:
         )
     notes += _undrawn(view, rows)
     piece = couples_piece(rows, drawn, view.names, view.stops)
-    return section(head, piece, *map(note, notes))
+    return section(head, *map(note, notes), piece)
 
 
 def _undrawn(view: View, rows: Sequence[Couple]) -> list[str]:
@@ -227,40 +227,41 @@ def _undrawn(view: View, rows: Sequence[Couple]) -> list[str]:
 
 def _alone(view: View, rows: Sequence[Couple]) -> list[Markup]:
     """By layer: couples that are not shown, and maps of each run that have no partner."""
-    compared, lists = view.compared, []
-    shown = {(row.layer, row.maps[0]) for row in rows}
-    for layer in compared.layers:
-        lines = [
-            f"Partners not shown: {shortened(more, MOST_LISTED)}."
-            for more in [
-                [
-                    f"{' ↔ '.join('–' if map_ is None else str(map_) for map_ in row.maps)}"
-                    f" ({row.at_last:.2f})"
-                    for row in view.couples[layer]
-                    if (layer, row.maps[0]) not in shown
-                ]
-            ]
-            if more
-        ]
-        for pairs in (each for each in compared.pairs if each.layer == layer):
-            matches, names = pairs.last.matches, (view.names[0], view.names[pairs.other])
-            taken = set(matches.partner[matches.are_partners].tolist())
-            alone = (
-                np.flatnonzero(~matches.are_partners).tolist(),
-                [map_ for map_ in range(pairs.maps[1]) if map_ not in taken],
+    shown, lists = {(row.layer, row.maps[0]) for row in rows}, []
+    for layer in view.compared.layers:
+        lines = []
+        hidden = [row for row in view.couples[layer] if (layer, row.maps[0]) not in shown]
+        if hidden:
+            listed = shortened(
+                (f"{row.numbers} ({row.at_last:.2f})" for row in hidden), MOST_LISTED
             )
-            for own, other, maps, dead in zip(
-                names, reversed(names), alone, pairs.last.dead, strict=True
-            ):
-                if maps:
-                    lines.append(
-                        f"Of {plain(own, 60)}, {len(maps)} without a partner in"
-                        f" {plain(other, 60)} ({dead} dead): {shortened(maps, MOST_LISTED)}."
-                    )
-        body = Markup("<br>").join(lines or ["All have one."])
+            lines.append(f"Partners not shown: {listed}.")
+        for pairs in (each for each in view.compared.pairs if each.layer == layer):
+            lines += _without_partner(pairs, (view.names[0], view.names[pairs.other]))
+        body = Markup("<br>").join(lines or ["All have a partner, and are shown."])
         lists.append(
             Markup('<p class="alone" data-layer="{}"><b>{}</b><br>{}</p>').format(
                 layer, plain(layer), body
             )
         )
     return lists
+
+
+def _without_partner(pairs: LayerPairs, names: tuple[str, str]) -> list[str]:
+    """A line for each of the two runs that has such maps."""
+    matches, lines = pairs.last.matches, []
+    taken = set(matches.partner[matches.are_partners].tolist())
+    alone = (
+        np.flatnonzero(~matches.are_partners).tolist(),
+        [map_ for map_ in range(pairs.maps[1]) if map_ not in taken],
+    )
+    for index, maps in enumerate(alone):
+        if maps:
+            every = len(maps) == pairs.maps[index]
+            listed = "all of them" if every else shortened(maps, MOST_LISTED)
+            dead = f" ({pairs.last.dead[index]} dead)" if pairs.last.dead[index] else ""
+            lines.append(
+                f"Of {plain(names[index], 60)}, {len(maps)} without a partner in"
+                f" {plain(names[1 - index], 60)}{dead}: {listed}."
+            )
+    return lines

@@ -23,7 +23,7 @@ from zfjax.studies.sides import Side
 def layer_tables(compared: Compared) -> list[Piece | Markup]:
     """At the last epoch, a row a layer, a table each other run."""
     heads = (
-        "maps", "partners", "of chance, by the same bar", "each other's first choice",
+        "maps", "partners", "of the null", "each other's first choice",
         "of one number", "correlation", "bar", "CKA", "dead",
     )  # fmt: skip
     columns = [Column("layer"), *(Column(head, right=True) for head in heads)]
@@ -37,10 +37,11 @@ def layer_tables(compared: Compared) -> list[Piece | Markup]:
         tables.append(data_table(columns, rows, caption))
     tables.append(
         note(
-            "Partners: of as many pairs as there can be. Correlation: mean over all assigned pairs,"
-            " partners or not; in brackets on each half of the images apart. Bar: the correlation"
-            f" below which {BAR:.0%} of the null lies. Of one number: partners that have the same"
-            " number in both; by chance one in as many as the layer has maps."
+            "Partners: of as many pairs as there can be. Of the null: how much of it is as alike as"
+            " the least alike partners. Correlation: mean over all assigned pairs, partners or not;"
+            " in brackets on each half of the images apart. Bar: the correlation below which"
+            f" {BAR:.0%} of the null lies. Of one number: partners that have the same number in"
+            " both; by chance one in as many as the layer has maps."
         )
     )
     if compared.lacking:
@@ -58,8 +59,10 @@ def _cells(pairs: LayerPairs) -> list[str | Piece | None]:
         " | ".join(map(str, dict.fromkeys(pairs.maps))),
         f"{count} of {matches.possible}",
         percent(matches.null_share) if np.isfinite(matches.null_share) else None,
-        f"{int((matches.mutual & partners).sum())} of {count}",
-        f"{int((matches.partner == np.arange(len(partners)))[partners].sum())} of {count}",
+        f"{int((matches.mutual & partners).sum())} of {count}" if count else None,
+        f"{int((matches.partner == np.arange(len(partners)))[partners].sum())} of {count}"
+        if count
+        else None,
         _with_halves(now.alike.correlation),
         number(matches.bar, 2) if np.isfinite(matches.bar) else None,
         _with_halves(now.alike.cka),

@@ -155,12 +155,12 @@ class Compared:
             for each in pairs
         )
         chance = _range([each.last.matches.null_share for each in pairs])
-        by = "networks before training" if pairs[0].from_start else "maps within one network"
-        rate = f" by the same bar {chance} of {by} would" if chance else ""
+        null = "with an untrained network" if pairs[0].from_start else "within one network"
+        passing = f"; of the best matches {null} {chance} would pass" if chance else ""
         return (
-            f"At epoch {epoch_name(self.epochs[-1])}, maps of {self.sides[0].name} that have a"
-            f" partner in {self.sides[other].name}, on {self.images:,} images, with at most"
-            f" {RATE:.0%} of them by chance: {shares};{rate or ' there is no null to say more'}."
+            f"Maps of {self.names[0]} that have a partner in {self.names[other]} at epoch"
+            f" {epoch_name(self.epochs[-1])}: {shares} (on {self.images:,} images, at most"
+            f" {RATE:.0%} of them by chance{passing})."
         )
 
     def _settling_words(self) -> str:

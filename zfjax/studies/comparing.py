@@ -69,8 +69,8 @@ def compare(
     asked, told = Asked(**words), progress if progress is not None else tell_nobody
     sides = sides_of(runs)
     folder = _checked_out(out, folder_name([side.name for side in sides]))
-    layers, lacking = shared_layers(sides, asked.layers)  # type: ignore[arg-type]
     epochs = shared_epochs(sides, asked.at)
+    layers, lacking = shared_layers(sides, asked.layers)  # type: ignore[arg-type]
     look = Look(epochs, layers, asked.images, folder, data_dir, told, _say)  # type: ignore[arg-type]
     sides = with_probes(sides, look)
     pairs = tuple(pair_layers(sides, layers, epochs, told))

@@ -44,6 +44,11 @@ class Couple:
     """bool [epochs]: whether all that are here are partners then."""
 
     @property
+    def numbers(self) -> str:
+        """ "23 ↔ 60": of the maps, by run."""
+        return " ↔ ".join("–" if map_ is None else str(map_) for map_ in self.maps)
+
+    @property
     def at_last(self) -> float:
         """Mean correlation at the last epoch."""
         return float(np.nanmean(self.alike[:, -1]))
@@ -204,7 +209,9 @@ def couples_piece(
             Markup(
                 '<li class="couple" data-couple="{}"><h3><b>{}</b> <span>{}</span>'
                 ' <span class="alike">{}</span></h3><div class="beside">{}</div></li>'
-            ).format(index, plain(row.layer), _numbers(row), words[-1], Markup("").join(figures))
+            ).format(
+                index, plain(row.layer), f"map {row.numbers}", words[-1], Markup("").join(figures)
+            )
         )
     flat = [sheet for sheets in drawn.sheets for sheet in sheets]
     rules = "".join(
@@ -222,17 +229,12 @@ def couples_piece(
     )
 
 
-def _numbers(row: Couple) -> str:
-    shown = ("–" if map_ is None else str(map_) for map_ in row.maps)
-    return f"map {' ↔ '.join(shown)}"
-
-
 def _alike_words(row: Couple, at: int) -> str:
     values = [value for value in row.alike[:, at].tolist() if np.isfinite(value)]
     if not values:
         return "no answer to any image yet"
     numbers = ", ".join(f"{value:.2f}" for value in values)
-    return f"alike {numbers}" if row.partners[at] else f"alike {numbers}, not partners yet"
+    return f"alike {numbers}" if row.partners[at] else f"alike {numbers}, not partners here"
 
 
 def _figure(

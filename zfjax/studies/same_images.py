@@ -72,7 +72,9 @@ def _fits(probe: Probe, look: Look, side: Side) -> bool:
     asked = probe.meta["asked"]
     steps = {side.step_of[epoch] for epoch in look.epochs}
     enough = look.images is None or look.images <= asked["images"]
-    return enough and steps <= set(probe.steps) and set(look.layers) <= set(probe.meta["layers"])
+    known = probe.meta["layers"]
+    whole = all(known.get(layer) == side.maps[layer] for layer in look.layers)
+    return enough and whole and steps <= set(probe.steps)
 
 
 def _kept(side: Side, about: Probe | None, look: Look) -> Probe | None:

@@ -156,7 +156,9 @@ def _side(name: str, looked_at: Any) -> Side:
     if isinstance(looked_at, Run):
         model = looked_at.config.model
         steps = {looked_at.epoch(step): step for step in {*looked_at.steps, *probed}}
-        own = {layer: model.fact(layer).shape[2] for layer in model.conv_names}
+        # Without checkpoints, as in a folder copied to be read, nothing can be looked at anew.
+        named = model.conv_names if looked_at.steps else [*filter(maps.get, model.conv_names)]
+        own = {layer: model.fact(layer).shape[2] for layer in named}
         return Side(name, looked_at, _by_epoch(steps), own, probes)
     if not probes:
         from zfjax.reopening import subject_at
