@@ -115,22 +115,14 @@ def _is_subject(value: Any) -> bool:
 
 
 def names_of(folders: Sequence[Path | None]) -> list[str]:
-    """The shortest ends of the paths that tell them apart ("base/seed-0"); None, of no folder, is
-    "network". Equal ones are numbered.
+    """The shortest ends of the paths that tell all apart, of one depth ("base/seed-0"); None, of no
+    folder, is "network". Equal ones are numbered.
     """
     paths = [() if each is None else each.resolve().parts for each in folders]
-    names = []
-    for path in paths:
-        others = [other for other in paths if other != path]
-        length = next(
-            (
-                length
-                for length in range(1, len(path) + 1)
-                if all(other[-length:] != path[-length:] for other in others)
-            ),
-            len(path),
-        )
-        names.append("/".join(path[-length:]) if path else "network")
+    different, depth = set(paths), 1
+    while len({path[-depth:] for path in different}) < len(different):
+        depth += 1
+    names = ["/".join(path[-depth:]) if path else "network" for path in paths]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
         for index, name in enumerate(names)
