@@ -23,6 +23,7 @@ from zfjax.network.altered import without
 from zfjax.report import budget
 from zfjax.run.folder import load_run, save_run
 from zfjax.run.probe import MAXIMA, Probe, array_name, quantised, write_probe
+from zfjax.studies.pair_pictures import Couple, couples_piece, draw, shown_rows, widest_evolution
 from zfjax.studies.sides import folder_name, names_of
 from zfjax.training.loop import train
 
@@ -351,6 +352,28 @@ def test_a_page_beyond_the_budget_shows_fewer_couples(pair, tmp_path, monkeypatc
     counts = [len(Page(text).data["couples"]) for text in (whole, less)]
     assert counts[1] < counts[0] and len(less.encode()) <= budget.BUDGET
     assert "Partners not shown" in less
+
+
+def test_couples_with_pictures_come_first_and_say_their_epoch(pair):
+    evolutions = [widest_evolution(load_run(run)) for run in pair]
+    drawn, there = evolutions[0].maps("conv1")[0], evolutions[1].maps("conv1")[0]
+    missing = next(map_ for map_ in range(24) if map_ not in evolutions[0].maps("conv1"))
+    alike, partners = np.ones((1, 2)), np.array([True, True])
+    couples = [
+        Couple("conv1", maps, alike, partners)
+        for maps in ((missing, None), (missing, there), (drawn, there))
+    ]
+    assert shown_rows(couples, evolutions, 3) == tuple(couples)
+    assert shown_rows(couples, evolutions, 2) == tuple(couples[1:])
+    assert shown_rows(couples, [None, None], 1) == (couples[1],)
+    piece = couples_piece(
+        couples[2:], draw(couples[2:], evolutions, (-1.0, 2.5)), ("one", "other"), (0, 1)
+    )
+    [couple] = piece.data["couples"]
+    first, second = couple["cells"][0]["words"]
+    assert first == "not searched so early" and second.startswith("epoch 2: ")
+    assert couple["cells"][0]["frames"][0] is None
+    assert piece.html.count("not drawn") == 0 and "alike 1.00" in piece.html
 
 
 @pytest.mark.slow

@@ -147,30 +147,34 @@ def _mutual(between: np.ndarray, partner: np.ndarray) -> np.ndarray:
 
 
 def _between(x: Answers, y: Answers) -> np.ndarray:
-    """Every map of x with every map of y: [maps, maps of y], NaN where one is constant."""
-    first, second = _without_strength(x.ranks, y.ranks)
+    """Every map of x with every map of y, less what both share with the images' strength: the mean
+    over the maps of both, so that maps of two networks lose what siblings lose. [maps, maps of y],
+    NaN where one is constant.
+    """
+    plain = x.ranks.T @ y.ranks
+    mine, theirs = _with_strength(x.ranks, y.ranks)
+    left = np.outer(_rest(mine), _rest(theirs))
+    # What is nothing but the images' strength is like nothing.
+    partial = np.divide(
+        plain - np.outer(mine, theirs), left, out=np.zeros(plain.shape), where=left > 1e-6
+    )
     correlations = np.full((len(x.alive), len(y.alive)), np.nan)
-    correlations[np.ix_(x.alive, y.alive)] = np.clip(first.T @ second, -1, 1)
+    correlations[np.ix_(x.alive, y.alive)] = np.clip(partial, -1, 1)
     return correlations
 
 
-def _without_strength(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks less what they share with the mean over all maps of both, of norm 1 again. One mean for
-    both, so that maps of two networks lose what siblings lose.
-    """
+def _with_strength(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation of each map of both with the images' strength; 0 where that is not known."""
     together = x.shape[1] + y.shape[1]
     strength = x.sum(axis=1) + y.sum(axis=1)
     norm = np.linalg.norm(strength)
     if together < LEAST_FOR_STRENGTH or norm < 1e-9 * together:
-        return x, y
-    strength = strength / norm
-    return tuple(_normed(each - np.outer(strength, strength @ each)) for each in (x, y))  # type: ignore[return-value]
+        return np.zeros(x.shape[1]), np.zeros(y.shape[1])
+    return strength @ x / norm, strength @ y / norm
 
 
-def _normed(x: np.ndarray) -> np.ndarray:
-    """Columns of norm 1; one that was nothing but the images' strength becomes 0."""
-    norms = np.linalg.norm(x, axis=0)
-    return np.divide(x, norms, out=np.zeros_like(x), where=norms > 1e-6)
+def _rest(correlations: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(1 - correlations**2, 0))
 
 
 def _of_untrained(x: Answers, y: Answers, before: tuple[Answers, Answers]) -> np.ndarray:

@@ -105,7 +105,8 @@ def page_text(view: View, most: int = MOST_ROWS) -> str:
         section("How to read this", *reading_notes(compared), columns=True),
         section("Where this came from", origin_facts(compared)),
     ]
-    title = " and ".join(plain(name, 60) for name in view.names)
+    *before, last = (plain(name, 60) for name in view.names)
+    title = f"{', '.join(before)} and {last}"
     return make_page(
         f"{title} compared",
         [_slider(view), main_of(*pieces)],

@@ -287,7 +287,8 @@ def _mean(values: np.ndarray) -> float:
 
 def _same_number(partner: np.ndarray, partners: np.ndarray) -> float:
     """Share of the partners that have one number in both runs: with equal starts, those that were
-    handed down."""
+    handed down.
+    """
     return _mean((partner == np.arange(len(partner)))[partners])
 
 

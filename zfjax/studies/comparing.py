@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -70,12 +70,12 @@ def compare(
     sides = sides_of(runs)
     folder = _checked_out(out, folder_name([side.name for side in sides]))
     epochs = shared_epochs(sides, asked.at)
-    layers, lacking = shared_layers(sides, asked.layers)  # type: ignore[arg-type]
-    look = Look(epochs, layers, asked.images, folder, data_dir, told, _say)  # type: ignore[arg-type]
+    wanted, images = cast("tuple[str, ...] | None", asked.layers), cast("int | None", asked.images)
+    layers, lacking = shared_layers(sides, wanted)
+    look = Look(epochs, layers, images, folder, data_dir, told, _say)
     sides = with_probes(sides, look)
     pairs = tuple(pair_layers(sides, layers, epochs, told))
     compared = Compared(sides, layers, lacking, pairs)
-    folder.mkdir(parents=True, exist_ok=True)
     clear_unfinished(folder, locked=False)
     # First of all: a folder with this file is one that the next comparison may write over.
     write_json(folder / RECORD, _record(compared, asked))

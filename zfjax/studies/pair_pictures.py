@@ -18,9 +18,9 @@ from zfjax.files import read_json
 from zfjax.report.budget import make_sheets
 from zfjax.report.kit.films import Sheet, sheet_rule, sheet_values
 from zfjax.report.kit.shell import Piece, part_text
-from zfjax.report.kit.wording import number, plain
+from zfjax.report.kit.wording import epoch_name, number, plain
 from zfjax.report.payload import size_rules
-from zfjax.report.pictures import LayerPictures, MapPictures, read_layer
+from zfjax.report.pictures import LayerPictures, MapPictures, Shot, read_layer
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.folder import Run
@@ -66,6 +66,8 @@ class Drawn:
     """One a map."""
     steps: Mapping[int, tuple[int | None, ...]]
     """By run: the position in its pictures that each stop shows; None for none."""
+    stops: tuple[float, ...]
+    """The slider's epochs."""
 
     def of(self, run: int, layer: str, map_: int | None) -> tuple[MapPictures, Sheet, int] | None:
         """Pictures of a map, their sheet and its number on the page; None where it is not drawn."""
@@ -135,15 +137,20 @@ def _is_complete(path: Path) -> bool:
 def shown_rows(
     couples: Sequence[Couple], evolutions: Sequence[Evolution | None], most: int
 ) -> tuple[Couple, ...]:
-    """At most ``most`` of them, those first of which every map is drawn; the most alike first."""
+    """At most ``most`` of them, those first of which most maps are drawn, then those that have most
+    partners; in their order.
+    """
 
-    def lacking(couple: Couple) -> int:
-        return sum(
-            map_ is not None and not is_drawn(evolution, couple.layer, map_)
+    def worth(index: int) -> tuple[int, int, int]:
+        couple = couples[index]
+        maps = [map_ is not None for map_ in couple.maps]
+        drawn = sum(
+            map_ is not None and is_drawn(evolution, couple.layer, map_)
             for map_, evolution in zip(couple.maps, evolutions, strict=True)
         )
+        return -drawn, -sum(maps), index
 
-    order = sorted(range(len(couples)), key=lambda index: (lacking(couples[index]), index))
+    order = sorted(range(len(couples)), key=worth)
     return tuple(couples[index] for index in sorted(order[:most]))
 
 
@@ -177,7 +184,7 @@ def draw(
                 # Packing tells layers apart by their names, and runs share them.
                 layers.append(replace(pictures, layer=f"{run} {layer}"))
     sheets, _ = make_sheets(layers)
-    return Drawn(tuple(layers), where, tuple(map(tuple, sheets)), positions)
+    return Drawn(tuple(layers), where, tuple(map(tuple, sheets)), positions, tuple(stops))
 
 
 def couples_piece(
@@ -194,7 +201,9 @@ def couples_piece(
                 continue
             pictures = drawn.of(run, row.layer, map_)
             figures.append(_figure(drawn, (run, row.layer, map_), pictures, names[run]))
-            cells.append(None if pictures is None else _cell(pictures, drawn.steps[run]))
+            cells.append(
+                None if pictures is None else _cell(pictures, drawn.steps[run], drawn.stops)
+            )
             used |= {pictures[2]} if pictures is not None else set()
         words = [_alike_words(row, at) for at in stops]
         values.append(
@@ -260,7 +269,9 @@ def _figure(
 
 
 def _cell(
-    pictures: tuple[MapPictures, Sheet, int], positions: Sequence[int | None]
+    pictures: tuple[MapPictures, Sheet, int],
+    positions: Sequence[int | None],
+    stops: Sequence[float],
 ) -> dict[str, Any]:
     """What the script knows of a map: its sheet, both pictures by stop, and words under them."""
     map_, sheet, number_ = pictures
@@ -269,9 +280,19 @@ def _cell(
         "sheet": sheet_values(sheet, number_),
         "frames": [None if shot is None else [shot.projection, shot.patch] for shot in shots],
         "words": [
-            "dead"
-            if shot is None
-            else f"{number(shot.row['activation'])}, {plain(shot.row['label_name'] or '?', 24)}"
-            for shot in shots
+            "not searched so early" if position is None else _shot_words(shot, stop)
+            for position, shot, stop in zip(positions, shots, stops, strict=True)
         ],
     }
+
+
+def _shot_words(shot: Shot | None, stop: float) -> str:
+    """How strongly the map answers there, and the image's label, where it has one; of which epoch,
+    where that of the stop was not searched.
+    """
+    if shot is None:
+        return "dead"
+    label, epoch = shot.row["label_name"], float(shot.row["epoch"])
+    when = "" if abs(epoch - stop) < 1e-4 * max(1, stop) else f"epoch {epoch_name(epoch)}: "
+    activation = f"{when}{number(shot.row['activation'])}"
+    return activation if label is None else f"{activation}, {plain(label, 24)}"

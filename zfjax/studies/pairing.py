@@ -106,11 +106,15 @@ def _pair_layer(
                 replace(whole, correlations=np.zeros((0, 0))),  # of every epoch, they are many
                 _alike(matches, [side.maxima(epoch, layer) for side in pair], groups),
                 at_pairs(whole.correlations, last),
-                tuple(int((~side.excites(epoch, layer)).sum()) for side in pair),  # type: ignore[arg-type]
+                (_dead(pair[0], epoch, layer), _dead(pair[1], epoch, layer)),
             )
         )
     maps = pair[0].maps[layer], pair[1].maps[layer]
     return LayerPairs(other, layer, maps, tuple(reversed(done)), from_start)
+
+
+def _dead(side: Side, epoch: float, layer: str) -> int:
+    return int((~side.excites(epoch, layer)).sum())
 
 
 def _halves(count: int) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zfjax.errors import ZfjaxError, shortened
+from zfjax.errors import ZfjaxError, escaped, shortened
 from zfjax.files import fitting
 from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.folder import Run
@@ -122,7 +122,7 @@ def names_of(folders: Sequence[Path | None]) -> list[str]:
     different, depth = set(paths), 1
     while len({path[-depth:] for path in different}) < len(different):
         depth += 1
-    names = ["/".join(path[-depth:]) if path else "network" for path in paths]
+    names = [escaped("/".join(path[-depth:])) if path else "network" for path in paths]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
         for index, name in enumerate(names)
