@@ -406,10 +406,12 @@ def test_the_page_in_a_browser(compared):
 
 @pytest.mark.slow
 def test_trained_runs_get_their_probe_by_a_pass(unbroken, data_dir, tmp_path, capsys):
-    """Two seeds that nothing was measured of, then at once what the pass has kept; evaluated
-    against a measured run, and a subject in Python."""
+    """Two recipes, of other steps, that nothing was measured of, then at once what the pass has
+    kept; against a measured run, and a subject in Python.
+    """
+    other = make_config(data_dir, seed=7, recipe="faithful", batch_size=12)
     one = shutil.copytree(unbroken, tmp_path / "one")
-    train(make_config(data_dir, seed=7), tmp_path / "two", devices=1)
+    train(other, tmp_path / "two", devices=1)
     first = zfjax.compare(one, tmp_path / "two", out=tmp_path / "out")
     told = capsys.readouterr().err
     assert "one has no probe of these images: a pass over 36 images of 4 checkpoints" in told
