@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import flax.linen as nn
@@ -133,6 +134,22 @@ def test_it_is_measured(home, capsys):
     theirs = (home / "out" / "measures" / "labels.txt").read_text()
     assert (same.folder / "labels.txt").read_text() == theirs
     assert zfjax.measure(subject, "rewind", out=home / "elsewhere", images=9).steps == (0, 5)
+
+
+def test_it_is_compared(home, tmp_path, monkeypatch, capsys):
+    """With itself; its images are looked at once, and kept."""
+    monkeypatch.chdir(tmp_path)
+    out = shutil.copytree(home / "out", tmp_path / "out")
+    words = ["compare", str(out), str(out), "--out", "both"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "first 4 of 4" in said.out and "a pass over 9 images of 2 checkpoints" in said.err
+    assert main([*words, "--layers", "first", "--at", "1"]) == 0
+    assert "a pass over" not in capsys.readouterr().err
+    text = (tmp_path / "both" / "index.html").read_text(encoding="utf-8")
+    assert "no accuracy on record" in text and str(tmp_path) not in text
+    assert main(["compare", str(out), str(home / "out"), "--at", "5"]) == 1
+    assert "do not share that epoch; they share 0, 1" in capsys.readouterr().err
 
 
 def test_what_does_not_open_again_says_so(home, tmp_path, monkeypatch):

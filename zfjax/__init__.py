@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zfjax.run.folder import Run as Run
     from zfjax.run.folder import load_run as load_run
     from zfjax.studies.ablating import ablate as ablate
+    from zfjax.studies.comparing import compare as compare
 
 _HOMES = {
     "subject_from": "zfjax.adopting",
@@ -42,6 +43,7 @@ _HOMES = {
     "measure": "zfjax.measures.running",
     "write_report": "zfjax.report.page",
     "ablate": "zfjax.studies.ablating",
+    "compare": "zfjax.studies.comparing",
 }
 
 __all__ = sorted(_HOMES)

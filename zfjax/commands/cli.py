@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
+from zfjax.commands.comparisons import add_compare
 from zfjax.commands.data import add_data
 from zfjax.commands.demonstration import add_demo
 from zfjax.commands.evaluation import add_evaluate
@@ -40,6 +41,7 @@ COMMANDS = (
     add_measure,
     add_report,
     add_ablate,
+    add_compare,
     add_info,
 )
 """What adds each command to the parser, in the order of ``zfjax --help``."""

@@ -25,9 +25,8 @@ from zfjax.progress import Progress
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.folder import Run
 from zfjax.run.measured import Measured, is_measured, open_measured
+from zfjax.run.probe import PROBE_FILE as PROBE_FILE
 from zfjax.run.probe import Probe
-
-PROBE_FILE = "probe.npz"
 
 
 @dataclass(frozen=True)

@@ -14,22 +14,13 @@ import numpy as np
 
 from zfjax.errors import explain_os_error
 from zfjax.features.riding import Arrays, Computed, Look, Marks, Sent
-from zfjax.features.statistics import priorities_of
 from zfjax.files import expanded_path
+from zfjax.measures.probe_images import PROBE_IMAGES as PROBE_IMAGES
+from zfjax.measures.probe_images import PROBE_SEED as PROBE_SEED
+from zfjax.measures.probe_images import probe_ids as probe_ids
 from zfjax.run.probe import MAXIMA, MEANS, Probe, array_name, quantised, write_probe
 
-PROBE_IMAGES = 10_000
-"""By default; of a smaller split all."""
-PROBE_SEED = 0
 KINDS = (MAXIMA, MEANS)
-
-
-def probe_ids(count: int, images: int, seed: int = PROBE_SEED) -> np.ndarray:
-    """The ids of ``images`` of the first ``count`` images of a split: int64, ascending. A pure
-    function of these numbers; fewer are some of more.
-    """
-    ranks = priorities_of(np.arange(count, dtype=np.uint32), seed)
-    return np.sort(np.argsort(ranks, kind="stable")[:images]).astype(np.int64)
 
 
 def probe_bytes(steps: int, images: int, maps: int, kinds: int) -> tuple[int, int]:

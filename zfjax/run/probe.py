@@ -23,6 +23,8 @@ from jaxtyping import Bool, Float16, Float32, Int32, Int64, UInt16
 from zfjax.errors import ZfjaxError
 from zfjax.files import write_atomic
 
+PROBE_FILE = "probe.npz"
+"""In RUN/measures."""
 MAXIMA, MEANS = "maxima", "means"
 """The kinds of values: a map's largest over an image, and its mean over the image."""
 

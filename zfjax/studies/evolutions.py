@@ -162,10 +162,7 @@ def _quality(cells: Sequence[Evolved], layers: Sequence[str], stops: Sequence[fl
 def _film(cell: Evolved, layer: str, stops: Sequence[float], quality: int) -> Film | None:
     """Of one layer, with sheet number 0; None where nothing of it is drawn."""
     evolution = cell.evolution
-    shown = [
-        max((step for step, epoch in _epochs(evolution) if epoch <= stop + 1e-9), default=None)
-        for stop in stops
-    ]
+    shown = steps_at(evolution, stops)
     steps = tuple(sorted({step for step in shown if step is not None}))
     maps = spread(evolution.maps(layer), MAPS)
     if not steps or not maps:
@@ -180,8 +177,13 @@ def _film(cell: Evolved, layer: str, stops: Sequence[float], quality: int) -> Fi
     return Film(f"maps-{cell.number}-{layer}", sheet, 0, frames, captions, large=WIDTH)
 
 
-def _epochs(evolution: Evolution) -> list[tuple[int, float]]:
-    return list(zip(evolution.steps, evolution.epochs, strict=True))
+def steps_at(evolution: Evolution, stops: Sequence[float]) -> list[int | None]:
+    """The last step searched up to each stop; None before the first."""
+    epochs = list(zip(evolution.steps, evolution.epochs, strict=True))
+    return [
+        max((step for step, epoch in epochs if epoch <= stop + 1e-9), default=None)
+        for stop in stops
+    ]
 
 
 def board_of(pictures: LayerPictures, index: int) -> np.ndarray:
