@@ -130,19 +130,39 @@ class Evolution:
             table = table.filter(pc.equal(table[name], _sought(name, value)))
         return table.to_pylist()
 
-    def tiles(self, layer: str, step: int) -> dict[tuple[str, int, int], Tile]:
-        """Drawn units of one layer and step by (selection, map, rank); dead maps have none.
+    @property
+    def selections(self) -> tuple[str, ...]:
+        """What is drawn: "top", "fixed", then "low" and "quantile:q" where they were asked for."""
+        return ("top", "fixed", *self.record.asked.get("selections", ()))
 
-        Raises ZfjaxError for a layer or step that was not searched.
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """By which every picture is drawn, the main one first."""
+        return (self.record.rule, *self.record.asked.get("rules", ()))
+
+    def tiles(
+        self, layer: str, step: int, rule: str | None = None
+    ) -> dict[tuple[str, int, int], Tile]:
+        """Drawn units of one layer and step by (selection, map, rank), by that rule (None: the main
+        one); an image that leaves a map silent, and a dead map, have none.
+
+        Raises ZfjaxError for a layer or step that was not searched, and a rule that was not asked
+        for.
         """
         self._check(layer)
+        if rule is not None and rule not in self.rules:
+            raise ZfjaxError(
+                f"{self.folder} has no pictures by the rule {rule!r}; it has"
+                f" {', '.join(self.rules)}."
+            )
         step = whole_number(step, "step")
         if step not in self.steps:
             raise ZfjaxError(
                 f"{self.folder} has no step {step}; its steps are"
                 f" {', '.join(map(str, self.steps))}."
             )
-        arrays = _read_arrays(self.folder / "tiles" / layer / f"{step}.npz")
+        folder = tiles_folder(self.folder, None if rule == self.record.rule else rule)
+        arrays = _read_arrays(folder / layer / f"{step}.npz")
         return {
             (str(selection), int(map_), int(rank)): Tile(
                 str(selection), int(map_), int(rank), projection.astype(np.float32) * scale, patch
@@ -319,6 +339,11 @@ def write_histograms(
             np.savez_compressed(handle, **arrays)
 
     write_atomic(folder / "histograms.npz", write)
+
+
+def tiles_folder(folder: Path, rule: str | None) -> Path:
+    """Where an evolution's pictures by a rule are; None: the main one."""
+    return folder / ("tiles" if rule is None else f"tiles-{rule}")
 
 
 def write_tiles(path: Path, tiles: list[Tile]) -> None:
