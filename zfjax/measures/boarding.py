@@ -211,6 +211,7 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
             run=target.run,
             earlier=_earlier(chosen.measure, target.folder, plan.steps),
             progress=progress,
+            home=target.home,
         )
         keeper = keepers.get(f"{chosen.name} {chosen.options}")
         if keeper is not None:
