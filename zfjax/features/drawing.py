@@ -25,7 +25,7 @@ from zfjax.network.layers import Layer
 from zfjax.network.model import Parameters
 from zfjax.network.ops import rule_named
 from zfjax.progress import Progress
-from zfjax.run.evolution import Tile, tiles_folder, write_tiles
+from zfjax.run.evolution_files import Tile, tiles_folder, write_tiles
 from zfjax.subject import Subject
 
 TOLERANCE = 1e-5

@@ -8,7 +8,10 @@ from zfjax.report.kit.wording import epoch_name, plain
 from zfjax.report.pictures import to_bytes
 from zfjax.run.measured import Measured
 
-COLUMNS = ("unit", "other unit", "other image", "untrained", "top anew", "all anew")
+COLUMNS = (
+    *("the unit", "other\nunit", "other\nimage"),
+    *("before\ntraining", "top layer\nanew", "all layers\nanew"),
+)
 """What stands side by side in the pictures that the measure keeps."""
 MARGIN, LEFT, GAP = 24, 250, 14
 
@@ -29,16 +32,16 @@ def figure_of_controls(measured: Measured) -> dict[str, bytes]:
         f"Projections at epoch {epoch} beside their controls, each on its own scale, zero mid-grey:"
         " of the unit; of another map of the layer at the same place; of the same unit down the"
         " switches of another image; of the network before training; with the layer drawn anew, and"
-        " with all layers up to it. What stays in the second column is the image's, not the unit's;"
-        " beside it the cosine with the unit's own."
+        " with all layers up to it. What stays in the second column is the image's, not the unit's."
+        " Under each the cosine with the unit's own."
     )
-    header, row, between = LINE + 28, edge + LINE - 8, 22
+    header, row, between = 2 * LINE + 24, edge + LINE - 8, 22
     count = sum(len(by_step[step][0]) for by_step in pictures.values() if step in by_step)
     top = header + row * count + between * len(pictures)
     board = Board(top + LINE * (len(wrap(words, WIDTH - 2 * MARGIN)) + 1))
     for column, word in enumerate(COLUMNS):
         x = LEFT + column * (edge + GAP) + edge / 2
-        board.write(word, 20, x, ha="center", size=TEXT_SIZE - 0.6, weight="bold")
+        board.write(word, 16, x, ha="center", size=TEXT_SIZE - 0.8, weight="bold", linespacing=1.15)
     y = header
     for name, by_step in pictures.items():
         maps, pixels = by_step[step]
