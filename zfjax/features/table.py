@@ -101,7 +101,9 @@ def _selected(
 
 def _placed(rows: Columns, units: Sequence[Unit]) -> Columns:
     """The same rows with the places of those of ``units`` that are among them."""
-    [selection] = set(rows["selection"].tolist()) or {""}
+    if not units or not len(rows["map"]):
+        return rows
+    selection = rows["selection"][0]
     keys = zip(rows["map"].tolist(), rows["rank"].tolist(), strict=True)
     row_of = {key: row for row, key in enumerate(keys)}
     drawn = [unit for unit in units if unit.selection == selection]
