@@ -219,6 +219,22 @@ def test_what_it_lacks_is_said(run, tmp_path, unbroken, capsys):
 
 
 @pytest.mark.slow
+def test_an_evolution_that_has_taken_more_is_controlled_anew(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    shutil.rmtree(folder / "measures", ignore_errors=True)
+    before = zfjax.measure(folder, "controls")
+    assert set(before.of_layer("image_share", "conv2")) == {0, 12}
+    stamp = (folder / "measures" / "controls.json").read_bytes()
+    zfjax.measure(folder, "controls")
+    assert (folder / "measures" / "controls.json").read_bytes() == stamp, "it is there already"
+    evolve(folder, maps=3, top=2, at=["0", "1", "last"])
+    after = zfjax.measure(folder, "controls")
+    assert set(after.of_layer("image_share", "conv2")) == {0, 4, 12}
+    for step, values in before.of_maps("cosine_swapped", "conv2").items():
+        np.testing.assert_array_equal(values, after.of_maps("cosine_swapped", "conv2")[step])
+
+
+@pytest.mark.slow
 def test_a_map_that_is_alone_alive_has_no_swap(run, tmp_path):
     folder = shutil.copytree(run.folder, tmp_path / "run")
     drawn = run.evolution().maps("conv2")[0]

@@ -14,6 +14,7 @@ import numpy as np
 from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, drawing
 from zfjax.features.asking import changed_steps
+from zfjax.features.statistics import priorities_of
 from zfjax.features.units import Unit
 from zfjax.measures.protocol import Looked
 from zfjax.measures.similarity import standard_ranks
@@ -186,7 +187,9 @@ def _controlled(controls: Controls, step: int, name: str) -> ControlledUnits:
 
 @dataclass(frozen=True)
 class _Choice:
-    """Seeded choices that stay the same from epoch to epoch as far as what is chosen from does."""
+    """Seeded choices that stay the same from epoch to epoch as far as what is chosen from does: of
+    all that there is to choose, what a scrambling puts first.
+    """
 
     seed: int
     layer: int
@@ -196,8 +199,8 @@ class _Choice:
         where there is no other.
         """
         own = getattr(unit, what)
-        ordered = np.random.default_rng([self.seed, self.layer, unit.map]).permutation(
-            max(among) + 1
-        )
-        allowed = set(among) - {own}
-        return next((int(each) for each in ordered if int(each) in allowed), own)
+        others = np.array(sorted(set(among) - {own}), np.uint32)
+        if not len(others):
+            return int(own)
+        seed = (self.seed * 1009 + self.layer) * 65537 + unit.map
+        return int(others[priorities_of(others, seed).argmin()])
