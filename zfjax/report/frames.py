@@ -105,6 +105,9 @@ def _map(
         height, width = tile.shape[:2]
         corner = x + (edge - width) // 2, y + (edge - height) // 2
         canvas.paste(Image.fromarray(np.ascontiguousarray(tile)), corner)
+        # White ends of a filter would run into the paper.
+        left, top = corner[0] - 1, corner[1] - 1
+        pen.rectangle((left, top, left + width + 1, top + height + 1), outline=FAINT)
         before = map_.top[index - 1] if index else None
         if before is not None and before.row["image_id"] != shot.row["image_id"]:
             pen.ellipse((x + edge - 10, y + edge + 7, x + edge - 1, y + edge + 16), fill=ACCENT)
