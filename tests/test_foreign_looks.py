@@ -108,6 +108,11 @@ def test_every_measure_takes_it_and_each_image_is_read_once(trees, tmp_path):
         whose = json.loads((tmp_path / "out" / "config.json").read_text())
         assert whose["checkpoints"] == subject.foreign["checkpoints"]
         evolution = open_evolution(tmp_path / "out" / "evolution")
+        controls = zfjax.measure(subject, "controls", out=tmp_path / "out")
+        assert "Conv_0 is exempt" in controls.meta["sentence"]
+        of_maps = controls.of_maps("cosine_swapped", "Block_0")[16]
+        assert np.isfinite(of_maps).any() and np.nanmax(np.abs(of_maps)) <= 1
+        assert not [name for name in controls.quantities() if "randomised" in name]
         row = evolution.rows(layer="Block_0", step=16, selection="top", rank=0)[1]
         [shot] = zfjax.project(subject, row["image_id"], "Block_0", row["map"], at="last")
         assert (shot.y, shot.x) == (row["y"], row["x"])

@@ -64,6 +64,7 @@ NO_JAX = (
     "run.adopted",
     "run.starts",
     "run.evolution",
+    "run.evolution_files",
     "run.evolution_record",
     "run.measured",
     "run.probe",

@@ -20,7 +20,7 @@ from zfjax.report.kit.style import DPI, TEXT_SIZE, text_width, wrap
 from zfjax.report.kit.wording import number, plain
 from zfjax.report.page import write_report
 from zfjax.report.pictures import colour_scale, filter_grid, make_sheet, read_layer, to_bytes
-from zfjax.report.words import choose
+from zfjax.report.words import choose, silent_words
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +33,17 @@ STEMS = (
     "training",
     "settled",
 )
+
+
+# ---- words
+
+
+@pytest.mark.parametrize(
+    ("selection", "says"),
+    [("quantile:0.5", "50\u2009% of the images or more"), ("low", "dead"), ("fixed", "that image")],
+)
+def test_an_empty_frame_says_why(selection, says):
+    assert says in silent_words(selection)
 
 
 # ---- colour

@@ -210,11 +210,13 @@ def table_of(folder):
 def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, unbroken):
     expected = tmp_path / "expected"
     shutil.copytree(unbroken, expected)
-    evolve(expected, maps=3, top=4)  # on eight fake devices, where conftest.py has set them
+    # On eight fake devices, where conftest.py has set them.
+    evolve(expected, maps=3, top=4, selections=["low", "quantile:0.5"])
     for count in (2, 3):
         folder = tmp_path / str(count)
         shutil.copytree(unbroken, folder)
-        finish(start(count, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
+        asked = ("--maps", "3", "--top", "4", "--selections", "low", "quantile:0.5")
+        finish(start(count, "evolve", "--workdir", folder, *asked))
         assert table_of(folder) == table_of(expected)
         assert not list((folder / "evolution").glob("search*"))
     assert len(jax.devices()) == 8 or pytest.skip("needs the 8 fake devices of conftest.py")
@@ -224,7 +226,7 @@ def test_a_search_that_was_stopped_goes_on_in_two_processes(tmp_path, unbroken, 
     folder, expected = tmp_path / "stopped", tmp_path / "expected"
     for copy in (folder, expected):
         shutil.copytree(unbroken, copy)
-    evolve(expected, maps=3, top=4)
+    evolve(expected, maps=3, top=4, selections="low")
 
     def stop(stage, done, total, **figures):
         if stage == "searching" and done < total and (folder / "evolution" / "search.npz").exists():
@@ -234,7 +236,9 @@ def test_a_search_that_was_stopped_goes_on_in_two_processes(tmp_path, unbroken, 
         patched.setattr("zfjax.features.searching.SAVE_SECONDS", 0.0)
         patched.setattr("zfjax.features.strongest.search_batch", lambda network: 1)
         evolve(folder, maps=3, top=4, progress=stop)
-    finish(start(2, "evolve", "--workdir", folder, "--maps", "3", "--top", "4"))
+    # What else is drawn makes no difference to the search, which goes on.
+    asked = ("--maps", "3", "--top", "4", "--selections", "low")
+    finish(start(2, "evolve", "--workdir", folder, *asked))
     assert table_of(folder) == table_of(expected)
 
 

@@ -49,8 +49,18 @@ def add_evolve(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--rule",
-        default="deconvnet",
-        help="deconvnet, guided, gradient, deconvnet+norm or guided+norm",
+        nargs="+",
+        default=["deconvnet"],
+        help="deconvnet, guided, gradient, deconvnet+norm or guided+norm; several: every picture by"
+        " each of them, the first is the main one",
+    )
+    parser.add_argument(
+        "--selections",
+        nargs="+",
+        default=["top"],
+        metavar="SELECTION",
+        help="images drawn of each map: top (always), low (the weakest that excite it),"
+        " quantile:0.5 (a typical one)",
     )
     parser.add_argument(
         "--every-rank", action="store_true", help="draw all --top images of every epoch"
@@ -106,6 +116,7 @@ def evolve(options: argparse.Namespace) -> int:
         "images": options.images,
         "rule": options.rule,
         "every_rank": options.every_rank,
+        "selections": options.selections,
     }
     if options.model is not None:
         return _evolve_foreign(options, asked)

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from zfjax.errors import ZfjaxError
-from zfjax.network.ops import rule_named
+from zfjax.features.selections import ADDABLE, in_order, is_quantile, plain_selections
+from zfjax.network.ops import RULES, rule_named
 from zfjax.subject import Subject
 from zfjax.values import (
     Epochs,
@@ -44,9 +45,12 @@ class Asked:
     """None: the training split (paper, Fig. 4)."""
     images: Whole | None = None
     """The first so many; None: all."""
-    rule: Text = "deconvnet"
+    rule: Names = "deconvnet"
+    """One or several: every picture by every rule, the first is the main one."""
     every_rank: Truth = False
     """Draw the ``top`` images of every epoch; else rank 0 of every epoch, and all at the last."""
+    selections: Names = ("top",)
+    """What is drawn: "top" and "fixed" always, "low" and "quantile:q" beside them where named."""
 
     def plain(self) -> Asked:
         """The same in Python's own types. Raises ZfjaxError for a word of another kind."""
@@ -58,8 +62,9 @@ class Asked:
             top=whole_number(self.top, "--top"),
             split=optional(text, self.split, "--split"),
             images=optional(whole_number, self.images, "--images"),
-            rule=text(self.rule, "--rule"),
+            rule=texts(self.rule, "--rule"),
             every_rank=truth(self.every_rank, "--every-rank"),
+            selections=texts(self.selections, "--selections"),
         )
 
 
@@ -72,8 +77,9 @@ class AskedWords(TypedDict, total=False):
     top: Whole
     split: Text | None
     images: Whole | None
-    rule: Text
+    rule: Names
     every_rank: Truth
+    selections: Names
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,15 @@ class Request:
     rule: str
     every_rank: bool = False
     seed: int = 0
+    selections: tuple[str, ...] = ()
+    """Drawn beside "top" and "fixed", as ``selections.plain_selections`` has them."""
+    rules: tuple[str, ...] = ()
+    """By which every picture is drawn besides, in the order of ``ops.RULES``."""
 
-    def ranks(self, step_index: int) -> int:
-        """How many of a map's strongest images are drawn at the step of that index."""
-        return self.top if self.every_rank or step_index == len(self.steps) - 1 else 1
+    def ranks(self, step_index: int, selection: str = "top") -> int:
+        """How many of a map's images of that selection are drawn at the step of that index."""
+        every = self.every_rank or step_index == len(self.steps) - 1
+        return self.top if every and not is_quantile(selection) else 1
 
 
 def request_of(subject: Subject, asked: Asked) -> Request:
@@ -103,7 +114,11 @@ def request_of(subject: Subject, asked: Asked) -> Request:
     for words of another kind.
     """
     asked = asked.plain()
-    rule_named(asked.rule)
+    rules = tuple(dict.fromkeys(asked.rule))
+    for name in rules:
+        rule_named(name)
+    if not rules:
+        raise ZfjaxError(f"--rule needs a name; there are {', '.join(RULES)}.")
     for name in asked.layers or ():
         subject.layer(name)
     layers = tuple(name for name in subject.layers if name in (asked.layers or subject.layers))
@@ -134,20 +149,48 @@ def request_of(subject: Subject, asked: Asked) -> Request:
         top=int(asked.top),
         split=source.split,
         images=int(images),
-        rule=asked.rule,
+        rule=rules[0],
         every_rank=bool(asked.every_rank),
+        selections=plain_selections(asked.selections),
+        rules=_by_name(rules[1:]),
+    )
+
+
+def _by_name(rules: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in RULES if name in set(rules))
+
+
+def widened(request: Request, before: Mapping[str, Any] | None) -> Request:
+    """``request`` with the selections and rules of a record ``before``, of what is there: they are
+    added to, and stay.
+    """
+    there = before or {}
+    return dataclasses.replace(
+        request,
+        selections=in_order({*request.selections, *there.get("selections", ())}),
+        rules=_by_name({*request.rules, *there.get("rules", ())} - {request.rule}),
     )
 
 
 CHECKPOINTS = "checkpoints"
+_DEFAULTS = {
+    field.name: json.loads(json.dumps(field.default))
+    for field in dataclasses.fields(Request)
+    if field.default is not dataclasses.MISSING
+}
+"""Of a request's fields, as JSON gives them back."""
 
 
 def record_of(subject: Subject, request: Request) -> dict[str, Any]:
     """What meta.json keeps as "asked": the request, and whose images and checkpoints it was
-    about.
+    about. Selections and rules stand there where some are asked for: what asks for none is recorded
+    as it was before there were any.
     """
+    words = {
+        name: value for name, value in request.__dict__.items() if value or name not in ADDABLE
+    }
     record = {
-        **request.__dict__,
+        **words,
         "fingerprint": subject.fingerprint,
         CHECKPOINTS: subject.checkpoints(request.steps),
     }
@@ -162,12 +205,7 @@ def differing(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[
     differs. Checkpoints differ where a step of both has another digest.
     """
     recorded, wanted = (json.loads(json.dumps(record)) for record in (before or {}, now))
-    defaults = {
-        field.name: json.loads(json.dumps(field.default))
-        for field in dataclasses.fields(Request)
-        if field.default is not dataclasses.MISSING
-    }
-    before_that = {**defaults, **recorded}
+    before_that, wanted = {**_DEFAULTS, **recorded}, {**_DEFAULTS, **wanted}
     known = [
         name
         for name, value in wanted.items()
@@ -194,7 +232,8 @@ def check_asked(
     ways_out = "give this one a name with --name, or delete that folder."
     names = [name for name in differing(before, now) if name != CHECKPOINTS]
     if fields := ", ".join(
-        name if name in now else f"{name}, of a later version of zfjax" for name in names
+        name if name in {**now, **_DEFAULTS} else f"{name}, of a later version of zfjax"
+        for name in names
     ):
         raise ZfjaxError(f"{folder} holds an evolution with other settings ({fields}); {ways_out}")
     if finished and (steps := ", ".join(changed_steps(before, now))):
@@ -207,11 +246,13 @@ def command_line(request: Request, name: str | None) -> str:
     """The command that asks for this again, with RUN for the folder."""
     at = " ".join(f"step:{step}" for step in request.steps)
     maps = "all" if request.maps is None else request.maps
-    named = (" --every-rank" if request.every_rank else "") + (f" --name {name}" if name else "")
+    selections = f" --selections top {' '.join(request.selections)}" if request.selections else ""
+    ranks = " --every-rank" if request.every_rank else ""
+    named = ranks + selections + (f" --name {name}" if name else "")
     return (
         f"zfjax evolve --workdir RUN --at {at} --layers {' '.join(request.layers)} --maps {maps}"
         f" --top {request.top} --split {request.split} --images {request.images} --rule"
-        f" {request.rule}{named}"
+        f" {' '.join((request.rule, *request.rules))}{named}"
     )
 
 
@@ -235,7 +276,12 @@ def cost(subject: Subject, request: Request) -> Cost:
     top_layer = subject.network.highest(request.layers)
     images, steps = request.images, len(request.steps)
     fixed = steps
-    shown = sum(request.ranks(index) for index in range(steps)) + fixed
+    shown = fixed + sum(
+        request.ranks(index, name)
+        for index in range(steps)
+        for name in ("top", *request.selections)
+    )
+    shown *= 1 + len(request.rules)
     tiles = tile_bytes = 0
     for name in request.layers:
         layer = subject.layer(name)

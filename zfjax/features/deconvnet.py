@@ -111,13 +111,15 @@ def project(
     inputs_of: Callable[[Int[np.ndarray, " units"], Places], Any],
     *,
     batch_size: int | None = None,
+    seed: float | None = None,
 ) -> Iterator[Projected]:
     """Projects units down to pixels, a batch at a time, in order.
 
     ``inputs_of(rows, places)``: the normalised inputs (float32, as ``cut_inputs`` cuts them) of the
     units in these rows, which lie at these places. Runs at precision HIGHEST in batches of
     ``batch_size`` (None: as many as the device works on well), the last one padded with its last
-    unit, so that each layer is compiled once. A unit with activation 0 has an all-zero tile.
+    unit, so that each layer is compiled once. ``seed``: what comes down from each unit; None: its
+    activation, so that one with activation 0 has an all-zero tile.
     """
     count = len(places.maps)
     size = batch_size or units_per_batch(way.layer, way.method, count)
@@ -126,7 +128,7 @@ def project(
         for start in range(0, count, size):
             rows = np.minimum(np.arange(start, start + size), count - 1)
             batch = Places(*(np.asarray(values, np.int32)[rows] for values in places))
-            tiles, activations = project_cut(way, parameters, inputs_of(rows, batch), batch)
+            tiles, activations = project_cut(way, parameters, inputs_of(rows, batch), batch, seed)
             yield slice(start, min(start + size, count)), tiles, activations
 
     for rows, tiles, activations in one_behind(dispatched()):
@@ -206,7 +208,7 @@ def _tile_corners(way: Way, places: Places) -> tuple[Any, Any]:
 
 
 def project_cut(
-    way: Way, parameters: Parameters, inputs: Any, places: Places
+    way: Way, parameters: Parameters, inputs: Any, places: Places, seed: float | None = None
 ) -> tuple[Float[Array, "units height width c"], Float[Array, " units"]]:
     """One batch of ``project`` on normalised inputs from ``cut_inputs``: (tiles, activations),
     still on the device.
@@ -215,7 +217,8 @@ def project_cut(
     pool's comparisons anew for each of its nine uses, which takes twice as long.
     """
     pull_down, activations = _up(parameters, inputs, places, way=way)
-    return _down(pull_down, activations, places, way=way), activations
+    signal = activations if seed is None else jnp.full_like(activations, seed)
+    return _down(pull_down, signal, places, way=way), activations
 
 
 @functools.partial(jax.jit, static_argnames="way")

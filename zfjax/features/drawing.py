@@ -18,12 +18,14 @@ from zfjax.errors import ZfjaxError
 from zfjax.features import deconvnet, strongest, units
 from zfjax.features.asking import Request
 from zfjax.features.deconvnet import Places, Way
-from zfjax.features.units import Chosen, Unit
+from zfjax.features.selections import ALWAYS
+from zfjax.features.units import Chosen, Top, Unit
 from zfjax.inputs import Preparation
+from zfjax.network.layers import Layer
 from zfjax.network.model import Parameters
 from zfjax.network.ops import rule_named
 from zfjax.progress import Progress
-from zfjax.run.evolution import Tile, write_tiles
+from zfjax.run.evolution_files import Tile, tiles_folder, write_tiles
 from zfjax.subject import Subject
 
 TOLERANCE = 1e-5
@@ -99,9 +101,10 @@ def project_units(
     way: Way,
     chosen: Sequence[Unit],
     views: Mapping[int, UInt8[np.ndarray, "h w c"]] | None = None,
+    seed: float | None = None,
 ) -> Iterator[tuple[Unit, Tile, float]]:
     """(unit, tile, activation as projection reproduces it) of each unit. ``views``: by image id,
-    where they are no images of the subject.
+    where they are no images of the subject. ``seed``: as in ``deconvnet.project``.
     """
     preparation, mean_image = subject.preparation, subject.mean_image
     places = Places(
@@ -131,7 +134,9 @@ def project_units(
         cut = deconvnet.cut_inputs(way, pixels, batch)
         return _normalise(cut, mean, preparation=preparation)
 
-    for rows, tiles, activations in deconvnet.project(way, parameters, places, inputs_of):
+    for rows, tiles, activations in deconvnet.project(
+        way, parameters, places, inputs_of, seed=seed
+    ):
         for unit, tile, patch, activation in zip(
             chosen[rows], tiles, patches[rows], activations, strict=True
         ):
@@ -153,30 +158,24 @@ class Checked:
 def draw(
     subject: Subject, request: Request, chosen: Chosen, folder: Path, progress: Progress
 ) -> Checked:
-    """Projects the drawn maps' strongest units and the fixed ones, and writes the tiles of every
-    layer and step. Raises ZfjaxError where an activation is not reproduced.
+    """Projects all that is chosen by every rule, and writes the tiles of every layer and step; an
+    activation is counted as checked once. Raises ZfjaxError where one is not reproduced.
     """
-    checked, done, total = Checked(), 0, len(request.steps) * len(request.layers)
+    rules = (request.rule, *request.rules)
+    checked, done, total = Checked(), 0, len(request.steps) * len(request.layers) * len(rules)
     ways = {
-        name: deconvnet.way_of(subject.network, name, rule_named(request.rule))
+        (rule, name): deconvnet.way_of(subject.network, name, rule_named(rule))
+        for rule in rules
         for name in request.layers
     }
     for step_index, step in enumerate(request.steps):
         parameters = jax.device_put(subject.parameters(step))
-        for name, way in ways.items():
-            strongest_units = units.units_to_draw(
-                chosen.top[name],
-                way.layer,
-                chosen.maps[name],
-                step_index,
-                request.ranks(step_index),
-            )
+        for (rule, name), way in ways.items():
+            all_units = _units_of(request, chosen, step_index, way.layer)
             tiles = []
-            for unit, tile, value in project_units(
-                subject, parameters, way, strongest_units + chosen.fixed[step_index][name]
-            ):
-                error = abs(value - unit.activation) / unit.activation
-                checked = checked.and_one(error)
+            for unit, tile, value in project_units(subject, parameters, way, all_units):
+                error = abs(value - unit.activation) / _scale_of(unit, chosen.top[name], step_index)
+                checked = checked.and_one(error) if rule == request.rule else checked
                 if not error <= TOLERANCE:
                     raise ZfjaxError(
                         f"Map {unit.map} of {name} at step {step}: the search recorded"
@@ -184,8 +183,29 @@ def draw(
                         f" {value:.8g}; the data or the checkpoint changed since. Delete"
                         f" {folder.name} and evolve again."
                     )
-                tiles.append(tile)
-            write_tiles(folder / "tiles" / name / f"{step}.npz", tiles)
+                if value > 0:  # a weakest image may be no more than rounding away from silence
+                    tiles.append(tile)
+            below = tiles_folder(folder, None if rule == request.rule else rule)
+            write_tiles(below / name / f"{step}.npz", tiles)
             done += 1
             progress("projecting", done, total)
     return checked
+
+
+def _units_of(request: Request, chosen: Chosen, step_index: int, layer: Layer) -> list[Unit]:
+    """All that is drawn of a layer at a step."""
+    name = layer.name
+    strongest_units = units.units_to_draw(
+        chosen.top[name], layer, chosen.maps[name], step_index, request.ranks(step_index)
+    )
+    others = chosen.others[step_index][name] if chosen.others else []
+    return strongest_units + chosen.fixed[step_index][name] + others
+
+
+def _scale_of(unit: Unit, top: Top, step_index: int) -> float:
+    """What an error in a unit's activation is relative to. A weak one is a small difference of
+    large sums, which is reproduced no better than those: there it is the map's strongest.
+    """
+    if unit.selection in ALWAYS:
+        return unit.activation
+    return float(top.value[step_index, 0, unit.map])

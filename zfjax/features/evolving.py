@@ -22,10 +22,11 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from zfjax.errors import ZfjaxError
-from zfjax.features import deconvnet, drawing, table, units
+from zfjax.features import deconvnet, drawing, selecting, table, units
 from zfjax.features.asking import Asked, AskedWords, Request, command_line, record_of, request_of
 from zfjax.features.growing import (
     EARLIER,
+    as_it_stands,
     earlier_pass,
     grows_words,
     joined,
@@ -35,6 +36,7 @@ from zfjax.features.growing import (
 from zfjax.features.riding import Company
 from zfjax.features.searching import search_on
 from zfjax.features.statistics import Statistics, bin_edges
+from zfjax.features.strongest import nothing_found
 from zfjax.features.units import Chosen, Top
 from zfjax.files import clear_unfinished, local_path, read_json, write_arrays, write_atomic
 from zfjax.inputs import open_data, with_data_dir
@@ -72,14 +74,15 @@ def evolve(
     **asked: Unpack[AskedWords],
 ) -> Evolution:
     """Searches and projects the run's saved epochs; returns the finished Evolution (at once when it
-    is there). A finished one that is asked for more epochs, and for nothing else, takes them: they
-    alone are searched, and all pictures are drawn again.
+    is there). A finished one that is asked for more epochs, selections or rules, and for nothing
+    else, takes them: the epochs alone are searched, and all pictures are drawn again.
 
     ``asked``, each with a default (``asking.Asked``): ``at``, epochs as ``Run.steps_at`` takes them
     (None: all saved); ``layers``; ``maps``, maps drawn of each layer (16; None: all); ``top`` (9);
     ``split`` (None: the training split; paper, Fig. 4); ``images``, the first so many (None: all);
-    ``rule`` ("deconvnet"); ``every_rank``, draw the ``top`` images of every epoch, else rank 0 of
-    every epoch, and all at the last. Raises ZfjaxError for what the run, the data or the disk
+    ``rule`` ("deconvnet"), or several, the first the main one; ``every_rank``, draw the ``top``
+    images of every epoch, else rank 0 of every epoch, and all at the last; ``selections``, "low"
+    and "quantile:q", drawn beside "top". Raises ZfjaxError for what the run, the data or the disk
     cannot give, and when a recorded activation is not reproduced. ``locked``: the caller holds the
     run's lock (training does, between epochs). In place of a run, a ``Subject`` of anyone's
     (``subject_from``): the evolution is written to ``out``/evolution.
@@ -152,6 +155,7 @@ def evolve_subject(
     images = subject.need("images", "A search")
     example = together(lambda: images.first_readable(request.images))
     # Of process 0 alone, which writes: others may see late what is new in the run's folder.
+    request = first_alone(lambda: as_it_stands(target.folder, request)) or request
     asked = first_alone(lambda: record_of(subject, request)) or {}
     progress = of_first(progress)
     with ExitStack() as lock:
@@ -168,7 +172,7 @@ def evolve_subject(
         to_search = dataclasses.replace(
             request, steps=tuple(step for step in request.steps if step not in known)
         )
-        statistics, before = search_on(subject, to_search, target.folder, progress, company)
+        statistics, before = _searched(subject, to_search, target.folder, progress, company)
         searched = before + time.monotonic() - clock
         if company.landed is not None:
             company.landed()
@@ -192,6 +196,15 @@ def evolve_subject(
     return open_evolution(target.folder)
 
 
+def _searched(
+    subject: Subject, request: Request, folder: Path, progress: Progress, company: Company
+) -> tuple[Statistics, float]:
+    """``search_on``; nothing where no step is to be searched."""
+    if request.steps:
+        return search_on(subject, request, folder, progress, company)
+    return nothing_found(subject, request), 0.0
+
+
 def check_trained_on(run: Run, subject: Subject) -> None:
     """Raises ZfjaxError where the subject's data set is not the one the run was trained on."""
     images, train_split = subject.need("images", "A search"), run.config.data.train_split
@@ -211,13 +224,14 @@ def _begun(subject: Subject, request: Request, target: Target, lock: ExitStack) 
     folder, asked = target.folder, record_of(subject, request)
     if target.lock is not None:
         lock.enter_context(locked_run(target.lock))
-    for written in (folder.parent, folder, *folder.glob("tiles/**/")):
+    for written in (folder.parent, folder, *folder.glob("tiles*/**/")):
         clear_unfinished(written, locked=True)
     standing = standing_of(folder, asked)
     if standing.finished:
         return True
+    if standing.grows and standing.was_finished:
+        print(grows_words(folder, request, standing), file=sys.stderr)
     if standing.grows and standing.complete:
-        print(grows_words(folder, request), file=sys.stderr)
         keep_earlier(folder, subject, request)
     write_begun(folder, asked)
     return False
@@ -244,7 +258,8 @@ def _drawn(
     arrays = statistics.top_value, statistics.top_id, statistics.top_place
     top = {name: Top(*(array[..., span] for array in arrays)) for name, span in spans.items()}
     winners = {name: units.fixed_images(top[name], maps[name]) for name in request.layers}
-    chosen = Chosen(top, maps, drawing.look_again(subject, request, winners))
+    others = selecting.selected_units(subject, request, statistics, maps)
+    chosen = Chosen(top, maps, drawing.look_again(subject, request, winners), others)
     checked = drawing.draw(subject, request, chosen, folder, progress)
     _write_filters(subject, request, folder)
     write_histograms(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zfjax.features.asking import Asked, Request, record_of, request_of
 from zfjax.features.evolving import asked_of, check_claim
-from zfjax.features.growing import standing_of
+from zfjax.features.growing import as_it_stands, standing_of
 from zfjax.progress import Progress
 from zfjax.run.evolution import open_evolution
 from zfjax.run.folder import Run, evolution_folder, load_run
@@ -53,6 +53,7 @@ def planned_of(subject: Subject, asked: Asked, out: Path, target_name: Text | No
 
 def _standing_plan(subject: Subject, request: Request, folder: Path) -> Plan:
     subject.need("images", "A search").first_readable(request.images)
+    request = as_it_stands(folder, request)
     standing = standing_of(folder, record_of(subject, request))
     known = open_evolution(folder).steps if standing.grows and standing.complete else ()
     steps = tuple(step for step in request.steps if step not in known)

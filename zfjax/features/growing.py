@@ -1,4 +1,5 @@
-"""A finished evolution that is asked for more steps: those alone are searched.
+"""A finished evolution that is asked for more steps, selections or rules: new steps alone are
+searched.
 
 The table holds all that the rest of an evolution asks of a pass: what is strongest, weakest and
 sampled of every map, with its image and place; the histograms hold the counts. So the statistics of
@@ -19,7 +20,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from zfjax.errors import ZfjaxError
-from zfjax.features.asking import Request, check_asked, differing
+from zfjax.features.asking import Request, check_asked, differing, widened
+from zfjax.features.selections import ADDABLE, grows, is_in_table
 from zfjax.features.statistics import (
     SavedPass,
     Statistics,
@@ -45,9 +47,13 @@ class Standing:
 
     finished: bool = False
     grows: bool = False
-    """Whether it holds the same request of fewer steps, finished or not."""
+    """Whether it holds the same request of fewer steps, selections or rules, finished or not."""
     complete: bool = False
-    """Whether what it holds is finished: then its steps need no search."""
+    """Whether what it holds is finished, and its table has all that is asked of its steps: then
+    those need no search.
+    """
+    was_finished: bool = False
+    """Whether what it holds is finished."""
 
 
 def standing_of(folder: Path, asked: Mapping[str, Any]) -> Standing:
@@ -57,29 +63,45 @@ def standing_of(folder: Path, asked: Mapping[str, Any]) -> Standing:
     begun = begun_evolution(folder)
     if begun is None:
         return Standing()
-    if _asks_more_steps(begun.asked, asked):
-        return Standing(grows=True, complete=begun.finished)
+    if _asks_more(begun.asked, asked):
+        complete = begun.finished and is_in_table(begun.asked, asked)
+        return Standing(grows=True, complete=complete, was_finished=begun.finished)
     check_asked(folder, begun.asked, asked, begun.finished)
     return Standing(finished=begun.finished)
 
 
-def _asks_more_steps(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
-    """Whether ``now`` is ``before`` with steps added, and nothing else."""
-    return differing(before, now) == ["steps"] and before is not None and _within(before, now)
-
-
-def _within(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    return set(before.get("steps", ())) < set(now["steps"])
-
-
-def grows_words(folder: Path, request: Request) -> str:
-    """What becomes of a finished evolution that takes more steps."""
+def as_it_stands(folder: Path, request: Request) -> Request:
+    """``request`` with the selections and rules that ``folder`` holds: nothing takes them away."""
     begun = begun_evolution(folder)
-    before = 0 if begun is None else len(begun.asked["steps"])
+    return request if begun is None else widened(request, begun.asked)
+
+
+def _asks_more(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether ``now`` is ``before`` with something added."""
+    return grows(before, now, differing(before, now))
+
+
+def grows_words(folder: Path, request: Request, standing: Standing) -> str:
+    """What becomes of a finished evolution that takes more."""
+    begun = begun_evolution(folder)
+    before = {} if begun is None else begun.asked
+    steps = len(before.get("steps", ()))
+    more = len(request.steps) - steps
+    added = [
+        name
+        for field in ADDABLE
+        for name in getattr(request, field)
+        if name not in before.get(field, ())
+    ]
+    taken = [f"{more} more saved epochs beside its {steps}"] if more else []
+    taken += [", ".join(added)] if added else []
+    searched = "they alone are searched" if more else "nothing is searched again"
+    if not standing.complete:
+        searched = "its table lacks a quantile among them, and all is searched again"
+    follow = ", which follow the strongest images of the last epoch," if more else ""
     return (
-        f"{folder.name} takes {len(request.steps) - before} more saved epochs beside its {before}:"
-        " they alone are searched; the pictures, which follow the strongest images of the last"
-        " epoch, are drawn again."
+        f"{folder.name} takes {' and '.join(taken)}: {searched}; the pictures{follow} are drawn"
+        " again."
     )
 
 
@@ -100,9 +122,14 @@ def keep_earlier(folder: Path, subject: Subject, request: Request) -> None:
 
 
 def earlier_pass(folder: Path, asked: Mapping[str, Any]) -> SavedPass | None:
-    """What ``keep_earlier`` has saved, where it is of these images and of some of these steps."""
+    """What ``keep_earlier`` has saved, where it is of these images and of some of these steps, or
+    all.
+    """
     saved = load_pass(folder / EARLIER)
-    return saved if saved is not None and _asks_more_steps(saved.asked, asked) else None
+    usable = (
+        saved is not None and _asks_more(saved.asked, asked) and is_in_table(saved.asked, asked)
+    )
+    return saved if usable else None
 
 
 def statistics_of(evolution: Evolution, subject: Subject, request: Request) -> Statistics:

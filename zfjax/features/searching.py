@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,9 @@ def search_on(
     seconds that earlier starts of it took up to there. Process 0 gets the whole result. ``company``
     looks at the same feature maps, and is saved with it.
     """
-    asked = first_alone(lambda: record_of(subject, request)) or {}
+    # What is drawn of it does not matter to a search: it goes on whatever else is asked for.
+    searched = replace(request, selections=(), rules=())
+    asked = first_alone(lambda: record_of(subject, searched)) or {}
     errand = Errand(folder / "search.npz", asked, request.images, "searching")
     searching = strongest.Searching(strongest.nothing_found(subject, request), request.top)
     going = _Going(errand, (searching, *company.riders), progress)

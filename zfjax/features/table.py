@@ -16,8 +16,9 @@ from jaxtyping import Float32, Int64, Shaped
 
 from zfjax.data.dataset import NO_LABEL
 from zfjax.features.asking import Request
+from zfjax.features.selections import quantile_name, quantiles_in_table
 from zfjax.features.statistics import Statistics, quantile_samples
-from zfjax.features.units import QUANTILES, Chosen, Top, Unit, jumped, layer_columns, margins
+from zfjax.features.units import Chosen, Top, Unit, jumped, layer_columns, margins
 from zfjax.network.layers import Layer
 from zfjax.run.evolution import UNITS_SCHEMA, write_units
 from zfjax.subject import Subject
@@ -40,12 +41,12 @@ def write_table(
     spans = layer_columns(subject.layers, request.layers)
     for step_index, step in enumerate(request.steps):
         samples = [
-            (f"quantile:{q:g}", *quantile_samples(statistics, step_index, q, request.seed))
-            for q in QUANTILES
+            (quantile_name(q), *quantile_samples(statistics, step_index, q, request.seed))
+            for q in quantiles_in_table(request.selections)
         ]
+        others = chosen.others[step_index] if chosen.others else {}
         for name, span in spans.items():
-            rows = [
-                _strongest(chosen.top[name], step_index, subject.layer(name)),
+            weaker = [
                 _selected(
                     "low",
                     statistics.low_value[step_index][:, span],
@@ -55,9 +56,14 @@ def write_table(
                     _selected(kind, values[None, span], ids[None, span])
                     for kind, values, ids in samples
                 ),
-                _fixed(chosen.fixed[step_index][name]),
             ]
-            block = _joined(rows)
+            block = _joined(
+                [
+                    _strongest(chosen.top[name], step_index, subject.layer(name)),
+                    *(_placed(rows, others.get(name, ())) for rows in weaker),
+                    _fixed(chosen.fixed[step_index][name]),
+                ]
+            )
             count = len(block["map"])
             block |= {
                 "step": np.full(count, step, np.int32),
@@ -91,6 +97,20 @@ def _selected(
         "jumped": ma.masked_all(len(maps), bool),
         "margin": ma.masked_all(len(maps), np.float32),
     }
+
+
+def _placed(rows: Columns, units: Sequence[Unit]) -> Columns:
+    """The same rows with the places of those of ``units`` that are among them."""
+    if not units or not len(rows["map"]):
+        return rows
+    selection = rows["selection"][0]
+    keys = zip(rows["map"].tolist(), rows["rank"].tolist(), strict=True)
+    row_of = {key: row for row, key in enumerate(keys)}
+    drawn = [unit for unit in units if unit.selection == selection]
+    at = [row_of[unit.map, unit.rank] for unit in drawn]
+    ys, xs = rows["y"].copy(), rows["x"].copy()
+    ys[at], xs[at] = [unit.y for unit in drawn], [unit.x for unit in drawn]
+    return {**rows, "y": ys, "x": xs}
 
 
 def _strongest(top: Top, step_index: int, layer: Layer) -> Columns:

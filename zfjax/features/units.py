@@ -1,8 +1,8 @@
 """From the pass's statistics to what is drawn and said: units, margins, jumps, purity. No JAX.
 
 Selections: "top" (rank 0 is the strongest image), "fixed" (the last step's winner, at every step),
-"low" (the weakest positive images) and "quantile:q". Rows of units that are not drawn have no
-place: y, x and box are null.
+"low" (the weakest positive images) and "quantile:q". Of the last two, rows of units that are not
+drawn have no place: y, x and box are null.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class Chosen:
     """The drawn maps of each layer."""
     fixed: Sequence[Mapping[str, list[Unit]]]
     """The fixed units by step and layer."""
+    others: Sequence[Mapping[str, list[Unit]]] = ()
+    """By step and layer, the units of the selections that were asked for besides; empty for none.
+    """
 
 
 def draw_maps(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zfjax.errors import ZfjaxError
 from zfjax.features.asking import Asked, Request
 from zfjax.features.evolving import Target as Shown
 from zfjax.features.evolving import asked_of, evolve_subject
@@ -21,6 +22,7 @@ from zfjax.measures.planning import (
     probe_size,
 )
 from zfjax.measures.probing import PROBE_IMAGES
+from zfjax.measures.protocol import EVOLUTION
 from zfjax.measures.running import Home, measure_subject
 from zfjax.processes import of_first
 from zfjax.progress import Progress
@@ -42,6 +44,11 @@ def plan_along(
     not have.
     """
     for item in chosen:
+        if EVOLUTION in item.measure.needs:
+            raise ZfjaxError(
+                f"The measure {item.name} reads a finished evolution, and cannot ride along with"
+                f" one: evolve first, then `zfjax measure --workdir RUN {item.name}`."
+            )
         check_steps(item.measure, request.steps)
         check_needs(item.measure, subject)
     size = probe_size(subject, images, request.images, most)

@@ -18,12 +18,13 @@ from zfjax.files import read_json
 from zfjax.measures.keeping import Keeping
 from zfjax.measures.planning import Chosen, Plan
 from zfjax.measures.probing import Gathered, Probing, drop_scratch
-from zfjax.measures.protocol import Looked, Measure
+from zfjax.measures.protocol import EVOLUTION, Looked, Measure
 from zfjax.measures.writing import told_of, write_measure, write_told
 from zfjax.processes import as_first, first_alone, is_first
 from zfjax.progress import Progress
 from zfjax.run.adopted import AdoptedRun
-from zfjax.run.folder import Run
+from zfjax.run.evolution import open_evolution
+from zfjax.run.folder import Run, evolution_folder
 from zfjax.run.measured import Measured, is_measured, open_measured
 from zfjax.run.probe import PROBE_FILE as PROBE_FILE
 from zfjax.run.probe import Probe
@@ -96,13 +97,15 @@ def is_measured_as(plan: Plan, chosen: Chosen, folder: Path) -> bool:
 
 def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
     """Whether a measure is there as it is asked for: the same settings, all tables that it would
-    read, and the same other seeds; these change what is said, not the numbers.
+    read, the same evolution, and the same other seeds; these change what is said, not the numbers.
     """
     folder, name = target.folder, chosen.name
     if not is_measured_as(plan, chosen, folder):
         return False
     record = read_json(folder / f"{name}.json")
     if set(_earlier(chosen.measure, folder, plan.steps)) - set(record.get("read", [])):
+        return False
+    if record.get(EVOLUTION) != _evolution_read(chosen, target):
         return False
     others = [other.folder.name for other in target.others]
     if others != record.get("seeds_of", []):
@@ -210,6 +213,7 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
             run=target.run,
             earlier=_earlier(chosen.measure, target.folder, plan.steps),
             progress=progress,
+            home=target.home,
         )
         keeper = keepers.get(f"{chosen.name} {chosen.options}")
         if keeper is not None:
@@ -224,6 +228,8 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
             "class_names": list(plan.subject.labels or ()),
             "seeds_of": [other.folder.name for other in target.others],
         }
+        if EVOLUTION in chosen.measure.needs:
+            meta[EVOLUTION] = _evolution_read(chosen, target)
         if boarded.seconds:
             meta["seconds"] = {"pass": round(boarded.seconds, 1)}
         try:
@@ -233,6 +239,17 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
         except Exception as error:
             results.failed[chosen.name] = error
     progress("measures", len(plan.chosen), len(plan.chosen))
+
+
+def _evolution_read(chosen: Chosen, target: Target) -> dict[str, Any] | None:
+    """What tells the evolution that a measure reads from one that has taken more since; None where
+    it reads none. Raises ZfjaxError where it is not there.
+    """
+    if EVOLUTION not in chosen.measure.needs or target.home is None:
+        return None
+    name = getattr(chosen.options, "evolution", None)
+    record = open_evolution(evolution_folder(target.home, name)).record
+    return {"created": record.created, "steps": list(record.steps)}
 
 
 def _schedule(run: Run | None) -> str | None:

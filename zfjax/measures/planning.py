@@ -15,7 +15,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.features.passing import Route
 from zfjax.measures.filters import need_architecture
 from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
-from zfjax.measures.protocol import ARCHITECTURE, Measure
+from zfjax.measures.protocol import ARCHITECTURE, EVOLUTION, Measure
 from zfjax.subject import Subject
 from zfjax.values import Epochs, Names, Text, Whole, optional, text, texts, whole_number
 
@@ -192,7 +192,7 @@ def check_needs(measure: Measure, subject: Subject) -> None:
     if ARCHITECTURE in measure.needs:
         need_architecture(subject.network, measure.name)
     for what in measure.needs:
-        if what not in ("labels", ARCHITECTURE):
+        if what not in ("labels", ARCHITECTURE, EVOLUTION):
             subject.need(what, purpose)
     if "labels" in measure.needs:
         subject.need("images", purpose).check_labelled(purpose)

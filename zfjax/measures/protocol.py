@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,7 +29,7 @@ Kept = Mapping[str, np.ndarray]
 """What ``Measure.keeps`` has kept of all batches, of one step."""
 
 
-ARCHITECTURE = "architecture"
+ARCHITECTURE, EVOLUTION = "architecture", "evolution"
 """Of ``Measure.needs``."""
 
 
@@ -88,6 +89,10 @@ class Looked:
     """None where what is looked at is no run of ours."""
     earlier: Mapping[str, Measured] = field(default_factory=dict)
     """The measures named in ``Measure.reads`` that this run has, of the same steps."""
+    home: Path | None = None
+    """The folder of the run, or of what was adopted; None where nothing is known to stand on
+    disk.
+    """
     progress: Progress | None = None
 
     @property
@@ -140,7 +145,8 @@ class Measure:
     """"maxima", "means": what it reads of the fixed probe."""
     needs: tuple[str, ...] = ()
     """"images", "labels", "scores", "initial", as in ``Subject.need``; "labels" are the images';
-    "architecture": layers of zfjax's own, which somebody else's network is not made of."""
+    "architecture": layers of zfjax's own, which somebody else's network is not made of;
+    "evolution": a finished one, of the name in the option ``evolution``, if it has that."""
     reads: tuple[str, ...] = ()
     """Other measures whose tables it reads where they are there."""
     least_steps: int = 1

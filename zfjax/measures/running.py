@@ -57,7 +57,7 @@ from zfjax.inputs import open_data, with_data_dir
 from zfjax.measures.boarding import Results, Target, finish, is_measured_as, standing, take_aboard
 from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
 from zfjax.measures.planning import Chosen, Plan, Wanted, images_by_default, plan_of
-from zfjax.measures.protocol import Measure
+from zfjax.measures.protocol import EVOLUTION, Measure
 from zfjax.processes import first_alone, of_first
 from zfjax.progress import Progress
 from zfjax.reopening import subject_at
@@ -247,6 +247,9 @@ def plan_of_run(
     progress: Progress | None = None,
 ) -> Plan:
     """Measures of a run, checked: the one door of measuring and of its dry run."""
+    for item in chosen:
+        if EVOLUTION in item.measure.needs:
+            run.evolution(getattr(item.options, "evolution", None))
     with_images = any(item.measure.takes_images or item.measure.needs for item in chosen)
     if isinstance(run, AdoptedRun):
         theirs = subject_at(run, data_dir=data_dir, split=wanted.split, with_images=with_images)

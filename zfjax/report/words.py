@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zfjax.report.kit.wording import epoch_name, plain
+from zfjax.report.kit.wording import epoch_name, percent, plain
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
@@ -102,6 +102,16 @@ def epochs_after(run: Run, evolution: Evolution) -> str:
         f"; training went on from epoch {epoch_name(evolution.epochs[-1])} to"
         f" {epoch_name(trained)}, which the same zfjax evolve with --at all adds"
     )
+
+
+def silent_words(selection: str) -> str:
+    """Why a map has no picture of a selection ("top", "fixed", "low", "quantile:q")."""
+    if selection.startswith("quantile:"):
+        share = float(selection.removeprefix("quantile:"))
+        return f"silent: {percent(share)} of the images or more do not excite it"
+    if selection == "fixed":
+        return "silent on that image"
+    return "dead: no image excites it"
 
 
 def by_step(evolution: Evolution, measure: str, layer: str) -> dict[int, float | None]:

@@ -6,9 +6,6 @@ The table (``units.parquet``) is the truth; the tiles are a cache that can be dr
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,49 +17,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zfjax.errors import ZfjaxError, quoted
-from zfjax.files import read_json, write_arrays, write_atomic
+from zfjax.files import read_json
+from zfjax.run.evolution_files import UNITS_SCHEMA as UNITS_SCHEMA
+from zfjax.run.evolution_files import Tile as Tile
+from zfjax.run.evolution_files import read_arrays, tiles_folder, unreadable
+from zfjax.run.evolution_files import write_histograms as write_histograms
+from zfjax.run.evolution_files import write_tiles as write_tiles
+from zfjax.run.evolution_files import write_units as write_units
 from zfjax.run.evolution_record import EvolutionRecord, record_from
 from zfjax.values import real_number, text, truth, whole_number
-
-UNITS_SCHEMA = pa.schema(
-    [
-        ("step", pa.int32()),
-        ("epoch", pa.float64()),
-        ("layer", pa.string()),
-        ("map", pa.int32()),
-        ("rank", pa.int32()),
-        ("activation", pa.float32()),
-        ("image_id", pa.int64()),
-        ("file_name", pa.string()),
-        ("label", pa.int32()),
-        ("label_name", pa.string()),
-        ("split", pa.string()),
-        ("y", pa.int32()),
-        ("x", pa.int32()),
-        ("box_y0", pa.int32()),
-        ("box_x0", pa.int32()),
-        ("box_y1", pa.int32()),
-        ("box_x1", pa.int32()),
-        ("selection", pa.string()),
-        ("rule", pa.string()),
-        ("jumped", pa.bool_()),
-        ("margin", pa.float32()),
-    ]
-)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One drawn unit: the projection (float32 [height, width, 3], signed, in units of the
-    activation) and the patch of the image it came from (uint8 [height, width, 3]; mid-grey outside
-    the image).
-    """
-
-    selection: str
-    map: int
-    rank: int
-    projection: np.ndarray
-    patch: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -86,7 +49,7 @@ class Evolution:
         try:
             return pq.read_table(path, schema=UNITS_SCHEMA)
         except (OSError, pa.ArrowException) as error:
-            raise ZfjaxError(_unreadable(path, error)) from None
+            raise ZfjaxError(unreadable(path, error)) from None
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -130,19 +93,39 @@ class Evolution:
             table = table.filter(pc.equal(table[name], _sought(name, value)))
         return table.to_pylist()
 
-    def tiles(self, layer: str, step: int) -> dict[tuple[str, int, int], Tile]:
-        """Drawn units of one layer and step by (selection, map, rank); dead maps have none.
+    @property
+    def selections(self) -> tuple[str, ...]:
+        """What is drawn: "top", "fixed", then "low" and "quantile:q" where they were asked for."""
+        return ("top", "fixed", *self.record.asked.get("selections", ()))
 
-        Raises ZfjaxError for a layer or step that was not searched.
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """By which every picture is drawn, the main one first."""
+        return (self.record.rule, *self.record.asked.get("rules", ()))
+
+    def tiles(
+        self, layer: str, step: int, rule: str | None = None
+    ) -> dict[tuple[str, int, int], Tile]:
+        """Drawn units of one layer and step by (selection, map, rank), by that rule (None: the main
+        one); an image that leaves a map silent, and a dead map, have none.
+
+        Raises ZfjaxError for a layer or step that was not searched, and a rule that was not asked
+        for.
         """
         self._check(layer)
+        if rule is not None and rule not in self.rules:
+            raise ZfjaxError(
+                f"{self.folder} has no pictures by the rule {rule!r}; it has"
+                f" {', '.join(self.rules)}."
+            )
         step = whole_number(step, "step")
         if step not in self.steps:
             raise ZfjaxError(
                 f"{self.folder} has no step {step}; its steps are"
                 f" {', '.join(map(str, self.steps))}."
             )
-        arrays = _read_arrays(self.folder / "tiles" / layer / f"{step}.npz")
+        folder = tiles_folder(self.folder, None if rule == self.record.rule else rule)
+        arrays = read_arrays(folder / layer / f"{step}.npz")
         return {
             (str(selection), int(map_), int(rank)): Tile(
                 str(selection), int(map_), int(rank), projection.astype(np.float32) * scale, patch
@@ -159,7 +142,7 @@ class Evolution:
     @cached_property
     def filters(self) -> dict[int, np.ndarray]:
         """The first layer's kernels (float32 [height, width, channels, maps]) by step."""
-        stored = _read_arrays(self.folder / "filters.npz")
+        stored = read_arrays(self.folder / "filters.npz")
         return {
             int(step): kernel for step, kernel in zip(stored["step"], stored["kernel"], strict=True)
         }
@@ -184,7 +167,7 @@ class Evolution:
 
     @cached_property
     def _histograms(self) -> dict[str, np.ndarray]:
-        return _read_arrays(self.folder / "histograms.npz")
+        return read_arrays(self.folder / "histograms.npz")
 
     def settled(self, layer: str) -> dict[int, float | None]:
         """By step, the share (0..1) of maps alive at the last step whose strongest image is already
@@ -237,27 +220,6 @@ def _sought(column: str, value: Any) -> pa.Scalar:
         raise ZfjaxError(f"{column} = {value!r} is too large: no row can have it.") from None
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz. Raises ZfjaxError when it is absent or damaged."""
-    try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ZfjaxError(_unreadable(path, error)) from None
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    what = (
-        "is missing"
-        if isinstance(error, FileNotFoundError)
-        else f"is damaged ({type(error).__name__})"
-    )
-    return (
-        f"{path} {what}; delete the evolution folder and run `zfjax evolve` again, or restore it"
-        " from a copy."
-    )
-
-
 def open_evolution(folder: Path) -> Evolution:
     """Opens a finished evolution folder. Raises ZfjaxError when it is absent, unfinished or
     damaged.
@@ -280,64 +242,3 @@ def open_evolution(folder: Path) -> Evolution:
             " goes on."
         )
     return Evolution(folder, record_from(path, stored))
-
-
-def write_units(folder: Path, columns: dict[str, Any]) -> None:
-    """Writes units.parquet from one sequence a column."""
-    table = pa.table(
-        {
-            name: pa.array(columns[name], type=UNITS_SCHEMA.field(name).type)
-            for name in UNITS_SCHEMA.names
-        }
-    )
-    write_atomic(
-        folder / "units.parquet",
-        lambda temporary: pq.write_table(table, temporary, compression="zstd"),
-    )
-
-
-def write_histograms(
-    folder: Path, steps: Sequence[int], counts: Mapping[str, np.ndarray], edges: np.ndarray
-) -> None:
-    """Writes histograms.npz. ``counts``: int64 [steps, maps, bins] by layer; ``edges``: float32
-    [bins + 1].
-
-    In the file: ``histogram`` of all layers side by side, ``layer`` and ``start`` (where each one's
-    maps begin), ``step``, ``edges``.
-    """
-    widths = [values.shape[1] for values in counts.values()]
-    arrays: dict[str, Any] = {
-        "step": np.array(steps, np.int32),
-        "layer": np.array(list(counts), np.str_),
-        "start": np.array([sum(widths[:index]) for index in range(len(widths))], np.int32),
-        "histogram": np.concatenate(list(counts.values()), axis=1).astype(np.int64),
-        "edges": np.asarray(edges, np.float32),
-    }
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as handle:  # mostly zeros: of a hundred MB some are left
-            np.savez_compressed(handle, **arrays)
-
-    write_atomic(folder / "histograms.npz", write)
-
-
-def write_tiles(path: Path, tiles: list[Tile]) -> None:
-    """Writes one layer's tiles of one step: float16 over a float32 scale per tile (its largest
-    magnitude).
-    """
-    shape = tiles[0].projection.shape if tiles else (0, 0, 3)
-    scales = np.array(
-        [max(float(np.abs(tile.projection).max()), 1e-30) for tile in tiles], np.float32
-    )
-    projections = np.array(
-        [tile.projection / scale for tile, scale in zip(tiles, scales, strict=True)], np.float16
-    )
-    arrays = {
-        "selection": np.array([tile.selection for tile in tiles], np.str_),
-        "map": np.array([tile.map for tile in tiles], np.int32),
-        "rank": np.array([tile.rank for tile in tiles], np.int32),
-        "projection": projections.reshape(len(tiles), *shape),
-        "scale": scales,
-        "patch": np.array([tile.patch for tile in tiles], np.uint8).reshape(len(tiles), *shape),
-    }
-    write_arrays(path, arrays)
