@@ -8,6 +8,7 @@ from scipy import stats
 
 from tests.measures.probed import make_probe, measure_probe, subject_like
 from zfjax.errors import ZfjaxError
+from zfjax.measures import similarity
 from zfjax.measures.layer_order import tell_order
 from zfjax.measures.likeness import answers_of, image_groups, representation_of
 from zfjax.measures.settling import MEASURE, SettlingOptions
@@ -251,3 +252,28 @@ def test_a_rewind_is_resampled_by_groups_of_images():
     idle = rewind_shares(np.array([0.88, 0.9, 0.9, 0.9]), groups)
     assert np.isnan(idle.share).all() and np.isnan(idle.groups).all()
     assert rewind_shares(whole, []).groups.shape == (0, 4)
+
+
+def test_a_representation_is_what_its_images_give_one_comparison_after_the_other(tmp_path):
+    """To 1e-9: sums over groups of images, added, round otherwise than one sum over all."""
+    values = {step: {"conv1": layer_at(3, step / 4)} for step in range(4)}
+    means = {step: {"conv1": layer_at(5, step / 4) / 3} for step in range(4)}
+    probe = make_probe(tmp_path / "probe.npz", values, means=means)
+    groups = image_groups(IMAGES, 5, 0)
+    seen = [
+        np.concatenate([probe.values(step, "conv1", kind) for kind in ("maxima", "means")], axis=1)
+        for step in range(4)
+    ]
+    representation = representation_of(probe, range(4), "conv1", groups)
+    cka = [similarity.cka(x, seen[-1]) for x in seen]
+    np.testing.assert_allclose(representation.cka, cka, atol=1e-9)
+    aligned = [similarity.procrustes(x, seen[-1]) for x in seen]
+    np.testing.assert_allclose(representation.procrustes, aligned, atol=1e-9)
+    for group, curve in zip(groups, representation.cka_excess.groups, strict=True):
+        left = [np.delete(x, group, axis=0) for x in seen]
+        without = np.array([similarity.cka(x, left[-1]) for x in left])
+        np.testing.assert_allclose(curve, similarity.excess(without, without[0]), atol=1e-9)
+    half = np.concatenate(groups[:3])
+    of_half = np.array([similarity.cka(x[half], seen[-1][half]) for x in seen])
+    expected = similarity.excess(of_half, of_half[0])
+    np.testing.assert_allclose(representation.cka_excess.halves[0], expected, atol=1e-9)
