@@ -114,21 +114,21 @@ def evolve(workdir: Place | Run | Subject, **words: Unpack[AlongWords]) -> Evolu
     chosen = chosen_of(words.pop("measures", ()))
     if not chosen:
         return evolving.evolve(workdir, **words)
-    given = AskedAlong(**words)  # type: ignore[arg-type]
-    asked = Asked(**{field.name: getattr(given, field.name) for field in fields(Asked)})
+    whole = AskedAlong(**words)  # type: ignore[arg-type]
+    asked = Asked(**{field.name: getattr(whole, field.name) for field in fields(Asked)})
     if isinstance(workdir, Subject):
         subject, run = workdir, None
-        shown = evolving.target_of_subject(given.out, given.data_dir, given.name)
+        shown = evolving.target_of_subject(whole.out, whole.data_dir, whole.name)
         request = request_of(subject, asked)
     else:
         run = load_run(workdir)
-        shown = evolving.target_of_run(run, given.out, given.name, given.locked)
-        subject, request = asked_of(run, asked, given.data_dir, given.progress)
+        shown = evolving.target_of_run(run, whole.out, whole.name, whole.locked)
+        subject, request = asked_of(run, asked, whole.data_dir, whole.progress)
     home = shown.folder.parent if run is None else run.folder
     plan = plan_along(subject, request, chosen, None, images_by_default(home))
-    target = Target(measures_folder(home, given.name), run, locked=True, home=home)
-    riding = _Riding(plan, target, of_first(given.progress))
-    evolution, results = riding.evolved(request, shown, given.progress)
+    target = Target(measures_folder(home, whole.name), run, locked=True, home=home)
+    riding = _Riding(plan, target, of_first(whole.progress))
+    evolution, results = riding.evolved(request, shown, whole.progress)
     for error in results.failed.values():
         raise error
     return evolution

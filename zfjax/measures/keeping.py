@@ -46,8 +46,7 @@ def _merged(kind: str, own: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def name_of(measure: Measure, options: Any) -> str:
-    """What tells its share of a stopped pass from others: name, options and, of anybody's, the
-    code."""
+    """What tells its share of a stopped pass from others: name, options; of anybody's, the code."""
     digests = "".join(sources_of(measure).values())
     code = f" {hashlib.sha256(digests.encode()).hexdigest()[:8]}" if digests else ""
     return f"{measure.name} {options}{code}"

@@ -167,6 +167,9 @@ class Null:
     def __init__(self, labels: np.ndarray, options: LabelOptions) -> None:
         """``labels``: of the probe's images, all known."""
         generator = np.random.default_rng(options.seed)
+        # Small numbers in place of labels are compared faster; that they are equal is all.
+        codes = np.unique(labels, return_inverse=True)[1]
+        labels = codes.astype(np.min_scalar_type(len(codes)))
         groups = len(labels) // options.top
         self._groups, self._top = groups, options.top
         permuted = [
@@ -201,7 +204,10 @@ class Null:
             dealt = self._dealt[:images]
             most = np.zeros(dealt.shape[1], np.int64)
             for labels in dealt:
-                np.maximum(most, (dealt == labels).sum(axis=0), out=most)
+                same = np.zeros(len(most), np.min_scalar_type(images))
+                for others in dealt:
+                    same += others == labels
+                np.maximum(most, same, out=most)
             at_least = np.bincount(most, minlength=images + 1)[::-1].cumsum()[::-1]
             self._tails[images] = (at_least + 1) / (dealt.shape[1] + 1)
             self._tails[images][0] = 1.0

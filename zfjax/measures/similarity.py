@@ -16,6 +16,8 @@ from scipy import linalg
 
 BLOCK = 2048
 """Images whose responses are float64 at a time."""
+IN_CACHE = 1 << 16
+"""Responses that are ranked at a time: what is made of them stays in a core's cache."""
 LEAST_ROOM = 0.05
 """Below this distance of a similarity at step 0 from 1 there is no excess to speak of."""
 TOP_SHARE = 0.01
@@ -284,15 +286,23 @@ def mean_ranks(x: np.ndarray) -> np.ndarray:
     time: float64 [images, maps].
     """
     of_maps = np.ascontiguousarray(x.T)
+    ranks = np.empty(of_maps.shape)
+    at_once = max(1, IN_CACHE // max(1, len(x)))
+    for start in range(0, len(of_maps), at_once):
+        _rank_rows(of_maps[start : start + at_once], ranks[start : start + at_once])
+    return ranks.T
+
+
+def _rank_rows(of_maps: np.ndarray, ranks: np.ndarray) -> None:
+    """``mean_ranks`` of rows, into ``ranks``."""
     order, begins = _ascending(of_maps)
     starts = np.flatnonzero(begins)
     equal = np.diff(starts, append=order.size)
-    means = starts + (equal + 1) / 2  # counted over all maps
-    ranks = np.empty(order.size)
-    row_starts = np.arange(len(of_maps))[:, None] * len(x)
+    means = starts + (equal + 1) / 2  # counted over all rows
+    row_starts = np.arange(len(of_maps))[:, None] * of_maps.shape[1]
     order += row_starts
-    ranks[order.ravel()] = np.repeat(means, equal)
-    return (ranks.reshape(order.shape) - row_starts).T
+    ranks.reshape(-1)[order.reshape(-1)] = np.repeat(means, equal)
+    ranks -= row_starts
 
 
 def _ascending(of_maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

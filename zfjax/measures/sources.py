@@ -21,10 +21,11 @@ def sources_of(measure: Measure) -> dict[str, str]:
     measures, and for one that was defined where there is no file.
     """
     digests: dict[str, str] = {}
-    for part in (measure.rows, measure.tell, measure.keeps, type(measure.options)):
-        while isinstance(part, functools.partial):
-            part = part.func
-        name = getattr(part, "__module__", None) or type(part).__module__
+    for piece in (measure.rows, measure.tell, measure.keeps, type(measure.options)):
+        code: Any = piece
+        while isinstance(code, functools.partial):
+            code = code.func
+        name = getattr(code, "__module__", None) or type(code).__module__
         path = _source_of(name)
         if path is not None:
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
