@@ -136,6 +136,16 @@ def test_a_layer_that_never_needed_to_move_has_not_settled_first(values, probe, 
     assert low < slope < high
 
 
+def test_a_network_that_learnt_nothing_has_no_layer_that_never_needed_to_move(values, probe):
+    subject, anew = subject_like(values, epochs=EPOCHS), dict.fromkeys(SETTLES, 0.12)
+    rewind = rewind_table(SETTLES, idle=list(SETTLES), own=0.13, anew=anew)
+    for classes, named in ((10, []), (100, sorted(SETTLES))):
+        meta = {**rewind.meta, "class_names": ["x"] * classes}
+        earlier = {"rewind": Measured(Path("x"), "rewind", meta, rewind.table)}
+        _, told = measure_probe(MEASURE, probe, values, earlier=earlier, subject=subject)
+        assert told.figures["ambient"] == named
+
+
 def test_never_needed_is_by_the_worst_of_all_epochs_and_of_drawing_anew():
     flat, dip = np.array([0.88, 0.9, 0.9]), np.array([0.88, 0.7, 0.9])
     assert never_needed(flat, 0.9, 0.86) and never_needed(flat, 0.9, 0.95)
@@ -154,7 +164,9 @@ def test_over_seeds_it_is_said_in_how_many_a_layer_never_needed_to_move(values, 
         earlier = {"rewind": rewind_table(SETTLES, idle=["conv1"], anew={"conv1": anew})}
         tables.append(measure_probe(MEASURE, probe, values, earlier=earlier, subject=subject)[0])
     assert "conv1 (in 1 of 2 runs) never needed" in tell_order(tables[0], tables[1:], None).sentence
-    assert "conv1 (in 1 of 2 runs) never needed" in tell_order(tables[1], tables[:1], None).sentence
+    turned = tell_order(tables[1], tables[:1], None)
+    assert "conv1 (in 1 of 2 runs) never needed" in turned.sentence
+    assert turned.figures["ambient"] == ["conv1"]
 
 
 def test_without_rewind_nobody_can_tell(values, probe):

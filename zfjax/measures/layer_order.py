@@ -69,7 +69,7 @@ def tell_order(measured: Measured, others: Sequence[Measured], options: object) 
         "needed": joint.needed,
         "over": "seeds" if others else "images",
         "runs": len(runs),
-        "ambient": ambient_layers(measured),
+        "ambient": sorted({layer for run in runs for layer in ambient_layers(run)}),
         "families": {family: _figures(slopes[family], orders[family]) for family in FAMILIES},
     }
     return Told(

@@ -54,6 +54,7 @@ from zfjax.measures.likeness import (
 from zfjax.measures.protocol import Looked, Measure, Quantity
 from zfjax.measures.rewind import WITHOUT
 from zfjax.measures.settling_times import (
+    NEAR,
     Settled,
     both_of,
     interval_of,
@@ -176,13 +177,17 @@ def _rewound(looked: Looked, layer: str) -> np.ndarray | None:
 
 
 def _is_ambient(looked: Looked, layer: str, rewound: np.ndarray) -> bool:
-    """Whether the layer never needed to move, as far as rewind has drawn it anew."""
+    """Whether the layer never needed to move, as far as rewind has drawn it anew, in a network that
+    is better than chance.
+    """
     rewind, last = looked.earlier["rewind"], looked.steps[-1]
     own, anew = (
         rewind.of_layer(name, of_layer).get(last, float("nan"))
         for name, of_layer in (("top1", None), ("top1_anew", layer))
     )
-    return bool(np.isfinite([own, anew]).all()) and never_needed(rewound, own, anew)
+    classes = len(rewind.meta.get("class_names", ()))
+    learnt = own > NEAR + (1 / classes if classes else 0)
+    return learnt and never_needed(rewound, own, anew)
 
 
 def _rewound_without_groups(looked: Looked, layer: str) -> list[np.ndarray]:
