@@ -111,10 +111,11 @@ def evolve(workdir: Place | Run | Subject, **words: Unpack[AlongWords]) -> Evolu
     OUT/measures), where ``zfjax.measure`` opens them at once. Where one raises, the others and the
     evolution are finished before its error is raised here.
     """
-    chosen = chosen_of(words.pop("measures", ()))
+    whole = AskedAlong(**words)
+    chosen = chosen_of(whole.measures)
     if not chosen:
-        return evolving.evolve(workdir, **words)
-    whole = AskedAlong(**words)  # type: ignore[arg-type]
+        others: dict[str, Any] = {name: word for name, word in words.items() if name != "measures"}
+        return evolving.evolve(workdir, **others)
     asked = Asked(**{field.name: getattr(whole, field.name) for field in fields(Asked)})
     if isinstance(workdir, Subject):
         subject, run = workdir, None
