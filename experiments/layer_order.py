@@ -1,7 +1,9 @@
 """Do lower layers settle first? Runs of several seeds and the verdict over them.
 
 Command:   .venv/bin/python experiments/layer_order.py --workdir runs/order [--seeds 3] [--epochs 8]
-           [--preset demo] [--rewind-images 500]   (each run is gone on with where it was stopped)
+           [--preset demo] [--rewind-images 500] [--set FLAG VALUE ...]
+           (each run is gone on with where it was stopped; the table below is what it prints last;
+           --table prints that alone, of runs that are measured; --set: of the training)
 Hardware:  2 CPU cores, shared with others: 6 minutes a seed of the scenes.
 Result:    scenes, preset demo, 8 epochs, cosine from 0.02, 4,000 images, slopes in epochs a layer:
 
@@ -23,9 +25,15 @@ Result:    scenes, preset demo, 8 epochs, cosine from 0.02, 4,000 images, slopes
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from zfjax.commands.cli import main as zfjax
+from zfjax.measures.layer_order import DECIDING, tell_order
+from zfjax.measures.protocol import plain_table
+from zfjax.measures.verdicts import HOLDS
+from zfjax.run.measured import Measured, open_measured
 
 
 def main() -> None:
@@ -35,10 +43,46 @@ def main() -> None:
     parser.add_argument("--epochs", default="8")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rewind-images", default="500")
+    parser.add_argument("--table", action="store_true", help="of runs that are measured already")
+    parser.add_argument(
+        "--set", nargs=argparse.REMAINDER, default=[], help="fields of the config, as --data.dir D"
+    )
     options = parser.parse_args()
     runs = [options.workdir / f"seed-{seed}" for seed in range(options.seeds)]
+    if not options.table:
+        _train_and_measure(runs, options)
+    measured = [open_measured(run / "measures", "settling") for run in runs]
+    print("\n".join(table(measured)))
+
+
+def table(runs: Sequence[Measured]) -> tuple[str, ...]:
+    """Slopes of settling time on depth, epochs a layer, and the verdict: of each run's images, and
+    over the seeds.
+    """
+    rows = [_row(str(seed), tell_order(run, (), None).figures) for seed, run in enumerate(runs)]
+    if len(runs) > 1:
+        rows.append(_row("seeds", tell_order(runs[0], runs[1:], None).figures))
+    return plain_table(("seed", *DECIDING, "verdict"), rows)
+
+
+def _row(name: str, figures: Any) -> list[str]:
+    slopes = [figures["families"][family] for family in DECIDING]
+    verdict = "yes" if figures["verdict"] == HOLDS else figures["verdict"]
+    if figures["ambient"]:
+        verdict += f" (never needed to move: {', '.join(figures['ambient'])})"
+    words = [
+        "-"
+        if slope["slope"] is None
+        else f"{slope['slope']:+.2f} [{slope['low']:+.2f}, {slope['high']:+.2f}]"
+        for slope in slopes
+    ]
+    return [name, *words, verdict]
+
+
+def _train_and_measure(runs: Sequence[Path], options: argparse.Namespace) -> None:
+    words = ("--preset", options.preset, "--epochs", options.epochs, *options.set)
     for seed, run in enumerate(runs):
-        _run("train", run, "--preset", options.preset, "--seed", seed, "--epochs", options.epochs)
+        _run("train", run, "--seed", seed, *words)
         _run("measure", run, "rewind", "settling", "--rewind.images", options.rewind_images)
     others = ("--seeds-of", *runs[1:]) if len(runs) > 1 else ()
     _run("measure", runs[0], "settling", *others)

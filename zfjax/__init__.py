@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from zfjax.adopting import subject_from as subject_from
     from zfjax.config import Config as Config
     from zfjax.errors import ZfjaxError as ZfjaxError
-    from zfjax.features.evolving import evolve as evolve
     from zfjax.features.projecting import project as project
+    from zfjax.measures.along import evolve as evolve
     from zfjax.measures.running import measure as measure
     from zfjax.network.architecture import Architecture as Architecture
     from zfjax.network.named import ALEXNET as ALEXNET
@@ -38,7 +38,7 @@ _HOMES = {
     "ZfjaxError": "zfjax.errors",
     "Run": "zfjax.run.folder",
     "load_run": "zfjax.run.folder",
-    "evolve": "zfjax.features.evolving",
+    "evolve": "zfjax.measures.along",
     "project": "zfjax.features.projecting",
     "measure": "zfjax.measures.running",
     "write_report": "zfjax.report.page",

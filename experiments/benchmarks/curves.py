@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import networks
 from evolution import make_run
 from harness import machine
 
@@ -59,7 +60,7 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        make_run(root, 64, max(curves["epochs"]), max(curves["images"]))
+        make_run(root, networks.stack(64, True), max(curves["epochs"]), max(curves["images"]))
         number = 0
         for what, values in curves.items():
             taken = []

@@ -34,9 +34,9 @@ Winners = dict[str, dict[int, list[int]]]
 """{layer: {map: image ids, strongest first}}."""
 
 
-def make_run(folder: Path, size: int, checkpoints: int, images: int) -> None:
+def make_run(folder: Path, stack: Architecture, checkpoints: int, images: int) -> None:
     """A run's folder with seeded checkpoints, and a data set of JPEGs with a shorter side of
-    ``size`` * 8 / 7."""
+    8 / 7 of its input's."""
     import jax
 
     from zfjax.config import Config, Data
@@ -46,13 +46,13 @@ def make_run(folder: Path, size: int, checkpoints: int, images: int) -> None:
     from zfjax.run import checkpoint
     from zfjax.run.folder import Run, current_versions, save_run
 
+    size = stack.input_size[0]
     pictures = networks.pictures(images, size * 8 // 7)
     for index, picture in enumerate(pictures):
         path = folder / "tree" / "train" / f"class{index % 10}" / f"{index:05}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(path, quality=90)
     import_images(folder / "tree", "pictures", folder / "data")
-    stack = networks.stack(size, True)
     whole = dataclasses.replace(stack, layers=(*stack.layers, Dense("fc8", 10)))
     config = Config(
         model=whole,
@@ -315,7 +315,7 @@ def _maker(folder: Path, size: int, checkpoints: int, images: int) -> Callable[[
     def work() -> list[bytes]:
         from zfjax.data.dataset import open_dataset
 
-        make_run(folder, size, checkpoints, images)
+        make_run(folder, networks.stack(size, True), checkpoints, images)
         dataset = open_dataset("pictures", folder / "data")
         jpegs = []
         for example in dataset.read("train", range(images), (size, size), with_parts=False):

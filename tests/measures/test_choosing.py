@@ -22,6 +22,7 @@ class Options:
     layers: tuple[str, ...] = ()
     sizes: tuple[int, ...] = (1, 2)
     kind: Literal["warm", "cold"] = "warm"
+    pair: tuple[int, str] = (1, "a")
     few_words: str = "a"
 
 
@@ -48,6 +49,8 @@ MINE = Measure("mine", lambda *seen: [], lambda *seen: Told(""), options=Options
         ),
         ({"path": Path("a"), "kind": "cold"}, Options(path=Path("a"), kind="cold")),
         ({"path": None, "sizes": 4}, Options(sizes=(4,))),
+        ({"pair": (2, "b")}, Options(pair=(2, "b"))),
+        ({"pair": "2,b"}, Options(pair=(2, "b"))),
     ],
 )
 def test_words_become_values_of_their_fields(texts, expected):
@@ -58,6 +61,8 @@ def test_words_become_values_of_their_fields(texts, expected):
     "texts, says",
     [
         ({"count": "1.5"}, "--mine.count '1.5': expected a whole number"),
+        ({"pair": (1,)}, "--mine.pair takes 2 values, and 1 are given"),
+        ({"pair": "1,2,3"}, "--mine.pair takes 2 values, and 3 are given"),
         ({"share": "half"}, "--mine.share 'half': expected a number"),
         ({"whole": "yes"}, "--mine.whole 'yes': expected true or false"),
         ({"sizes": "4,x"}, "--mine.sizes '4,x'|--mine.sizes 'x': expected a whole number"),

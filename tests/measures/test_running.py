@@ -3,14 +3,17 @@ the search, of one's own, and what is refused.
 """
 
 import dataclasses
+import importlib
 import json
 import shutil
+import sys
 
 import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import zfjax
 from tests.data_helpers import altered
 from tests.small import make_config
 from zfjax.commands.cli import main
@@ -362,6 +365,67 @@ def test_what_is_refused(run, arguments, says, capsys):
     assert not list(run.glob("measures*/*.json"))
 
 
+def test_names_may_stand_after_the_epochs(run, capsys):
+    arguments = ["measure", "--workdir", str(run), "--at", "0", "step:8", "last"]
+    assert main([*arguments, "census", OWN]) == 0
+    assert open_measured(run / "measures", "census").steps == (0, 8, 12)
+    assert (run / "measures" / "brightness.json").exists()
+    capsys.readouterr()
+    assert main([*arguments, "sensus"]) == 1
+    assert "There is no measure 'sensus'" in capsys.readouterr().err
+    assert main(["measure", "--workdir", str(run), "--at", "census"]) == 1
+    assert "not census; the names of measures come before it" in capsys.readouterr().err
+
+
+def test_a_dry_run_counts_what_rewind_evaluates(run, capsys):
+    arguments = ["measure", "--workdir", str(run), "--dry-run", "rewind"]
+    assert main([*arguments, "--rewind.images", "10", "--rewind.draws", "2"]) == 0
+    out = capsys.readouterr().out  # 2 layers, 3 earlier epochs and 2 draws, and as it is
+    assert "rewind: 11 evaluations of 10 images" in out and "no images" not in out
+    assert main([*arguments[:-1], "weights"]) == 0
+    assert "4 checkpoints, no images: seconds" in capsys.readouterr().out
+    evolve_words = ["evolve", "--workdir", str(run), "--dry-run", "--maps", "2", "--measure"]
+    assert main([*evolve_words, "rewind", "--rewind.images", "10", "--rewind.draws", "0"]) == 0
+    assert "rewind: 7 evaluations of 10 images" in capsys.readouterr().out
+    assert not (run / "measures").exists()
+
+
+def test_evolve_in_python_takes_measures_along(run, measured, monkeypatch):
+    monkeypatch.setattr(running, "ride_on", None)  # there is no pass of their own
+    words = {"maps": 2, "top": 3, "measures": {"census": {"almost": 0.5}, OWN: {}}}
+    evolution = zfjax.evolve(run, **words)
+    assert evolution.steps == (0, 4, 8, 12)
+    census = open_measured(run / "measures", "census")
+    assert census.meta["asked"]["options"]["almost"] == 0.5
+    theirs = open_measured(measured / "measures", "brightness")
+    assert open_measured(run / "measures", "brightness").table.equals(theirs.table)
+    zfjax.evolve(run, **words)  # all is there
+    kept = Probe(run / "measures" / "probe.npz")
+    assert kept.ids.tolist() == list(range(IMAGES))
+    later = zfjax.evolve(run, maps=2, top=3, measures="labels")  # the probe is there
+    assert later.folder == evolution.folder and (run / "measures" / "labels.json").exists()
+    with pytest.raises(TypeError, match="measure"):
+        zfjax.evolve(run, measure="census")
+
+
+@pytest.mark.parametrize(
+    "measures, says",
+    [
+        ("sensus", "There is no measure 'sensus'"),
+        ([3], "measure = 3 must be a text"),
+        ({"census": 0.5}, "the options of census are a mapping, not 0.5"),
+        ({"census": {"almost": "few"}}, "--census.almost 'few': expected a number"),
+        ({"census": {"alive": 1}}, "the measure census has no such option"),
+        (["brightness", OWN], "There is no measure 'brightness'"),
+        ([Measure("mine", len, len), Measure("mine", max, max)], "Two measures are called 'mine'"),
+    ],
+)
+def test_measures_that_evolve_refuses(run, measures, says):
+    with pytest.raises(ZfjaxError, match=says):
+        zfjax.evolve(run, maps=2, measures=measures)
+    assert not (run / "evolution").exists() and not (run / "measures").exists()
+
+
 def test_other_settings_are_refused_and_more_steps_are_not(run, capsys):
     census = measure(run, "census", at=["0", "1"])
     assert census.steps == (0, 4)
@@ -392,8 +456,12 @@ def test_seeds_are_measured_and_decide(run, data_dir, tmp_path, capsys):
     assert main([*arguments, "--seeds-of", str(other)]) == 0
     assert "over 2 seeds" in capsys.readouterr().out
     assert (other / "measures" / "settling.json").exists()
+    told = (run / "measures" / "settling.txt").read_text()
     assert main(arguments) == 0
-    assert "of this run only" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "of this run only" in out and "(settling.txt says it over 2 seeds.)" in out
+    assert (run / "measures" / "settling.txt").read_text() == told and "over 2 seeds" in told
+    assert open_measured(run / "measures", "settling").meta["seeds_of"] == ["seed-1"]
 
 
 def test_what_differs_in_more_than_the_seed_is_no_other_seed(run, data_dir, tmp_path):
@@ -511,3 +579,50 @@ def test_a_table_that_is_read_is_made_first(run):
 def test_a_plan_needs_a_measure(run):
     with pytest.raises(ZfjaxError, match="No measure is asked for"):
         plan_of(running.subject_of(load_run(run)), [], Wanted())
+
+
+OWN_CODE = """
+from zfjax.measures.protocol import Measure, Quantity, Told
+from .numbers import AMOUNT
+
+def rows(looked, options):
+    yield Quantity(looked.steps[0], "conv1", "amount", AMOUNT)
+
+def tell(measured, others, options):
+    return Told("An amount.")
+
+measure = Measure("amount", rows, tell)
+"""
+
+
+def test_a_measure_whose_code_changed_is_made_anew(run, tmp_path, monkeypatch, capsys):
+    package = tmp_path / "somebodys"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "own.py").write_text(OWN_CODE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def amount_with(amount, more=""):
+        (package / "numbers.py").write_text(f"AMOUNT = {amount}\n")
+        (package / "own.py").write_text(OWN_CODE + more)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "somebodys"]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        assert main(["measure", "--workdir", str(run), "somebodys.own:measure"]) == 0
+        table = open_measured(run / "measures", "amount")
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("zfjax:")]
+        return table.of_layer("amount", "conv1")[0], said
+
+    assert amount_with(1) == (1, [])
+    with monkeypatch.context() as patch:
+        patch.setattr(boarding, "write_measure", None)  # would raise, were it made again
+        assert amount_with(1) == (1, [])
+    changed = "changed since amount was measured: it is measured anew."
+    assert amount_with(20) == (20, [f"zfjax: somebodys.numbers {changed}"])
+    assert amount_with(20, "# and more\n")[1] == [f"zfjax: somebodys.own {changed}"]
+    record = run / "measures" / "amount.json"
+    known = json.loads(record.read_text())
+    assert set(known["sources"]) == {"somebodys", "somebodys.own", "somebodys.numbers"}
+    record.write_text(json.dumps({**known, "sources": {}}))  # as before they were noted
+    assert amount_with(3) == (20, [])

@@ -8,10 +8,11 @@ from scipy import stats
 
 from tests.measures.probed import make_probe, measure_probe, subject_like
 from zfjax.errors import ZfjaxError
+from zfjax.measures import similarity
 from zfjax.measures.layer_order import tell_order
 from zfjax.measures.likeness import answers_of, image_groups, representation_of
 from zfjax.measures.settling import MEASURE, SettlingOptions
-from zfjax.measures.settling_times import rewind_shares
+from zfjax.measures.settling_times import never_needed, rewind_shares
 from zfjax.run.measured import Measured, measures_table
 
 IMAGES, MAPS = 1200, 12
@@ -38,19 +39,26 @@ def made(settles, epochs=EPOCHS):
     return values
 
 
-def rewind_table(settles, groups=10):
-    """A rewind as its own measure writes it: accuracy grows as the layer settles."""
+def rewind_table(settles, groups=10, idle=(), own=0.9, anew=None):
+    """A rewind as its own measure writes it: accuracy grows as the layer settles; ``idle`` ones
+    cost nothing. ``anew``: accuracy with a layer drawn anew, by layer.
+    """
     columns = {name: [] for name in ("step", "epoch", "layer", "map", "quantity", "value", "n")}
     generator = np.random.default_rng(0)
     for layer, half in settles.items():
         for epoch in EPOCHS:
-            top1 = 0.1 + 0.8 * (1 - 0.5 ** (2 * epoch / half))
+            top1 = own - 0.8 * 0.5 ** (2 * epoch / half) * (layer not in idle)
             names = ["top1", *(f"top1_without_{group}" for group in range(groups))]
             for name in names:
                 noise = 0 if name == "top1" else generator.normal(0, 2e-3)
                 row = (10 * epoch, epoch, layer, None, name, top1 + noise, 2000)
                 for column, value in zip(columns.values(), row, strict=True):
                     column.append(value)
+    ends = [("top1", None, own), *(("top1_anew", *each) for each in (anew or {}).items())]
+    for name, layer, top1 in ends:
+        row = (10 * EPOCHS[-1], EPOCHS[-1], layer, None, name, top1, 2000)
+        for column, value in zip(columns.values(), row, strict=True):
+            column.append(value)
     nothing = {name: [None] * len(columns["step"]) for name in ("low", "high", "unit")}
     meta = {"steps": [10 * epoch for epoch in EPOCHS], "epochs": list(EPOCHS)}
     return Measured(Path("x"), "rewind", meta, measures_table({**columns, **nothing}))
@@ -101,6 +109,64 @@ def test_the_other_order_does_not_hold_and_no_order_cannot_tell(tmp_path):
         earlier = {"rewind": rewind_table(settles)}
         _, told = measure_probe(MEASURE, probe, turned, earlier=earlier, subject=subject)
         assert told.figures["verdict"] == (verdict or "cannot tell")
+
+
+@pytest.mark.parametrize(
+    "anew, named",
+    [
+        ({"conv1": 0.88, "conv2": 0.1, "conv3": 0.3}, ["conv1"]),
+        ({"conv1": 0.88, "conv2": 0.9, "conv3": 0.3}, ["conv1"]),  # conv2 put back costs
+        ({"conv1": 0.80, "conv2": 0.1, "conv3": 0.3}, []),  # drawn anew it costs: it has settled
+        ({}, []),  # nobody drew it anew
+    ],
+)
+def test_a_layer_that_never_needed_to_move_has_not_settled_first(values, probe, anew, named):
+    subject = subject_like(values, epochs=EPOCHS)
+    earlier = {"rewind": rewind_table(SETTLES, idle=["conv1"], anew=anew)}
+    table, told = measure_probe(MEASURE, probe, values, earlier=earlier, subject=subject)
+    last = table.steps[-1]
+    assert told.figures["ambient"] == named
+    said = "conv1 never needed to move: put back or drawn anew, it costs at most 5% of accuracy"
+    assert (said in told.sentence) == bool(named)
+    times = [table.of_layer("rewind_time", layer)[last] for layer in SETTLES]
+    assert np.isnan(times[0])
+    slope = table.of_layer("rewind_slope", None)[last]
+    assert slope == pytest.approx(times[2] - times[1])  # of the two others alone
+    low, high = table.bounds("rewind_slope", None)[last]
+    assert low < slope < high
+
+
+def test_a_network_that_learnt_nothing_has_no_layer_that_never_needed_to_move(values, probe):
+    subject, anew = subject_like(values, epochs=EPOCHS), dict.fromkeys(SETTLES, 0.12)
+    rewind = rewind_table(SETTLES, idle=list(SETTLES), own=0.13, anew=anew)
+    for classes, named in ((10, []), (100, sorted(SETTLES))):
+        meta = {**rewind.meta, "class_names": ["x"] * classes}
+        earlier = {"rewind": Measured(Path("x"), "rewind", meta, rewind.table)}
+        _, told = measure_probe(MEASURE, probe, values, earlier=earlier, subject=subject)
+        assert told.figures["ambient"] == named
+
+
+def test_never_needed_is_by_the_worst_of_all_epochs_and_of_drawing_anew():
+    flat, dip = np.array([0.88, 0.9, 0.9]), np.array([0.88, 0.7, 0.9])
+    assert never_needed(flat, 0.9, 0.86) and never_needed(flat, 0.9, 0.95)
+    assert not never_needed(dip, 0.9, 0.9) and not never_needed(flat, 0.9, 0.84)
+    assert not never_needed(np.array([np.nan, 0.9]), 0.9, 0.9)
+    assert not never_needed(flat, 0.9, float("nan"))
+    higher = np.array([0.86, 0.88, 0.99, 0.9])  # there is room, and yet it costs nothing
+    assert np.isfinite(rewind_shares(higher, [higher]).share).all()
+    shares = rewind_shares(higher, [higher], needed=False)
+    assert np.isnan(shares.share).all() and shares.groups.shape == (1, 4)
+
+
+def test_over_seeds_it_is_said_in_how_many_a_layer_never_needed_to_move(values, probe):
+    subject, tables = subject_like(values, epochs=EPOCHS), []
+    for anew in (0.9, 0.2):
+        earlier = {"rewind": rewind_table(SETTLES, idle=["conv1"], anew={"conv1": anew})}
+        tables.append(measure_probe(MEASURE, probe, values, earlier=earlier, subject=subject)[0])
+    assert "conv1 (in 1 of 2 runs) never needed" in tell_order(tables[0], tables[1:], None).sentence
+    turned = tell_order(tables[1], tables[:1], None)
+    assert "conv1 (in 1 of 2 runs) never needed" in turned.sentence
+    assert turned.figures["ambient"] == ["conv1"]
 
 
 def test_without_rewind_nobody_can_tell(values, probe):
@@ -251,3 +317,28 @@ def test_a_rewind_is_resampled_by_groups_of_images():
     idle = rewind_shares(np.array([0.88, 0.9, 0.9, 0.9]), groups)
     assert np.isnan(idle.share).all() and np.isnan(idle.groups).all()
     assert rewind_shares(whole, []).groups.shape == (0, 4)
+
+
+def test_a_representation_is_what_its_images_give_one_comparison_after_the_other(tmp_path):
+    """To 1e-9: sums over groups of images, added, round otherwise than one sum over all."""
+    values = {step: {"conv1": layer_at(3, step / 4)} for step in range(4)}
+    means = {step: {"conv1": layer_at(5, step / 4) / 3} for step in range(4)}
+    probe = make_probe(tmp_path / "probe.npz", values, means=means)
+    groups = image_groups(IMAGES, 5, 0)
+    seen = [
+        np.concatenate([probe.values(step, "conv1", kind) for kind in ("maxima", "means")], axis=1)
+        for step in range(4)
+    ]
+    representation = representation_of(probe, range(4), "conv1", groups)
+    cka = [similarity.cka(x, seen[-1]) for x in seen]
+    np.testing.assert_allclose(representation.cka, cka, atol=1e-9)
+    aligned = [similarity.procrustes(x, seen[-1]) for x in seen]
+    np.testing.assert_allclose(representation.procrustes, aligned, atol=1e-9)
+    for group, curve in zip(groups, representation.cka_excess.groups, strict=True):
+        left = [np.delete(x, group, axis=0) for x in seen]
+        without = np.array([similarity.cka(x, left[-1]) for x in left])
+        np.testing.assert_allclose(curve, similarity.excess(without, without[0]), atol=1e-9)
+    half = np.concatenate(groups[:3])
+    of_half = np.array([similarity.cka(x[half], seen[-1][half]) for x in seen])
+    expected = similarity.excess(of_half, of_half[0])
+    np.testing.assert_allclose(representation.cka_excess.halves[0], expected, atol=1e-9)

@@ -168,3 +168,23 @@ def test_only_the_same_images_are_compared(rng):
     for compare in (similarity.cka, similarity.procrustes, similarity.spearman):
         with pytest.raises(ValueError, match="same images"):
             compare(x, y)
+
+
+def test_mean_ranks_of_other_numbers_are_scipys(rng):
+    for x in (rng.normal(size=(60, 3)).round(1), rng.integers(-4, 4, (60, 3))):
+        np.testing.assert_array_equal(similarity.mean_ranks(x), stats.rankdata(x, axis=0))
+    more = rng.integers(0, 50_000, (70_000, 1)).astype(np.uint16)  # than 16 bits can count
+    np.testing.assert_array_equal(similarity.mean_ranks(more), stats.rankdata(more, axis=0))
+
+
+@pytest.mark.parametrize("images", [50, similarity.BLOCK + 7])
+def test_moments_with_oneself_and_another_come_together(rng, images):
+    x, y = rng.gamma(1, size=(images, 5)), rng.gamma(1, size=(images, 3))
+    centres = similarity.column_means(x), similarity.column_means(y)
+    own, cross = similarity.own_and_cross(x, y, centres)
+    for sums, other, centre in ((own, x.copy(), centres[0]), (cross, y, centres[1])):
+        alone = similarity.moments(x, other, (centres[0], centre))
+        for name, value in vars(alone).items():
+            np.testing.assert_allclose(getattr(sums, name), value, rtol=1e-12)
+        np.testing.assert_allclose(sums.cross, (x - centres[0]).T @ (other - centre), rtol=1e-9)
+    assert similarity.cka_of(*3 * (similarity.own_and_cross(x, x, (centres[0],) * 2)[1],)) == 1

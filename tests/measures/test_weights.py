@@ -10,6 +10,8 @@ from tests.measures.held import measured_of, subject_holding
 from tests.measures.test_filters import drawn
 from tests.small import ARCHITECTURE
 from zfjax.errors import ZfjaxError
+from zfjax.files import write_arrays
+from zfjax.measures import filter_figure
 from zfjax.measures.filters import radius_of, to_pixels
 from zfjax.measures.inverse import inverse_residual, patches_of, unseen_share
 from zfjax.measures.planning import Chosen
@@ -17,6 +19,8 @@ from zfjax.measures.protocol import Looked
 from zfjax.measures.weights import MEASURE, Options, cosine, drawn_maps
 from zfjax.measures.writing import write_measure
 from zfjax.network.architecture import Conv
+from zfjax.report.kit.style import TEXT_SIZE, text_width
+from zfjax.run.measured import Measured, picture_arrays
 
 
 @pytest.fixture
@@ -182,3 +186,27 @@ def test_cosine_of_a_filter_and_itself(rng):
     kernel = rng.normal(size=(3, 3, 4, 5))
     assert cosine(kernel, 7 * kernel) == pytest.approx([1] * 5)
     assert cosine(kernel, -kernel) == pytest.approx([-1] * 5)
+
+
+@pytest.mark.parametrize("layers", [{"conv4": 107, "conv5": 139}, {"a layer of long name": 1139}])
+def test_labels_leave_the_filters_beside_them_be(layers, tmp_path, monkeypatch):
+    right_ends, tiles = [], []
+
+    def write(board, text, y, x, **style):
+        if style.get("ha") != "center" and "\n" not in text:  # no epoch, not the caption
+            size, weight = style.get("size", TEXT_SIZE), style.get("weight", "normal")
+            start = x if style.get("ha") != "right" else x - text_width(text, size, weight)
+            right_ends.append(start + text_width(text, size, weight))
+
+    monkeypatch.setattr(filter_figure.Board, "write", write)
+    monkeypatch.setattr(
+        filter_figure.Board, "tile", lambda board, pixels, y, x, edge: tiles.append(x)
+    )
+    arrays = {}
+    for layer, size in layers.items():
+        pixels = np.ones((4, size, size, 3), np.float32)
+        arrays |= picture_arrays(layer, 0, np.arange(4), pixels)
+    write_arrays(tmp_path / "weights.npz", arrays)
+    meta = {"steps": [0], "epochs": [0.0], "layers": list(layers)}
+    assert filter_figure.figure_of_filters(Measured(tmp_path, "weights", meta, None))
+    assert len(right_ends) >= 3 and max(right_ends) + 10 < min(tiles)

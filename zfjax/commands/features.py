@@ -16,7 +16,7 @@ from zfjax.commands.arguments import (
     process_arguments,
     run_arguments,
 )
-from zfjax.commands.measures import chosen_measures, print_results, split_flags
+from zfjax.commands.measures import chosen_measures, print_evaluations, print_results, split_flags
 from zfjax.errors import ZfjaxError, quoted
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     takes = cost(plan.subject, plan.request)
     # Measures ride over every step, new or not.
     search = takes if options.measure else cost(plan.subject, plan.to_search)
-    images, steps = search.images, search.checkpoints
+    images, steps, evaluated = search.images, search.checkpoints, 0
     print("\n".join(_cost_lines(search, takes)))
     if options.measure:
         from zfjax.measures.along import plan_along
@@ -308,17 +308,19 @@ def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         along = plan_along(plan.subject, plan.request, _measures(options), None, most)
         for chosen in along.chosen:
             is_measured_as(along, chosen, measures_folder(run.folder, options.name))
-        probe = cost_of(along)
+        probe = cost_of(along, run)
+        evaluated = probe.evaluated
         print(
             f"measures: a probe of {probe.images:,} images, {probe.kept_bytes / 2**20:,.0f} MiB"
             f" on disk and {probe.scratch_bytes / 2**20:,.0f} MiB more while it is gathered"
         )
+        print_evaluations(probe)
     trained = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
     if trained:
         rate = 3 * sorted(trained)[len(trained) // 2]
         print(
-            f"about {images * steps / rate / 60:,.0f} minutes, were this machine the one that"
-            " trained it"
+            f"about {(images * steps + evaluated) / rate / 60:,.0f} minutes, were this machine the"
+            " one that trained it"
         )
     for line in _standing_lines(plan):
         print(line)

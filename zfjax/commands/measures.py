@@ -96,7 +96,8 @@ def measure(options: argparse.Namespace) -> int:
     if options.workdir is None:
         raise ZfjaxError("zfjax measure needs --workdir RUN, or --list.")
     flags, names = split_flags(options.config_flags)
-    names = [*options.names, *names]
+    options.at, after_epochs = _epochs_and_names(options.at)
+    names = [*options.names, *names, *after_epochs]
     if options.dry_run:
         return _dry_run(options, names, flags)
     join_others(options)
@@ -111,6 +112,23 @@ def measure(options: argparse.Namespace) -> int:
         chosen = _chosen(runs[0], names, flags, options, progress)
         results = measure_runs(runs, chosen, _wanted(options), home, progress)
     return print_results(results) if is_first() else 0
+
+
+def _epochs_and_names(words: Sequence[str] | None) -> tuple[list[str] | None, list[str]]:
+    """(epochs, measures) of what stands after --at, which takes all words that follow it."""
+    if words is None:
+        return None, []
+    epochs = [word for word in words if _is_epoch(word)]
+    if not epochs:
+        raise ZfjaxError(
+            f"--at takes epochs, 'step:N', 'last' or 'all', not {' '.join(words)}; the names of"
+            " measures come before it."
+        )
+    return epochs, [word for word in words if word not in epochs]
+
+
+def _is_epoch(word: str) -> bool:
+    return word in ("last", "all") or word.startswith("step:") or not word[:1].isalpha()
 
 
 def list_measures() -> int:
@@ -190,6 +208,7 @@ def _dry_run(options: argparse.Namespace, names: Sequence[str], flags: Sequence[
     from zfjax.measures.running import Home, plan_of_runs
     from zfjax.progress import Reporter
     from zfjax.run.adopted import load_any
+    from zfjax.run.folder import Run
 
     meeting_of(options.coordinator, options.process_count, options.process_index)
     runs = [load_any(folder) for folder in (options.workdir, *options.seeds_of)]
@@ -197,7 +216,8 @@ def _dry_run(options: argparse.Namespace, names: Sequence[str], flags: Sequence[
     with Reporter() as progress:
         chosen = _chosen(runs[0], names, flags, options, progress)
         plan = plan_of_runs(runs, chosen, _wanted(options), home, progress)
-    print_cost(cost_of(plan), runs[0])
+    ours = runs[0] if isinstance(runs[0], Run) else None
+    print_cost(cost_of(plan, ours), runs[0])
     return 0
 
 
@@ -205,20 +225,28 @@ def print_cost(cost: Any, run: Any) -> None:
     """Prints bytes, FLOPs and time."""
     from zfjax.progress import time_words
 
-    if not cost.images:
+    if not cost.images and not cost.evaluations:
         print(f"{cost.checkpoints} checkpoints, no images: seconds")
         return
-    print(
-        f"{cost.checkpoints} checkpoints x {cost.images:,} images of the probe:"
-        f" {cost.flops / 1e12:,.1f} TFLOP"
-    )
-    print(
-        f"the probe is {cost.kept_bytes / 2**20:,.0f} MiB on disk, and"
-        f" {cost.scratch_bytes / 2**20:,.0f} MiB more while it is gathered"
-    )
+    if cost.images:
+        print(
+            f"{cost.checkpoints} checkpoints x {cost.images:,} images of the probe:"
+            f" {cost.flops / 1e12:,.1f} TFLOP"
+        )
+        print(
+            f"the probe is {cost.kept_bytes / 2**20:,.0f} MiB on disk, and"
+            f" {cost.scratch_bytes / 2**20:,.0f} MiB more while it is gathered"
+        )
+    print_evaluations(cost)
     if rate := search_rate(run):
-        seconds = cost.images * cost.checkpoints / rate
+        seconds = (cost.images * cost.checkpoints + cost.evaluated) / rate
         print(f"about {time_words(seconds)}, were this machine the one that trained it")
+
+
+def print_evaluations(cost: Any) -> None:
+    """A line for each measure that runs the network beside the pass."""
+    for name, (times, images) in cost.evaluations.items():
+        print(f"{name}: {times:,} evaluations of {images:,} images")
 
 
 def search_rate(run: Any) -> float | None:
@@ -234,7 +262,9 @@ def search_rate(run: Any) -> float | None:
 def print_results(results: Any) -> int:
     """Prints what the measures say and where it stands, then what failed; the exit status."""
     for measured in results.measured.values():
-        words = (measured.folder / f"{measured.name}.txt").read_text(encoding="utf-8").rstrip()
+        words = results.words.get(measured.name)
+        if words is None:
+            words = (measured.folder / f"{measured.name}.txt").read_text(encoding="utf-8").rstrip()
         print(f"{measured.name}: {words}\n{measured.folder / measured.name}.parquet\n")
     finished = (
         f"the others ({', '.join(results.measured)}) are finished" if results.measured else ""

@@ -88,24 +88,50 @@ def evolve(
     (``subject_from``): the evolution is written to ``out``/evolution.
     """
     if isinstance(workdir, Subject):
-        if out is None:
-            raise ZfjaxError("Say with out=FOLDER where the evolution of a subject is written.")
-        if data_dir is not None:
-            raise ZfjaxError("A subject has its images already; data_dir goes with a run.")
-        whole = local_path(path_of(out, "out"))
-        target = Target(evolution_folder(whole, name), name, whole)
+        target = target_of_subject(out, data_dir, name)
         request = request_of(workdir, Asked(**asked))
-        claim(whole, workdir)
-        evolution = evolve_subject(workdir, request, target, progress)
-        claim(whole, workdir, latest=True)
-        return evolution
+        return evolve_claimed(workdir, request, target, progress)
     run = load_run(workdir)
+    target = target_of_run(run, out, name, locked)
+    subject, request = asked_of(run, Asked(**asked), data_dir, progress)
+    return evolve_subject(subject, request, target, progress)
+
+
+def target_of_subject(out: Place | None, data_dir: Place | None, name: Text | None) -> Target:
+    """Where the evolution of a subject is written. Raises ZfjaxError for words that do not go with
+    one.
+    """
+    if out is None:
+        raise ZfjaxError("Say with out=FOLDER where the evolution of a subject is written.")
+    if data_dir is not None:
+        raise ZfjaxError("A subject has its images already; data_dir goes with a run.")
+    whole = local_path(path_of(out, "out"))
+    return Target(evolution_folder(whole, name), name, whole)
+
+
+def target_of_run(run: Run, out: Place | None, name: Text | None, locked: Truth) -> Target:
+    """Where the evolution of a run is written. Raises ZfjaxError for words that do not go with
+    one.
+    """
     if out is not None:
         raise ZfjaxError("A run's evolution is written to its own folder; out goes with a subject.")
     lock = None if truth(locked, "locked") else run.folder
-    target = Target(run.evolution_folder(name), name, lock)
-    subject, request = asked_of(run, Asked(**asked), data_dir, progress)
-    return evolve_subject(subject, request, target, progress)
+    return Target(run.evolution_folder(name), name, lock)
+
+
+def evolve_claimed(
+    subject: Subject,
+    request: Request,
+    target: Target,
+    progress: Progress | None = None,
+    board: Callable[[Path], Company] | None = None,
+) -> Evolution:
+    """``evolve_subject`` in a folder that says from then on whose it is."""
+    assert target.lock is not None
+    claim(target.lock, subject)
+    evolution = evolve_subject(subject, request, target, progress, board)
+    claim(target.lock, subject, latest=True)
+    return evolution
 
 
 def check_claim(out: Path) -> Path:

@@ -5,7 +5,8 @@ finished.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import jax
 from zfjax.errors import ZfjaxError
 from zfjax.features.riding import Company, Rider
 from zfjax.files import read_json
-from zfjax.measures.keeping import Keeping
+from zfjax.measures.keeping import Keeping, name_of
 from zfjax.measures.planning import Chosen, Plan
 from zfjax.measures.probing import Gathered, Probing, drop_scratch
 from zfjax.measures.protocol import EVOLUTION, Looked, Measure
-from zfjax.measures.writing import told_of, write_measure, write_told
+from zfjax.measures.sources import changed_sources, sources_of
+from zfjax.measures.writing import told_of, words_of, write_measure, write_told
 from zfjax.processes import as_first, first_alone, is_first
 from zfjax.progress import Progress
 from zfjax.run.adopted import AdoptedRun
@@ -36,6 +38,8 @@ class Results:
 
     measured: dict[str, Measured] = field(default_factory=dict)
     failed: dict[str, Exception] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    """What is said of this run alone, where the files of a measure say it over seeds."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
 
 
 def is_measured_as(plan: Plan, chosen: Chosen, folder: Path) -> bool:
-    """Whether ``folder`` holds a measure with these settings and at all these steps. Raises
-    ZfjaxError where it is there with other settings; nothing is written.
+    """Whether ``folder`` holds a measure with these settings, at all these steps and by the same
+    code. Raises ZfjaxError where it is there with other settings; nothing is written.
     """
     name = chosen.name
     if not is_measured(folder, name):
@@ -92,12 +96,13 @@ def is_measured_as(plan: Plan, chosen: Chosen, folder: Path) -> bool:
             f"{folder} holds the measure {name} with other settings ({', '.join(fields)}); give"
             f" this one a name with --name, or delete {name}.json there."
         )
-    return True
+    return not changed_sources(record.get("sources", {}), sources_of(chosen.measure))
 
 
 def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
     """Whether a measure is there as it is asked for: the same settings, all tables that it would
     read, the same evolution, and the same other seeds; these change what is said, not the numbers.
+    What was said over other seeds stays where none are named (``words_alone``).
     """
     folder, name = target.folder, chosen.name
     if not is_measured_as(plan, chosen, folder):
@@ -108,12 +113,29 @@ def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
     if record.get(EVOLUTION) != _evolution_read(chosen, target):
         return False
     others = [other.folder.name for other in target.others]
-    if others != record.get("seeds_of", []):
+    if others and others != record.get("seeds_of", []):
         measured = open_measured(folder, name)
         tables = other_tables(chosen, target)
         measured = replace(measured, meta={**measured.meta, "seeds_of": others})
         write_told(measured, told_of(chosen, measured, tables))
     return True
+
+
+def words_alone(plan: Plan, target: Target, finished: Mapping[str, Measured]) -> dict[str, str]:
+    """What finished measures say of the run alone, where it was asked for alone and their files say
+    it over seeds: those stay.
+    """
+    words = {}
+    for chosen in plan.chosen:
+        measured = finished.get(chosen.name)
+        if measured is None or target.others or not measured.meta.get("seeds_of"):
+            continue
+        alone = replace(measured, meta={**measured.meta, "seeds_of": []})
+        seeds = len(measured.meta["seeds_of"]) + 1
+        words[chosen.name] = (
+            f"{words_of(told_of(chosen, alone, ()))}({chosen.name}.txt says it over {seeds} seeds.)"
+        )
+    return words
 
 
 def other_tables(chosen: Chosen, target: Target) -> list[Measured]:
@@ -142,6 +164,8 @@ def take_aboard(plan: Plan, folder: Path, scratch: Path | None = None) -> Boarde
     """
     riders: list[Rider] = []
     failed: dict[str, Exception] = {}
+    if is_first():
+        _say_what_changed(plan, folder)
     kept = _kept_probe(plan, folder) if plan.kinds else None
     if plan.kinds and kept is None:
         of_process = jax.process_index()
@@ -161,8 +185,23 @@ def take_aboard(plan: Plan, folder: Path, scratch: Path | None = None) -> Boarde
     return Boarded(plan, company, kept, failed)
 
 
+def _say_what_changed(plan: Plan, folder: Path) -> None:
+    """A line for each measure that is made anew because its code is another."""
+    for chosen in plan.chosen:
+        if is_measured(folder, chosen.name):
+            before = read_json(folder / f"{chosen.name}.json").get("sources", {})
+            if changed := changed_sources(before, sources_of(chosen.measure)):
+                print(
+                    f"zfjax: {', '.join(changed)} changed since {chosen.name} was measured: it is"
+                    " measured anew.",
+                    file=sys.stderr,
+                )
+
+
 def _kept_probe(plan: Plan, folder: Path) -> Probe | None:
-    """The probe that is there, if it has all that is asked for."""
+    """The probe that is there, if it has all that is asked for. One of more images would hold these
+    too, but rounded otherwise: each map's values are float16 over the largest of all its images.
+    """
     probe = Probe(folder / PROBE_FILE)
     try:
         meta = probe.meta
@@ -215,7 +254,7 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
             progress=progress,
             home=target.home,
         )
-        keeper = keepers.get(f"{chosen.name} {chosen.options}")
+        keeper = keepers.get(name_of(chosen.measure, chosen.options))
         if keeper is not None:
             kept = {step: keeper.of_step(index) for index, step in enumerate(plan.steps)}
             looked = replace(looked, kept=kept)
@@ -224,6 +263,7 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
             "asked": plan.asked(chosen),
             "images": plan.images,
             "read": sorted(looked.earlier),
+            "sources": sources_of(chosen.measure),
             "schedule": _schedule(target.run),
             "class_names": list(plan.subject.labels or ()),
             "seeds_of": [other.folder.name for other in target.others],

@@ -53,6 +53,17 @@ def find_measure(name: str) -> Measure:
     return measure
 
 
+def measure_of(measure: Any) -> Measure:
+    """A Measure, or one by its name as in ``find_measure``. Raises ZfjaxError for what is not
+    there, and for another's that is called as one of ours.
+    """
+    if not isinstance(measure, Measure):
+        return find_measure(plain_text(measure, "measure"))
+    if measure.name in BUILT_IN and measure is not find_measure(measure.name):
+        raise ZfjaxError(f"{measure.name!r} is the name of one of zfjax's own measures.")
+    return measure
+
+
 def _imported(module_name: str, name: str) -> types.ModuleType:
     """A module of anybody's; the folder one works in is on the path."""
     if os.getcwd() not in sys.path:
@@ -135,7 +146,7 @@ def _value(hint: Any, text: Any, flag: str) -> Any:
             raise ZfjaxError(f"{flag} {text!r}: it is {' or '.join(map(str, inner))}.")
         return text
     if origin is tuple:
-        return tuple(_value(inner[0], item, flag) for item in text.split(","))
+        return _tuple(inner, text.split(","), flag)
     try:
         if hint is bool:
             return {"true": True, "false": False}[text.lower()]
@@ -161,7 +172,7 @@ def _plain(hint: Any, value: Any, flag: str) -> Any:
             raise ZfjaxError(f"{flag} {value!r}: it is {' or '.join(map(str, inner))}.")
         return value
     if origin is tuple:
-        return tuple(_value(inner[0], item, flag) for item in several(value))
+        return _tuple(inner, several(value), flag)
     kinds: dict[Any, Any] = {
         bool: truth,
         int: whole_number,
@@ -171,6 +182,15 @@ def _plain(hint: Any, value: Any, flag: str) -> Any:
     }
     plain = kinds[hint](value, flag) if hint in kinds else value
     return _finite(plain, flag) if hint is float else plain
+
+
+def _tuple(inner: tuple[Any, ...], items: Sequence[Any], flag: str) -> tuple[Any, ...]:
+    """The items of a tuple, each of its type: as many as there are types, or any number of one."""
+    if inner[-1] is Ellipsis:
+        inner = inner[:1] * len(items)
+    if len(items) != len(inner):
+        raise ZfjaxError(f"{flag} takes {len(inner)} values, and {len(items)} are given.")
+    return tuple(_value(kind, item, flag) for kind, item in zip(inner, items, strict=True))
 
 
 def _finite(number: float, flag: str) -> float:

@@ -4,6 +4,7 @@ values, so that merging is exact in any order.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.features.passing import images_at_once, search_batch
 from zfjax.features.riding import Arrays, Computed, Look, Marks, Sent
 from zfjax.measures.protocol import Kept, Measure
+from zfjax.measures.sources import sources_of
 from zfjax.subject import Subject
 
 KINDS = ("sum", "max", "min")
@@ -43,13 +45,20 @@ def _merged(kind: str, own: np.ndarray, other: np.ndarray) -> np.ndarray:
     return {"sum": np.add, "max": np.maximum, "min": np.minimum}[kind](own, other)
 
 
+def name_of(measure: Measure, options: Any) -> str:
+    """What tells its share of a stopped pass from others: name, options; of anybody's, the code."""
+    digests = "".join(sources_of(measure).values())
+    code = f" {hashlib.sha256(digests.encode()).hexdigest()[:8]}" if digests else ""
+    return f"{measure.name} {options}{code}"
+
+
 class Keeping:
     """A measure's ``keeps`` as a rider of the pass."""
 
     def __init__(self, measure: Measure, options: Any, subject: Subject, route: Any) -> None:
         """Raises what ``keeps`` raises, and ZfjaxError for what cannot be merged exactly."""
         assert measure.keeps is not None
-        self.name = f"{measure.name} {options}"
+        self.name = name_of(measure, options)
         self.computed: Computed = _Folded(measure.keeps, options)
         shapes = _shapes(self.computed, measure.name, subject, route)
         self._kept = {

@@ -167,14 +167,16 @@ class Null:
     def __init__(self, labels: np.ndarray, options: LabelOptions) -> None:
         """``labels``: of the probe's images, all known."""
         generator = np.random.default_rng(options.seed)
+        # Small numbers in place of labels are compared faster; that they are equal is all.
+        codes = np.unique(labels, return_inverse=True)[1]
+        labels = codes.astype(np.min_scalar_type(len(codes)))
         groups = len(labels) // options.top
         self._groups, self._top = groups, options.top
-        self._permuted = np.stack(
-            [
-                generator.permutation(labels)[: groups * options.top]
-                for _ in range(options.permutations)
-            ]
-        ).reshape(-1, options.top)
+        permuted = [
+            generator.permutation(labels)[: groups * options.top].reshape(-1, options.top).T
+            for _ in range(options.permutations)
+        ]
+        self._dealt = np.concatenate(permuted, axis=1)  # [top, groups], to count along rows
         self._tails: dict[int, np.ndarray] = {}
 
     @property
@@ -199,12 +201,15 @@ class Null:
         map itself counted as one.
         """
         if images not in self._tails:
-            dealt = self._permuted[:, :images]
-            most = np.zeros(len(dealt), np.int64)
-            for column in range(images):
-                np.maximum(most, (dealt == dealt[:, column : column + 1]).sum(axis=1), out=most)
+            dealt = self._dealt[:images]
+            most = np.zeros(dealt.shape[1], np.int64)
+            for labels in dealt:
+                same = np.zeros(len(most), np.min_scalar_type(images))
+                for others in dealt:
+                    same += others == labels
+                np.maximum(most, same, out=most)
             at_least = np.bincount(most, minlength=images + 1)[::-1].cumsum()[::-1]
-            self._tails[images] = (at_least + 1) / (len(dealt) + 1)
+            self._tails[images] = (at_least + 1) / (dealt.shape[1] + 1)
             self._tails[images][0] = 1.0
         return self._tails[images]
 

@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zfjax.measures.protocol import Told, plain_table, shown
+from zfjax.measures.settling_times import NEAR
 from zfjax.measures.trends import slope_on_depth
 from zfjax.measures.verdicts import (
     HOLDS,
@@ -68,10 +69,11 @@ def tell_order(measured: Measured, others: Sequence[Measured], options: object) 
         "needed": joint.needed,
         "over": "seeds" if others else "images",
         "runs": len(runs),
+        "ambient": sorted({layer for run in runs for layer in ambient_layers(run)}),
         "families": {family: _figures(slopes[family], orders[family]) for family in FAMILIES},
     }
     return Told(
-        _sentence(measured, len(runs), slopes, (verdicts, joint)),
+        _sentence(measured, runs, slopes, (verdicts, joint)),
         plain_table(head, table),
         _chart(measured),
         figures,
@@ -129,15 +131,15 @@ def _figures(interval: Interval | None, order: tuple[float, float] | None) -> di
 
 def _sentence(
     measured: Measured,
-    runs: int,
+    runs: Sequence[Measured],
     slopes: dict[str, Interval | None],
     judged: tuple[dict[str, Verdict], Verdict],
 ) -> str:
     verdicts, joint = judged
     last = epoch_name(measured.epochs[-1])
     over = (
-        f"over {runs} seeds"
-        if runs > 1
+        f"over {len(runs)} seeds"
+        if len(runs) > 1
         else f"of this run only, {measured.meta.get('images', 0):,} images resampled"
     )
     answer = {HOLDS: "yes", UNKNOWN: "cannot tell"}.get(joint.word, "no")
@@ -154,8 +156,32 @@ def _sentence(
     rate = f" (learning rate {schedule})" if schedule else ""
     return (
         f"Do lower layers settle first? {answer[0].upper()}{answer[1:]}, {over}: {said}. Settled"
-        f" means like epoch {last}, the last one{rate}."
+        f" means like epoch {last}, the last one{rate}.{_ambient_words(runs)}"
     )
+
+
+def _ambient_words(runs: Sequence[Measured]) -> str:
+    """The layers that never needed to move; "" where there is none."""
+    counts = {layer: sum(layer in ambient_layers(run) for run in runs) for layer in runs[0].layers}
+    names = [
+        layer if count == len(runs) else f"{layer} (in {count} of {len(runs)} runs)"
+        for layer, count in counts.items()
+        if count
+    ]
+    if not names:
+        return ""
+    joined = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    it, costs, stands = ("it", "costs", "stands") if len(names) == 1 else ("they", "cost", "stand")
+    return (
+        f" {joined} never needed to move: put back or drawn anew, {it} {costs} at most"
+        f" {NEAR:.0%} of accuracy, so {it} {stands} outside rewind's slope."
+    )
+
+
+def ambient_layers(measured: Measured) -> list[str]:
+    """The layers that never needed to move: neither put back nor drawn anew they cost accuracy."""
+    last = measured.steps[-1]
+    return [layer for layer in measured.layers if measured.of_layer("ambient", layer).get(last)]
 
 
 def _missing(measured: Measured, family: str) -> str:

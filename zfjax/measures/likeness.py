@@ -23,7 +23,8 @@ from zfjax.measures.similarity import (
     moments,
     overlap,
     overlap_between,
-    procrustes,
+    own_and_cross,
+    procrustes_of,
     spearman,
     spearman_between,
     standard_ranks,
@@ -93,7 +94,7 @@ def answers_of(probe: Probe, steps: Sequence[int], layer: str, groups: list[np.n
         strongest.append(np.where(alive, values.argmax(axis=0), -1))
         for index, rows in enumerate(everyone):
             if step == steps[-1]:  # a copy: NumPy takes another way for a product with itself
-                tops, ranks = tops_last[index], ranks_last[index].copy()
+                tops, ranks = tops_last[index], ranks_last[index].copy(order="K")
             else:
                 tops, ranks = top_set(values[rows]), standard_ranks(values[rows])
             own[index][0].append(overlap(tops, tops_last[index]))
@@ -149,44 +150,41 @@ def representation_of(
     """Unbiased CKA and Procrustes of image maxima and spatial means side by side, each with that of
     the last step.
     """
-    last = _features(probe, steps[-1], layer)
-    centre = column_means(last)
-    own_last = [moments(last[rows], last[rows], (centre, centre)) for rows in groups]
-    whole, without, halves, aligned = [], [], [], []
-    middle = (len(groups) + 1) // 2
+    order = np.concatenate(groups)  # so that each group's rows lie together
+    ends = np.cumsum([len(rows) for rows in groups]).tolist()
+    spans = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    features = _features(probe, steps[-1], layer)[order]
+    centre = column_means(features)
+    last = [features[span] for span in spans]
+    of_last = _samples([moments(rows, rows, (centre, centre)) for rows in last])
+    similarities, aligned = [], []
     for step in steps:
-        features = _features(probe, step, layer)
-        centres = column_means(features), centre
-        own, cross = [], []
-        for rows in groups:
-            mine = features[rows]
-            own.append(moments(mine, mine, (centres[0], centres[0])))
-            cross.append(moments(mine, last[rows], centres))
-        sums = [_sum(cross), _sum(own), _sum(own_last)]
-        whole.append(_or_nan(cka_of(*sums)))
-        without.append(
-            [
-                _or_nan(cka_of(sums[0] - x, sums[1] - y, sums[2] - z))
-                for x, y, z in zip(cross, own, own_last, strict=True)
-            ]
+        if step == steps[-1]:
+            mine, centres = last, (centre, centre)
+        else:
+            features = _features(probe, step, layer)[order]
+            mine, centres = [features[span] for span in spans], (column_means(features), centre)
+        pairs = [own_and_cross(x, y, centres) for x, y in zip(mine, last, strict=True)]
+        own, cross = (_samples(list(moments_of)) for moments_of in zip(*pairs, strict=True))
+        similarities.append(
+            [_or_nan(cka_of(*sums)) for sums in zip(cross, own, of_last, strict=True)]
         )
-        halves.append(
-            [
-                _or_nan(cka_of(*(_sum(each[half]) for each in (cross, own, own_last))))
-                for half in (slice(middle), slice(middle, None))
-            ]
-        )
-        aligned.append(_or_nan(procrustes(features, last, centres)))
-    cka, left_out = np.array(whole), np.array(without).T
-    excesses = np.stack([excess(curve, float(curve[0])) for curve in left_out])
+        aligned.append(_or_nan(procrustes_of(cross[0])))
+    cka, *samples = np.array(similarities).T
+    of_samples = np.stack([excess(curve, float(curve[0])) for curve in samples])
     curve = Curve(
-        excess(cka, float(cka[0])),
-        np.zeros(len(steps)),
-        excesses,
-        np.stack([excess(each, float(each[0])) for each in np.array(halves).T]),
+        excess(cka, float(cka[0])), np.zeros(len(steps)), of_samples[:-2], of_samples[-2:]
     )
     similar = np.array(aligned)
     return Representation(cka, similar, curve, excess(similar, float(similar[0])))
+
+
+def _samples(parts: Sequence[Moments]) -> list[Moments]:
+    """Of all images, of all but each group's, and of both halves."""
+    middle = (len(parts) + 1) // 2
+    halves = [_sum(parts[:middle]), _sum(parts[middle:])]
+    whole = halves[0] + halves[1]
+    return [whole, *(whole - of_group for of_group in parts), *halves]
 
 
 def _features(probe: Probe, step: int, layer: str) -> np.ndarray:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from zfjax.errors import ZfjaxError
 from zfjax.features.passing import Route
 from zfjax.measures.filters import need_architecture
 from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
-from zfjax.measures.protocol import ARCHITECTURE, EVOLUTION, Measure
+from zfjax.measures.protocol import ARCHITECTURE, EVOLUTION, Looked, Measure
+from zfjax.run.folder import Run
 from zfjax.subject import Subject
 from zfjax.values import Epochs, Names, Text, Whole, optional, text, texts, whole_number
 
@@ -211,14 +212,27 @@ class Cost:
     """The probe on disk."""
     scratch_bytes: int
     """The same while it is gathered, beside it."""
+    evaluations: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By measure: runs of the whole network beside the pass, and the images of each."""
+
+    @property
+    def evaluated(self) -> int:
+        """Images of all evaluations."""
+        return sum(times * images for times, images in self.evaluations.values())
 
 
-def cost_of(plan: Plan) -> Cost:
-    """The cost of a plan; nothing is run."""
+def cost_of(plan: Plan, run: Run | None = None) -> Cost:
+    """The cost of a plan; nothing is run. ``run``: whose it is."""
+    looked = Looked(plan.subject, plan.steps, plan.layers, run=run)
+    evaluations = {
+        item.name: item.measure.evaluates(looked, item.options)
+        for item in plan.chosen
+        if item.measure.evaluates is not None
+    }
     if not plan.takes_images:
-        return Cost(len(plan.steps), 0, 0, 0, 0)
+        return Cost(len(plan.steps), 0, 0, 0, 0, evaluations)
     top_layer = plan.subject.network.highest(plan.layers)
     flops = 2 * top_layer.image_work.multiply_adds * plan.images * len(plan.steps)
     maps = sum(plan.maps.values())
     kept, scratch = probe_bytes(len(plan.steps), plan.images, maps, len(plan.kinds))
-    return Cost(len(plan.steps), plan.images, flops, kept, scratch)
+    return Cost(len(plan.steps), plan.images, flops, kept, scratch, evaluations)

@@ -124,7 +124,9 @@ class Probing:
         def values() -> Iterator[tuple[str, np.ndarray]]:
             for index, kind in enumerate(gathered.kinds):
                 for step_index, step in enumerate(gathered.steps):
-                    start, values = 0, self._values[index, step_index][seen]
+                    start, values = 0, self._values[index, step_index]
+                    if len(seen) < len(values):
+                        values = values[seen]
                     for layer, maps in gathered.layers.items():
                         small, scale = quantised(values[:, start : start + maps])
                         start += maps

@@ -151,6 +151,9 @@ class Measure:
     """Other measures whose tables it reads where they are there."""
     least_steps: int = 1
     """Checkpoints without which it has nothing to say."""
+    evaluates: Callable[[Looked, Any], tuple[int, int]] | None = None
+    """(what is looked at, options) -> how often ``rows`` runs the whole network by itself, and over
+    how many images each time: for who asks what it will cost."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -35,6 +35,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.measures.judging import Judged, SomeImages, batching_as_run, judge_of, some_images
 from zfjax.measures.kernels import path_in
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
+from zfjax.measures.settling_times import NEAR
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
 from zfjax.report.kit.wording import epoch_name
 from zfjax.report.words import choose
@@ -42,8 +43,6 @@ from zfjax.run.measured import Measured
 
 WITHOUT = "top1_without_"
 """Before the number of a group of images."""
-NEAR = 0.05
-"""A layer that costs no more than this when it is drawn anew hardly matters."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
         )
     judge = judge_of(looked.subject, images_for(looked, options), batching_as_run(looked.run))
     seeds = _seeds(looked, options.draws)
-    total = len(looked.layers) * (len(looked.steps) - 1 + len(seeds)) + 1
+    total = _evaluations(looked, options)
     done = 0
 
     def with_layer(name: str, source: Mapping[str, Any]) -> Judged:
@@ -129,6 +128,16 @@ def images_for(looked: Looked, options: Options) -> SomeImages:
     if options.split is None and looked.run and images.split == looked.subject.train_split:
         split = looked.run.config.data.validation_split
     return some_images(images, split, options.images)
+
+
+def _evaluations(looked: Looked, options: Options) -> int:
+    draws = len(_seeds(looked, options.draws))
+    return len(looked.layers) * (len(looked.steps) - 1 + draws) + 1
+
+
+def cost(looked: Looked, options: Options) -> tuple[int, int]:
+    """(evaluations, images of each). Raises ZfjaxError as ``images_for``."""
+    return _evaluations(looked, options), images_for(looked, options).count
 
 
 def _seeds(looked: Looked, draws: int) -> list[int]:
@@ -238,4 +247,6 @@ def _chart(measured: Measured, own: float) -> Figure:
     )
 
 
-MEASURE = Measure("rewind", rows, tell, options=Options(), needs=("images", "labels", "scores"))
+MEASURE = Measure(
+    "rewind", rows, tell, options=Options(), needs=("images", "labels", "scores"), evaluates=cost
+)

@@ -54,8 +54,16 @@ from zfjax.features.evolving import check_trained_on, claim
 from zfjax.features.searching import Errand, ride_on
 from zfjax.files import clear_unfinished, local_path
 from zfjax.inputs import open_data, with_data_dir
-from zfjax.measures.boarding import Results, Target, finish, is_measured_as, standing, take_aboard
-from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
+from zfjax.measures.boarding import (
+    Results,
+    Target,
+    finish,
+    is_measured_as,
+    standing,
+    take_aboard,
+    words_alone,
+)
+from zfjax.measures.choosing import measure_of, with_options
 from zfjax.measures.planning import Chosen, Plan, Wanted, images_by_default, plan_of
 from zfjax.measures.protocol import EVOLUTION, Measure
 from zfjax.processes import first_alone, of_first
@@ -65,7 +73,7 @@ from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.folder import Run, locked_run
 from zfjax.run.measured import Measured, measures_folder
 from zfjax.subject import Subject, images_of, subject_of
-from zfjax.values import Place, Text, path_of, several, text
+from zfjax.values import Place, Text, path_of, several
 
 
 @dataclass(frozen=True)
@@ -96,9 +104,7 @@ def measure(
     to ``out``/measures; or the folder that it was evolved into. Raises ZfjaxError for what the run
     or the data cannot give, and what the measure raises.
     """
-    resolved = measure if isinstance(measure, Measure) else find_measure(text(measure, "measure"))
-    if resolved.name in BUILT_IN and resolved is not find_measure(resolved.name):
-        raise ZfjaxError(f"{resolved.name!r} is the name of one of zfjax's own measures.")
+    resolved = measure_of(measure)
     wanted = {key: words.pop(key) for key in tuple(words) if key in Wanted.__dataclass_fields__}
     chosen = Chosen(resolved, with_options(resolved, words))
     asked, others = Wanted(**wanted), several(seeds_of)
@@ -270,18 +276,19 @@ def measure_subject(plan: Plan, target: Target, progress: Progress | None = None
     progress = of_first(progress)
     with ExitStack() as lock:
         first_alone(lambda: _opened(target, lock))
-        finished, plan = standing(plan, target)
+        asked, (finished, plan) = plan, standing(plan, target)
+        words = words_alone(asked, target, finished)
         if not plan.chosen:
-            return Results(finished)
+            return Results(finished, words=words)
         began, boarded = time.monotonic(), take_aboard(plan, target.folder)
         if boarded.company.riders:
-            asked = {**plan.probed(), "steps": list(plan.steps), "layers": list(plan.layers)}
-            errand = Errand(target.folder / "pass.npz", asked, plan.images, "measuring")
+            about = {**plan.probed(), "steps": list(plan.steps), "layers": list(plan.layers)}
+            errand = Errand(target.folder / "pass.npz", about, plan.images, "measuring")
             subject, riders = plan.subject.holding(plan.steps), boarded.company.riders
             earlier = ride_on(subject, plan.route, plan.ids.tolist(), errand, riders, progress)
             boarded = replace(boarded, seconds=earlier + time.monotonic() - began)
         results = finish(boarded, target, progress)
-        return Results({**finished, **results.measured}, results.failed)
+        return Results({**finished, **results.measured}, results.failed, words)
 
 
 def _opened(target: Target, lock: ExitStack) -> None:

@@ -22,7 +22,8 @@ Cost: the probe's maxima and means; each layer and epoch ranks the probe twice a
 What can mislead: "settled" is defined by the last epoch, which the sentence names: train longer and
 all times change. A falling learning rate settles everything. Early layers are like themselves
 before they learn: hence the excess over step 0, null where there is less than 0.05 to gain.
-A layer that never needed to move settles at once: look at rewind with the layer drawn anew.
+A layer that never needed to move (*ambient*: neither put back nor drawn anew does it cost more than
+5 points of accuracy) has not settled first: it is named, and stands outside rewind's slope.
 """
 
 from __future__ import annotations
@@ -53,9 +54,11 @@ from zfjax.measures.likeness import (
 from zfjax.measures.protocol import Looked, Measure, Quantity
 from zfjax.measures.rewind import WITHOUT
 from zfjax.measures.settling_times import (
+    NEAR,
     Settled,
     both_of,
     interval_of,
+    never_needed,
     rewind_shares,
     settled_of,
     share_of,
@@ -146,7 +149,10 @@ def rows(looked: Looked, options: SettlingOptions) -> Iterator[Quantity]:
             of_families[WEIGHTS] = settled_of(weights.cosine)
         rewound = _rewound(looked, layer)
         if rewound is not None:
-            of_families[REWIND] = rewind_shares(rewound, _rewound_without_groups(looked, layer))
+            idle = _is_ambient(looked, layer, rewound)
+            yield Quantity(looked.steps[-1], layer, "ambient", float(idle))
+            without = _rewound_without_groups(looked, layer)
+            of_families[REWIND] = rewind_shares(rewound, without, needed=not idle)
         for family in FAMILIES:
             settled = of_families.get(family)
             if settled is None:
@@ -168,6 +174,20 @@ def _rewound(looked: Looked, layer: str) -> np.ndarray | None:
         return None
     by_step = rewind.of_layer("top1", layer)
     return np.array([by_step.get(step, np.nan) for step in looked.steps])
+
+
+def _is_ambient(looked: Looked, layer: str, rewound: np.ndarray) -> bool:
+    """Whether the layer never needed to move, as far as rewind has drawn it anew, in a network that
+    is better than chance.
+    """
+    rewind, last = looked.earlier["rewind"], looked.steps[-1]
+    own, anew = (
+        rewind.of_layer(name, of_layer).get(last, float("nan"))
+        for name, of_layer in (("top1", None), ("top1_anew", layer))
+    )
+    classes = len(rewind.meta.get("class_names", ()))
+    learnt = own > NEAR + (1 / classes if classes else 0)
+    return learnt and never_needed(rewound, own, anew)
 
 
 def _rewound_without_groups(looked: Looked, layer: str) -> list[np.ndarray]:

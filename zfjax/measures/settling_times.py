@@ -11,6 +11,9 @@ from zfjax.measures.likeness import Curve
 from zfjax.measures.trends import settled_share
 from zfjax.measures.verdicts import Interval, interval_of_images, interval_of_seeds
 
+NEAR = 0.05
+"""A layer that costs no more accuracy than this, put back or drawn anew, hardly matters."""
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -72,11 +75,22 @@ def interval_of(whole: float, groups: np.ndarray, jackknifed: bool, images: int)
     return Interval(whole, whole - half, whole + half, images, "images", apart.degrees)
 
 
-def rewind_shares(accuracies: np.ndarray, without: Sequence[np.ndarray]) -> Settled:
-    """Accuracies [steps] with a layer put back, and the same without each group of images, as
-    shares of the way. Undefined without a group as well where they are of all images.
+def never_needed(accuracies: np.ndarray, own: float, anew: float) -> bool:
+    """Whether a layer never needed to move: neither put back to any step, whose accuracies are
+    [steps], nor drawn anew does it cost the network's own accuracy more than 0.05. Not so where
+    that is unknown (NaN). Source: "ambient" layers of Zhang, Bengio and Singer 2022.
     """
-    share = share_of(accuracies)
+    return bool(own - np.min([*accuracies, anew]) <= NEAR)  # not so of NaN
+
+
+def rewind_shares(
+    accuracies: np.ndarray, without: Sequence[np.ndarray], *, needed: bool = True
+) -> Settled:
+    """Accuracies [steps] with a layer put back, and the same without each group of images, as
+    shares of the way. Undefined without a group as well where they are of all images, and for a
+    layer that was never ``needed`` to move: it has not settled first.
+    """
+    share = share_of(accuracies) if needed else np.full(len(accuracies), np.nan)
     groups = [np.where(np.isnan(share), np.nan, share_of(each)) for each in without]
     table, halves = np.array(groups).reshape(-1, len(share)), np.zeros((0, len(share)))
     return Settled(share, table, halves, jackknifed=True)

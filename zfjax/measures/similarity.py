@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from zfjax.measures.ranking import mean_ranks as mean_ranks
+
 BLOCK = 2048
 """Images whose responses are float64 at a time."""
 LEAST_ROOM = 0.05
@@ -97,22 +99,57 @@ def moments(
     ``centres``: what is subtracted from each, [maps] and [maps of y]; None: the means of these
     images. Groups of images that are to be added take the same centres, near their means.
     """
-    mean_x, mean_y = centres or (column_means(x), column_means(y))
-    width_x, width_y = x.shape[1], y.shape[1]
-    cross, first_weighted, second_weighted = (
-        np.zeros(shape) for shape in ((width_x, width_y), width_x, width_y)
-    )
-    first, second, squares = np.zeros(width_x), np.zeros(width_y), np.zeros(3)
-    for rows_x, rows_y in zip(_blocks(x, mean_x), _blocks(y, mean_y), strict=True):
-        k, l = (rows_x**2).sum(axis=1), (rows_y**2).sum(axis=1)
-        cross += rows_x.T @ rows_y
-        first += rows_x.sum(axis=0)
-        second += rows_y.sum(axis=0)
-        first_weighted += l @ rows_x
-        second_weighted += k @ rows_y
-        squares += (k.sum(), l.sum(), k @ l)
-    sums = float(squares[0]), float(squares[1]), float(squares[2])
-    return Moments(len(x), cross, first, second, first_weighted, second_weighted, sums)
+    if centres is None:
+        mean_x = column_means(x)
+        centres = mean_x, mean_x if y is x else column_means(y)
+    total = _none(x.shape[1], y.shape[1])
+    for rows_x, rows_y in _paired_blocks(x, y, centres):
+        total += _of_rows(_with_norms(rows_x), _with_norms(rows_y))
+    return total
+
+
+def own_and_cross(
+    x: np.ndarray, y: np.ndarray, centres: tuple[np.ndarray, np.ndarray]
+) -> tuple[Moments, Moments]:
+    """``moments`` of (x, x) and of (x, y), with one look at the images; the same where y is x."""
+    own, cross = _none(x.shape[1], x.shape[1]), _none(x.shape[1], y.shape[1])
+    for rows_x, rows_y in _paired_blocks(x, y, centres):
+        of_x = _with_norms(rows_x)
+        of_block = _of_rows(of_x, of_x)
+        own += of_block
+        cross += of_block if rows_y is rows_x else _of_rows(of_x, _with_norms(rows_y))
+    return own, cross
+
+
+def _paired_blocks(
+    x: np.ndarray, y: np.ndarray, centres: tuple[np.ndarray, np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Centred rows of both, twice the same where they are one: that product is cheaper."""
+    if x is y and centres[0] is centres[1]:
+        return ((rows, rows) for rows in _blocks(x, centres[0]))
+    return zip(_blocks(x, centres[0]), _blocks(y, centres[1]), strict=True)
+
+
+def _none(width_x: int, width_y: int) -> Moments:
+    """Of no images."""
+    of_x, of_y = np.zeros(width_x), np.zeros(width_y)
+    return Moments(0, np.zeros((width_x, width_y)), of_x, of_y, of_x, of_y, (0.0, 0.0, 0.0))
+
+
+def _with_norms(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and their squared norms."""
+    return rows, np.einsum("im,im->i", rows, rows)
+
+
+def _of_rows(x: tuple[np.ndarray, np.ndarray], y: tuple[np.ndarray, np.ndarray]) -> Moments:
+    """The moments of centred rows, each with their squared norms."""
+    (rows_x, k), (rows_y, l) = x, y
+    squares = float(k.sum()), float(l.sum()), float(k @ l)
+    cross, first, weighted = rows_x.T @ rows_y, rows_x.sum(axis=0), l @ rows_x
+    if rows_y is rows_x:
+        return Moments(len(rows_x), cross, first, first, weighted, weighted, squares)
+    second, second_weighted = rows_y.sum(axis=0), k @ rows_y
+    return Moments(len(rows_x), cross, first, second, weighted, second_weighted, squares)
 
 
 def cka_of(cross: Moments, first: Moments, second: Moments) -> float | None:
@@ -154,29 +191,27 @@ def _as_many_as_images(x: np.ndarray) -> np.ndarray:
     return np.asarray(triangle[: len(x)].T)
 
 
-def procrustes(
-    x: np.ndarray, y: np.ndarray, means: tuple[np.ndarray, np.ndarray] | None = None
-) -> float | None:
+def procrustes(x: np.ndarray, y: np.ndarray) -> float | None:
     """Orthogonal Procrustes similarity of responses [images, maps], [images, maps of y]: 0..1.
 
     Concept: with both centred and scaled to norm 1, how well the best rotation lays one on the
     other; 1 - distance^2 / 2, the sum of the singular values of X'Y. Source: Schoenemann 1966;
     Ding, Denain and Steinhardt 2021, who find it to follow what matters for accuracy where CKA
     does not. Cost: images x maps^2 + maps^3. What misleads: biased upward by chance, the more so
-    the more maps for the images. ``means``: of both, ``column_means``, where they are known. None
-    where x or y does not tell images apart.
+    the more maps for the images. None where x or y does not tell images apart.
     """
     check_same_images(x, y)
     if max(x.shape[1], y.shape[1]) > len(x):
-        x, y, means = _as_many_as_images(x), _as_many_as_images(y), None
-    mean_x, mean_y = means or (column_means(x), column_means(y))
-    cross, norms = np.zeros((x.shape[1], y.shape[1])), np.zeros(2)
-    for rows_x, rows_y in zip(_blocks(x, mean_x), _blocks(y, mean_y), strict=True):
-        cross += rows_x.T @ rows_y
-        norms += ((rows_x**2).sum(), (rows_y**2).sum())
-    if not norms.all():
+        x, y = _as_many_as_images(x), _as_many_as_images(y)
+    return procrustes_of(moments(x, y))
+
+
+def procrustes_of(cross: Moments) -> float | None:
+    """``procrustes`` from the moments of (x, y) about the means of all their images."""
+    norm_x, norm_y, _ = cross.squares
+    if not (norm_x and norm_y):
         return None
-    singular = linalg.svdvals(cross / np.sqrt(norms.prod()))
+    singular = linalg.svdvals(cross.cross / np.sqrt(norm_x * norm_y))
     return float(min(singular.sum(), 1.0))
 
 
@@ -221,7 +256,8 @@ def overlap_between(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """``overlap`` of every map of x with every map of y: float64 [maps of x, maps of y]."""
     check_same_images(x, y)
     shared = np.zeros((x.shape[1], y.shape[1]))
-    for rows_x, rows_y in zip(_blocks(x), _blocks(y), strict=True):
+    for start in range(0, len(x), BLOCK):  # counts, which float32 holds exactly
+        rows_x, rows_y = (each[start : start + BLOCK].astype(np.float32) for each in (x, y))
         shared += rows_x.T @ rows_y
     sizes = x.sum(axis=0)[:, None] + y.sum(axis=0)[None, :]
     return _jaccard(shared, sizes - shared)
@@ -237,25 +273,11 @@ def standard_ranks(x: np.ndarray) -> np.ndarray:
     float64 [images, maps]. A product of two columns is Spearman's correlation; NaN for a map that
     gives every image the same.
     """
-    ranks = mean_ranks(x) - (len(x) + 1) / 2
-    norms = np.sqrt((ranks**2).sum(axis=0, keepdims=True))
-    return np.divide(ranks, norms, out=np.full(ranks.shape, np.nan), where=norms > 0)
-
-
-def mean_ranks(x: np.ndarray) -> np.ndarray:
-    """``scipy.stats.rankdata(x, axis=0)`` of x [images, maps] without NaN, in two thirds of its
-    time: float64 [images, maps].
-    """
-    of_maps = np.ascontiguousarray(x.T)
-    order = np.argsort(of_maps, axis=1, kind="stable")  # of 16 bits by radix
-    ascending = np.take_along_axis(of_maps, order, axis=1)
-    begins = np.ones(ascending.shape, bool)
-    np.not_equal(ascending[:, 1:], ascending[:, :-1], out=begins[:, 1:])
-    starts = np.flatnonzero(begins)
-    equal = np.diff(starts, append=ascending.size)
-    means = np.repeat(starts % len(x) + 1 + (equal - 1) / 2, equal).reshape(ascending.shape)
-    ranks = np.empty(x.shape)
-    np.put_along_axis(ranks.T, order, means, axis=1)
+    ranks = mean_ranks(x)
+    ranks -= (len(x) + 1) / 2
+    norms = np.sqrt(np.einsum("im,im->m", ranks, ranks))
+    norms[norms == 0] = np.nan
+    ranks /= norms
     return ranks
 
 

@@ -82,11 +82,15 @@ def told_of(chosen: Chosen, measured: Measured, others: Sequence[Measured]) -> T
         return chosen.measure.tell(measured, others, chosen.options)
 
 
+def words_of(told: Told) -> str:
+    """The sentence, and the table for people below it."""
+    return "\n".join([told.sentence, "", *told.lines]).rstrip() + "\n"
+
+
 def write_told(measured: Measured, told: Told) -> None:
     """Writes sentence, table for people, and chart."""
     folder, name = measured.folder, measured.name
-    words = "\n".join([told.sentence, "", *told.lines]).rstrip() + "\n"
-    write_text(folder / f"{name}.txt", words)
+    write_text(folder / f"{name}.txt", words_of(told))
     if told.chart is not None:
         chart = told.chart
         write_atomic(folder / f"{name}.png", lambda path: path.write_bytes(_png(chart)))
