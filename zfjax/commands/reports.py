@@ -16,6 +16,13 @@ def add_report(subparsers: Subparsers) -> None:
     parser.add_argument("--workdir", type=Path, required=True, help="run folder")
     parser.add_argument("--name", default=None, help="of a named evolution")
     parser.add_argument("--no-photos", action="store_true", help="leave every photograph out")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        default=None,
+        metavar="RUN2",
+        help="another run whose measured settling stands beside this one's",
+    )
 
 
 def report(options: argparse.Namespace) -> int:
@@ -29,6 +36,12 @@ def report(options: argparse.Namespace) -> int:
 
         run = load_any(options.workdir)
         progress("opening", 1, 1)
-        page = write_report(run, name=options.name, photos=not options.no_photos, progress=progress)
+        page = write_report(
+            run,
+            name=options.name,
+            photos=not options.no_photos,
+            beside=options.beside,
+            progress=progress,
+        )
     print(f"Open the report: {page}")
     return 0
