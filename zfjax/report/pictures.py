@@ -26,29 +26,8 @@ from PIL import Image
 
 from zfjax.errors import ZfjaxError
 from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet
+from zfjax.run.colours import MID_GREY, colour_scale, to_bytes
 from zfjax.run.evolution import Evolution, Tile
-
-PERCENTILE = 99.5
-"""Of the magnitudes of one tile, all pixels and colours together."""
-MID_GREY = 128
-"""The byte that zero becomes."""
-
-
-def colour_scale(projection: np.ndarray) -> float:
-    """The magnitude that becomes black or white: the 99.5th percentile of ``|projection|``.
-
-    The largest magnitude where that percentile is zero (a nearly empty tile); 0 for an all-zero
-    tile.
-    """
-    magnitudes = np.abs(projection)
-    return float(np.percentile(magnitudes, PERCENTILE)) or float(magnitudes.max(initial=0.0))
-
-
-def to_bytes(projection: np.ndarray, scale: float) -> np.ndarray:
-    """uint8 of the same shape: -scale is 0, zero is 128, +scale is 255; beyond is clipped."""
-    if scale <= 0:
-        return np.full(projection.shape, MID_GREY, np.uint8)
-    return np.rint(np.clip(127.5 + projection * (127.5 / scale), 0, 255)).astype(np.uint8)
 
 
 @dataclass(frozen=True)

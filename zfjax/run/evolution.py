@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json, write_arrays, write_atomic
 from zfjax.run.evolution_record import EvolutionRecord, record_from
+from zfjax.run.showing import Showing
 from zfjax.values import real_number, text, truth, whole_number
 
 UNITS_SCHEMA = pa.schema(
@@ -66,8 +67,8 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Evolution:
-    """A finished evolution folder."""
+class Evolution(Showing):
+    """A finished evolution folder; ``film`` and ``show`` are ``Showing``'s."""
 
     folder: Path
     record: EvolutionRecord
