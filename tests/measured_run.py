@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from zfjax.files import write_json
+from zfjax.files import write_arrays, write_json
 from zfjax.run.folder import Run
-from zfjax.run.measured import measures_folder, measures_table, write_measures_table
+from zfjax.run.measured import measures_folder, measures_table, picture_arrays, write_measures_table
 
 LABELS = ("disc", "</script><b>stripes", "boat")
 
@@ -102,5 +102,10 @@ def write_controls(run: Run, steps: tuple[int, ...], layers: tuple[str, ...]) ->
     rows = Rows(run, steps)
     for index, layer in enumerate(layers):
         rows.layer(steps[-1], layer, "share_of_image", 0.5 + 0.125 * index, 0.25, 0.875)
+        rows.maps(steps[-1], layer, "image_share", np.linspace(0, 1, 9))
     rows.layer(steps[-1], layers[-1], "initial_cosine", 0.0625)
     rows.write("controls", "Half of a projection is the image's.")
+    pixels = np.zeros((2, 9, 54, 3), np.float32)
+    pixels[:, :, :9] = np.linspace(-1, 1, 9)[None, :, None, None]
+    pictures = picture_arrays(layers[-1], steps[-1], np.array([3, 5]), pixels)
+    write_arrays(measures_folder(run.folder) / "controls.npz", pictures)

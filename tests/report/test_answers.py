@@ -7,7 +7,7 @@ import pytest
 from markupsafe import escape
 
 from tests.measured_run import LABELS, write_census, write_controls, write_labels, write_settling
-from tests.reported import Page, spare_figures
+from tests.reported import Page, decode, spare_figures
 from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
 from zfjax.report.inputs import feeds_of
@@ -92,6 +92,19 @@ def test_labels_and_controls_say_their_numbers(answered):
     assert "0.5 (0.25 to 0.875)" in controls and "0.625 (0.25 to 0.875)" in controls
     assert "initial cosine n/a 0.0625" in controls
     assert "Not measured yet" not in answered.words
+    [image] = [
+        value
+        for tag, name, value in answered.page.attributes
+        if (tag, name) == ("img", "src") and value.startswith("data:image/webp")
+    ][1:]
+    pixels = np.asarray(decode(image).convert("RGB")).astype(int)
+    times = pixels.shape[1] // 54
+    assert (
+        pixels.shape == (2 * 9 * times + 6, 54 * times, 3) and "maps 3, 5, from above" in controls
+    )
+    column = pixels[: 9 * times, times].mean(axis=-1)
+    assert abs(column[0]) < 12 and abs(column[-1] - 255) < 12, "from the most negative up"
+    assert (abs(pixels[:, 20 * times :] - 128) < 8).all(), "zero is mid-grey"
 
 
 def test_scripts_know_what_each_map_is(answered):
@@ -104,6 +117,8 @@ def test_scripts_know_what_each_map_is(answered):
             assert map_["settled"] == (count[name] - 1 - map_["map"]) % 4
             assert map_["emerged"] == (None if map_["map"] == 0 else 1.0)
             assert map_["relative"] == [(map_["map"] + 1) % count[name], 0.5]
+            wanted = None if name == "conv1" or map_["map"] > 8 else map_["map"] / 8
+            assert map_["image_share"] == wanted
             assert map_["firing"] == (0 if map_["map"] == answered.dead[name] else 1)
     about = {map_["map"]: map_["about"] for map_ in layers["conv3"]}
     for map_, fact in about.items():

@@ -259,6 +259,14 @@ def test_paper_has_film_strips(made, browser):
     browser.run("window.dispatchEvent(new Event('beforeprint'))")
     maps = sum(len(layer["maps"]) for layer in made.page.data["layers"])
     assert browser.run("document.querySelectorAll('#printed .film').length") == maps
+    choose(browser, "layer", "conv2")
+    choose(browser, "maps", "live")
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    printed = "[...document.querySelectorAll('#printed .film > b')].map((film) => film.innerText)"
+    assert browser.run(printed) == [str(map_) for map_ in shown(browser, 1)], "what is listed"
+    choose(browser, "layer", "")
+    choose(browser, "maps", "")
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
     browser.prefer(media="print")
     assert browser.run("getComputedStyle(document.querySelector('.layers')).display") == "none"
     assert browser.run("document.getElementById('printed').offsetHeight") > 500

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
+from zfjax.report.controlled import controls_contents
 from zfjax.report.kit.charts import Chart, Line, page_charts, ramp_role
 from zfjax.report.kit.shell import Piece, part_text, section
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.wording import epoch_name, number, percent, plain
+from zfjax.report.kit.wording import epoch_name, percent, plain
 from zfjax.report.layers import View
 from zfjax.report.lives import class_name, layer_events
 from zfjax.report.settling import settling_contents
@@ -40,7 +41,7 @@ CHANGES = ("born", "died", "revived")
 
 def answer_sections(view: View) -> list[Piece]:
     """A section for each measure that the run has, and one that says what it has not."""
-    contents = {"census": _census, "controls": _controls, "labels": _labels}
+    contents = {"census": _census, "labels": _labels}
     sections = []
     for name, title in TITLES.items():
         measured = view.measures.get(name)
@@ -48,6 +49,8 @@ def answer_sections(view: View) -> list[Piece]:
             continue
         if name == "settling":
             inner = settling_contents(view.run, measured, view.other)
+        elif name == "controls":
+            inner = controls_contents(measured, view.store)
         else:
             inner = contents[name](view, measured)
         style = part_text("css", "answers", folder="parts")
@@ -174,30 +177,6 @@ def _labels(view: View, labels: Measured) -> list[Piece | Markup | str]:
     )
     chart = page_charts((Chart("Maps about a class, %", shares, 100.0),), "labels")
     return [_sentence(labels), data_table(columns, rows), listed, chart, _note(note)]
-
-
-def _controls(view: View, controls: Measured) -> list[Piece | Markup | str]:
-    """Every number that it gives of a layer at its last epoch, with its interval."""
-    last = controls.steps[-1]
-    names = [
-        name
-        for name in controls.quantities()
-        if any(last in controls.of_layer(name, layer) for layer in controls.layers)
-    ]
-    rows = []
-    for name in names:
-        cells = []
-        for layer in controls.layers:
-            value = _known(controls.of_layer(name, layer).get(last))
-            low, high = controls.bounds(name, layer).get(last, (math.nan, math.nan))
-            between = f" ({number(low)} to {number(high)})" if math.isfinite(low + high) else ""
-            cells.append(None if value is None else f"{number(value)}{between}")
-        rows.append(Row(plain(name.replace("_", " "), 60), cells))
-    columns = [Column("at the last epoch"), *(Column(plain(layer)) for layer in controls.layers)]
-    note = (
-        "In brackets the quartiles over the layer's maps, or the interval that the measure gives."
-    )
-    return [_sentence(controls), data_table(columns, rows), _note(note)]
 
 
 def by_layer(measured: Measured, quantity: str, times: float = 1.0) -> tuple[Line, ...]:

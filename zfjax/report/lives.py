@@ -23,6 +23,9 @@ OF_SETTLING = ("settled_epoch", "emergence")
 OF_LABELS = ("top_class", "about", "purity", "adjusted_p", "selectivity", "selective_class")
 OF_CENSUS = (*FLAGS, "firing", "relative", "likeness")
 
+IMAGE_SHARE = "image_share"
+"""Of the measure controls."""
+
 Facts = dict[str, Any]
 """Of one map, JSON values by name; only those that were measured."""
 
@@ -48,6 +51,10 @@ def layer_facts(
         numbers = _last(labels, OF_LABELS, layer)
         for map_, of_map in zip(maps, facts, strict=True):
             of_map["about"] = _about(labels, numbers, map_)
+    if "controls" in measures:
+        numbers = _last(measures["controls"], (IMAGE_SHARE,), layer)
+        for map_, of_map in zip(maps, facts, strict=True):
+            of_map[IMAGE_SHARE] = _number(numbers[IMAGE_SHARE], map_)
     for map_, of_map in zip(maps, facts, strict=True):
         if layer in inputs:
             of_map["inputs"] = [

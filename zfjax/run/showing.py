@@ -227,7 +227,8 @@ def table_html(title: str, words: str, heads: Sequence[str], rows: Sequence[Sequ
     )
     return str(
         Markup(
-            "<div><b>{}</b><p>{}</p><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
+            "<div><b>{}</b><p>{}</p><table><thead><tr>{}</tr></thead>"
+            "<tbody>{}</tbody></table></div>"
         ).format(title, words, head, body)
     )
 

@@ -74,6 +74,8 @@ function fillFacts(list, layer, map) {
     if (map.about.selective !== null)
       fact(list, "most selective for", `${map.about.selective}, ${number(map.about.selectivity)} of 1`);
   }
+  if (typeof map.image_share === "number")
+    fact(list, "the image's share", `${number(map.image_share)} of its picture is as another unit's of the same place`);
   if (map.firing !== undefined && map.firing !== null) fact(list, "excited by", `${percent(map.firing)} of the images`);
   if (map.relative) {
     const [other, likeness] = map.relative;
@@ -82,7 +84,7 @@ function fillFacts(list, layer, map) {
   if (map.flags && map.flags.length) fact(list, "it is", map.flags.join(", "));
   if (map.events && map.events.length)
     fact(list, "on the probe", map.events.map(([name, epoch]) => `${name} at ${atEpoch(epoch)}`).join("; "));
-  const missing = ["settling", "census", "labels"].filter((name) => !data.measured.includes(name));
+  const missing = ["settling", "census", "controls", "labels"].filter((name) => !data.measured.includes(name));
   if (missing.length) fact(list, "not measured", make("span", "code", `zfjax measure --workdir RUN ${missing.join(" ")}`));
 }
 
@@ -104,6 +106,9 @@ function fillFeeds(box, layer, map) {
     feeder.title = balance >= 0 ? "rather excites it" : "rather holds it down";
     box.querySelector(".feeders").append(feeder);
   }
+  const words = "Share of its squared weights; + rather excites it, − rather holds it down. Weights say what it may " +
+    "listen to, not how strongly that fires. Maps without a picture are not drawn on this page.";
+  box.append(make("p", "note", words));
 }
 
 function fillKnown(panel, layer, map) {
