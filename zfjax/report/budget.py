@@ -23,8 +23,8 @@ stay below 15 MB so, and open at once."""
 QUALITIES = (88, 80, 70, 58, 45)
 BESIDE_QUALITY = 80
 """Of tiles that are files beside the page."""
-LEAST_BYTES_A_PIXEL = 0.08
-"""Of a tile at the lowest quality."""
+LEAST_BYTES_A_PIXEL = 0.12
+"""Of a tile at a quality that is still good to look at."""
 PICTURES_A_STEP = 2
 """Different ones, about: a settled map repeats its pictures."""
 BYTES_A_SHOT = 220
