@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -81,7 +82,8 @@ def _missing(view: View, names: Sequence[str]) -> Piece:
 def link_to(view: View, layer: str, map_: int) -> Markup:
     """The map's number, and a way to its film where it is drawn."""
     if layer in view.evolution.layers and map_ in view.evolution.maps(layer):
-        return Markup('<a href="#map={}:{}">{}</a>').format(layer, map_, map_)
+        address = f"#map={quote(layer, safe='')}:{map_}"
+        return Markup('<a href="{}">{}</a>').format(address, map_)
     return Markup("{}").format(map_)
 
 
