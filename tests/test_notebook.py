@@ -163,3 +163,4 @@ def test_the_tour_runs_and_shows_what_it_says(unbroken, data_dir, tmp_path, monk
     for title in ("Settling: which layer", "Census: dead", "What maps are about"):
         assert title in page
     assert CLASSES[0] not in page
+    assert '"inputs": [[' in page and '"below": "conv1"' in page, "of the saved weights"
