@@ -105,8 +105,10 @@ class Browser:
             time.sleep(0.05)
 
     def run(self, script: str) -> object:
-        """The value of a JavaScript expression."""
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        """The value of a JavaScript expression; of a promise, what it comes to."""
+        result = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in result, (script, result["exceptionDetails"])
         return result["result"].get("value")
 

@@ -84,5 +84,25 @@ class Reported:
         self.evolution = self.run.evolution()
 
 
+def spare_figures(patch):
+    """Reports draw one small figure: the others take most of their time, and are not looked at."""
+
+    def blank(*arguments):
+        handle = io.BytesIO()
+        Image.new("RGB", (40, 30), "white").save(handle, "PNG")
+        return {"figure4.png": handle.getvalue()}
+
+    patch.setattr("zfjax.report.figures.figure4", blank)
+    for name in ("figures.figure2", "figures.filters_figure"):
+        patch.setattr(f"zfjax.report.{name}", nothing)
+    for name in ("curves.training_figure", "curves.settled_figure"):
+        patch.setattr(f"zfjax.report.{name}", nothing)
+
+
+def nothing(*arguments):
+    """No figure."""
+    return {}
+
+
 def decode(uri):
     return Image.open(io.BytesIO(base64.b64decode(uri.split("base64,")[1])))

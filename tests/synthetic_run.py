@@ -44,7 +44,8 @@ class Shape:
 
     preset: str = "demo"
     epochs: int = 16
-    maps: int = 16
+    maps: int | None = 16
+    """Drawn of each layer; None: all."""
     top: int = 9
     layers: tuple[str, ...] = ("conv1", "conv2", "conv3", "conv4", "conv5")
     hostile: bool = False
@@ -137,7 +138,9 @@ def _evolution(run: Run, shape: Shape, steps: tuple[int, ...], names: tuple[str,
     rng = np.random.default_rng(shape.seed)
     counts = {layer: model.fact(layer).shape[2] for layer in shape.layers}
     maps = {
-        layer: sorted(rng.choice(counts[layer], shape.maps, replace=False).tolist())
+        layer: sorted(
+            rng.choice(counts[layer], shape.maps or counts[layer], replace=False).tolist()
+        )
         for layer in shape.layers
     }
     rows: list[dict] = []
@@ -239,7 +242,7 @@ def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
             pixels = projection(patch, layer, map_, clarity, activation, image)
             tiles[step].append(Tile(selection, map_, rank, pixels, patch))
 
-    searched = sorted(set(drawn) | set(range(min(shape.maps, model.fact(layer).shape[2]))))
+    searched = sorted(set(drawn) | set(range(min(shape.maps or 0, model.fact(layer).shape[2]))))
     for map_ in searched:
         dead_from = 0 if layer != "conv1" and map_ == drawn[1] else None
         if map_ == drawn[-1] and layer == "conv4":

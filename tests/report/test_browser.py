@@ -5,7 +5,12 @@ import re
 import pytest
 
 from tests.browser import NAMES, Browser, find_browser
+from tests.measured_run import write_census, write_labels, write_settling
 from tests.report.test_kit import own_page
+from tests.reported import Reported, spare_figures
+from tests.synthetic_run import SMALL
+from zfjax.report import budget
+from zfjax.report.page import write_report
 
 pytestmark = pytest.mark.slow
 
@@ -89,12 +94,179 @@ def test_a_map_opens_and_follows_the_slider(made, browser):
     assert browser.run("data.names[state.at] === '0' && state.open === null")
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A run with measures, its page as one file, and as a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        spare_figures(patch)
+        reported = Reported(tmp_path_factory.mktemp("measured") / "run", SMALL)
+        steps, layers = reported.evolution.steps, reported.evolution.layers
+        maps = {layer: reported.evolution.maps(layer) for layer in layers}
+        write_settling(reported.run, steps, {layer: (1.0, 0.5, 1.5) for layer in layers})
+        write_census(reported.run, steps, {"conv2": maps["conv2"][1]}, ("conv2", 0, steps[1]))
+        write_labels(reported.run, steps, "conv3", {maps["conv3"][0]: 1})
+        path = write_report(reported.run)
+        as_file = path.with_name("one.html")
+        as_file.write_bytes(path.read_bytes())
+        patch.setattr(budget, "BUDGET", 1000)
+        assert write_report(reported.run) == path and "page-1/data.js" in path.read_text()
+    return reported, {"file": as_file, "folder": path}
+
+
+FORMS = ("file", "folder")
+
+
+def shown(browser, layer):
+    """The numbers of a layer's maps that are listed, in the order of the page."""
+    cells = f"[...document.querySelectorAll('.layer[data-layer=\"{layer}\"] .cell')]"
+    return browser.run(
+        f"{cells}.filter((cell) => cell.offsetParent !== null)"
+        ".map((cell) => owners.get(cell).map.map)"
+    )
+
+
+def choose(browser, name, value):
+    browser.run(
+        f"(() => {{ const box = finding.elements['{name}']; box.value = {value!r};"
+        " box.dispatchEvent(new Event('change', { bubbles: true })); })()"
+    )
+
+
+def settled(browser):
+    """Waits for the next picture, in which cells that came into sight are drawn."""
+    browser.run("new Promise((done) => setTimeout(done, 150))")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_maps_are_sorted_and_filtered(measured, browser, form):
+    reported, paths = measured
+    browser.resize(1280)
+    browser.open(paths[form])
+    layers = browser.run("data.layers.map(({maps}) => maps.map(({map}) => map))")
+    assert layers == [list(reported.evolution.maps(layer)) for layer in reported.evolution.layers]
+    assert [shown(browser, index) for index in range(3)] == layers
+    keys = browser.run(
+        "data.layers.map(({maps}) => maps.map((map) => ({map: map.map, settled: map.settled,"
+        " emerged: map.emerged, strength: strength(map), jumps: map.top.some(Boolean) ?"
+        " jumps(map) : null, purity: commonest(map)[1]})))"
+    )
+    for sort, sign in (
+        ("settled", 1),
+        ("emerged", 1),
+        ("strength", -1),
+        ("jumps", -1),
+        ("purity", -1),
+    ):
+        choose(browser, "sort", sort)
+        for index, maps in enumerate(keys):
+            known = [map_ for map_ in maps if map_[sort] is not None]
+            wanted = sorted(known, key=lambda map_: (sign * map_[sort], map_["map"]))
+            wanted += [map_ for map_ in maps if map_[sort] is None]
+            assert shown(browser, index) == [map_["map"] for map_ in wanted], (sort, index)
+    assert browser.run("location.hash") == "#epoch=4&sort=purity"
+    choose(browser, "sort", "name")
+    choose(browser, "maps", "dead")
+    dead = [[map_["map"] for map_ in maps if map_["strength"] is None] for maps in keys]
+    assert [shown(browser, index) for index in range(3)] == dead and dead[1]
+    assert browser.run("document.querySelector('.layer[data-layer=\"0\"]').hidden")
+    choose(browser, "maps", "live")
+    choose(browser, "layer", "conv2")
+    live = [map_["map"] for map_ in keys[1] if map_["strength"] is not None]
+    assert [shown(browser, index) for index in range(3)] == [[], live, []]
+    listed = text(browser, ".listed")
+    assert listed == f"{len(live)} of 12 maps"
+    choose(browser, "layer", "")
+    label = browser.run("finding.elements.label.options[1].value")
+    choose(browser, "label", label)
+    pure = browser.run(
+        "data.layers.map(({maps}) => maps.filter((map) => map.top[last] &&"
+        f" data.labels[commonest(map)[0]] === {label!r}).map(({{map}}) => map))"
+    )
+    assert [shown(browser, index) for index in range(3)] == pure and sum(pure, [])
+    # Who comes by the address sees the same.
+    address = browser.run("location.hash")
+    browser.run("location.hash = ''")
+    settled(browser)
+    assert [shown(browser, index) for index in range(3)] == layers
+    browser.run(f"location.hash = {address!r}")
+    settled(browser)
+    assert [shown(browser, index) for index in range(3)] == pure
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_link_opens_a_film(measured, browser, form):
+    reported, paths = measured
+    browser.resize(1280)
+    browser.open(paths[form])
+    map_ = reported.evolution.maps("conv3")[0]
+    choose(browser, "layer", "conv1")
+    browser.run(f"location.hash = '#epoch=2&map=conv3:{map_}&rule=deconvnet'")
+    settled(browser)
+    assert (
+        text(browser, ".panel h3") == f"conv3, map {map_}" and text(browser, "#epoch") == "epoch 2"
+    )
+    link = browser.run("document.querySelector('.panel .link').getAttribute('href')")
+    assert link == f"#epoch=2&map=conv3:{map_}&rule=deconvnet"
+    tiles = browser.run(
+        "Promise.all([...document.querySelectorAll('.panel .tile')].map(async (tile) => {"
+        " const picture = new Image();"
+        " picture.src = getComputedStyle(tile).backgroundImage.slice(5, -2);"
+        " await picture.decode(); return picture.naturalWidth; }))"
+    )
+    assert len(tiles) > 20 and min(tiles) > 26, "its pictures are there"
+    known = text(browser, ".panel .known")
+    assert "</script><b>stripes: 75\u2009% of its strongest images" in known.replace("\n", " ")
+    assert "nearest relative" not in known, "the census was of conv2 alone"
+    assert re.search(r"settled by its answers at epoch \d", text(browser, ".panel .life"))
+    relative = reported.evolution.maps("conv2")[0]
+    browser.run(f"location.hash = '#map=conv2:{relative}'")
+    settled(browser)
+    assert f"map {relative + 1}" in text(browser, ".panel .known")
+    browser.click(".panel .age")
+    assert text(browser, "#epoch") == "epoch 0"
+    dead = reported.evolution.maps("conv2")[1]
+    browser.run(f"location.hash = '#map=conv2:{dead}'")
+    settled(browser)
+    assert "Dead at every epoch" in text(browser, ".panel .life").replace("dead at", "Dead at")
+
+
+def test_a_folder_keeps_the_browser_content(measured, browser):
+    """Cells in sight have their pictures, those below wait; the policy has not been broken."""
+    _, paths = measured
+    browser.resize(1280, 500)
+    browser.open(paths["folder"])
+    settled(browser)
+    drawn = "[...document.querySelectorAll('.cell')].map((cell) => near.has(cell))"
+    before = browser.run(drawn)
+    assert before[0] and not before[-1]
+    browser.run("document.querySelector('.cell:last-child').scrollIntoView()")
+    browser.run("[...document.querySelectorAll('.cell')].at(-1).scrollIntoView()")
+    settled(browser)
+    assert browser.run(drawn)[-1]
+    address = browser.run(
+        "getComputedStyle([...document.querySelectorAll('.projection')].at(-1)).backgroundImage"
+    )
+    assert "/page-1/" in address and address.endswith('.webp")')
+    at = browser.run("state.at")
+    browser.run("document.getElementById('track').focus()")
+    browser.press("ArrowLeft")
+    assert browser.run("state.at") == at - 1
+
+
 def test_paper_has_film_strips(made, browser):
     browser.resize(1280)
     browser.open(made.path)
     browser.run("window.dispatchEvent(new Event('beforeprint'))")
     maps = sum(len(layer["maps"]) for layer in made.page.data["layers"])
     assert browser.run("document.querySelectorAll('#printed .film').length") == maps
+    choose(browser, "layer", "conv2")
+    choose(browser, "maps", "live")
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    printed = "[...document.querySelectorAll('#printed .film > b')].map((film) => film.innerText)"
+    assert browser.run(printed) == [str(map_) for map_ in shown(browser, 1)], "what is listed"
+    choose(browser, "layer", "")
+    choose(browser, "maps", "")
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
     browser.prefer(media="print")
     assert browser.run("getComputedStyle(document.querySelector('.layers')).display") == "none"
     assert browser.run("document.getElementById('printed').offsetHeight") > 500

@@ -1,174 +1,163 @@
-"""How large a page may be: the file itself, whatever the run is like; what it leaves out."""
+"""How large a page may be: one file within the budget, else a folder that holds the same."""
 
+import base64
+import hashlib
+import json
 import re
-from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.reported import Page, Reported
+from tests.reported import Page, Reported, spare_figures
 from tests.synthetic_run import SMALL, make_run
+from zfjax.errors import ZfjaxError
 from zfjax.progress import Reporter
 from zfjax.report import budget
-from zfjax.report.budget import drawn_again
 from zfjax.report.page import write_report
-from zfjax.report.pictures import LayerPictures
 
 pytestmark = pytest.mark.slow
 
-DEEP = replace(SMALL, epochs=2, layers=("conv1", "conv3"), maps=12, top=4, every_rank=True)
+SHAPE = replace(SMALL, epochs=2, layers=("conv1", "conv3"), maps=5, top=4, every_rank=True)
+
+
+@pytest.fixture(autouse=True)
+def few_figures(monkeypatch):
+    spare_figures(monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory):
-    """Twelve maps of two layers, every rank drawn, within the budget."""
-    return Reported(tmp_path_factory.mktemp("deep"), DEEP)
+def one_file(tmp_path_factory):
+    """The page as one file."""
+    with pytest.MonkeyPatch.context() as patch:
+        spare_figures(patch)
+        return Reported(tmp_path_factory.mktemp("one-file"), SHAPE)
 
 
-def shown(page):
-    return {layer["name"]: [map_["map"] for map_ in layer["maps"]] for layer in page.data["layers"]}
+def data_beside(path):
+    """What the script beside a page holds."""
+    text = (path.parent / re.search(r'<script src="([^"]+)"', path.read_text())[1]).read_text()
+    assert text.isascii() and text.startswith("const pageData = JSON.parse(")
+    return json.loads(json.loads(text.removeprefix("const pageData = JSON.parse(")[:-3]))
 
 
-def words_of(page):
-    return " ".join(" ".join(page.words).split())
+def pictures_of(style):
+    """The address of each numbered sheet's picture."""
+    return dict(re.findall(r"\.s(\d+)\{background-image:url\(([^)]+)\)", style))
 
 
-def test_the_file_is_within_the_budget_and_says_what_it_leaves_out(deep, monkeypatch):
-    whole = deep.path.read_bytes()
-    assert "To keep this page" not in deep.text and len(whole) < budget.BUDGET
-    allowed = round(0.7 * len(whole))
-    # What is not maps stays: the budget of a small page must leave room for it.
-    monkeypatch.setattr(budget, "TILES_SHARE", budget.TILES_SHARE * budget.BUDGET / allowed)
-    monkeypatch.setattr(budget, "BUDGET", allowed)
-    path = write_report(deep.run)
-    page, size = Page(path.read_text()), path.stat().st_size
-    assert size <= allowed
-    before, now = shown(deep.page), shown(page)
-    counts = {layer: len(maps) for layer, maps in now.items()}
-    for layer, maps in now.items():
-        assert 1 <= len(maps) < 12 and set(maps) < set(before[layer]) and maps == sorted(maps)
-    assert size > allowed - 2.5 * (len(whole) - size) / (24 - sum(counts.values())) - 20_000, (
-        "about as many as there is room for"
-    )
-    told = words_of(page)
-    limit = f"{allowed / 1e6:g} MB"
-    for layer, count in counts.items():
-        assert f"{layer} {count} of 12" in told
-        assert (
-            f"Here are {count} of the 12 maps drawn, chosen at random to keep this page within"
-            f" {limit}." in told
-        )
-    assert f"To keep this page within {limit} it shows fewer maps than were drawn" in told
-    assert "dead maps as likely as others" in told
-    assert write_report(deep.run).read_bytes() == path.read_bytes(), "the same draw each time"
-    sheets = [map_["sheet"] for layer in page.data["layers"] for map_ in layer["maps"]]
-    numbers = [sheet["number"] for sheet in sheets if sheet]
-    assert numbers == list(range(len(numbers))), "each map has its own pictures"
+def test_beyond_the_budget_it_is_a_folder_that_says_the_same(one_file, monkeypatch):
+    size = len(one_file.text.encode())
+    assert size < budget.BUDGET
+    folder = one_file.path.parent
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == []
+    # Too large only when it is there, and too large by the estimate already.
+    for allowed in (size - 1, 1000):
+        monkeypatch.setattr(budget, "TILES_SHARE", 0.225 * 40e6 / allowed)
+        monkeypatch.setattr(budget, "BUDGET", allowed)
+        assert budget.one_file_may_hold(one_file.evolution) == (allowed > 1000)
+        path = write_report(one_file.run)
+        page, data = Page(path.read_text()), data_beside(path)
+        assert data["layers"][0] == one_file.page.data["layers"][0], "without loss in both"
+        assert [layer["name"] for layer in data["layers"]] == ["conv1", "conv3"]
+        for key in ("steps", "labels", "files", "names", "films", "stops"):
+            assert data[key] == one_file.page.data[key], key
+        [beside] = [child.name for child in folder.iterdir() if child.is_dir()]
+        sheets = [map_["sheet"] for layer in data["layers"] for map_ in layer["maps"]]
+        addresses = pictures_of(page.held["style"][1])
+        assert {str(sheet["number"]) for sheet in sheets if sheet} <= set(addresses)
+        used = set(addresses.values()) | {
+            value for tag, name, value in page.attributes if tag == "img" and name == "src"
+        }
+        used |= set(re.findall(r"\.photo\{background-image:url\(([^)]+)\)", page.held["style"][1]))
+        files = {f"{beside}/{child.name}" for child in (folder / beside).iterdir()}
+        assert files == used | {f"{beside}/data.js"}, "no picture too many, none missing"
+        assert all((folder / address).read_bytes()[8:12] == b"WEBP" for address in used)
+        assert path.stat().st_size < 250_000, "a small page"
 
 
-@dataclass(frozen=True)
-class FakeView:
-    """Maps of several layers by name and number, and what each takes."""
-
-    layers: tuple
-    sheets: tuple
-    evolution: object
-    cut: dict = field(default_factory=dict)
-
-
-def fake_view(counts, seed=0):
-    layers = tuple(
-        LayerPictures(f"conv{index}", (), (8, 8), tuple(Numbered(map_) for map_ in range(count)))
-        for index, count in enumerate(counts)
-    )
-    evolution = SimpleNamespace(record=SimpleNamespace(seed=seed), maps=lambda layer: range(10**6))
-    return FakeView(layers, tuple(tuple(range(count)) for count in counts), evolution)
+def test_its_policy_lets_in_files_and_nothing_else(one_file, monkeypatch):
+    monkeypatch.setattr(budget, "BUDGET", 1000)
+    page = Page(write_report(one_file.run).read_text())
+    [script] = [text for text in page.held["script"] if text]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = dict(part.strip().split(" ", 1) for part in page.policy.split(";") if part.strip())
+    assert policy["default-src"] == "'none'" and policy["img-src"] == "data: 'self' file:"
+    assert policy["script-src"] == f"'sha256-{digest}' 'self' file:"
+    for _, name, value in page.attributes:
+        if name in ("src", "href"):
+            assert not re.match(r"(?i)[a-z]+:|/", value), value
 
 
-@dataclass(frozen=True)
-class Numbered:
-    map: int
+def test_each_form_removes_what_the_other_left(one_file, monkeypatch):
+    folder = one_file.path.parent
+    write_report(one_file.run)
+    as_file = one_file.path.read_bytes()
+    assert as_file == one_file.text.encode(), "the same again"
+    names = []
+    for allowed in (1000, 1000, 40_000_000, 1000):
+        monkeypatch.setattr(budget, "BUDGET", allowed)
+        write_report(one_file.run)
+        names.append(sorted(child.name for child in folder.iterdir() if child.is_dir()))
+    assert names == [["page-1"], ["page-2"], [], ["page-1"]]
 
 
-@pytest.mark.parametrize("counts", [(48,) * 5, (1, 48), (3, 2, 48, 7), (40,), (1, 1), (2,) * 20])
-@pytest.mark.parametrize("fixed", [0, 3_000_000])
-@pytest.mark.parametrize("each", [900_000, 2_100_000, 7_000_000])
-def test_any_page_fits_or_cannot(counts, fixed, each):
-    """Maps of sizes as unequal as those of real ones, at some place of the page."""
-    sizes = np.random.default_rng(len(counts)).lognormal(np.log(each), 0.7, (20, 48)).astype(int)
-
-    def make(view):
-        for layer, sheets in zip(view.layers, view.sheets, strict=True):
-            assert [map_.map for map_ in layer.maps] == list(sheets), "each with its own pictures"
-        made.append(sum(map(len, view.sheets)))
-        maps = ((place, number) for place, row in enumerate(view.sheets) for number in row)
-        return "x" * (fixed + sum(int(sizes[place]) for place in maps))
-
-    made = []
-    page = budget.fitted(fake_view(counts), make)
-    assert len(made) < 25 and made == sorted(set(made), reverse=True), "each is of fewer maps"
-    least = [min(1, count) for count in counts]
-    if page is None:
-        assert made[-1] == sum(least)
-        return
-    assert len(page) <= budget.BUDGET
-    if len(made) > 1:
-        assert budget.BUDGET < fixed + int(sizes.max()) * made[-2], "it was too large before"
+def test_a_failure_leaves_the_page_of_before(one_file, monkeypatch):
+    monkeypatch.setattr(budget, "BUDGET", 1000)
+    path, folder = write_report(one_file.run), one_file.path.parent
+    before = {child: child.read_bytes() for child in folder.rglob("*") if child.is_file()}
+    tiles = one_file.run.evolution_folder() / "tiles" / "conv3" / "200.npz"
+    whole = tiles.read_bytes()
+    tiles.unlink()
+    try:
+        with pytest.raises(ZfjaxError, match="is missing"):
+            write_report(one_file.run)
+    finally:
+        tiles.write_bytes(whole)
+    assert {child: child.read_bytes() for child in folder.rglob("*") if child.is_file()} == before
+    assert data_beside(path)["steps"] == list(one_file.evolution.steps)
 
 
-def test_epochs_go_when_maps_are_not_enough(deep, monkeypatch):
-    """Of this run, one map of each layer at three epochs takes 318 kB, at two 294 kB."""
-    monkeypatch.setattr(budget, "TILES_SHARE", budget.TILES_SHARE * budget.BUDGET / 300_000)
-    monkeypatch.setattr(budget, "BUDGET", 300_000)
-    page = Page(write_report(deep.run).read_text())
-    assert len(page.data["steps"]) == 2 and [*map(len, shown(page).values())] == [1, 1]
-    assert page.data["steps"][-1] == deep.evolution.steps[-1]
-    assert "To keep this page small it shows 2 of 3 epochs" in words_of(page)
-    refused = str(budget.too_large(deep.evolution))
-    assert "0.3 MB even with one map of each layer" in refused
-    assert "--top 4 and --every-rank" in refused
+def test_an_estimate_is_not_above_what_pages_take(one_file, made, monkeypatch):
+    """Or a page would become a folder that one file could hold."""
+    for report in (one_file, made):  # a deep run, and an ordinary one
+        monkeypatch.setattr(budget, "BUDGET", round(len(report.text.encode()) / budget.NEARLY))
+        assert budget.one_file_may_hold(report.evolution)
 
 
-def test_the_draw_is_uniform_seeded_and_nested():
-    maps = tuple(range(100, 140))
-    counts = dict.fromkeys(maps, 0)
-    for seed in range(400):
-        drawn = drawn_again(maps, 10, seed, 1)
-        assert len(drawn) == 10 and list(drawn) == sorted(set(drawn)) and set(drawn) <= set(maps)
-        assert set(drawn_again(maps, 4, seed, 1)) < set(drawn)
-        for map_ in drawn:
-            counts[map_] += 1
-    assert 60 < min(counts.values()) and max(counts.values()) < 140, "100 each is to be expected"
-    assert drawn_again(maps, 10, 3, 1) == drawn_again(maps, 10, 3, 1)
-    assert len({drawn_again(maps, 10, 3, index) for index in range(5)}) == 5
-    assert drawn_again(maps, 40, 0, 0) == maps == drawn_again(maps, 41, 0, 0)
+def test_without_photos_the_folder_has_none(one_file, monkeypatch):
+    monkeypatch.setattr(budget, "BUDGET", 1000)
+    path = write_report(one_file.run, photos=False)
+    text, data = path.read_text(), data_beside(path)
+    assert ".photo{" not in text and 'class="tile patch' not in text
+    frames = [
+        frame
+        for layer in data["layers"]
+        for map_ in layer["maps"]
+        for frame in (*map_["top"], *map_["fixed"], *map_["best"])
+        if frame
+    ]
+    assert frames and all(frame["patch"] is None for frame in frames)
 
 
-def test_more_maps_than_a_screen_takes_are_drawn_alike(deep, monkeypatch):
-    monkeypatch.setattr(budget, "MOST_MAPS", 5)
-    evolution = deep.evolution
-    _, drawn = budget.shown_steps(evolution)
-    for index, (layer, maps) in enumerate(drawn.items()):
-        assert maps == drawn_again(evolution.maps(layer), 5, 0, index) and len(maps) == 5
-    layers = [LayerPictures(layer, (), (8, 8), maps) for layer, maps in drawn.items()]
-    assert budget.cut_layers(evolution, layers) == {}, "not for the budget's sake"
-    fewer = [replace(layer, maps=layer.maps[:4]) for layer in layers]
-    assert budget.cut_layers(evolution, fewer) == {"conv1": "40 MB", "conv3": "40 MB"}
+def test_tiles_share_the_budget_by_their_pixels(one_file, monkeypatch):
+    from zfjax.report.pictures import read_layer
 
-
-def test_maps_that_no_page_could_hold_are_not_even_read(deep, monkeypatch):
-    evolution = deep.evolution
-    assert [len(maps) for maps in budget.shown_steps(evolution)[1].values()] == [12, 12]
-    monkeypatch.setattr(budget, "LEAST_BYTES_A_PIXEL", 100.0)
-    steps, drawn = budget.shown_steps(evolution)
-    tiles = sum(
-        len(maps) * np.prod(evolution.record.tile_size[layer]) for layer, maps in drawn.items()
-    )
-    assert steps == evolution.steps and 1 <= len(drawn["conv3"]) < 12
-    assert 100 * 2 * 4 * len(steps) * tiles * 4 / 3 <= 3 * budget.BUDGET
-    for index, (layer, maps) in enumerate(drawn.items()):
-        assert maps == drawn_again(evolution.maps(layer), len(maps), 0, index)
+    evolution = one_file.evolution
+    layers = [
+        read_layer(evolution, name, evolution.steps, evolution.maps(name))
+        for name in evolution.layers
+    ]
+    monkeypatch.setattr(budget, "BUDGET", 40_000_000)
+    sheets, qualities = budget.make_sheets(layers)
+    assert qualities == [None, budget.QUALITIES[0]]
+    sizes = [sheet.byte_count for sheet in sheets[1] if sheet]
+    share = budget.TILES_SHARE * budget.BUDGET
+    monkeypatch.setattr(budget, "BUDGET", 2.5 * sum(sizes))
+    lower, fewer = budget.make_sheets(layers)
+    assert fewer[0] is None and fewer[1] in budget.QUALITIES[1:]
+    assert sum(sheet.byte_count for sheet in lower[1] if sheet) < sum(sizes) < share
+    assert np.prod(layers[1].tile_size) > np.prod(layers[0].tile_size)
 
 
 # ---- how far it is
@@ -182,8 +171,8 @@ def test_off_a_terminal_a_report_speaks_at_once_and_by_stage(tmp_path, capsys, m
         spoken.append(capsys.readouterr().err)
         return honest(*arguments, **options)
 
-    honest = budget.shown_steps
-    monkeypatch.setattr("zfjax.report.page.shown_steps", first_work)
+    honest = budget.one_file_may_hold
+    monkeypatch.setattr(budget, "one_file_may_hold", first_work)
     with Reporter() as progress:
         write_report(run, progress=progress)
     assert spoken == ["reporting 0/5\n"], "before anything is read"

@@ -278,12 +278,6 @@ def test_quality_follows_the_budget(made, monkeypatch):
     assert qualities == [None, budget.QUALITIES[-1]] and sheets[1][1] is None, (
         "a dead map has no sheet"
     )
-    monkeypatch.setattr(budget, "BUDGET", 1_000_000)
-    monkeypatch.setattr(budget, "LEAST_BYTES_A_PIXEL", 100)
-    epochs = tuple(float(epoch) for epoch in range(30))
-    record = replace(evolution.record, epochs=epochs, steps=tuple(range(30)))
-    many = replace(evolution, record=record)
-    assert budget.shown_steps(many)[0] == tuple(choose(epochs, 8))
 
 
 def test_nothing_is_written_on_failure(tmp_path):

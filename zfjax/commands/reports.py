@@ -25,6 +25,13 @@ def add_report(subparsers: Subparsers) -> None:
         help="a film of each of these layers too, or of all, for talks: film-LAYER.gif",
     )
     parser.add_argument("--format", default=None, help="of films: gif (default), or mp4 by ffmpeg")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        default=None,
+        metavar="RUN2",
+        help="another run whose measured settling stands beside this one's",
+    )
 
 
 def report(options: argparse.Namespace) -> int:
@@ -46,7 +53,13 @@ def report(options: argparse.Namespace) -> int:
 
             film = film_of(run, options.name, options.format or "gif", options.film)
         progress("opening", 1, 1)
-        page = write_report(run, name=options.name, photos=not options.no_photos, progress=progress)
+        page = write_report(
+            run,
+            name=options.name,
+            photos=not options.no_photos,
+            beside=options.beside,
+            progress=progress,
+        )
         paths = [] if film is None else write_films(film, progress)
     print(f"Open the report: {page}")
     if film is not None and film.note:

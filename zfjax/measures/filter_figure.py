@@ -13,7 +13,7 @@ import numpy as np
 from zfjax.report.board import LINE, WIDTH, Board
 from zfjax.report.kit.style import QUIET, TEXT_SIZE, quiet_style, text_width, wrap
 from zfjax.report.kit.wording import epoch_name, plain
-from zfjax.report.pictures import colour_scale, to_bytes
+from zfjax.run.colours import colour_scale, to_bytes
 from zfjax.run.measured import Measured
 
 MARGIN, GAP = 24, 14

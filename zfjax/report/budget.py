@@ -1,150 +1,68 @@
-"""How large a page may be, and what it shows to stay so: which epochs and maps, and how finely its
-tiles are stored. No JAX.
+"""How large a page may be as one file, and how finely its tiles are stored. No JAX.
 
-Tiles are stored as well as a share of the budget allows, and epochs are thinned until that can be.
-What the page then takes as a file is the truth: base64, JSON and all; where it is more than the
-budget, fewer maps are shown.
+A page of more than ``BUDGET`` bytes becomes a folder: a small page, its pictures as files and its
+data as a script beside it. Nothing is left out in either form; what differs is how tiles are
+stored: in one file as well as a share of the budget allows, beside it at one quality.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from zfjax.errors import ZfjaxError
-from zfjax.report import words
 from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet
-from zfjax.report.layers import View
-from zfjax.report.pictures import LayerPictures, make_sheet
+from zfjax.report.pictures import LayerPictures, Store, data_uri, make_sheet
 from zfjax.run.evolution import Evolution
 
 BUDGET = 40_000_000
-"""Bytes of a page, as the file it is."""
+"""Bytes of a page that is one file."""
 TILES_SHARE = 0.225
 """Of the budget: what all tiles take before base64 where their quality is still chosen. Most pages
 stay below 15 MB so, and open at once."""
-QUALITIES = (88, 80, 70, 58, 45, 30)
-LEAST_BYTES_A_PIXEL = 0.08
-"""Of a tile at the lowest quality, to choose how many epochs a page can hold."""
+QUALITIES = (88, 80, 70, 58, 45)
+BESIDE_QUALITY = 80
+"""Of tiles that are files beside the page."""
+LEAST_BYTES_A_PIXEL = 0.12
+"""Of a tile at a quality that is still good to look at."""
 PICTURES_A_STEP = 2
 """Different ones, about: a settled map repeats its pictures."""
-LEAST_EPOCHS = 8
-"""A page has these, though it may then show fewer maps."""
-MOST_MAPS = 48
-TRIED = 3.0
-"""Times the budget that tiles may take by that estimate and are read all the same: it errs by less,
-and memory is not without end."""
-NEARLY = 0.99
-"""Of the share of maps by which a page is too large: what is left is tried."""
+BYTES_A_SHOT = 220
+"""Of the page's data, for each drawn unit."""
+NEARLY = 0.9
+"""Of the budget: what an estimate may say for one file to be tried."""
 
 Tell = Callable[[int, int], None]
 """``tell(done, total)``."""
 
 
-def shown_steps(evolution: Evolution) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
-    """Steps, and maps by layer, to begin a page with: all of them in most runs."""
-    drawn = {
-        layer: drawn_again(evolution.maps(layer), MOST_MAPS, evolution.record.seed, index)
-        for index, layer in enumerate(evolution.layers)
-    }
-    pictures = PICTURES_A_STEP * (evolution.record.top if evolution.every_rank else 1)
-
-    def least(maps: dict[str, tuple[int, ...]]) -> float:
-        """Bytes of one step's tiles."""
-        sizes = evolution.record.tile_size
-        pixels = sum(len(maps[layer]) * float(np.prod(sizes[layer])) for layer in maps)
-        return pictures * LEAST_BYTES_A_PIXEL * max(pixels, 1)
-
-    most = max(LEAST_EPOCHS, int(TILES_SHARE * BUDGET / least(drawn)))
-    steps = tuple(evolution.steps[index] for index in words.choose(evolution.epochs, most))
-    share = TRIED * BUDGET / (4 / 3 * len(steps) * least(drawn))
-    if share < 1:
-        counts = {layer: max(1, int(share * len(maps))) for layer, maps in drawn.items()}
-        drawn = {
-            layer: drawn_again(maps, counts[layer], evolution.record.seed, index)
-            for index, (layer, maps) in enumerate(drawn.items())
-        }
-    return steps, drawn
-
-
-def drawn_again(maps: tuple[int, ...], count: int, seed: int, index: int) -> tuple[int, ...]:
-    """At most ``count`` of ``maps``, ascending: a seeded uniform draw like the request's own, dead
-    ones as likely as others; fewer are among more. ``index``: of the layer.
+def one_file_may_hold(evolution: Evolution) -> bool:
+    """Whether all maps drawn, at all epochs, may fit into one file: an estimate on the low side, so
+    that a page which is surely too large is not even packed.
     """
-    if len(maps) <= count:
-        return maps
-    order = np.random.default_rng([seed, index]).permutation(len(maps))
-    return tuple(maps[index] for index in sorted(order[:count].tolist()))
+    ranks = evolution.record.top if evolution.every_rank else 1
+    pictures = PICTURES_A_STEP * ranks * len(evolution.steps)
+    maps = {layer: len(evolution.maps(layer)) for layer in evolution.layers}
+    sizes = evolution.record.tile_size
+    pixels = pictures * sum(maps[layer] * float(np.prod(sizes[layer])) for layer in maps)
+    shots = (ranks + 1) * len(evolution.steps) * sum(maps.values())
+    return 4 / 3 * LEAST_BYTES_A_PIXEL * pixels + BYTES_A_SHOT * shots <= NEARLY * BUDGET
 
 
-def cut_layers(evolution: Evolution, layers: Sequence[LayerPictures]) -> dict[str, str]:
-    """The budget, for people ("40 MB"), by layers of which it leaves maps out that a screen would
-    have room for.
-    """
-    return {
-        layer.layer: _words()
-        for layer in layers
-        if len(layer.maps) < min(MOST_MAPS, len(evolution.maps(layer.layer)))
-    }
+def is_lossless(layer: LayerPictures) -> bool:
+    """Whether its tiles are so small that they are stored without loss."""
+    return max(layer.tile_size) < LOSSLESS_BELOW
 
 
-def _words() -> str:
-    return f"{BUDGET / 1e6:g} MB"
-
-
-def fitted(view: View, make: Callable[[View], str]) -> str | None:
-    """The page of ``view`` with as many maps as the budget allows; None where one map of each layer
-    is too many. ``make``: the page of a view.
-    """
-    whole, share = view, 1.0
-    while True:
-        page = make(view)
-        size = len(page.encode())
-        if size <= BUDGET:
-            return page
-        if all(len(layer.maps) <= 1 for layer in view.layers):
-            return None
-        fewer = view
-        while _maps_of(fewer) == _maps_of(view):
-            share *= NEARLY * min(1.0, BUDGET / size)
-            fewer = _with_share(whole, share)
-        view = fewer
-
-
-def _maps_of(view: View) -> int:
-    return sum(len(layer.maps) for layer in view.layers)
-
-
-def _with_share(view: View, share: float) -> View:
-    """A share of each layer's maps, at least one."""
-    layers, sheets = [], []
-    for index, (layer, own) in enumerate(zip(view.layers, view.sheets, strict=True)):
-        numbers = tuple(map_.map for map_ in layer.maps)
-        count = max(1, int(share * len(numbers)))
-        kept = set(drawn_again(numbers, count, view.evolution.record.seed, index))
-        shown = [column for column, number in enumerate(numbers) if number in kept]
-        layers.append(replace(layer, maps=tuple(layer.maps[column] for column in shown)))
-        sheets.append(tuple(own[column] for column in shown))
-    cut = cut_layers(view.evolution, layers)
-    return replace(view, layers=tuple(layers), sheets=tuple(sheets), cut=cut)
-
-
-def too_large(evolution: Evolution) -> ZfjaxError:
-    """That no page of this evolution stays within the budget, and what to do."""
-    every = " and --every-rank" if evolution.every_rank else ""
-    return ZfjaxError(
-        f"A page of {evolution.folder} takes more than {_words()} even with one map of each"
-        f" layer at two epochs: evolve again, under another --name, with less of"
-        f" --top {evolution.record.top}{every}, or report it with --no-photos."
-    )
+def sheet_of(stack: np.ndarray, quality: int | None, store: Store = data_uri) -> Sheet | None:
+    """The sheet of a map's pictures; None where nothing is drawn."""
+    return make_sheet(stack, quality, store) if len(stack) else None
 
 
 def make_sheets(
-    layers: list[LayerPictures], tell: Tell | None = None
+    layers: Sequence[LayerPictures], tell: Tell | None = None
 ) -> tuple[list[list[Sheet | None]], list[int | None]]:
-    """A sheet for each map and the quality of each layer (None: without loss), the best that the
+    """Sheets for one file, and the quality of each layer (None: without loss), the best that the
     budget allows.
 
     Layers of small tiles come first, without loss; the others share what is left by their number of
@@ -156,17 +74,13 @@ def make_sheets(
         nonlocal done
         sheets = []
         for map_ in layer.maps:
-            sheets.append(make_sheet(map_.stack, quality) if len(map_.stack) else None)
+            sheets.append(sheet_of(map_.stack, quality))
             done += 1
             if tell is not None:
                 tell(done, total)
         return sheets
 
-    exact = {
-        layer.layer: encode(layer, None)
-        for layer in layers
-        if max(layer.tile_size) < LOSSLESS_BELOW
-    }
+    exact = {layer.layer: encode(layer, None) for layer in layers if is_lossless(layer)}
     spent = sum(
         sheet.byte_count for sheets in exact.values() for sheet in sheets if sheet is not None
     )
@@ -191,10 +105,11 @@ def make_sheets(
 
 
 def _estimate(layer: LayerPictures, quality: int) -> float:
-    """Bytes of a layer's sheets, from every fourth map: encoding all of them at each quality would
-    take longer than the rest of the report.
+    """Bytes of a layer's sheets, from at most twelve maps: encoding all of them at each quality
+    would take longer than the rest of the report.
     """
-    sample = [map_.stack for map_ in layer.maps if len(map_.stack)][::4]
+    stacks = [map_.stack for map_ in layer.maps if len(map_.stack)]
+    sample = stacks[:: max(4, -(-len(stacks) // 12))]
     pixels = sum(map_.stack.size for map_ in layer.maps)
     byte_count = sum(make_sheet(stack, quality).byte_count for stack in sample)
     return pixels * byte_count / max(1, sum(stack.size for stack in sample))

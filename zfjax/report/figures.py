@@ -28,6 +28,11 @@ SMALL, TINY = TEXT_SIZE - 1.2, TEXT_SIZE - 1.8
 
 
 @quiet_style()
+def figure4_maps(layer: LayerPictures) -> tuple[MapPictures, ...]:
+    """The maps of a layer that ``figure4`` shows."""
+    return spread(layer.maps, FIGURE4_MAPS)
+
+
 def figure4(
     evolution: Evolution, layers: Sequence[LayerPictures], network: str, photos: bool
 ) -> dict[str, bytes]:
@@ -40,7 +45,7 @@ def figure4(
     columns = choose(layers[0].epochs, FIGURE4_COLUMNS)
     # With few epochs, maps stand side by side in groups, or the paper would be mostly white.
     groups = max(1, min(3, FIGURE4_COLUMNS // (2 * len(columns))))
-    chosen = [spread(layer.maps, FIGURE4_MAPS) for layer in layers]
+    chosen = [figure4_maps(layer) for layer in layers]
     left, gap, label = 216, 16, 60
     across = (WIDTH - left - MARGIN - label * (groups - 1)) // (groups * len(columns)) - gap
     edge = min(150, (across - 4) // 2 if photos else across)

@@ -15,19 +15,23 @@ from PIL import Image, UnidentifiedImageError
 from zfjax.errors import ZfjaxError
 from zfjax.report.adopted import adopted_rule_words, epochs_are_steps
 from zfjax.report.curves import accuracies
+from zfjax.report.inputs import Inputs
 from zfjax.report.kit.films import Film, Sheet, film_data, film_now, film_strip, sheet_rule
 from zfjax.report.kit.shell import Piece, join_pieces, part_text, templates
 from zfjax.report.kit.slider import Choice, curve_slider, epoch_axis, interpolate, path
 from zfjax.report.kit.wording import number, plain
+from zfjax.report.lives import layer_facts
 from zfjax.report.payload import Names, map_values, size_rules, sparkline, step_values
-from zfjax.report.pictures import LayerPictures, data_uri, filter_grid, make_sheet, webp
+from zfjax.report.pictures import LayerPictures, Store, data_uri, filter_grid, make_sheet, webp
+from zfjax.report.settling import Beyond
 from zfjax.report.words import by_step, choose, rule_words, searched, validation_images
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
+from zfjax.run.measured import Measured
 
 PRINTED_COLUMNS = 16
-PARTS = ("cells", "panel", "printed")
+PARTS = ("cells", "finding", "panel", "known", "printed")
 
 
 @dataclass(frozen=True)
@@ -38,22 +42,30 @@ class View:
     evolution: Evolution
     name: str | None
     """Of the evolution."""
-    steps: tuple[int, ...]
-    """Those shown."""
     layers: tuple[LayerPictures, ...]
     sheets: tuple[tuple[Sheet | None, ...], ...]
     """By layer and map; None where nothing is drawn."""
     qualities: tuple[int | None, ...]
     """Of each layer's tiles as WebP; None: without loss."""
     photos: bool
-    cut: Mapping[str, str] = field(default_factory=dict)
-    """The budget in words ("40 MB") by layer, where it leaves maps out."""
+    measures: Mapping[str, Measured] = field(default_factory=dict)
+    """By name, those that the run has and the page shows."""
+    other: Beyond | None = None
+    """Another run's settling, to stand beside this one's."""
+    inputs: Mapping[str, Inputs] = field(default_factory=dict)
+    """By layer, where the last epoch's weights are there to be read."""
+    store: Store = data_uri
+    """Where pictures go: into the page, or beside it."""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Those shown: all that were searched."""
+        return self.evolution.steps
 
     @property
     def epochs(self) -> tuple[float, ...]:
         """Of ``steps``."""
-        epochs = dict(zip(self.evolution.steps, self.evolution.epochs, strict=True))
-        return tuple(epochs[step] for step in self.steps)
+        return self.evolution.epochs
 
 
 def evolution_slider(view: View) -> Piece:
@@ -77,18 +89,22 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
     """
     evolution, record = view.evolution, view.evolution.record
     labels, file_names = Names(), Names()
-    rules = [size_rules(view.layers), example_rule(evolution, view.photos)]
+    rules = [size_rules(view.layers), example_rule(view)]
     count = 0
     values = []
     for layer, sheets in zip(view.layers, view.sheets, strict=True):
         maps = []
-        for map_, sheet in zip(layer.maps, sheets, strict=True):
-            maps.append(map_values(map_, sheet, count, labels, file_names))
+        numbers = [map_.map for map_ in layer.maps]
+        facts = layer_facts(view.measures, view.inputs, layer.layer, numbers)
+        for map_, sheet, of_map in zip(layer.maps, sheets, facts, strict=True):
+            maps.append({**map_values(map_, sheet, count, labels, file_names), **of_map})
             if sheet is not None:
                 rules.append(sheet_rule(count, sheet))
                 count += 1
-        values.append({"name": layer.layer, "maps": maps, **_shares(view, layer.layer)})
-    shape, film = filter_film(evolution, view.steps, count)
+        below = view.inputs[layer.layer].below if layer.layer in view.inputs else None
+        shares = _shares(view, layer.layer)
+        values.append({"name": layer.layer, "below": below, "maps": maps, **shares})
+    shape, film = filter_film(view, count)
     accuracy = accuracies(view.run.validation_lines)
     data = {
         **step_values(evolution, view.steps),
@@ -98,6 +114,7 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
         "split": None if record.split == usual_split(view.run) else record.split,
         "subject": isinstance(view.run, AdoptedRun) and not view.run.reopens,
         "rule": record.rule,
+        "measured": list(view.measures),
         "labels": list(labels.numbers),
         "files": list(file_names.numbers),
         "layers": values,
@@ -113,7 +130,7 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
             has_example=view.photos and (evolution.folder / "example.jpg").exists(),
             input_size=record.input_size,
             layers=[_layer_view(view, *pair) for pair in zip(view.layers, values, strict=True)],
-            figure4=data_uri(fallback, "webp"),
+            figure4=view.store(fallback, "webp"),
             first_layer=first_layer(view.run),
             stepwise=isinstance(view.run, AdoptedRun) and epochs_are_steps(evolution),
             filter_shape=shape,
@@ -155,13 +172,11 @@ def projection_words(view: View) -> Markup:
     )
 
 
-def filter_film(
-    evolution: Evolution, steps: tuple[int, ...], number_of_sheet: int
-) -> tuple[tuple[int, ...], Film | None]:
+def filter_film(view: View, number_of_sheet: int) -> tuple[tuple[int, ...], Film | None]:
     """The first layer's filters at every step shown, and the shape of its kernel (HWIO); None of
     filters that are no parameter of the network as they stand.
     """
-    kernels = evolution.filters
+    kernels, steps = view.evolution.filters, view.steps
     known = [index for index, step in enumerate(steps) if step in kernels]
     shape = kernels[steps[known[-1]]].shape
     if not np.prod(shape):
@@ -170,22 +185,22 @@ def filter_film(
     captions = [""] * len(steps)
     for index, (_, scale) in zip(known, grids, strict=True):
         captions[index] = f"scale ±{number(scale)}"
-    sheet = make_sheet(np.stack([grid for grid, _ in grids]), None)
+    sheet = make_sheet(np.stack([grid for grid, _ in grids]), None, view.store)
     frames = [known.index(index) if index in known else None for index in range(len(steps))]
     film = Film("filters", sheet, number_of_sheet, frames, captions)
     return shape, film
 
 
-def example_rule(evolution: Evolution, photos: bool) -> str:
+def example_rule(view: View) -> str:
     """CSS: the example image that receptive fields are drawn on; only its proportions without
     photos.
 
     Raises ZfjaxError when the file is damaged.
     """
-    height, width = evolution.record.input_size
+    height, width = view.evolution.record.input_size
     rule = f".example{{aspect-ratio:{width}/{height}}}"
-    source = evolution.folder / "example.jpg"
-    if not photos or not source.exists():
+    source = view.evolution.folder / "example.jpg"
+    if not view.photos or not source.exists():
         return rule
     try:
         with Image.open(source, formats=("JPEG",)) as image:
@@ -195,7 +210,7 @@ def example_rule(evolution: Evolution, photos: bool) -> str:
         raise ZfjaxError(
             f"{source} is damaged ({error}); delete it and run `zfjax evolve` again."
         ) from None
-    return rule + f".photo{{background-image:url({data_uri(data, 'webp')})}}"
+    return rule + f".photo{{background-image:url({view.store(data, 'webp')})}}"
 
 
 def _shares(view: View, layer: str) -> dict[str, Any]:
@@ -227,9 +242,7 @@ def _layer_view(view: View, layer: LayerPictures, values: dict[str, Any]) -> dic
         "name": layer.layer,
         "shape": (height, width, maps),
         "drawn": [map_.map for map_ in layer.maps],
-        "left_out": len(view.evolution.maps(layer.layer)) - len(layer.maps),
-        "cut": view.cut.get(layer.layer),
-        "sheets": [map_["sheet"] and map_["sheet"]["number"] for map_ in values["maps"]],
+        "drawn_at_all": [map_["sheet"] is not None for map_ in values["maps"]],
         "known": record.windows[layer.layer] is not None,
         "field": window.size,
         "whole": window.size >= max(edges),

@@ -1,44 +1,53 @@
-"""RUN/report: every figure, and one page that opens anywhere, from saved files only. No JAX.
+"""RUN/report: every figure, and one page that opens anywhere, from saved files only.
 
 The page is made of the kit's pieces (``kit``): a single file whose pictures are WebP sheets in
-data: URIs and whose script is small and its own. It names no host, user or absolute path. All texts
-from data are escaped.
+data: URIs and whose script is small and its own; where that would be too large (``budget``), a
+small page with its pictures and data beside it. It names no host, user or absolute path. All texts
+from data are escaped. No JAX, but to read the last epoch's weights (``inputs``).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from PIL import Image
 
+from zfjax.errors import ZfjaxError
 from zfjax.files import clear_unfinished, write_atomic
 from zfjax.progress import Progress, tell_nobody
-from zfjax.report import curves, figures, words
-from zfjax.report.adopted import adopted_table
-from zfjax.report.budget import cut_layers, fitted, make_sheets, shown_steps, too_large
+from zfjax.report import budget, curves, figures, words
+from zfjax.report.answers import answer_sections
+from zfjax.report.beside import Beside, write_page, written_beside
+from zfjax.report.inputs import Inputs, strongest_inputs
 from zfjax.report.kit.charts import page_charts
-from zfjax.report.kit.shell import Piece, main_of, make_page, section
-from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.wording import date, epoch_name, percent, plain
+from zfjax.report.kit.films import Sheet
+from zfjax.report.kit.shell import main_of, make_page, make_page_beside, section
 from zfjax.report.layers import View, evolution_slider, first_layer, layer_blocks, projection_words
+from zfjax.report.origins import (
+    adopted_headline,
+    headline_of,
+    numbers_notes,
+    numbers_table,
+    origin_of,
+)
 from zfjax.report.pictures import LayerPictures, read_layer, webp
-from zfjax.report.provenance import architecture_table, layer_table, report_facts
+from zfjax.report.settling import Beyond
 from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
+from zfjax.run.measured import Measured, is_measured, measures_folder, open_measured
 from zfjax.values import Place, truth
 
 STAGE = "reporting"
 READING, DRAWING, PACKING = "reading pictures", "drawing figures", "packing pictures"
-CODE = ("Command", "This page")
-"""Facts that are commands."""
+MEASURES = ("settling", "census", "controls", "labels")
+"""Those that the page has a section for."""
 
 
 def write_report(
@@ -46,35 +55,42 @@ def write_report(
     *,
     name: str | None = None,
     photos: bool = True,
+    beside: Run | AdoptedRun | Place | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Writes the figures and the page of an evolution; returns the page's path.
 
     ``run``: one, or its folder; or such a folder of somebody else's network. The page is
     RUN/report/index.html, or RUN/report-NAME/index.html for ``name``. ``photos=False`` leaves out
-    every pixel of the data set's images.
+    every pixel of the data set's images. ``beside``: another run whose measured settling stands
+    beside this one's.
     ``progress(stage, done, total)`` is called at once and after each layer, the figures, the page,
-    and the files, and within each of them under names of their own. A page beyond the budget shows
-    fewer maps, and says so. All is drawn before the first file is written, and files of an earlier
-    report that this one does not have are removed. Raises ZfjaxError when the evolution is absent,
-    unfinished or damaged.
+    and the files, and within each of them under names of their own. A page beyond the budget has
+    its pictures and data in a folder beside it, page-1 or page-2. All is drawn before the first
+    file gets its name, and files of an earlier report that this one does not have are removed.
+    Raises ZfjaxError when the evolution or a measure is absent, unfinished or damaged.
     """
     run = run if isinstance(run, Run | AdoptedRun) else load_any(run)
     photos = truth(photos, "photos")
     evolution = run.evolution(name)
     run = run.showing(evolution) if isinstance(run, AdoptedRun) else run
     folder = run.report if name is None else run.folder / f"report-{name}"
-    total = len(evolution.layers) + 3
     told = progress if progress is not None else tell_nobody
-    told(STAGE, 0, total)
-    asked = _Asked(run, evolution, name, photos, told)
-    steps, drawn = shown_steps(evolution)
-    files, layers = _figures(asked, steps, drawn)
-    told(STAGE, total - 2, total)
-    page = _fitting_page(asked, steps, layers, files)
-    told(STAGE, total - 1, total)
-    _write(folder, files, page)
-    told(STAGE, total, total)
+    told(STAGE, 0, len(evolution.layers) + 3)
+    measures, other = _measured(run), _other(beside)
+    asked = _Asked(run, evolution, name, photos, told, measures, other)
+    page = _one_file(asked) if budget.one_file_may_hold(evolution) else None
+    if page is not None:
+        asked.whole(-1)
+        _write(folder, page.files, page.html, None)
+    else:
+        if folder.exists():
+            clear_unfinished(folder, locked=False)
+        with written_beside(folder) as place_beside:
+            page = _beside(asked, place_beside)
+            asked.whole(-1)
+        _write(folder, page.files, page.html, place_beside)
+    asked.whole(0)
     return folder / "index.html"
 
 
@@ -87,33 +103,104 @@ class _Asked:
     name: str | None
     photos: bool
     tell: Progress
+    measures: Mapping[str, Measured] = field(default_factory=dict)
+    other: Beyond | None = None
+
+    def whole(self, left: int) -> None:
+        """Tells that all but ``-left`` of the stages are done."""
+        total = len(self.evolution.layers) + 3
+        self.tell(STAGE, total + left, total)
 
 
-def _read(
-    asked: _Asked, steps: tuple[int, ...], drawn: Mapping[str, tuple[int, ...]]
-) -> Iterator[LayerPictures]:
-    """The layers' pictures, one after the other."""
-    for index, layer in enumerate(drawn):
-        before = index * len(steps)
+@dataclass(frozen=True)
+class _Page:
+    """What is to be written."""
 
-        def tell(done: int, _: int, before: int = before) -> None:
-            asked.tell(READING, before + done, len(drawn) * len(steps))
+    files: dict[str, bytes]
+    """The static figures by file name."""
+    html: str
 
-        yield read_layer(asked.evolution, layer, steps, drawn[layer], asked.photos, tell)
+
+def _measured(run: Run | AdoptedRun) -> dict[str, Measured]:
+    """The measures that the run has and the page shows."""
+    folder = measures_folder(run.folder)
+    return {name: open_measured(folder, name) for name in MEASURES if is_measured(folder, name)}
+
+
+def _other(beside: Run | AdoptedRun | Place | None) -> Beyond | None:
+    if beside is None:
+        return None
+    run = beside if isinstance(beside, Run | AdoptedRun) else load_any(beside)
+    named = words.network_words(run)
+    if isinstance(run, Run):
+        named = f"{named} on {words.dataset_words(run)}"
+    return Beyond(named, open_measured(measures_folder(run.folder), "settling"))
+
+
+def _one_file(asked: _Asked) -> _Page | None:
+    """The page as one file; None where that is beyond the budget."""
+    files, layers = _figures(asked, _unchanged)
+    asked.whole(-2)
+
+    def tell(done: int, total: int) -> None:
+        asked.tell(PACKING, done, total)
+
+    tell(0, sum(len(layer.maps) for layer in layers))
+    sheets, qualities = budget.make_sheets(layers, tell)
+    view = _view(asked, layers, sheets, qualities)
+    html = make_page(**_contents(view, files))
+    return _Page(files, html) if len(html.encode()) <= budget.BUDGET else None
+
+
+def _beside(asked: _Asked, folder: Beside) -> _Page:
+    """The page with pictures and data in ``folder``; one layer's pictures in memory at a time."""
+    evolution = asked.evolution
+    total = sum(len(evolution.maps(layer)) for layer in evolution.layers)
+    sheets: list[list[Sheet | None]] = []
+    qualities: list[int | None] = []
+    done = 0
+
+    def pack(layer: LayerPictures) -> LayerPictures:
+        nonlocal done
+        qualities.append(None if budget.is_lossless(layer) else budget.BESIDE_QUALITY)
+        sheets.append([])
+        for map_ in layer.maps:
+            asked.tell(PACKING, done, total)
+            sheets[-1].append(budget.sheet_of(map_.stack, qualities[-1], folder.store))
+            done += 1
+        kept = {map_.map for map_ in figures.figure4_maps(layer)}
+        bare = np.zeros((0, *layer.tile_size, 3), np.uint8)
+        maps = (map_ if map_.map in kept else replace(map_, stack=bare) for map_ in layer.maps)
+        return replace(layer, maps=tuple(maps))
+
+    files, layers = _figures(asked, pack)
+    asked.tell(PACKING, total, total)
+    asked.whole(-2)
+    view = replace(_view(asked, layers, sheets, qualities), store=folder.store)
+    html, script = make_page_beside(folder.data_file, **_contents(view, files))
+    folder.write_data(script)
+    return _Page(files, html)
+
+
+def _unchanged(layer: LayerPictures) -> LayerPictures:
+    return layer
 
 
 def _figures(
-    asked: _Asked, steps: tuple[int, ...], drawn: Mapping[str, tuple[int, ...]]
+    asked: _Asked, each: Callable[[LayerPictures], LayerPictures]
 ) -> tuple[dict[str, bytes], list[LayerPictures]]:
-    """The static figures by file name, and the layers' pictures that were read for them."""
+    """The static figures by file name, and what ``each`` makes of the layers' pictures that were
+    read for them.
+    """
     run, evolution, photos = asked.run, asked.evolution, asked.photos
     network, total = words.network_words(run), len(evolution.layers)
     layers: list[LayerPictures] = []
     files: dict[str, bytes] = {}
-    for done, layer in enumerate(_read(asked, steps, drawn), start=1):
-        layers.append(layer)
+    for done, name in enumerate(evolution.layers):
+        layer = _read(asked, name, done)
         files |= figures.figure2(evolution, layer, network, photos)
-        asked.tell(STAGE, done, total + 3)
+        layers.append(each(layer))
+        asked.tell(STAGE, done + 1, total + 3)
     asked.tell(DRAWING, 0, 4)
     files |= figures.figure4(evolution, layers, network, photos)
     asked.tell(DRAWING, 1, 4)
@@ -126,213 +213,83 @@ def _figures(
     return files, layers
 
 
-def _fitting_page(
-    asked: _Asked, steps: tuple[int, ...], layers: list[LayerPictures], files: dict[str, bytes]
-) -> str:
-    """The page within the budget: of fewer maps where it must be, then of fewer epochs. Raises
-    ZfjaxError where that is not enough.
-    """
+def _read(asked: _Asked, layer: str, index: int) -> LayerPictures:
+    """The pictures of one layer, the ``index``-th."""
     evolution = asked.evolution
+    steps, total = evolution.steps, len(evolution.layers) * len(evolution.steps)
 
-    def tell(done: int, total: int) -> None:
-        asked.tell(PACKING, done, total)
+    def tell(done: int, _: int) -> None:
+        asked.tell(READING, index * len(steps) + done, total)
 
-    while True:
-        tell(0, sum(len(layer.maps) for layer in layers))
-        sheets, qualities = make_sheets(layers, tell)
-        view = View(
-            run=asked.run,
-            evolution=evolution,
-            name=asked.name,
-            steps=steps,
-            layers=tuple(layers),
-            sheets=tuple(map(tuple, sheets)),
-            qualities=tuple(qualities),
-            photos=asked.photos,
-            cut=cut_layers(evolution, layers),
-        )
-        if page := fitted(view, lambda shown: _page(shown, files)):
-            return page
-        if len(steps) <= 2:
-            raise too_large(evolution)
-        epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
-        fewer = words.choose(tuple(epochs[step] for step in steps), max(2, len(steps) // 2))
-        steps = tuple(steps[index] for index in fewer)
-        drawn = {layer.layer: tuple(map_.map for map_ in layer.maps) for layer in layers}
-        layers = list(_read(asked, steps, drawn))
+    return read_layer(evolution, layer, steps, evolution.maps(layer), asked.photos, tell)
 
 
-def _write(folder: Path, files: dict[str, bytes], page: str) -> None:
+def _view(
+    asked: _Asked,
+    layers: list[LayerPictures],
+    sheets: list[list[Sheet | None]],
+    qualities: list[int | None],
+) -> View:
+    return View(
+        run=asked.run,
+        evolution=asked.evolution,
+        name=asked.name,
+        layers=tuple(layers),
+        sheets=tuple(map(tuple, sheets)),
+        qualities=tuple(qualities),
+        photos=asked.photos,
+        measures=asked.measures,
+        other=asked.other,
+        inputs=_inputs(asked),
+    )
+
+
+def _inputs(asked: _Asked) -> Mapping[str, Inputs]:
+    """{} where the saved weights are not to be read: the page can do without them."""
+    if isinstance(asked.run, AdoptedRun):
+        return {}
+    try:
+        return strongest_inputs(asked.run, asked.evolution)
+    except ZfjaxError:
+        return {}
+
+
+def _write(folder: Path, files: dict[str, bytes], page: str, beside: Beside | None) -> None:
     clear_unfinished(folder, locked=False)
     for name, data in files.items():
         write_atomic(folder / name, partial(Path.write_bytes, data=data))
     for stale in (*folder.glob("figure*.png"), *folder.glob("figure*.pdf")):
         if stale.name not in files:
             stale.unlink()
-    write_atomic(folder / "index.html", partial(Path.write_text, data=page, encoding="utf-8"))
+    write_page(folder, page, beside)
 
 
-def _page(view: View, files: dict[str, bytes]) -> str:
+def _contents(view: View, files: dict[str, bytes]) -> dict[str, Any]:
+    """What ``make_page`` takes: title, pieces, heading and facts."""
     run, evolution = view.run, view.evolution
     network, charts = words.network_words(run), curves.settling_charts(evolution)
     if adopted := isinstance(run, AdoptedRun):
-        headline = _adopted_headline(evolution)
+        headline = adopted_headline(evolution)
     else:
-        headline = _headline(run, evolution)
+        headline = headline_of(run, evolution)
         charts = (*curves.training_charts(run), *charts)
-    return make_page(
-        f"{network} {'on' if adopted else 'learning'} {headline[0]}",
-        [
-            evolution_slider(view),
-            main_of(
-                layer_blocks(view, _lighter(files["figure4.png"])),
-                section(
-                    "Over the checkpoints" if adopted else "Training", page_charts(charts, "chart")
-                ),
-                section("The layers in numbers", _layer_table(evolution), _table_notes(evolution)),
-                section(
-                    "What a projection is, and what it is not", projection_words(view), columns=True
-                ),
-                section("Where this came from", *_origin(view, files)),
+    pieces = [
+        evolution_slider(view),
+        main_of(
+            layer_blocks(view, _lighter(files["figure4.png"])),
+            *answer_sections(view),
+            section(
+                "Over the checkpoints" if adopted else "Training", page_charts(charts, "chart")
             ),
-        ],
-        heading=network,
-        facts=headline,
-    )
-
-
-def _layer_table(evolution: Evolution) -> Piece:
-    heads = (
-        *("layer", "sees, pixels", "maps", "half settled at epoch", "dead at the end"),
-        "purity, first → last",
-    )
-    rows = [
-        Row(
-            line["layer"],
-            (
-                *(line["field"], line["maps"], line["half"], line["dead"]),
-                f"{line['first_purity']} → {line['purity']}",
+            section("The layers in numbers", numbers_table(evolution), numbers_notes(evolution)),
+            section(
+                "What a projection is, and what it is not", projection_words(view), columns=True
             ),
-        )
-        for line in layer_table(evolution)
-    ]
-    return data_table([Column(head) for head in heads], rows)
-
-
-def _table_notes(evolution: Evolution) -> Markup:
-    return Markup(
-        '<p class="note"><b>Settled</b>: the share of live maps whose strongest image is already'
-        " the one they have at the last epoch; half settled is the first epoch where that holds for"
-        " half of them. <b>Dead</b>: no image excites the map at all. <b>Purity</b>: how far the"
-        " {} strongest images of a map agree on one class, among those whose label is known.</p>"
-    ).format(evolution.record.top)
-
-
-def _origin(view: View, files: dict[str, bytes]) -> list[Piece | Markup]:
-    """Where the numbers came from: facts, the network's layers, the figures beside the page."""
-    qualities = dict(zip(view.evolution.layers, view.qualities, strict=True))
-    facts = Markup("\n").join(
-        Markup("<dt>{}</dt><dd{}>{}</dd>").format(
-            what, Markup(' class="code"') if what in CODE else "", value
-        )
-        for what, value in report_facts(
-            view.run, view.evolution, view.name, view.steps, qualities, view.photos
-        )
-    )
-    links = Markup(", ").join(
-        Markup('<a href="{}">{}</a>').format(quote(file_name), file_name)
-        for file_name in sorted(files)
-    )
-    shown, searched = len(view.steps), len(view.evolution.steps)
-    thinned = (
-        Markup(
-            '<p class="note">To keep this page small it shows {} of {} epochs; the table and the'
-            " tiles in the run's folder hold all of them.</p>"
-        ).format(shown, searched)
-        if shown < searched
-        else Markup("")
-    )
-    cut = [
-        f"{layer.layer} {len(layer.maps)} of {len(view.evolution.maps(layer.layer))}"
-        for layer in view.layers
-        if layer.layer in view.cut
-    ]
-    fewer = (
-        Markup(
-            '<p class="note">To keep this page within {} it shows fewer maps than were drawn: {}.'
-            " They are a uniform draw with the evolution's seed, dead maps as likely as others; the"
-            " table and the tiles in the run's folder hold all of them.</p>"
-        ).format(next(iter(view.cut.values())), ", ".join(cut))
-        if cut
-        else Markup("")
-    )
-    return [
-        Markup('<dl class="facts">\n{}\n</dl>').format(facts),
-        _network_table(view),
-        thinned,
-        fewer,
-        Markup('<p class="note">Figures beside this page, for papers and talks: {}.</p>').format(
-            links
+            section("Where this came from", *origin_of(view, files)),
         ),
     ]
-
-
-def _network_table(view: View) -> Piece:
-    """The network's layers: all of one of ours, those searched of somebody else's."""
-    gives = "gives, height × width × maps"
-    if isinstance(view.run, AdoptedRun):
-        heads = ("layer", gives, "sees, pixels", "every, pixels", "projected on the")
-        lines = adopted_table(view.evolution)
-        return data_table([*map(Column, heads)], [Row(name, rest) for name, *rest in lines])
-    columns = (
-        Column("layer"),
-        Column("what it is", words=True),
-        *map(Column, (gives, "sees, pixels", "parameters")),
-    )
-    rows = [
-        Row(
-            line["layer"],
-            (
-                line["what"],
-                " × ".join(map(str, line["shape"])),
-                f"{line['field']} × {line['field']}",
-                f"{line['parameters']:,}" if line["parameters"] else "–",
-            ),
-        )
-        for line in architecture_table(view.run.config.model)
-    ]
-    return data_table(columns, rows)
-
-
-def _adopted_headline(evolution: Evolution) -> list[str]:
-    record, count = evolution.record, len(evolution.steps)
-    return [
-        plain(str(record.fingerprint["name"])),
-        f"{words.searched(evolution)} searched",
-        f"{count} checkpoint{'' if count == 1 else 's'}",
-        *([] if record.rule == "deconvnet" else [f"{plain(record.rule)} projections"]),
-        date(record.created),
-    ]
-
-
-def _headline(run: Run, evolution: Evolution) -> list[str]:
-    accuracy = words.final_accuracy(run, evolution.steps[-1])
-    return [
-        words.dataset_words(run),
-        f"{run.fingerprint.get('count', evolution.record.images):,} training images",
-        f"{epoch_name(evolution.epochs[-1])} epochs",
-        *(
-            []
-            if accuracy is None
-            else [f"{percent(accuracy)} top-1 ({words.validation_split(run)})"]
-        ),
-        *(
-            []
-            if evolution.record.rule == "deconvnet"
-            else [f"{plain(evolution.record.rule)} projections"]
-        ),
-        date(run.created),
-    ]
+    title = f"{network} {'on' if adopted else 'learning'} {headline[0]}"
+    return {"title": title, "pieces": pieces, "heading": network, "facts": headline}
 
 
 def _lighter(png: bytes) -> bytes:

@@ -26,29 +26,8 @@ from PIL import Image
 
 from zfjax.errors import ZfjaxError
 from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet
+from zfjax.run.colours import MID_GREY, colour_scale, to_bytes
 from zfjax.run.evolution import Evolution, Tile
-
-PERCENTILE = 99.5
-"""Of the magnitudes of one tile, all pixels and colours together."""
-MID_GREY = 128
-"""The byte that zero becomes."""
-
-
-def colour_scale(projection: np.ndarray) -> float:
-    """The magnitude that becomes black or white: the 99.5th percentile of ``|projection|``.
-
-    The largest magnitude where that percentile is zero (a nearly empty tile); 0 for an all-zero
-    tile.
-    """
-    magnitudes = np.abs(projection)
-    return float(np.percentile(magnitudes, PERCENTILE)) or float(magnitudes.max(initial=0.0))
-
-
-def to_bytes(projection: np.ndarray, scale: float) -> np.ndarray:
-    """uint8 of the same shape: -scale is 0, zero is 128, +scale is 255; beyond is clipped."""
-    if scale <= 0:
-        return np.full(projection.shape, MID_GREY, np.uint8)
-    return np.rint(np.clip(127.5 + projection * (127.5 / scale), 0, 255)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -247,8 +226,17 @@ def filter_grid(kernel: np.ndarray, aspect: float = 1.5) -> tuple[np.ndarray, fl
     return sheet, scale
 
 
-def make_sheet(stack: np.ndarray, quality: int | None) -> Sheet:
-    """Packs ``stack`` (uint8 [n, height, width, 3 or 4]) into one WebP as a data URI.
+Store = Callable[[bytes, str], str]
+"""(a picture's bytes, its kind such as "webp") -> the URI that a page shows it by."""
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """``data`` as a data: URI of an image type."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def make_sheet(stack: np.ndarray, quality: int | None, store: Store = data_uri) -> Sheet:
+    """Packs ``stack`` (uint8 [n, height, width, 3 or 4]) into one WebP, by default a data URI.
 
     Tiles below 32 pixels, and all with quality None, are stored without loss; others with
     ``quality`` 1..100, each in a cell of even size whose rim repeats the tile's border: neither
@@ -266,7 +254,7 @@ def make_sheet(stack: np.ndarray, quality: int | None) -> Sheet:
     sheet = sheet.reshape(rows, columns, *cell, channels).swapaxes(1, 2)
     sheet = sheet.reshape(rows * cell[0], columns * cell[1], channels)
     data = webp(sheet, None if lossless else quality)
-    return Sheet(data_uri(data, "webp"), columns, rows, cell, (height, width), len(data))
+    return Sheet(store(data, "webp"), columns, rows, cell, (height, width), len(data))
 
 
 def webp(picture: np.ndarray, quality: int | None) -> bytes:
@@ -279,8 +267,3 @@ def webp(picture: np.ndarray, quality: int | None) -> bytes:
     )
     Image.fromarray(picture).save(handle, "WEBP", method=4, **kept)
     return handle.getvalue()
-
-
-def data_uri(data: bytes, kind: str) -> str:
-    """``data`` as a data: URI of an image type."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

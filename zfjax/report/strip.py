@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from zfjax.files import clear_unfinished, write_atomic
 from zfjax.report.kit.style import quiet_style
-from zfjax.report.pictures import colour_scale, to_bytes
+from zfjax.run.colours import colour_scale, to_bytes
 from zfjax.run.evolution import Tile
 
 

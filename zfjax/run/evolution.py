@@ -25,12 +25,13 @@ from zfjax.run.evolution_files import write_histograms as write_histograms
 from zfjax.run.evolution_files import write_tiles as write_tiles
 from zfjax.run.evolution_files import write_units as write_units
 from zfjax.run.evolution_record import EvolutionRecord, record_from
+from zfjax.run.showing import Showing
 from zfjax.values import real_number, text, truth, whole_number
 
 
 @dataclass(frozen=True)
-class Evolution:
-    """A finished evolution folder."""
+class Evolution(Showing):
+    """A finished evolution folder; ``film`` and ``show`` are ``Showing``'s."""
 
     folder: Path
     record: EvolutionRecord

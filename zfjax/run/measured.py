@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json, write_atomic
 from zfjax.run.folder import checked_name
+from zfjax.run.showing import measured_html
 from zfjax.values import Text
 
 MEASURES_SCHEMA = pa.schema(
@@ -157,6 +158,9 @@ class Measured:
             step: (maps, pixels.astype(np.float32) * scale[:, None, None, None])
             for step, (maps, pixels, scale) in arrays.items()
         }
+
+    def _repr_html_(self) -> str:
+        return measured_html(self)
 
     def quantities(self) -> tuple[str, ...]:
         """The names of its numbers, in the order in which they come."""

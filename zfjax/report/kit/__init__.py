@@ -17,7 +17,8 @@ A page is a title and pieces, each HTML with the data, style and script that go 
     )
     path.write_text(page, encoding="utf-8")
 
-- ``shell``: ``make_page``, ``main_of``, ``section``, ``Piece``, ``join_pieces``;
+- ``shell``: ``make_page``, ``make_page_beside`` where one file is too large, ``main_of``,
+  ``section``, ``Piece``, ``join_pieces``;
 - ``slider``: ``curve_slider``, at most one a page: everything follows its stop;
 - ``films``: ``whole_film``, a picture by stop, and ``film_strip``, ``film_now``, ``film_data``;
 - ``tables``: ``data_table``; a cell may be a piece;

@@ -4,12 +4,16 @@ A page is a list of pieces. A piece is HTML with what it needs: data for scripts
 script of its own. The shell puts the kit's parts (``parts/``) and the pieces together in a fixed
 order; style and script are allowed by their digests, pictures only as data: URIs, and nothing from
 elsewhere. Hence no ``style=`` and no ``on...=`` in HTML: the browser would refuse them.
+
+A page that is too large for one file has its data in a script and its pictures in files beside it
+(``make_page_beside``): what a browser loads from a disk too, where it refuses fetch and modules.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -107,7 +111,31 @@ def make_page(
     at most one, comes first; all else belongs into ``main``: see ``main_of``. Raises ValueError
     where two pieces have data of one name.
     """
+    return _rendered(join_pieces(pieces), title, title if heading is None else heading, facts)
+
+
+def make_page_beside(
+    data_file: str,
+    title: str,
+    pieces: Iterable[Piece],
+    heading: str | None = None,
+    facts: Iterable[str] = (),
+) -> tuple[str, str]:
+    """The same page with its data in a script of its own: (HTML, text of the script).
+
+    ``data_file`` is where the script will lie, relative to the page; the pieces' pictures may be
+    relative too. Raises as ``make_page``.
+    """
     whole = join_pieces(pieces)
+    heading = title if heading is None else heading
+    html = _rendered(whole, title, heading, facts, data_file)
+    # A text within a script, in ASCII: browsers parse it twice as fast as an object.
+    return html, f"const pageData = JSON.parse({json.dumps(json.dumps(dict(whole.data)))});\n"
+
+
+def _rendered(
+    whole: Piece, title: str, heading: str, facts: Iterable[str], data_file: str | None = None
+) -> str:
     style = part_text("css", *STYLES) + whole.style + part_text("css", LAST_STYLE)
     script = part_text("js", *SCRIPTS) + whole.script + part_text("js", LAST_SCRIPT)
     return (
@@ -115,14 +143,15 @@ def make_page(
         .get_template("shell.html.j2")
         .render(
             title=title,
-            heading=title if heading is None else heading,
+            heading=heading,
             facts=tuple(facts),
             body=whole.html,
             data=dict(whole.data),
+            data_file=data_file,
             style=style,
             own_style=whole.sheets,
             script=script,
-            policy=policy(script, style, whole.sheets),
+            policy=policy(script, style, whole.sheets, beside=data_file is not None),
         )
     )
 
@@ -133,15 +162,20 @@ def main_of(*pieces: Piece) -> Piece:
     return join_pieces([inner], Markup("<main>\n{}\n</main>").format(inner.html))
 
 
-def policy(script: str, *styles: str) -> str:
-    """The content security policy that allows exactly these texts, and pictures within the page."""
+def policy(script: str, *styles: str, beside: bool = False) -> str:
+    """The content security policy that allows exactly these texts, and pictures within the page.
+
+    ``beside``: also scripts and pictures that lie beside the page, on a server or a disk; to a
+    browser a file is no part of 'self' in every case, hence the scheme.
+    """
+    files = " 'self' file:" if beside else ""
 
     def allowed(*texts: str) -> str:
         digests = (hashlib.sha256(text.encode()).digest() for text in texts)
         return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
     return (
-        f"default-src 'none'; img-src data:; script-src {allowed(script)}; style-src"
+        f"default-src 'none'; img-src data:{files}; script-src {allowed(script)}{files}; style-src"
         f" {allowed(*styles)}; base-uri 'none'; form-action 'none'"
     )
 

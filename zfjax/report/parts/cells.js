@@ -12,7 +12,8 @@ const tileOf = (map, index, kind) => sheetTile(map.sheet, index, kind);
 
 // How strong a unit is beside the strongest of its map at any epoch.
 function share(map, frame) {
-  return frame.activation / Math.max(...[...map.top, ...map.fixed].map((other) => (other ? other.activation : 0)));
+  map.most ??= Math.max(...[...map.top, ...map.fixed].map((other) => (other ? other.activation : 0)));
+  return frame.activation / map.most;
 }
 
 // Whether the strongest image is not the one shown before it.
@@ -32,7 +33,9 @@ function showCell(cell, layer, map) {
     cell.setAttribute("aria-label", `${name}: ${word}`);
     return;
   }
-  const projection = cell.querySelector(".projection"), patch = cell.querySelector(".patch");
+  const [projection, patch] = cell.querySelectorAll(".tile");
+  // Only now, so that of a thousand maps those are loaded that somebody looks at.
+  for (const tile of [projection, patch]) if (tile) tile.classList.add(`s${map.sheet.number}`);
   aim(projection, map.sheet, frame.projection);
   tone(projection, map, frame, state.scale);
   if (patch) aim(patch, map.sheet, frame.patch);
@@ -50,14 +53,30 @@ function showLayer(section, layer) {
   section.querySelector(".dead").textContent = dead === null ? "" : silent;
   const dot = section.querySelector("circle");
   if (point) { dot.setAttribute("cx", point[0]); dot.setAttribute("cy", point[1]); }
-  section.querySelectorAll(".cell").forEach((cell) => showCell(cell, layer, layer.maps[cell.dataset.map]));
 }
+
+// Cells near the window follow the slider; the others when they come near.
+const cells = [...document.querySelectorAll(".cell")];
+const owners = new Map(cells.map((cell) => {
+  const layer = data.layers[cell.closest(".layer").dataset.layer];
+  return [cell, { layer, map: layer.maps[cell.dataset.map] }];
+}));
+const near = new Set();
+const drawCell = (cell) => showCell(cell, owners.get(cell).layer, owners.get(cell).map);
+const watcher = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting && !near.has(target)) drawCell(target);
+    near[isIntersecting ? "add" : "delete"](target);
+  }
+}, { rootMargin: "240px" });
+cells.forEach((cell) => watcher.observe(cell));
 
 function showLayers() {
   const root = document.documentElement.classList;
   for (const kind of ["both", "projection", "patch"]) root.toggle(`show-${kind}`, (state.show || "both") === kind);
   for (const section of document.querySelectorAll(".layer[data-layer]"))
     showLayer(section, data.layers[section.dataset.layer]);
+  near.forEach(drawCell);
 }
 
 document.documentElement.classList.toggle("no-photos", !data.photos);

@@ -15,6 +15,7 @@ function openMap(layerIndex, mapIndex, focus) {
   panel.setAttribute("aria-label", `${layer.name}, map ${map.map}`);
   panel.querySelector(".close").addEventListener("click", leavePanel);
   buildStrip(panel.querySelector(".strip"), map);
+  fillKnown(panel, layer, map);
   show();
   if (!focus) return;
   panel.querySelector(".close").focus({ preventScroll: true });
@@ -24,8 +25,19 @@ function openMap(layerIndex, mapIndex, focus) {
 // The last cell of the row that `cell` is in, so that an opened map never tears a row apart.
 function endOfRow(cell) {
   let end = cell;
-  while (end.nextElementSibling && end.nextElementSibling.offsetTop === cell.offsetTop) end = end.nextElementSibling;
+  for (let next = cell.nextElementSibling; next; next = next.nextElementSibling) {
+    if (next.hidden || next.classList.contains("panel")) continue;
+    if (next.offsetTop !== cell.offsetTop) break;
+    end = next;
+  }
   return end;
+}
+
+// Behind the row that its cell is in now; closed where that is not listed.
+function placePanel() {
+  if (!state.open) return;
+  if (state.open.cell.hidden) closeMap();
+  else endOfRow(state.open.cell).after(state.open.panel);
 }
 
 function closeMap(focus) {
@@ -48,18 +60,6 @@ function slot(map, frame, kind, className) {
     if (kind === "projection") box.textContent = map.best.length && className ? "no response" : "dead";
   }
   return box;
-}
-
-function frameButton(at) {
-  const button = make("button", "frame");
-  button.type = "button";
-  button.dataset.at = at;
-  button.title = `epoch ${data.names[at]}`;
-  const head = make("b", "", data.names[at]);
-  head.append(make("span", "dot"));
-  button.append(head);
-  button.addEventListener("click", () => go(at));
-  return button;
 }
 
 function buildStrip(strip, map) {
@@ -159,6 +159,7 @@ function fillPanel() {
     for (const frame of [top, fixed]) row.append(make("td", "", frame ? value(frame) : "–"));
     return row;
   }));
+  panel.querySelector(".link").href = linkTo(layer, map);
   panel.querySelector("pre").textContent = command(layer, map, map[state.image][state.at] || top || fixed);
 }
 
@@ -191,12 +192,21 @@ function command(layer, map, frame) {
   return `zfjax project --workdir RUN ${image} ${unit}${data.rule === "deconvnet" ? "" : ` --rule ${data.rule}`}`;
 }
 
+// The address of a map's film, whatever is shown now.
+function linkTo(layer, map, at = state.at) {
+  const rule = `rule=${encodeURIComponent(data.rule)}`;
+  return `#epoch=${data.names[at]}&map=${encodeURIComponent(layer.name)}:${map.map}&${rule}`;
+}
+
 function takeMap(text) {
   closeMap();
-  const [name, map] = text.split(":");
+  const colon = text.lastIndexOf(":"), name = text.slice(0, colon), map = text.slice(colon + 1);
   const layer = data.layers.findIndex((candidate) => candidate.name === name);
   const index = layer < 0 ? -1 : data.layers[layer].maps.findIndex((candidate) => String(candidate.map) === map);
   if (index < 0) return;
+  // Who comes by a link wants to see that map, listed or not.
+  if (!listed(data.layers[layer], data.layers[layer].maps[index])) Object.assign(state, { ...FIRST, sort: state.sort });
+  showListed();
   openMap(layer, index);
   state.open.cell.scrollIntoView();
 }
@@ -213,11 +223,11 @@ document.querySelectorAll(".cell").forEach((cell) =>
     else openMap(Number(cell.closest(".layer").dataset.layer), Number(cell.dataset.map), true);
   }));
 // A row of cells breaks elsewhere in another width: the panel moves behind the row that its cell is in then.
-window.addEventListener("resize", () => { if (state.open) endOfRow(state.open.cell).after(state.open.panel); });
+window.addEventListener("resize", placePanel);
 escapes.push(leavePanel);
 fields.push({
   name: "map",
-  tell: () => (state.open ? `${state.open.layer.name}:${state.open.map.map}` : ""),
+  tell: () => (state.open ? `${encodeURIComponent(state.open.layer.name)}:${state.open.map.map}` : ""),
   take: takeMap,
 });
 draws.push(() => { if (state.open) fillPanel(); });

@@ -1,12 +1,19 @@
-// ---- print: film strips take the slider's place
+// ---- print: film strips of the maps listed take the slider's place, in the order in which they are listed
+
+const MOST_PRINTED = 48;
 
 function printStrips() {
   const root = byId("printed");
-  if (root.childElementCount > 1) return;
+  for (const section of root.querySelectorAll("section")) section.remove();
   data.layers.forEach((layer, index) => {
     const section = make("section", `L${index}`);
+    const grid = document.querySelector(`.layer[data-layer="${index}"] .grid`);
+    const maps = [...grid.querySelectorAll(".cell:not([hidden])")].map((cell) => owners.get(cell).map);
+    if (!maps.length) return;
     section.append(make("h2", "", layer.name));
-    for (const map of layer.maps) {
+    if (maps.length > MOST_PRINTED)
+      section.append(make("p", "note", `The first ${MOST_PRINTED} of ${maps.length} maps listed.`));
+    for (const map of maps.slice(0, MOST_PRINTED)) {
       const film = make("div", "film");
       film.append(make("b", "", map.map));
       let before = null;

@@ -2,7 +2,8 @@
 // One state and one list of what draws it. A part adds a function to `draws`; show() calls them in order, after every
 // change. The names of all parts are shared: they become one script.
 document.documentElement.classList.add("js");
-const data = JSON.parse(document.getElementById("data").textContent);
+// Of a page whose data lies beside it, the script there has named it.
+const data = typeof pageData === "undefined" ? JSON.parse(document.getElementById("data").textContent) : pageData;
 const byId = (id) => document.getElementById(id);
 // Stops of the slider are counted from 0; a page without one has a single stop.
 const last = data.names ? data.names.length - 1 : 0;

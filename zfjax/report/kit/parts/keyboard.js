@@ -5,6 +5,7 @@ const escapes = [];
 
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.target.type === "radio") return;
+  if (event.target.closest("select, input, textarea")) return;
   if (event.key === "Escape") { for (const leave of escapes) leave(); return; }
   if (!byId("track")) return;
   const moves = { ArrowRight: state.at + 1, ArrowLeft: state.at - 1 };

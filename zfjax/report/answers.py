@@ -1,0 +1,220 @@
+"""What was measured, as sections that a person reads: settling, census, controls, what maps are
+about. A measure that the run has not is one line with the command that makes it. No JAX.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+import numpy as np
+from markupsafe import Markup
+
+from zfjax.report.controlled import controls_contents
+from zfjax.report.kit.charts import Chart, Line, page_charts, ramp_role
+from zfjax.report.kit.shell import Piece, part_text, section
+from zfjax.report.kit.tables import Column, Row, data_table
+from zfjax.report.kit.wording import epoch_name, percent, plain
+from zfjax.report.layers import View
+from zfjax.report.lives import class_name, layer_events
+from zfjax.report.settling import settling_contents
+from zfjax.run.adopted import AdoptedRun
+from zfjax.run.measured import Measured
+
+TITLES = {
+    "settling": "Settling: which layer is ready first",
+    "census": "Census: dead, born and doubled maps",
+    "controls": "Controls: how much of a projection is the unit's",
+    "labels": "What maps are about",
+}
+FILLS = {
+    "settling": "when each layer and map settles, and how sure that is",
+    "census": "which maps are dead or doubled, and which were born, died or came back",
+    "controls": "how much of a projection is the unit's and how much the image's",
+    "labels": "which maps are about a class, beside what chance gives",
+}
+MOST_MAPS = 60
+"""Named in one list; beyond, it says how many more."""
+KINDS = ("dead", "almost_dead", "dominant", "duplicate", "aliased", "clipped")
+CHANGES = ("born", "died", "revived")
+
+
+def answer_sections(view: View) -> list[Piece]:
+    """A section for each measure that the run has, and one that says what it has not."""
+    contents = {"census": _census, "labels": _labels}
+    sections = []
+    for name, title in TITLES.items():
+        measured = view.measures.get(name)
+        if measured is None:
+            continue
+        if name == "settling":
+            inner = settling_contents(view.run, measured, view.other)
+        elif name == "controls":
+            inner = controls_contents(measured, view.store)
+        else:
+            inner = contents[name](view, measured)
+        style = part_text("css", "answers", folder="parts")
+        sections.append(section(title, *inner, Piece(Markup(), style=style)))
+    missing = [name for name in TITLES if name not in view.measures]
+    return [*sections, _missing(view, missing)] if missing else sections
+
+
+def _missing(view: View, names: Sequence[str]) -> Piece:
+    """One line for each measure: what it would say, and the command."""
+    alone = isinstance(view.run, AdoptedRun) and not view.run.reopens
+    lines = []
+    for name in names:
+        command = (
+            f'zfjax.measure(subject, "{name}", out="RUN")'
+            if alone
+            else f"zfjax measure --workdir RUN {name}"
+        )
+        lines.append(
+            Markup('<dt>{}</dt><dd>{}: <span class="code">{}</span></dd>').format(
+                TITLES[name].split(":")[0], FILLS[name], command
+            )
+        )
+    listed = Markup('<dl class="facts">{}</dl>').format(Markup("\n").join(lines))
+    return section("Not measured yet", listed)
+
+
+def link_to(view: View, layer: str, map_: int) -> Markup:
+    """The map's number, and a way to its film where it is drawn."""
+    if layer in view.evolution.layers and map_ in view.evolution.maps(layer):
+        address = f"#map={quote(layer, safe='')}:{map_}"
+        return Markup('<a href="{}">{}</a>').format(address, map_)
+    return Markup("{}").format(map_)
+
+
+def _maps_list(view: View, layer: str, maps: Sequence[int]) -> Markup:
+    listed = Markup(", ").join(link_to(view, layer, map_) for map_ in maps[:MOST_MAPS])
+    more = len(maps) - MOST_MAPS
+    return listed + (Markup(" and {} more").format(more) if more > 0 else Markup(""))
+
+
+def _census(view: View, census: Measured) -> list[Piece | Markup | str]:
+    last = census.steps[-1]
+    kinds = [name for name in KINDS if census.of_layer(f"{name}_share", census.layers[0])]
+    heads = ("layer", "maps", *(name.replace("_", " ") for name in kinds), *CHANGES)
+    rows, lists = [], []
+    for layer in census.layers:
+        flags = {name: census.of_maps(name, layer).get(last, np.zeros(0)) for name in kinds}
+        events = layer_events(census, layer)
+        counts = [str(int(np.nansum(flags[name]))) for name in kinds]
+        counts += [str(sum(name == what for name, _, _ in events)) for what in CHANGES]
+        maps = len(census.of_maps("firing", layer).get(last, ()))
+        rows.append(Row(layer, (str(maps), *counts)))
+        dead = np.flatnonzero(flags.get("dead", np.zeros(0)) == 1).tolist()
+        lists += _fates(view, layer, dead, events)
+    columns = [Column(head, right=index > 0) for index, head in enumerate(heads)]
+    told = (
+        Markup('<dl class="facts fates">{}</dl>').format(Markup("\n").join(lists))
+        if lists
+        else Markup('<p class="note">No map is dead at the end, and none was born or died.</p>')
+    )
+    about = (
+        "What a map is, counted at the last epoch; what happened to it, over all epochs. Dead is"
+        f" dead on these {_images(census)} alone: the search above asked all its images."
+    )
+    return [_sentence(census), data_table(columns, rows), told, _note(about)]
+
+
+def _fates(
+    view: View, layer: str, dead: Sequence[int], events: Sequence[tuple[str, float, int]]
+) -> list[Markup]:
+    """Which maps of a layer are dead, and which changed when."""
+    said = []
+    if dead:
+        said.append(Markup("dead at the end: {}").format(_maps_list(view, layer, dead)))
+    for what in CHANGES:
+        happened = [(epoch, map_) for name, epoch, map_ in events if name == what]
+        parts = [
+            Markup("{} at epoch {}").format(
+                _maps_list(view, layer, [map_ for when, map_ in happened if when == epoch]),
+                epoch_name(epoch),
+            )
+            for epoch in dict.fromkeys(epoch for epoch, _ in happened)
+        ]
+        if parts:
+            said.append(Markup("{}: {}").format(what, Markup("; ").join(parts)))
+    if not said:
+        return []
+    return [Markup("<dt>{}</dt><dd>{}</dd>").format(layer, Markup("<br>").join(said))]
+
+
+def _labels(view: View, labels: Measured) -> list[Piece | Markup | str]:
+    first, last = labels.steps[0], labels.steps[-1]
+    chance = labels.of_layer("chance_purity", None).get(last)
+    began = f"at epoch {epoch_name(labels.epochs[0])}"
+    heads = ("layer", "live maps", "about a class", began)
+    rest = ("about nothing shown", "purity", "by chance")
+    rows, lists = [], []
+    for layer in labels.layers:
+        about = labels.of_maps("about", layer)
+        sure, classes = about.get(last, np.zeros(0)), labels.of_maps("top_class", layer).get(last)
+        alive = int(np.isfinite(sure).sum())
+        count, before = int(np.nansum(sure)), int(np.nansum(about.get(first, np.zeros(0))))
+        purity = labels.of_layer("mean_purity", layer).get(last)
+        cells = (*map(str, (alive, count, before, alive - count)), percent(_known(purity)))
+        rows.append(Row(layer, (*cells, percent(_known(chance)))))
+        of_class: dict[str, list[int]] = {}
+        for map_ in np.flatnonzero(sure == 1).tolist():
+            named = class_name(labels, None if classes is None else float(classes[map_]))
+            of_class.setdefault(named or "no class", []).append(map_)
+        parts = [
+            Markup("<b>{}</b> {}").format(named, _maps_list(view, layer, of_class[named]))
+            for named in sorted(of_class)
+        ]
+        if parts:
+            said = Markup("; ").join(parts)
+            lists.append(Markup("<dt>{}</dt><dd>{}</dd>").format(layer, said))
+    columns = [Column(head, right=index > 0) for index, head in enumerate((*heads, *rest))]
+    listed = Markup('<dl class="facts fates">{}</dl>').format(Markup("\n").join(lists))
+    shares = by_layer(labels, "about_share", 100.0)
+    note = (
+        "A map is about a class where its strongest images share it more than permuted labels would"
+        " let them; all others are about nothing that so few images can show. The numbers are the"
+        " maps; those drawn on this page are links."
+    )
+    chart = page_charts((Chart("Maps about a class, %", shares, 100.0),), "labels")
+    return [_sentence(labels), data_table(columns, rows), listed, chart, _note(note)]
+
+
+def by_layer(measured: Measured, quantity: str, times: float = 1.0) -> tuple[Line, ...]:
+    """A line a layer over the epochs, of a number of layers."""
+    epochs = dict(zip(measured.steps, measured.epochs, strict=True))
+    count = len(measured.layers)
+    return tuple(
+        Line(
+            layer,
+            ramp_role(index, count),
+            tuple(
+                (epochs[step], times * value)
+                for step, value in measured.of_layer(quantity, layer).items()
+                if math.isfinite(value)
+            ),
+        )
+        for index, layer in enumerate(measured.layers)
+    )
+
+
+def _sentence(measured: Measured) -> Markup:
+    words = plain(str(measured.meta.get("sentence", "")), 2000)
+    return Markup('<p class="said">{}</p>').format(words)
+
+
+def _note(words: str) -> Markup:
+    return Markup('<p class="note">{}</p>').format(words)
+
+
+def _images(measured: Measured) -> str:
+    asked: Mapping[str, object] = measured.meta.get("asked") or {}
+    split = asked.get("split")
+    images = measured.meta.get("images")
+    count = f"{images:,} images" if isinstance(images, int) else "images"
+    return f"{count} of {plain(str(split))}" if split else count
+
+
+def _known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

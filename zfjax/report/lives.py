@@ -1,0 +1,125 @@
+"""What the measures know of each map, for the page's script: when it settled, what it is about, its
+nearest relative, its strongest inputs. No JAX.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zfjax.report.inputs import Inputs
+from zfjax.report.kit.wording import plain
+from zfjax.report.payload import single
+from zfjax.run.measured import Measured
+
+FLAGS = ("almost_dead", "dominant", "duplicate", "aliased", "clipped")
+"""Of the census at its last epoch, said of a map where they hold."""
+EVENTS = ("born", "died", "revived")
+"""Of the census, with their epochs."""
+OF_SETTLING = ("settled_epoch", "emergence")
+OF_LABELS = ("top_class", "about", "purity", "adjusted_p", "selectivity", "selective_class")
+OF_CENSUS = (*FLAGS, "firing", "relative", "likeness")
+
+IMAGE_SHARE = "image_share"
+"""Of the measure controls."""
+
+Facts = dict[str, Any]
+"""Of one map, JSON values by name; only those that were measured."""
+
+
+def layer_facts(
+    measures: Mapping[str, Measured], inputs: Mapping[str, Inputs], layer: str, maps: Sequence[int]
+) -> list[Facts]:
+    """Facts of each of the ``maps`` of a layer."""
+    facts: list[Facts] = [{} for _ in maps]
+    if "settling" in measures:
+        numbers = _last(measures["settling"], OF_SETTLING, layer)
+        for map_, of_map in zip(maps, facts, strict=True):
+            settled, emerged = (_number(numbers[name], map_) for name in OF_SETTLING)
+            of_map |= {"settled": settled, "emerged": emerged}
+    if "census" in measures:
+        census = measures["census"]
+        numbers, events = _last(census, OF_CENSUS, layer), layer_events(census, layer)
+        for map_, of_map in zip(maps, facts, strict=True):
+            own = [[name, epoch] for name, epoch, of in events if of == map_]
+            of_map |= {"events": own, **_counted(numbers, map_)}
+    if "labels" in measures:
+        labels = measures["labels"]
+        numbers = _last(labels, OF_LABELS, layer)
+        for map_, of_map in zip(maps, facts, strict=True):
+            of_map["about"] = _about(labels, numbers, map_)
+    if "controls" in measures:
+        numbers = _last(measures["controls"], (IMAGE_SHARE,), layer)
+        for map_, of_map in zip(maps, facts, strict=True):
+            of_map[IMAGE_SHARE] = _number(numbers[IMAGE_SHARE], map_)
+    for map_, of_map in zip(maps, facts, strict=True):
+        if layer in inputs:
+            of_map["inputs"] = [
+                [feed.map, round(feed.share, 4), round(feed.balance, 3)]
+                for feed in inputs[layer].strongest.get(map_, ())
+            ]
+    return facts
+
+
+def layer_events(census: Measured, layer: str) -> list[tuple[str, float, int]]:
+    """(what happened, epoch, map) in a layer, by epoch, then map."""
+    epochs = dict(zip(census.steps, census.epochs, strict=True))
+    events = [
+        (name, epochs[step], int(map_))
+        for name in EVENTS
+        for step, flags in census.of_maps(name, layer).items()
+        for map_ in np.flatnonzero(flags == 1)
+    ]
+    return sorted(events, key=_when)
+
+
+def _when(event: tuple[str, float, int]) -> tuple[float, int]:
+    return event[1], event[2]
+
+
+def class_name(labels: Measured, number: float | None) -> str | None:
+    """The name of a class of the measure labels; its number where there are no names."""
+    if number is None or not math.isfinite(number):
+        return None
+    names = labels.meta.get("class_names") or ()
+    index = int(number)
+    return plain(str(names[index]), 60) if 0 <= index < len(names) else f"class {index}"
+
+
+def _counted(numbers: Mapping[str, np.ndarray], map_: int) -> Facts:
+    relative = _number(numbers["relative"], map_)
+    likeness = _number(numbers["likeness"], map_)
+    flags = [name.replace("_", " ") for name in FLAGS if _number(numbers[name], map_) == 1]
+    return {
+        "flags": flags,
+        "firing": _number(numbers["firing"], map_),
+        "relative": None if relative is None else [int(relative), likeness],
+    }
+
+
+def _about(labels: Measured, numbers: Mapping[str, np.ndarray], map_: int) -> Facts:
+    """Its commonest class, whether chance would give as much, and how sure that is."""
+    return {
+        "class": class_name(labels, _number(numbers["top_class"], map_)),
+        "sure": _number(numbers["about"], map_) == 1,
+        "purity": _number(numbers["purity"], map_),
+        "p": _number(numbers["adjusted_p"], map_),
+        "selectivity": _number(numbers["selectivity"], map_),
+        "selective": class_name(labels, _number(numbers["selective_class"], map_)),
+    }
+
+
+def _last(measured: Measured, names: Sequence[str], layer: str) -> dict[str, np.ndarray]:
+    """A layer's numbers by map at the last step measured, by quantity."""
+    nothing = np.zeros(0)
+    return {name: measured.of_maps(name, layer).get(measured.steps[-1], nothing) for name in names}
+
+
+def _number(values: np.ndarray, map_: int) -> float | None:
+    """None where it is undefined."""
+    if map_ >= len(values) or not math.isfinite(values[map_]):
+        return None
+    return single(float(values[map_]))

@@ -1,0 +1,177 @@
+"""The section on settling: the sentence, the first and the last layer and how sure that is, curves
+with the schedule under them, another run's answer beside it. No JAX.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from zfjax.report.curves import training_charts
+from zfjax.report.kit.charts import Chart, Line, page_charts, ramp_role
+from zfjax.report.kit.dots import Dot, DotRow, dot_chart, scale_of
+from zfjax.report.kit.shell import Piece
+from zfjax.report.kit.tables import Column, Row, data_table
+from zfjax.report.kit.wording import number, plain
+from zfjax.run.folder import Run
+from zfjax.run.measured import Measured
+
+FAMILIES = ("responses", "representation", "weights", "rewind")
+WHAT = {
+    "responses": "what the maps answer to the images",
+    "representation": "what the layer as a whole tells apart",
+    "weights": "the filters themselves",
+    "rewind": "accuracy with the layer put back",
+}
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """Another run's answer."""
+
+    named: str
+    """Its network, and what it learnt."""
+    settling: Measured
+
+
+def settling_contents(
+    run: object, settling: Measured, other: Beyond | None
+) -> list[Piece | Markup | str]:
+    """What the section holds."""
+    contents: list[Piece | Markup | str] = [
+        _said(settling, "said"),
+        *_answer(settling),
+        _emerged(settling),
+        _charts(run, settling),
+    ]
+    if other is not None:
+        contents += [
+            Markup("<h3>Beside it: {}</h3>").format(plain(other.named, 240)),
+            _said(other.settling, "said"),
+            *_answer(other.settling),
+        ]
+    return contents
+
+
+def _said(settling: Measured, kind: str) -> Markup:
+    words = plain(str(settling.meta.get("sentence", "")), 2000)
+    return Markup('<p class="{}">{}</p>').format(kind, words)
+
+
+def _answer(settling: Measured) -> list[Piece | Markup | str]:
+    """In words which layer was first and how sure that is; then all as dots with intervals."""
+    families = [name for name in FAMILIES if _times(settling, name)]
+    if not families:
+        return [Markup('<p class="note">No layer has a settling time: too little changed.</p>')]
+    lines = [Markup("<li>{}</li>").format(_order(settling, name)) for name in families]
+    rows = [
+        DotRow(layer, [_dot(settling, name, layer) for name in families])
+        for layer in settling.layers
+    ]
+    scale = scale_of(dot for row in rows for dot in row.dots)
+    heads = ("layer", "settling time, epochs (95% interval over the images)")
+    listed = Markup('<ul class="orders">{}</ul>').format(Markup("\n").join(lines))
+    return [listed, dot_chart(rows, scale, families, heads)]
+
+
+def _order(settling: Measured, family: str) -> str:
+    """Which layer settles first by one family, which last, and whether their order is sure."""
+    times = _times(settling, family)
+    ranked = sorted(times, key=times.__getitem__)
+    begin = f"By {family} ({WHAT[family]})"
+    if len(ranked) < 2:
+        return f"{begin}: {ranked[0]} after {number(times[ranked[0]])} epochs, the only one known."
+    first, second, last = ranked[0], ranked[1], ranked[-1]
+    words = (
+        f"{begin} {first} settles first, after {number(times[first])} epochs, then {second},"
+        f" {number(times[second])}"
+    )
+    if last != second:
+        words += f"; {last} last, {number(times[last])}"
+    high, low = _interval(settling, family, first)[1], _interval(settling, family, second)[0]
+    if not math.isfinite(high + low):
+        return f"{words}. How sure that is cannot be said: no images to draw anew."
+    if high < low:
+        return f"{words}. The intervals of the first two lie apart: sure for this run's network."
+    return f"{words}. The intervals of the first two overlap: their order is not sure."
+
+
+def _times(settling: Measured, family: str) -> dict[str, float]:
+    """Settling time by layer, where it is known."""
+    last = settling.steps[-1]
+    times = {
+        layer: settling.of_layer(f"{family}_time", layer).get(last, math.nan)
+        for layer in settling.layers
+    }
+    return {layer: time for layer, time in times.items() if math.isfinite(time)}
+
+
+def _interval(settling: Measured, family: str, layer: str) -> tuple[float, float]:
+    bounds = settling.bounds(f"{family}_time", layer)
+    return bounds.get(settling.steps[-1], (math.nan, math.nan))
+
+
+def _dot(settling: Measured, family: str, layer: str) -> Dot:
+    low, high = _interval(settling, family, layer)
+    return Dot(_times(settling, family).get(layer), low, high, why="not known")
+
+
+def _emerged(settling: Measured) -> Piece:
+    """How many maps became themselves for good, beside how many would by chance."""
+    last = settling.steps[-1]
+    rows = []
+    for layer in settling.layers:
+        numbers = [
+            settling.of_layer(name, layer).get(last, math.nan)
+            for name in ("emerged", "emerged_by_chance", "pace")
+        ]
+        maps = len(settling.of_maps("emergence", layer).get(last, ()))
+        shown = [None if not math.isfinite(value) else number(value) for value in numbers]
+        rows.append(Row(layer, (str(maps), *shown)))
+    heads = ("layer", "maps", "emerged", "by chance", "pace, 1/epoch")
+    columns = [Column(head, right=index > 0) for index, head in enumerate(heads)]
+    return data_table(
+        columns,
+        rows,
+        "Maps that from some epoch on to the end stay more like their last self"
+        " than like others of their layer.",
+    )
+
+
+def _charts(run: object, settling: Measured) -> Piece:
+    """How far each layer is on its way, and the learning rate under it."""
+    charts = [
+        Chart(f"{name.capitalize()}: share of the way, %", _lines(settling, name), 100.0)
+        for name in FAMILIES
+        if _times(settling, name)
+    ]
+    if isinstance(run, Run) and run.metrics:
+        rate = training_charts(run)[-1]
+        end = settling.epochs[-1]
+        words = plain(str(settling.meta.get("schedule") or ""), 60)
+        title = f"Learning rate, the schedule under it{f': {words}' if words else ''}"
+        lines = tuple(
+            Line(line.name, line.role, tuple(point for point in line.points if point[0] <= end))
+            for line in rate.lines
+        )
+        charts.append(Chart(title, lines))
+    return page_charts(charts, "settling")
+
+
+def _lines(settling: Measured, family: str) -> tuple[Line, ...]:
+    epochs = dict(zip(settling.steps, settling.epochs, strict=True))
+    count = len(settling.layers)
+    return tuple(
+        Line(
+            layer,
+            ramp_role(index, count),
+            tuple(
+                (epochs[step], 100 * min(1.0, max(0.0, share)))
+                for step, share in settling.of_layer(f"{family}_share", layer).items()
+                if math.isfinite(share)
+            ),
+        )
+        for index, layer in enumerate(settling.layers)
+    )
