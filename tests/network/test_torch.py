@@ -5,15 +5,11 @@ those are right, and how far off they are where they are wrong.
 import importlib.util
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.golden.make_torch import CASES, NETS, SIZE, torch_numbers, weights_and_image
-from tests.network.compared import relaxed, tiles
-from zfjax.network.ops import RULES
-from zfjax.network.traced import TracedForward, layers_of_model
-from zfjax.network.tracing import model_of
+from tests.golden.make_torch import CASES, torch_numbers
+from tests.network.compared import off
 
 pytestmark = pytest.mark.slow
 
@@ -29,25 +25,6 @@ WRONG = {
 def recorded():
     with np.load(Path(__file__).parents[1] / "golden" / "torch.npz") as stored:
         return dict(stored)
-
-
-def of_ours(name, units, rule):
-    """Signals at the image [units, h, w, 3], and activations."""
-    module, layer, _ = NETS[name]
-    variables, image = weights_and_image(name)
-    with relaxed():
-        model = model_of(module, variables, SIZE, dtype=jnp.float64)
-        layers = {own.name: own for own in layers_of_model(model)}
-        way = TracedForward(model), layers[layer], variables
-        return tiles(*way, image[None], units, RULES[rule], window=False)
-
-
-def off(case, units, signals):
-    """The largest difference of a tool's signals from ours, of the largest value."""
-    ours, activations = of_ours(case[0], units, case[3])
-    assert np.abs(ours).max() > 0
-    theirs = signals * activations[:, None, None, None]
-    return np.abs(theirs - ours).max() / np.abs(ours).max(), activations
 
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,10 +92,8 @@ def evolve(
         whole = local_path(path_of(out, "out"))
         target = Target(evolution_folder(whole, name), name, whole)
         request = request_of(workdir, Asked(**asked))
-        claim(whole, workdir)
-        evolution = evolve_subject(workdir, request, target, progress)
-        claim(whole, workdir, latest=True)
-        return evolution
+        with claimed(whole, workdir):
+            return evolve_subject(workdir, request, target, progress)
     run = load_run(workdir)
     if out is not None:
         raise ZfjaxError("A run's evolution is written to its own folder; out goes with a subject.")
@@ -123,6 +121,16 @@ def claim(out: Path, subject: Subject, *, latest: bool = False) -> None:
     if (latest or not path.exists()) and subject.foreign is not None:
         out.mkdir(parents=True, exist_ok=True)
         save_adopted(out, subject.foreign, subject.opened_from)
+
+
+@contextmanager
+def claimed(out: Path, subject: Subject) -> Iterator[None]:
+    """While an evolution of ``subject`` is written to ``out``: claimed before, and as the latest
+    once it is there. Raises ZfjaxError as ``check_claim``.
+    """
+    first_alone(lambda: claim(out, subject))
+    yield
+    first_alone(lambda: claim(out, subject, latest=True))
 
 
 def asked_of(

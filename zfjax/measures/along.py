@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zfjax.features.asking import Asked, Request
+from zfjax.features.asking import Asked, Request, request_of
 from zfjax.features.evolving import Target as Shown
-from zfjax.features.evolving import asked_of, evolve_subject
+from zfjax.features.evolving import asked_of, claimed, evolve_subject
 from zfjax.features.riding import Company
 from zfjax.measures.boarding import Results, Target, finish, standing, take_aboard
 from zfjax.measures.planning import (
@@ -25,7 +25,7 @@ from zfjax.measures.running import Home, measure_subject
 from zfjax.processes import of_first
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution
-from zfjax.run.folder import load_run
+from zfjax.run.folder import evolution_folder, load_run
 from zfjax.run.measured import measures_folder
 from zfjax.subject import Subject
 
@@ -65,10 +65,34 @@ def evolve_along(
     plan = plan_along(subject, request, chosen, images, images_by_default(run.folder))
     folder, name = measures_folder(run.folder, home.name), home.name
     target = Target(folder, run, locked=True, home=run.folder)
-    riding = _Riding(plan, target, of_first(progress))
     shown = Shown(run.evolution_folder(name), name, run.folder)
+    return _evolved(plan, request, target, shown, progress)
+
+
+def evolve_subject_along(
+    subject: Subject,
+    chosen: Sequence[Chosen],
+    asked: Mapping[str, Any],
+    *,
+    out: Path,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Evolution, Results]:
+    """The same of a subject of anyone's, into ``out``."""
+    request = request_of(subject, Asked(**asked))
+    plan = plan_along(subject, request, chosen, most=images_by_default(out))
+    target = Target(measures_folder(out, name), locked=True, home=out)
+    with claimed(out, subject):
+        shown = Shown(evolution_folder(out, name), name, out)
+        return _evolved(plan, request, target, shown, progress)
+
+
+def _evolved(
+    plan: Plan, request: Request, target: Target, shown: Shown, progress: Progress | None
+) -> tuple[Evolution, Results]:
+    riding = _Riding(plan, target, of_first(progress))
     finished, _ = standing(plan, target)  # refuses other settings before anything runs
-    evolution = evolve_subject(subject, request, shown, progress, riding.board)
+    evolution = evolve_subject(plan.subject, request, shown, progress, riding.board)
     results = riding.results
     if results is None:  # it was there already
         results = measure_subject(plan, replace(target, locked=False), progress)
