@@ -75,8 +75,8 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     for name, own_paths in paths.items():
         if not own_paths or any(at_path(last, path) is None for path in own_paths):
             raise ZfjaxError(
-                f"rewind puts back a layer's own parameters, and those of {network.name} hold none"
-                f" that are {name}'s alone; leave it out."
+                "rewind puts back a layer by its name, and the parameters of"
+                f" {network.name} have no {name}; leave it out."
             )
     judge = judge_of(looked.subject, images_for(looked, options), batching_as_run(looked.run))
     seeds = _seeds(looked, options.draws)
