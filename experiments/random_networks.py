@@ -34,6 +34,7 @@ def main() -> int:
             print(f"wrong: network {seed}: {str(error).strip().splitlines()[0]}", flush=True)
         if (seed + 1) % 10 == 0:
             jax.clear_caches()
+            print(f"{seed + 1 - options.first} of {options.count}", file=sys.stderr, flush=True)
     print(
         f"{options.count} networks: {outcome.equal} tiles equal ({outcome.windows} units on their"
         f" windows too), worst {outcome.worst:.1e} of the largest value; {outcome.refused} layers"

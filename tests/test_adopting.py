@@ -19,6 +19,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.network.ops import RULES
 from zfjax.network.traced import TracedForward
 from zfjax.run.evolution import open_evolution
+from zfjax.run.measured import open_measured
 
 MEAN, STD = (120.0, 110.0, 100.0), 60.0
 
@@ -303,6 +304,17 @@ def test_the_command_reads_an_orbax_root_and_a_data_set(tmp_path, data_dir, monk
     assert main([*words, "--mean", "120", "--std", "60"]) == 0
     said = capsys.readouterr().out
     assert "top-1 of step 5 on" in said and "recorded activations reproduced" in said
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert f"images of train: {summary['top1']:.1%};" in said
+    assert (summary["step"], summary["epoch"], summary["split"]) == (5, 5.0, "train")
+    riding = [*words, "--mean", "120", "--std", "60", "--name", "two", "--measure", "census"]
+    assert main([*riding, "--dry-run"]) == 0
+    assert "measures: a probe of" in capsys.readouterr().out
+    assert main([*riding, "--layers", "first"]) == 0
+    assert "census" in capsys.readouterr().out
+    alone = zfjax.measure(tmp_path / "out", "census", name="alone", layers=("first",))
+    own = open_measured(tmp_path / "out" / "measures-two", "census").table
+    assert own.equals(alone.table)
     assert open_evolution(tmp_path / "out" / "evolution").layers == ("first",)
     known = [*words, "--mean", "120", "--std", "60"]
     assert main([*known, "--dry-run"]) == 0
@@ -316,9 +328,8 @@ def test_the_command_reads_an_orbax_root_and_a_data_set(tmp_path, data_dir, monk
         (["--name", "../up"], "--name"),
         (["--workdir", "theirs"], "is a run of zfjax"),
         (["--workdir", "gs://bucket"], "is not a folder"),
-        (["--measure", "census"], "--measure goes with a run"),
-        (["--process-count", "2"], "looked at by one process"),
-        (["--coordinator", "here:1"], "looked at by one process"),
+        (["--measure", "cencus"], "cencus"),
+        (["--process-count", "2"], "--coordinator"),
     ):
         for dry in ([], ["--dry-run"]):
             assert main([*known, *more, *dry]) == 1

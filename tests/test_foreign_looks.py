@@ -14,6 +14,7 @@ import zfjax
 from tests.network import linen_nets
 from zfjax.commands.measures import chosen_measures
 from zfjax.data.held import HeldImages
+from zfjax.data.reading import Share
 from zfjax.errors import ZfjaxError
 from zfjax.measures.boarding import Target
 from zfjax.measures.judging import batching_as_run, some_images
@@ -130,6 +131,64 @@ def test_every_measure_takes_it_and_each_image_is_read_once(trees, tmp_path):
     np.testing.assert_allclose(sizes, np.sqrt((kernel**2).mean((0, 1, 2))))
 
 
+class Normed(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(4, (3, 3), 2)(x)
+        x = nn.relu(nn.BatchNorm(use_running_average=True)(x))
+        return nn.Dense(3)(linen_nets.Block(6)(x).mean((1, 2)))
+
+
+NORM = ("params/{}/bias", "params/{}/scale", "batch_stats/{}/mean", "batch_stats/{}/var")
+
+
+@pytest.mark.slow
+def test_a_layer_is_put_back_with_its_norm_and_statistics(tmp_path):
+    trees = {step: linen_nets.drawn(Normed(), (16, 16), seed=step) for step in (0, 8)}
+    pairs = Counting(np.arange(COUNT) % 3)
+    how = {"images": pairs, "mean": 120, "std": 60, "input": 16}
+    subject = zfjax.subject_from(trees, model=Normed(), **how)
+    own = {
+        name: {"/".join(path) for path in subject.network.own_parameters(name)}
+        for name in subject.layers
+    }
+    conv = ("params/{0}/kernel", "params/{0}/bias")
+    norms = [[each.format(f"{path}BatchNorm_{i}") for each in NORM] for path, i in PLACES]
+    assert own["Conv_0"] == {each.format("Conv_0") for each in conv} | {*norms[0]}
+    assert own["Block_0/Conv_0"] == {"params/Block_0/Conv_0/kernel", *norms[1]}
+    kernels = {f"params/Block_0/Conv_{i}/kernel" for i in (1, 2)}
+    assert own["Block_0"] == kernels | {*norms[2], *norms[3]}
+    with jax.numpy_rank_promotion("allow"):
+        rewound = zfjax.measure(subject, "rewind", out=tmp_path / "out", images=COUNT)
+        inputs = (pairs.pixels.astype(np.float32) - 120) / 60
+        for name, leaves in own.items():
+            mixed = jax.tree_util.tree_map_with_path(
+                lambda keys, last, first, leaves=leaves: (
+                    first if "/".join(key.key for key in keys) in leaves else last
+                ),
+                trees[8],
+                trees[0],
+            )
+            hits = np.asarray(Normed().apply(mixed, inputs)).argmax(1) == pairs.labels
+            assert rewound.of_layer("top1", name)[0] == pytest.approx(hits.mean())
+
+
+PLACES = (("", 0), ("Block_0/", 0), ("Block_0/", 1), ("Block_0/", 2))
+"""Of the norms of ``Normed``: whose, and which."""
+
+
+def test_a_kernel_used_again_is_the_first_layer_s_own():
+    def features(parameters, inputs):
+        x = jax.lax.conv(inputs.transpose(0, 3, 1, 2), parameters["a"]["kernel"], (1, 1), "SAME")
+        x = jax.nn.relu(x)
+        return jax.nn.relu(jax.lax.conv(x, parameters["a"]["kernel"], (1, 1), "SAME"))
+
+    trees = {0: {"a": {"kernel": np.ones((3, 3, 3, 3), np.float32)}}}
+    subject = zfjax.subject_from(trees, model=features, mean=0, std=1, input=8)
+    assert subject.network.own_parameters("a") == (("a", "kernel"),)
+    assert subject.network.own_parameters("a#2") == ()
+
+
 def test_a_layer_is_looked_up_by_one_way():
     kernel = np.ones((3, 3, 2, 4), np.float32)
     tree = {"Block_0": {"Conv_1": {"kernel": kernel, "bias": np.zeros(4)}}}
@@ -151,6 +210,12 @@ def test_images_in_memory_are_read_as_those_of_a_data_set():
     np.testing.assert_array_equal(first["image"][0], images.view(7))
     assert set(pairs.reads.values()) == {1}
     assert images.of_split("all") is images
+    shares = [HeldImages(pairs, (8, 8), share=Share(index, 2)) for index in (0, 1)]
+    ids = list(range(0, 70, 5))
+    both = [[batch["image_id"].tolist() for batch in own.batches_of(4, ids)] for own in shares]
+    assert both == [[[0, 5, 10, 15], [40, 45, 50, 55]], [[20, 25, 30, 35], [60, 65, -1, -1]]]
+    assert [len(list(own.batches(40))) for own in shares] == [1, 1]
+    assert shares[1].of_split("all").share == Share()
     with pytest.raises(ZfjaxError, match="no split 'train'"):
         images.of_split("train")
     with pytest.raises(ZfjaxError, match="no image 70"):

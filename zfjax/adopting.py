@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
 import flax.linen as nn
+import jax
 import numpy as np
 
 from zfjax.data.dataset import open_dataset
 from zfjax.data.finding import data_home
 from zfjax.data.held import HeldImages
 from zfjax.data.plain_folders import FolderFiles, files_in, folder_meant
-from zfjax.data.reading import Reading
+from zfjax.data.reading import Reading, Share
 from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError, shortened
 from zfjax.files import data_folder, local_path
@@ -276,21 +277,22 @@ def _find_steps(
 
 def _images(images: Any, asked: Adopted, preparation: Preparation) -> Images | HeldImages | None:
     size = (preparation.view, preparation.view)
+    share = Share(jax.process_index(), jax.process_count())
     if images is None:
         return None
     if isinstance(images, str | os.PathLike):
         folder = folder_meant(images, _data_home(asked))
         if folder is None:
             dataset = open_dataset(path_text(images, "images"), _data_home(asked))
-            return Images(dataset, asked.split or "train", Reading(size))
+            return Images(dataset, asked.split or "train", Reading(size, share=share))
         files = files_in(folder, asked.split, size, asked.labels)
-        return HeldImages(files, size, asked.split or "all", folder.name)
+        return HeldImages(files, size, asked.split or "all", folder.name, share)
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
         raise ZfjaxError(
             f"Images of type {type(images).__name__} cannot be looked at; give the name of a data"
             " set, a folder, a uint8 array, or anything with len and [i]."
         )
-    return HeldImages(images, size, asked.split or "all")
+    return HeldImages(images, size, asked.split or "all", share=share)
 
 
 def _data_home(asked: Adopted) -> Path:

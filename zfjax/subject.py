@@ -94,6 +94,13 @@ class Network:
         find = getattr(self.forward, "first_kernel", None)
         return parameters[self.sequence[0].name]["kernel"] if find is None else find(parameters)
 
+    def own_parameters(self, layer: str) -> tuple[tuple[str, ...], ...]:
+        """Where a layer's own parameters stand in the whole tree, as paths; none where it shares
+        all of them with layers before it.
+        """
+        find = getattr(self.forward, "own_leaves", None)
+        return ((layer,),) if find is None else tuple(tuple(p.split("/")) for p in find(layer))
+
     def highest(self, names: Iterable[str]) -> Layer:
         """The last of these layers in forward order: the forward pass may stop there."""
         wanted = set(names)

@@ -4,7 +4,9 @@ of conv2 and of conv5. ZFNet in plain Linen (LRN by reduce_window) beside it.
 Interleaved rounds in one process; medians. Outputs are compared first: ours traced must equal the
 fast path bit for bit.
 
-Command:   python experiments/benchmarks/traced.py [--rounds 7]
+On a machine that others use too: taskset -c 0 python ... --processor counts processor time.
+
+Command:   python experiments/benchmarks/traced.py [--rounds 7] [--processor]
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ def projection(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--processor", action="store_true", help="processor time, not the clock's")
+    options = parser.parse_args()
+    rounds, now = options.rounds, time.process_time if options.processor else time.monotonic
     print(machine())
     parameters = jax.tree.map(np.asarray, initial_parameters(ZFNET, "modern", 0))
     images = np.random.default_rng(0).normal(size=(IMAGES, 224, 224, 3)).astype(np.float32)
@@ -91,9 +95,9 @@ def main() -> None:
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(rounds):
             for name, work in contenders.items():
-                clock = time.monotonic()
+                clock = now()
                 work()
-                seconds[name].append(time.monotonic() - clock)
+                seconds[name].append(now() - clock)
         for name, times in seconds.items():
             over = statistics.median(
                 own / fast for own, fast in zip(times, seconds["fast path"], strict=True)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests import oracle
+from tests.golden import make_torch
 from tests.network import random_nets
 from zfjax.errors import ZfjaxError
 from zfjax.network.ops import RULES
@@ -141,3 +142,24 @@ def compare(seed, rule="deconvnet", layers=2):
             assert outcome.worst < 1e-7, f"net {seed}: {name} differs by {outcome.worst:.1e}"
     assert outcome.equal or outcome.refused or net.unknown, f"net {seed}: nothing was compared"
     return outcome
+
+
+def of_ours(name, units, rule):
+    """Of a network of make_torch.py: signals at the image [units, h, w, 3], and activations."""
+    module, layer, _ = make_torch.NETS[name]
+    variables, image = make_torch.weights_and_image(name)
+    with relaxed():
+        model = model_of(module, variables, make_torch.SIZE, dtype=jnp.float64)
+        layers = {own.name: own for own in layers_of_model(model)}
+        way = TracedForward(model), layers[layer], variables
+        return tiles(*way, image[None], units, RULES[rule], window=False)
+
+
+def off(case, units, signals):
+    """The largest difference of a tool's signals from ours, of the largest value, and
+    our activations.
+    """
+    ours, activations = of_ours(case[0], units, case[3])
+    assert np.abs(ours).max() > 0
+    theirs = signals * activations[:, None, None, None]
+    return np.abs(theirs - ours).max() / np.abs(ours).max(), activations

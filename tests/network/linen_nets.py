@@ -117,6 +117,23 @@ class Squeezed(nn.Module):
         return x
 
 
+class Branched(nn.Module):
+    """ReLUs in parallel branches; with ``skips`` a residual before them, taken before its ReLU."""
+
+    width: int = 8
+    skips: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(self.width, (5, 5), 2, ((2, 2), (2, 2)))(x)
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        y = nn.Conv(self.width, (3, 3))(nn.relu(x))
+        x = x + y if self.skips else y
+        left, right = nn.Conv(self.width, (1, 1))(x), nn.Conv(self.width, (3, 3))(x)
+        x = jnp.concatenate([nn.relu(left), nn.relu(right)], -1)
+        return nn.relu(nn.Conv(self.width, (3, 3))(x))
+
+
 class ConvNeXt(nn.Module):
     """Two of its blocks: depthwise, LayerNorm, GELU, a scaled residual."""
 

@@ -19,11 +19,13 @@ import pytest
 
 from tests.small import make_config
 from zfjax import config as configs
+from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
 from zfjax.joining import check_equal_devices
 from zfjax.measures.running import measure
 from zfjax.run import checkpoint
+from zfjax.run.evolution import open_evolution
 from zfjax.run.folder import load_run
 from zfjax.run.measured import open_measured
 from zfjax.run.steps import saved_steps
@@ -394,3 +396,56 @@ def test_equal_numbers_of_devices_are_fine(owners):
 def test_unequal_ones_are_named(owners, says):
     with pytest.raises(ZfjaxError, match=says):
         check_equal_devices(owners)
+
+
+THEIRS = """
+import flax.linen as nn
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Conv(4, (3, 3), 2)(x))
+        return nn.Dense(3)(nn.relu(nn.Conv(5, (3, 3), 2)(x)).mean((1, 2)))
+
+def build():
+    return Net()
+"""
+
+
+def test_two_processes_look_at_anyone_s_network_as_one_does(tmp_path, data_dir):
+    import orbax.checkpoint as ocp
+
+    (tmp_path / "theirs.py").write_text(THEIRS)
+    draw = np.random.default_rng(0).normal
+    with ocp.StandardCheckpointer() as saver:
+        for step in (0, 5):
+            shapes = {"Conv_0": (3, 3, 3, 4), "Conv_1": (3, 3, 4, 5), "Dense_0": (4 + 1, 3)}
+            tree = {
+                name: {
+                    "kernel": draw(size=shape).astype(np.float32),
+                    "bias": np.zeros(shape[-1], np.float32),
+                }
+                for name, shape in shapes.items()
+            }
+            saver.save(tmp_path / "root" / str(step), {"params": tree})
+    [name] = [path.name for path in data_dir.iterdir() if path.is_dir()]
+    words = ["evolve", "--model", f"{tmp_path / 'theirs.py'}:build", "--maps", "2", "--top", "3"]
+    words += ["--checkpoints", tmp_path / "root", "--data.name", name, "--data.dir", data_dir]
+    words += ["--input", "16", "--mean", "120", "--std", "60", "--measure", "census"]
+    told = finish(start(2, *words, "--workdir", tmp_path / "two"))
+    quiet = [line for line in told[1][0].splitlines() if not line.startswith("[Gloo]")]
+    assert "top-1 of step 5" in told[0][0] and not quiet, "process 0 speaks"
+    assert main([*map(str, words), "--workdir", str(tmp_path / "one")]) == 0
+    one, two = (open_evolution(tmp_path / each / "evolution") for each in ("one", "two"))
+    rows, others = (each.rows() for each in (one, two))
+    assert len(rows) == len(others) > 0
+    for row, other in zip(rows, others, strict=True):
+        assert row["activation"] == pytest.approx(other["activation"], rel=1e-5)
+        assert {**row, "activation": 0} == {**other, "activation": 0}
+    own, theirs = (open_measured(tmp_path / each / "measures", "census") for each in ("one", "two"))
+    values = (each.table["value"].to_numpy(zero_copy_only=False) for each in (own, theirs))
+    np.testing.assert_allclose(*values, rtol=1e-4, atol=1e-5)
+    summaries = [
+        json.loads((tmp_path / each / "summary.json").read_text()) for each in ("one", "two")
+    ]
+    assert summaries[0] == summaries[1]

@@ -16,11 +16,13 @@ from zfjax.commands.arguments import (
     process_arguments,
     run_arguments,
 )
-from zfjax.commands.measures import chosen_measures, print_evaluations, print_results, split_flags
+from zfjax.commands.foreseeing import dry_run, foreseen_lines, riding_measures
+from zfjax.commands.measures import print_results
 from zfjax.errors import ZfjaxError, quoted
 
 if TYPE_CHECKING:
-    from zfjax.features.asking import Cost, Request
+    from zfjax.features.asking import Request
+    from zfjax.features.foreseeing import Plan
     from zfjax.subject import Subject
 
 
@@ -125,7 +127,7 @@ def evolve(options: argparse.Namespace) -> int:
             name = flag.replace("_", "." if flag == "data_name" else "-")
             raise ZfjaxError(f"--{name} goes with --model, anyone's network.")
     if options.dry_run:
-        return _dry_run(options, asked)
+        return dry_run(options, asked)
     join_others(options)
     from zfjax.processes import is_first
     from zfjax.progress import Reporter
@@ -160,7 +162,7 @@ def _evolved(options: argparse.Namespace, asked: dict[str, Any], progress: Any) 
         from zfjax.measures.running import Home
 
         home = Home(options.data_dir, options.name)
-        chosen = _measures(options)
+        chosen = riding_measures(options)
         return evolve_along(options.workdir, chosen, asked, home=home, progress=progress)
     from zfjax.features.evolving import evolve
 
@@ -168,29 +170,18 @@ def _evolved(options: argparse.Namespace, asked: dict[str, Any], progress: Any) 
     return evolve(options.workdir, **where, **asked), None
 
 
-def _measures(options: argparse.Namespace) -> list[Any]:
-    flags, names = split_flags(options.config_flags)
-    if names:
-        raise ZfjaxError(f"Not understood: {' '.join(names)}; see `zfjax evolve --help`.")
-    return chosen_measures(options.measure, flags)
-
-
 def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """``zfjax evolve --model``: somebody else's network and checkpoints, into --workdir."""
     from zfjax.adopting import subject_from
-    from zfjax.features.asking import Asked, cost
+    from zfjax.features.asking import Asked
     from zfjax.features.evolving import check_claim, evolve
     from zfjax.features.foreseeing import planned_of
+    from zfjax.joining import meeting_of
+    from zfjax.measures.along import evolve_subject_along
+    from zfjax.processes import first_alone, is_first
     from zfjax.progress import Reporter
-    from zfjax.run.summary import evolution_lines
+    from zfjax.run.summary import evolution_lines, note_accuracy
 
-    if options.measure:
-        raise ZfjaxError(
-            "--measure goes with a run of zfjax: evolve --model first, then zfjax measure --workdir"
-            f" {quoted(options.workdir)}."
-        )
-    if (options.coordinator, options.process_count, options.process_index) != (None,) * 3:
-        raise ZfjaxError("--model is looked at by one process: leave out --coordinator and others.")
     check_claim(options.workdir)
     for flag in ("checkpoints", "data_name"):
         if getattr(options, flag) is None:
@@ -199,6 +190,10 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         raise ZfjaxError(f"--steps-per-epoch {options.steps_per_epoch} must be 1 or more.")
     if options.channels != 3:
         raise ZfjaxError("--channels is of `zfjax info`; images have three here.")
+    if options.dry_run:
+        meeting_of(options.coordinator, options.process_count, options.process_index)
+    else:
+        join_others(options)
     subject = subject_from(
         options.checkpoints,
         model=options.model,
@@ -215,22 +210,27 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         split=options.split,
         steps_per_epoch=options.steps_per_epoch or 1,
     )
-    plan = planned_of(subject, Asked(**asked), options.workdir, options.name)
-    request = plan.request
+
+    def foreseen() -> Plan:
+        return planned_of(subject, Asked(**asked), options.workdir, options.name)
+
     if options.dry_run:
-        lines = _cost_lines(cost(subject, plan.to_search), cost(subject, request))
-        print("\n".join([*lines, *_standing_lines(plan)]))
+        plan = foreseen()
+        print("\n".join(foreseen_lines(plan, options)))
         return 0
-    correct = _accuracy(subject, request)
-    if correct is not None:
-        print(
-            f"top-1 of step {request.steps[-1]} on {request.images:,} images of {request.split}:"
-            f" {correct:.1%}; a wrong --mean, --std or --resize shows here"
-        )
+    accuracy = first_alone(lambda: _accuracy(subject, foreseen().request))
     with Reporter() as progress:
-        evolution = evolve(
-            subject, out=options.workdir, name=options.name, progress=progress, **asked
-        )
+        where = {"out": options.workdir, "name": options.name, "progress": progress}
+        if options.measure:
+            evolution, results = evolve_subject_along(
+                subject, riding_measures(options), asked, **where
+            )
+        else:
+            evolution, results = evolve(subject, **where, **asked), None
+    if not is_first():
+        return 0
+    if accuracy and options.name is None:
+        note_accuracy(options.workdir, accuracy)
     print("\n".join(evolution_lines(evolution)))
     checked = evolution.record.checked
     print(
@@ -242,13 +242,13 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         f"Next: zfjax report --workdir {quoted(options.workdir)}"
         + (f" --name {options.name}" if options.name else "")
     )
-    return 0
+    return 0 if results is None else print_results(results)
 
 
-def _accuracy(subject: Subject, request: Request) -> float | None:
-    """Top-1 (0..1) of the last step on the images that are searched: it shows a wrong
-    normalisation. None for a network without scores, images without labels, more classes among them
-    than it has, or names of another number of classes.
+def _accuracy(subject: Subject, request: Request) -> dict[str, Any] | None:
+    """Prints top-1 of the last step on the images that are searched, for it shows a wrong
+    normalisation; gives what the summary takes of it. None for a network without scores, images
+    without labels, more classes among them than it has, or names of another number of classes.
     """
     import jax
     import numpy as np
@@ -258,9 +258,9 @@ def _accuracy(subject: Subject, request: Request) -> float | None:
 
     if subject.scores is None:
         return None
-    ids = tuple(range(request.images))
-    images = SomeImages(subject.need("images", "A search"), ids, hold=False)
-    parameters = subject.parameters(request.steps[-1], whole=True)
+    ids, last = tuple(range(request.images)), request.steps[-1]
+    whole = subject.need("images", "A search").of_split(request.split)  # all, by this process
+    images, parameters = SomeImages(whole, ids, hold=False), subject.parameters(last, whole=True)
     if subject.labels is not None:
         inputs = np.zeros((1, *subject.network.input_size, 3), np.float32)
         if len(subject.labels) != jax.eval_shape(subject.scores, parameters, inputs).shape[1]:
@@ -269,69 +269,12 @@ def _accuracy(subject: Subject, request: Request) -> float | None:
         figures = evaluate(replace(subject, images=images), parameters, batching_as_run(None))
     except ZfjaxError:  # without labels; what else is wrong with them the search says
         return None
-    return None if math.isnan(figures["loss"]) else figures["top1"]
-
-
-def _cost_lines(search: Cost, takes: Cost) -> list[str]:
-    """``search``: of the steps that are searched; ``takes``: of all that is drawn."""
-    return [
-        f"{search.checkpoints} checkpoints x {search.images:,} images: {search.flops / 1e12:,.1f}"
-        " TFLOP to search",
-        f"{takes.tiles:,} tiles, at most {takes.tile_bytes / 2**20:,.0f} MiB",
-    ]
-
-
-def _dry_run(options: argparse.Namespace, asked: dict[str, Any]) -> int:
-    """Prints what the same request would take, checked as it would be."""
-    from zfjax.features.asking import Asked, cost
-    from zfjax.features.foreseeing import planned
-    from zfjax.joining import meeting_of
-    from zfjax.progress import Reporter
-    from zfjax.run.folder import load_run
-
-    meeting_of(options.coordinator, options.process_count, options.process_index)
-    with Reporter() as progress:
-        plan = planned(options.workdir, Asked(**asked), options.name, options.data_dir, progress)
-    run = load_run(options.workdir)
-    takes = cost(plan.subject, plan.request)
-    # Measures ride over every step, new or not.
-    search = takes if options.measure else cost(plan.subject, plan.to_search)
-    images, steps, evaluated = search.images, search.checkpoints, 0
-    print("\n".join(_cost_lines(search, takes)))
-    if options.measure:
-        from zfjax.measures.along import plan_along
-        from zfjax.measures.boarding import is_measured_as
-        from zfjax.measures.planning import cost_of, images_by_default
-        from zfjax.run.measured import measures_folder
-
-        most = images_by_default(run.folder)
-        along = plan_along(plan.subject, plan.request, _measures(options), None, most)
-        for chosen in along.chosen:
-            is_measured_as(along, chosen, measures_folder(run.folder, options.name))
-        probe = cost_of(along, run)
-        evaluated = probe.evaluated
-        print(
-            f"measures: a probe of {probe.images:,} images, {probe.kept_bytes / 2**20:,.0f} MiB"
-            f" on disk and {probe.scratch_bytes / 2**20:,.0f} MiB more while it is gathered"
-        )
-        print_evaluations(probe)
-    trained = [line["images_per_second"] for line in run.metrics if "images_per_second" in line]
-    if trained:
-        rate = 3 * sorted(trained)[len(trained) // 2]
-        print(
-            f"about {(images * steps + evaluated) / rate / 60:,.0f} minutes, were this machine the"
-            " one that trained it"
-        )
-    for line in _standing_lines(plan):
-        print(line)
-    return 0
-
-
-def _standing_lines(plan: Any) -> list[str]:
-    """What of it is there already."""
-    lines = []
-    if known := len(plan.request.steps) - len(plan.to_search.steps):
-        lines.append(f"the other {known} checkpoints are searched already")
-    if plan.finished:
-        lines.append("it is there already, finished: nothing would be run")
-    return lines
+    if math.isnan(figures["loss"]):
+        return None
+    print(
+        f"top-1 of step {last} on {request.images:,} images of {request.split}:"
+        f" {figures['top1']:.1%}; a wrong --mean, --std or --resize shows here",
+        flush=True,
+    )
+    of = {"split": request.split, "step": last, "epoch": subject.epoch(last)}
+    return {**{name: figures[name] for name in ("top1", "top5", "images")}, **of}

@@ -237,16 +237,19 @@ def print_cost(cost: Any, run: Any) -> None:
             f"the probe is {cost.kept_bytes / 2**20:,.0f} MiB on disk, and"
             f" {cost.scratch_bytes / 2**20:,.0f} MiB more while it is gathered"
         )
-    print_evaluations(cost)
+    for line in evaluation_lines(cost):
+        print(line)
     if rate := search_rate(run):
         seconds = (cost.images * cost.checkpoints + cost.evaluated) / rate
         print(f"about {time_words(seconds)}, were this machine the one that trained it")
 
 
-def print_evaluations(cost: Any) -> None:
+def evaluation_lines(cost: Any) -> list[str]:
     """A line for each measure that runs the network beside the pass."""
-    for name, (times, images) in cost.evaluations.items():
-        print(f"{name}: {times:,} evaluations of {images:,} images")
+    return [
+        f"{name}: {times:,} evaluations of {images:,} images"
+        for name, (times, images) in cost.evaluations.items()
+    ]
 
 
 def search_rate(run: Any) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from zfjax.data.dataset import NO_LABEL
 from zfjax.data.images import fitted
-from zfjax.data.reading import Batch, empty_batch
+from zfjax.data.reading import Batch, Share, empty_batch
 from zfjax.data.views import most_kept
 from zfjax.errors import ZfjaxError
 
@@ -25,7 +25,7 @@ others evenly between.
 
 @dataclass(frozen=True, eq=False)
 class HeldImages:
-    """What ``data.views.Images`` is for a data set. An image's id is its index. One process."""
+    """What ``data.views.Images`` is for a data set. An image's id is its index."""
 
     images: Any
     """uint8 [n, h, w, c], or anything with ``len`` and ``[i]`` -> uint8 [h, w, c] or (image,
@@ -34,6 +34,8 @@ class HeldImages:
     """(height, width) of the views."""
     split: str = "all"
     name: str = "images"
+    share: Share = Share()
+    """Of the batches: this process's."""
     _labels: dict[int, int] = field(default_factory=dict, repr=False)
     _kept: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
     """Views by id: behind ``[i]`` may be files, to be decoded once. None makes way for another."""
@@ -91,15 +93,19 @@ class HeldImages:
     def batches(
         self, batch_size: int, *, start: int = 0, limit: int | None = None, keep: bool = False
     ) -> Iterator[Batch]:
-        """Images ``start`` to ``start + limit``, as ``Images.batches`` gives them; kept while there
-        is room, asked for or not.
+        """This process's share of images ``start`` to ``start + limit``, as ``Images.batches``
+        gives them; kept while there is room, asked for or not.
         """
         end = self.count if limit is None else min(self.count, start + limit)
         return self.batches_of(batch_size, range(start, end))
 
     def batches_of(self, batch_size: int, ids: Sequence[int]) -> Iterator[Batch]:
-        """The images of these ids, as ``batches`` gives them."""
-        for start in range(0, len(ids), batch_size):
+        """This process's share of the images of these ids, as ``batches`` gives them: as many
+        batches as every other's.
+        """
+        every = batch_size * self.share.count
+        for first in range(0, len(ids), every):
+            start = first + self.share.index * batch_size
             batch = empty_batch(batch_size, self.view_size)
             for row, image_id in enumerate(map(int, ids[start : start + batch_size])):
                 batch["image"][row], batch["image_id"][row] = self.view(image_id), image_id
@@ -138,10 +144,12 @@ class HeldImages:
             )
 
     def of_split(self, split: str) -> HeldImages:
-        """These: there is no other split. Raises ZfjaxError for the name of one."""
+        """These, of which each process reads all: there is no other split. Raises ZfjaxError for
+        the name of one.
+        """
         if split != self.split:
             raise ZfjaxError(f"There is no split {split!r}; these images are of {self.split!r}.")
-        return self
+        return self if self.share == Share() else replace(self, share=Share())
 
     def first_readable(self, limit: int) -> int:
         """0: an image in memory can be read."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,10 +128,8 @@ def evolve_claimed(
 ) -> Evolution:
     """``evolve_subject`` in a folder that says from then on whose it is."""
     assert target.lock is not None
-    claim(target.lock, subject)
-    evolution = evolve_subject(subject, request, target, progress, board)
-    claim(target.lock, subject, latest=True)
-    return evolution
+    with claimed(target.lock, subject):
+        return evolve_subject(subject, request, target, progress, board)
 
 
 def check_claim(out: Path) -> Path:
@@ -152,6 +150,16 @@ def claim(out: Path, subject: Subject, *, latest: bool = False) -> None:
     if (latest or not path.exists()) and subject.foreign is not None:
         out.mkdir(parents=True, exist_ok=True)
         save_adopted(out, subject.foreign, subject.opened_from)
+
+
+@contextmanager
+def claimed(out: Path, subject: Subject) -> Iterator[None]:
+    """While an evolution of ``subject`` is written to ``out``: claimed before, and as the latest
+    once it is there. Raises ZfjaxError as ``check_claim``.
+    """
+    first_alone(lambda: claim(out, subject))
+    yield
+    first_alone(lambda: claim(out, subject, latest=True))
 
 
 def asked_of(

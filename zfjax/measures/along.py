@@ -81,6 +81,23 @@ def evolve_along(
     return riding.evolved(request, shown, progress)
 
 
+def evolve_subject_along(
+    subject: Subject,
+    chosen: Sequence[Chosen],
+    asked: Mapping[str, Any],
+    *,
+    out: Path,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Evolution, Results]:
+    """The same of a subject of anyone's, into ``out``."""
+    shown = evolving.target_of_subject(out, None, name)
+    request = request_of(subject, Asked(**asked))
+    plan = plan_along(subject, request, chosen, most=images_by_default(out))
+    target = Target(measures_folder(out, name), locked=True, home=out)
+    return _Riding(plan, target, of_first(progress)).evolved(request, shown, progress)
+
+
 @dataclass(frozen=True)
 class AskedAlong(Asked):
     """The words of ``zfjax.evolve``: of an evolution, where it is written, and measures."""

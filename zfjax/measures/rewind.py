@@ -16,8 +16,10 @@ Cost: an evaluation of every layer at every epoch, layers x (epochs - 1 + draws)
 What can mislead: a layer that never needed to move looks settled from the start, so *top1_anew*
 stands beside it: where that is near the own accuracy, the layer's weights hardly matter. A layer is
 put back alone, into a network that has gone on with it: that it hurts shows that they have grown
-together, not that it was worse. Only the layers that can be looked at are put back, not the fully
-connected ones. The last epoch defines what is right: name it, and the schedule.
+together, not that it was worse. Of anyone's network a layer is all that its value needs and
+no earlier layer's does: its convolution with its norm, statistics too, and a shortcut that ends
+there. Only the layers that can be looked at are put back, not the fully connected ones. The last
+epoch defines what is right: name it, and the schedule.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from scipy import stats
 
 from zfjax.errors import ZfjaxError
 from zfjax.measures.judging import Judged, SomeImages, batching_as_run, judge_of, some_images
-from zfjax.measures.kernels import path_in
+from zfjax.measures.kernels import at_path
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.measures.settling_times import NEAR
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
@@ -67,19 +69,21 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
     """The accuracies of the last network, whole and with each layer put back or drawn anew."""
     last_step = looked.steps[-1]
     last = looked.subject.parameters(last_step, whole=True)
-    paths = {name: path_in(last, name) for name in looked.layers}
-    if missing := [name for name, path in paths.items() if path is None]:
-        raise ZfjaxError(
-            "rewind puts back a layer by its name, and the parameters of"
-            f" {looked.subject.network.name} have no {missing[0]}; leave it out."
-        )
+    network = looked.subject.network
+    paths = {name: network.own_parameters(name) for name in looked.layers}
+    for name, own_paths in paths.items():
+        if not own_paths or any(at_path(last, path) is None for path in own_paths):
+            raise ZfjaxError(
+                "rewind puts back a layer by its name, and the parameters of"
+                f" {network.name} have no {name}; leave it out."
+            )
     judge = judge_of(looked.subject, images_for(looked, options), batching_as_run(looked.run))
     seeds = _seeds(looked, options.draws)
     total = _evaluations(looked, options)
     done = 0
 
     def with_layer(name: str, source: Mapping[str, Any]) -> Judged:
-        return rates(_exchanged(last, source, paths[name] or ()))
+        return rates(_put_back(last, source, paths[name]))
 
     def rates(parameters: Mapping[str, Any]) -> Judged:
         nonlocal done
@@ -112,6 +116,12 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
                 anew[name].append(with_layer(name, drawn))
         for name, draws in anew.items():
             yield from _of_draws(last_step, name, draws)
+
+
+def _put_back(tree: Any, source: Any, paths: tuple[tuple[str, ...], ...]) -> Any:
+    for path in paths:
+        tree = _exchanged(tree, source, path)
+    return tree
 
 
 def _exchanged(tree: Any, source: Any, path: tuple[str, ...]) -> Any:

@@ -118,7 +118,7 @@ def measure(
         folder = local_path(path_of(out, "out"))
         target = Target(measures_folder(folder, name), home=folder)
         plan = plan_of(run, [chosen], asked)
-        claim(folder, run)
+        first_alone(lambda: claim(folder, run))
         results = measure_subject(plan, target, progress)
     else:
         if out is not None:

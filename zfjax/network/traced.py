@@ -24,7 +24,7 @@ from zfjax.network.layers import Layer, Work
 from zfjax.network.ops import GRADIENT, Rule
 from zfjax.network.reading import Reading, Site
 from zfjax.network.spans import COLUMNS, ROWS, Span
-from zfjax.network.tracing import Model, reading_of, refusal, sites_of
+from zfjax.network.tracing import Model, own_leaves, reading_of, refusal, sites_of
 from zfjax.network.windows import Windowed, largest, multiply_adds, needs_of
 
 
@@ -108,6 +108,10 @@ class TracedForward:
             name: _as_maps(reading, value, array)
             for name, value, array in zip(names, values, outputs, strict=True)
         }
+
+    def own_leaves(self, layer: str) -> tuple[str, ...]:
+        """Paths of the parameters that a layer is made of and no layer before it."""
+        return own_leaves(self.model, self.also)[layer]
 
     def first_kernel(self, parameters: Any) -> Any:
         """The kernel of the first convolution, [height, width, channels, maps]; of no extent where

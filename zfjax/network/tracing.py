@@ -17,7 +17,7 @@ import numpy as np
 
 from zfjax.errors import ZfjaxError
 from zfjax.network.descent import Statistics
-from zfjax.network.equations import leaf_path, trace
+from zfjax.network.equations import Value, leaf_path, trace
 from zfjax.network.meanings import SMOOTH
 from zfjax.network.reading import Reading, Site, read
 
@@ -180,6 +180,19 @@ def needed_leaves(model: Model, also: tuple[str, ...] = ()) -> tuple[str, ...]:
     known = reading_of(model).trace
     used = {value for equation in known.needed_for(values) for value in equation.inputs}
     return tuple(value.leaf for value in known.parameters if value in used)
+
+
+def own_leaves(model: Model, also: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+    """By layer, the paths of the parameters that it is made of and no layer before it: its
+    convolution's, and those of the norms and shortcuts on the way there, statistics too.
+    """
+    known, taken = reading_of(model).trace, set[Value]()
+    own = {}
+    for name, site in sites_of(model, also).items():
+        used = {value for equation in known.needed_for([site.value]) for value in equation.inputs}
+        own[name] = tuple(value.leaf for value in known.parameters if value in used - taken)
+        taken |= used
+    return own
 
 
 def parameters_of(model: Model, parameters: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from zfjax.errors import ZfjaxError
@@ -125,6 +126,14 @@ def note_train_seconds(run: Run, total: float) -> None:
     summary = read_summary(run)
     summary["seconds"] = {**summary.get("seconds", {}), "train": round(total, 1)}
     write_json(run.folder / "summary.json", summary)
+
+
+def note_accuracy(folder: Path, figures: dict[str, Any]) -> None:
+    """Writes what ``evolve`` has found of somebody else's last checkpoint into OUT/summary.json:
+    top1, top5 (0..1), the step and epoch they are of, split and images.
+    """
+    path = folder / "summary.json"
+    write_json(path, {**(read_json(path) if path.exists() else {}), **figures})
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
