@@ -145,7 +145,7 @@ def _of_nnx(module: Any) -> PureModule:
     trees = [_Leaves(state) for state in states]
 
     def run(variables: Any, images: jax.Array) -> Any:
-        fresh = jax.tree.map(jnp.asarray, streams)  # of this trace, in which they may count on
+        fresh = jax.tree.map(_of_this_trace, streams)
         return nnx.merge(graph, fresh, *(tree.put(variables) for tree in trees))(images)
 
     pieces = tuple(("", tree.shapes) for tree in trees if tree.shapes)
@@ -159,8 +159,10 @@ def _of_equinox(module: Any, state: Any) -> PureModule:
     title = type(module).__name__
     names = {parameter.name: parameter for parameter in _parameters(module)}
     if STATE in names and state is None:
-        state = eqx.nn.State(module)
-        module = eqx.nn.delete_init_state(module)
+        made = eqx.nn.State(module)
+        # Sequential takes a state, and none where no layer of it has one.
+        if jax.tree.leaves(made) or names[STATE].default is inspect.Parameter.empty:
+            state, module = made, eqx.nn.delete_init_state(module)
     extra = [
         name
         for name, parameter in list(names.items())[1:]
@@ -176,8 +178,8 @@ def _of_equinox(module: Any, state: Any) -> PureModule:
         own["key"] = jax.random.PRNGKey(0)  # nothing is drawn with it in inference mode
     stateful = state is not None and STATE in names
     module, rest = eqx.partition(eqx.nn.inference_mode(module), _is_array)
-    parameters = _Leaves(module, PARAMETERS if stateful else "")
     kept = _Leaves(state, STATE) if stateful else None
+    parameters = _Leaves(module, PARAMETERS if kept is not None and kept.shapes else "")
 
     def run(variables: Any, images: jax.Array) -> Any:
         whole = eqx.combine(parameters.put(variables), rest)
@@ -189,8 +191,13 @@ def _of_equinox(module: Any, state: Any) -> PureModule:
 
         return jax.vmap(of_image)(jnp.transpose(images, (0, 3, 1, 2)))
 
-    pieces = tuple((each.name, each.shapes) for each in (parameters, kept) if each is not None)
-    return PureModule(title, pieces, run)
+    trees = (parameters,) if kept is None or not kept.shapes else (parameters, kept)
+    return PureModule(title, tuple((each.name, each.shapes) for each in trees), run)
+
+
+def _of_this_trace(leaf: Any) -> Any:
+    """A random stream's state, which may be counted on in the trace it is of alone."""
+    return leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.asarray(leaf)
 
 
 def _is_array(leaf: Any) -> bool:
@@ -213,7 +220,7 @@ class _Leaves:
 
     def put(self, variables: Any) -> Any:
         """The tree with the arrays of ``variables``."""
-        own = variables[self.name] if self.name else variables
+        own = variables.get(self.name, {}) if self.name else variables
         leaves = {leaf_path(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(own)}
         return jax.tree.unflatten(self.structure, [leaves[path] for path in self.shapes])
 
