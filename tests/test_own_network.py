@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.slow
 def test_a_resnet_of_somebody_s_own_is_trained_evolved_measured_and_reported(tmp_path):
     program = ROOT / "experiments" / "resnet_scenes.py"
-    sizes = ["--epochs", "1", "--scenes", "64", "--images", "32", "--rewind-images", "8"]
+    sizes = ["--epochs", "2", "--scenes", "32", "--images", "32", "--rewind-images", "8"]
     chosen = ["--maps", "1", "--layers", "Conv_0", "Block_0"]
     subprocess.run(
         [sys.executable, str(program), "--workdir", str(tmp_path), *sizes, *chosen],
@@ -25,7 +25,7 @@ def test_a_resnet_of_somebody_s_own_is_trained_evolved_measured_and_reported(tmp
         timeout=500,
     )
     evolution = open_evolution(tmp_path / "out" / "evolution")
-    assert evolution.layers == ("Conv_0", "Block_0") and evolution.epochs == (0, 1)
+    assert evolution.layers == ("Conv_0", "Block_0") and evolution.epochs == (0, 1, 2)
     told = json.loads((tmp_path / "out" / "measures" / "settling.json").read_text())
     assert told["sentence"].startswith("Do lower layers settle first? ")
     assert "rewind" in told["sentence"] and "not measured" not in told["sentence"]
