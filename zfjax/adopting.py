@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -21,10 +20,12 @@ from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError, shortened
 from zfjax.files import data_folder, local_path
 from zfjax.inputs import Preparation
-from zfjax.network.opening import Looking, built, expected_variables, model_named
+from zfjax.network.modules import TORCH, PureModule, arrays_of, is_network, kind_of
+from zfjax.network.opening import Looking, built, expected_pieces, model_named, network_in
 from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
 from zfjax.network.tracing import Model, digest_of, needed_leaves, parameters_of, scores_output
-from zfjax.run.foreign import Part, Stored, part_of, stored_in, stored_trees
+from zfjax.run.foreign import Part, Stored, stored_in, stored_trees
+from zfjax.run.pieces import nested, part_of_pieces
 from zfjax.run.steps import chosen_steps
 from zfjax.spelling import spelled
 from zfjax.subject import Network, Subject
@@ -123,10 +124,11 @@ def subject_from(
     """Somebody else's network as what is looked at.
 
     ``checkpoints``: an Orbax root of numbered folders (v0 or v1), or trees of parameters by step.
-    ``model``: a Linen module, a function ``features(parameters, inputs)`` that returns maps, or
-    {name: maps} (class scores under "scores"), or "pkg.module:build". ``images``: the name of a
-    data set, a folder of class folders or images, a uint8 array [n, h, w, c], or anything with
-    ``len`` and ``[i]`` -> uint8 image or (image, label); None: what needs some will say so. Raises
+    ``model``: a module of Linen or NNX, one of Equinox or its pair (module, state), a function
+    ``features(parameters, inputs)`` that returns maps, or {name: maps} (class scores under
+    "scores"), or "pkg.module:build". ``images``: the name of a data set, a folder of class folders
+    or images, a uint8 array [n, h, w, c], or anything with ``len`` and ``[i]`` -> uint8 image or
+    (image, label); None: what needs some will say so. Raises
     ZfjaxError for what does not fit together.
     """
     asked = Adopted(**cast(dict[str, Any], how))
@@ -138,16 +140,17 @@ def subject_from(
     )
     preparation = _preparation(asked)
     words = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
-    network = built(model) if isinstance(model, str) else model
+    network = built(model) if isinstance(model, str) else network_in(model, f"model {words}")
     root: Path | None = None
     if isinstance(checkpoints, Mapping):
-        stored = stored_trees(checkpoints)
+        stored = stored_trees(_as_kept(checkpoints, network))
     else:
         root = local_path(path_of(checkpoints, "checkpoints"))
         stored = stored_in(root)
     pictures = _images(images, asked, preparation)
     labels = _labels(asked, pictures)
-    variables = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
+    pieces = expected_pieces(words, network, looking)
+    variables = part_of_pieces(stored.shapes, pieces, asked.variables)
     known = model_named(words, network, variables.shapes, looking)
     also = asked.layers
     output, forward = scores_output(known), TracedForward(known, also)
@@ -186,6 +189,13 @@ def subject_from(
     )
 
 
+def _as_kept(trees: Mapping[int, Any], network: Any) -> Mapping[int, Any]:
+    """Trees of NNX or Equinox as dicts of their arrays: other leaves are nothing that is loaded."""
+    if not isinstance(network, PureModule):
+        return trees
+    return {step: nested(arrays_of(tree)) for step, tree in trees.items()}
+
+
 def _model_words(model: Any) -> str | None:
     """The words of a model from whatever folder they are read; None for one given as an object."""
     if not isinstance(model, str):
@@ -216,10 +226,15 @@ def _preparation(asked: Adopted) -> Preparation:
 
 def _check_model(model: Any) -> None:
     """Raises ZfjaxError for what is neither a network nor the words for one."""
-    if not isinstance(model, str | nn.Module) and not callable(model):
+    if not isinstance(model, str) and not is_network(model) and not callable(model):
         raise ZfjaxError(
-            f"model is of type {type(model).__name__}; give a Linen module, a function"
-            " features(parameters, inputs), or 'pkg.module:build'."
+            f"model is of type {type(model).__name__}; give a module of Linen, NNX or Equinox, a"
+            " function features(parameters, inputs), or 'pkg.module:build'."
+        )
+    if not is_network(model) and kind_of(model) == TORCH:
+        raise ZfjaxError(
+            f"model is a module of {TORCH}; give one of Linen, NNX or Equinox, or a function"
+            " features(parameters, inputs)."
         )
 
 
@@ -246,24 +261,10 @@ def _load(
         if step not in stored.steps:
             raise ZfjaxError(f"There is no step {step}; saved are {shortened(stored.steps, 12)}.")
         if names is not None:
-            return _nested(variables.load(stored, step, needed))
+            return nested(variables.load(stored, step, needed))
         return parameters_of(known, variables.load(stored, step, known.paths))
 
     return load
-
-
-def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """{path: leaf} as the tree of dicts that the paths are of: layers are looked up in it by name,
-    as in that of a run.
-    """
-    tree: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        *holders, name = path.split("/")
-        node = tree
-        for holder in holders:
-            node = node.setdefault(holder, {})
-        node[name] = leaf
-    return tree
 
 
 def _find_steps(

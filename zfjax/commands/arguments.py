@@ -43,8 +43,8 @@ def model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         default=None,
-        help="pkg.module:build or file.py:build, a function that returns a Linen module or"
-        " features(parameters, inputs)",
+        help="pkg.module:build or file.py:build, a function that returns a module (Linen, NNX,"
+        " Equinox) or features(parameters, inputs); or the module's class",
     )
     group.add_argument(
         "--checkpoints", type=local_path, default=None, help="an Orbax root of its own"

@@ -72,8 +72,9 @@ def show_info(options: argparse.Namespace) -> int:
 def _show_model(options: argparse.Namespace) -> int:
     """The layers of anyone's network, and what would be refused."""
     from zfjax.network.describing import describe_model
-    from zfjax.network.opening import Looking, built, expected_variables, model_named
-    from zfjax.run.foreign import part_of, stored_in
+    from zfjax.network.opening import Looking, built, expected_pieces, model_named
+    from zfjax.run.foreign import stored_in
+    from zfjax.run.pieces import part_of_pieces, together
 
     if options.preset or options.workdir or options.config_flags:
         raise ZfjaxError("--model goes with neither --preset nor --workdir nor config fields.")
@@ -86,11 +87,13 @@ def _show_model(options: argparse.Namespace) -> int:
     if options.input < 1 or options.channels < 1:
         raise ZfjaxError("--input and --channels must be 1 or more.")
     network = built(options.model)
-    variables = expected_variables(options.model, network, looking)
+    pieces = expected_pieces(options.model, network, looking)
     if options.checkpoints is not None:
         stored = stored_in(options.checkpoints)
-        variables = part_of(stored.shapes, variables, options.variables).shapes
-    elif variables is None:
+        variables = part_of_pieces(stored.shapes, pieces, options.variables).shapes
+    elif pieces is not None:
+        variables = together(pieces)
+    else:
         raise ZfjaxError(
             f"--model {options.model} is a function: the shapes of its parameters are in its"
             " checkpoints; give them with --checkpoints DIR."

@@ -303,7 +303,8 @@ def _operations(jaxpr: Any) -> Iterator[str]:
 
 def _constant(array: Any, like: Value | None = None) -> Value:
     """A known array, of the dtype of ``like`` and with its number."""
-    array = np.asarray(array) if np.ndim(array) == 0 else array
+    is_key = jax.dtypes.issubdtype(getattr(array, "dtype", np.float32), jax.dtypes.extended)
+    array = np.asarray(array) if np.ndim(array) == 0 and not is_key else array
     dtype, number = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True), None
     if np.size(array) == 1 and not jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
         number = float(np.asarray(array).reshape(()))

@@ -20,10 +20,8 @@ import jax.numpy as jnp
 from zfjax.errors import ZfjaxError
 from zfjax.files import local_path
 from zfjax.network.descent import Statistics
+from zfjax.network.modules import TORCH, Pieces, PureModule, called, is_network, kind_of, purified
 from zfjax.network.tracing import Model, model_of, reading_of
-
-ELSEWHERE = {"flax.nnx": "NNX", "equinox": "Equinox", "torch": "PyTorch"}
-"""Packages whose modules are known and not taken."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,10 @@ class Looking:
 
 
 def built(words: str) -> Any:
-    """What the build function named by ``words`` returns: a Linen module, or a function
-    ``features(parameters, inputs)``. The current folder is on the import path. Raises ZfjaxError
-    for words, a module or a function that is not there, with its own error where it fails, and for
-    what is neither.
+    """What the build function, or the module's class, named by ``words`` returns: a Linen module,
+    a ``PureModule`` of one of NNX or Equinox, or a function ``features(parameters, inputs)``. The
+    current folder is on the import path. Raises ZfjaxError for words, a module or a function that
+    is not there, with its own error where it fails, and for what is none of these.
     """
     source, _, name = words.rpartition(":")
     if not source or not name:
@@ -57,22 +55,28 @@ def built(words: str) -> Any:
             f"--model {words}: {source} has no function {name!r}; it has"
             f" {', '.join(there) or 'none'}."
         )
-    network = own_errors(f"--model {words}: {name}() failed", build)
-    if isinstance(network, nn.Module):
-        return network
-    for base in type(network).__mro__:
-        for package, title in ELSEWHERE.items():
-            if base.__module__.startswith(package):
-                raise ZfjaxError(
-                    f"--model {words}: {name}() returns a module of {title}; return a Linen module,"
-                    " or a function features(parameters, inputs)."
-                )
-    if not callable(network):
+    network = own_errors(f"--model {words}: {name}() failed", lambda: called(build))
+    if not is_network(network) and kind_of(network) == TORCH:
+        raise ZfjaxError(
+            f"--model {words}: {name}() returns a module of {TORCH}; return a module of Linen, NNX"
+            " or Equinox, or a function features(parameters, inputs)."
+        )
+    if not is_network(network) and not callable(network):
         raise ZfjaxError(
             f"--model {words}: {name}() returns {type(network).__name__}; it must return a Linen"
-            " module, or a function features(parameters, inputs)."
+            " module, one of NNX or Equinox, or a function features(parameters, inputs)."
         )
-    return network
+    return network_in(network, f"--model {words}")
+
+
+def network_in(model: Any, words: str) -> Any:
+    """A Linen module, a ``PureModule`` of one of NNX or Equinox (of the class too, where it needs
+    no more than ``called`` gives), or a function. Raises ZfjaxError, called ``words``, for a module
+    that cannot be made so.
+    """
+    if isinstance(model, type):
+        model = own_errors(f"{words} cannot be built", lambda: called(model))
+    return own_errors(f"{words} cannot be taken apart", lambda: purified(model))
 
 
 def _module(words: str, source: str) -> Any:
@@ -114,18 +118,21 @@ def own_errors(words: str, action: Callable[[], Any]) -> Any:
         raise ZfjaxError(f"{words}:\n{type(error).__name__}: {said}{where}") from None
 
 
-def expected_variables(words: str, network: Any, looking: Looking) -> Any | None:
-    """Shapes and dtypes of a Linen module's variables, by its ``init``; nothing is run. None for a
-    function: what parameters it takes is known from its checkpoints alone.
+def expected_pieces(words: str, network: Any, looking: Looking) -> Pieces | None:
+    """Shapes and dtypes of a module's variables, of Linen by its ``init``; nothing is run. None for
+    a function: what parameters it takes is known from its checkpoints alone.
     """
+    if isinstance(network, PureModule):
+        return network.pieces
     if not isinstance(network, nn.Module):
         return None
     images = jnp.zeros((1, *looking.input_size, looking.channels))
-    return own_errors(
+    tree = own_errors(
         f"--model {words}: its variables cannot be initialised on images of"
         f" {'x'.join(map(str, images.shape))}",
         lambda: jax.eval_shape(network.init, jax.random.key(0), images),
     )
+    return (("", tree),)
 
 
 def model_named(words: str, network: Any, variables: Any, looking: Looking) -> Model:
@@ -136,10 +143,16 @@ def model_named(words: str, network: Any, variables: Any, looking: Looking) -> M
         network,
         variables,
         looking.input_size,
-        name=words.rpartition(":")[2] if not isinstance(network, nn.Module) else "",
+        name=_title(words, network),
         smooth=looking.smooth,
         statistics=looking.statistics,
     )
     model = dataclasses.replace(model, channels=looking.channels)
     own_errors(f"--model {words} cannot be run on its variables", lambda: reading_of(model))
     return model
+
+
+def _title(words: str, network: Any) -> str:
+    if isinstance(network, PureModule):
+        return network.name
+    return "" if isinstance(network, nn.Module) else words.rpartition(":")[2]
