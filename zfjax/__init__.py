@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from zfjax.network.named import ZFNET as ZFNET
     from zfjax.presets import PRESETS as PRESETS
     from zfjax.report.page import write_report as write_report
+    from zfjax.run.collecting import open_checkpoints as open_checkpoints
     from zfjax.run.evolution import Evolution as Evolution
     from zfjax.run.folder import Run as Run
     from zfjax.run.folder import load_run as load_run
     from zfjax.studies.ablating import ablate as ablate
 
 _HOMES = {
+    "open_checkpoints": "zfjax.run.collecting",
     "subject_from": "zfjax.adopting",
     "Architecture": "zfjax.network.architecture",
     "ZFNET": "zfjax.network.named",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
@@ -23,8 +23,10 @@ from zfjax.inputs import Preparation
 from zfjax.network.opening import Looking, built, expected_variables, model_named
 from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
 from zfjax.network.tracing import Model, digest_of, needed_leaves, parameters_of, scores_output
-from zfjax.run.foreign import Part, Stored, part_of, stored_in, stored_trees
-from zfjax.run.steps import chosen_steps
+from zfjax.run.collecting import open_checkpoints, without_torn
+from zfjax.run.foreign import Part, part_of
+from zfjax.run.steps import chosen_steps, steps_at_epochs
+from zfjax.run.stored import Stored
 from zfjax.spelling import spelled
 from zfjax.subject import Network, Subject
 from zfjax.values import (
@@ -34,7 +36,6 @@ from zfjax.values import (
     Text,
     Whole,
     optional,
-    path_of,
     path_text,
     real_number,
     several,
@@ -57,6 +58,8 @@ class Adopted:
     """Pixels a side of the network's input: the centre of the view."""
     resize: int | None = None
     """Pixels of the view's shorter side, before the centre is cut out; None: as ``input``."""
+    steps: str | None = None
+    """A regular expression for the checkpoints' names: see ``open_checkpoints``."""
     variables: str | None = None
     """Path of the network's variables in a checkpoint; None: where they fit."""
     layers: tuple[str, ...] = ()
@@ -79,6 +82,7 @@ class Adopted:
         kinds = {
             "input": whole_number,
             "resize": whole_number,
+            "steps": text,
             "variables": text,
             "layers": texts,
             "smooth": texts,
@@ -101,6 +105,7 @@ class AdoptedWords(TypedDict, total=False):
     std: float | Iterable[float] | None
     input: Whole
     resize: Whole | None
+    steps: Text | None
     variables: Text | None
     layers: Names
     smooth: Names
@@ -113,7 +118,7 @@ class AdoptedWords(TypedDict, total=False):
 
 @spelled(Adopted)
 def subject_from(
-    checkpoints: Place | Mapping[int, Any],
+    checkpoints: Place | Mapping[int, Any] | Stored,
     *,
     model: Any,
     images: Any = None,
@@ -121,7 +126,8 @@ def subject_from(
 ) -> Subject:
     """Somebody else's network as what is looked at.
 
-    ``checkpoints``: an Orbax root of numbered folders (v0 or v1), or trees of parameters by step.
+    ``checkpoints``: a folder of them, trees of parameters by step, or what ``open_checkpoints``
+    returns, which says what is read.
     ``model``: a Linen module, a function ``features(parameters, inputs)`` that returns maps, or
     {name: maps} (class scores under "scores"), or "pkg.module:build". ``images``: the name of a
     data set, a folder of class folders or images, a uint8 array [n, h, w, c], or anything with
@@ -138,24 +144,21 @@ def subject_from(
     preparation = _preparation(asked)
     words = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
     network = built(model) if isinstance(model, str) else model
-    root: Path | None = None
-    if isinstance(checkpoints, Mapping):
-        stored = stored_trees(checkpoints)
-    else:
-        root = local_path(path_of(checkpoints, "checkpoints"))
-        stored = stored_in(root)
+    stored = _opened(checkpoints, asked)
     pictures = _images(images, asked, preparation)
     labels = _labels(asked, pictures)
     variables = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
     known = model_named(words, network, variables.shapes, looking)
     also = asked.layers
+    needed = needed_leaves(known, also)
+    stored = without_torn(stored, lambda step: variables.load(stored, step, needed))
     output, forward = scores_output(known), TracedForward(known, also)
     return Subject(
         network=Network(known.name, layers_of_model(known, also), forward, known.input_size),
         steps=stored.steps,
-        epochs=tuple(step / asked.steps_per_epoch for step in stored.steps),
+        epochs=stored.epochs,
         load=_load(stored, variables, known, also),
-        find_steps=_find_steps(stored.steps, asked.steps_per_epoch),
+        find_steps=_find_steps(stored, asked.steps_per_epoch),
         preparation=preparation,
         images=pictures,
         scores=None if output is None else TracedScores(known, output),
@@ -173,7 +176,8 @@ def subject_from(
         },
         opened_from={
             "model": _model_words(model),
-            "checkpoints": None if root is None else str(root.absolute()),
+            "checkpoints": None if stored.root is None else str(stored.root.absolute()),
+            "steps": stored.pattern,
             "images": _image_words(images, pictures),
             "data_dir": None if asked.data_dir is None else str(_data_home(asked).absolute()),
             "split": asked.split if pictures is None else pictures.split,
@@ -183,6 +187,19 @@ def subject_from(
             "labels": None if labels is None else list(labels),
         },
     )
+
+
+def _opened(checkpoints: Place | Mapping[int, Any] | Stored, asked: Adopted) -> Stored:
+    if not isinstance(checkpoints, Stored):
+        return open_checkpoints(
+            checkpoints, steps=asked.steps, steps_per_epoch=asked.steps_per_epoch
+        )
+    if asked.steps is not None:
+        raise ZfjaxError("steps goes with a path; give it to open_checkpoints.")
+    if asked.steps_per_epoch == 1 or checkpoints.named_epochs:
+        return checkpoints
+    epochs = tuple(step / asked.steps_per_epoch for step in checkpoints.steps)
+    return replace(checkpoints, epochs=epochs)
 
 
 def _model_words(model: Any) -> str | None:
@@ -265,11 +282,11 @@ def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _find_steps(
-    steps: tuple[int, ...], steps_per_epoch: int
-) -> Callable[[Epochs | None], tuple[int, ...]]:
+def _find_steps(stored: Stored, steps_per_epoch: int) -> Callable[[Epochs | None], tuple[int, ...]]:
     def find(wanted: Epochs | None) -> tuple[int, ...]:
-        return chosen_steps(steps, steps_per_epoch, wanted)
+        if stored.named_epochs:
+            return steps_at_epochs(dict(zip(stored.steps, stored.epochs, strict=True)), wanted)
+        return chosen_steps(stored.steps, steps_per_epoch, wanted)
 
     return find
 

@@ -73,7 +73,8 @@ def _show_model(options: argparse.Namespace) -> int:
     """The layers of anyone's network, and what would be refused."""
     from zfjax.network.describing import describe_model
     from zfjax.network.opening import Looking, built, expected_variables, model_named
-    from zfjax.run.foreign import part_of, stored_in
+    from zfjax.run.collecting import open_checkpoints
+    from zfjax.run.foreign import part_of
 
     if options.preset or options.workdir or options.config_flags:
         raise ZfjaxError("--model goes with neither --preset nor --workdir nor config fields.")
@@ -88,7 +89,7 @@ def _show_model(options: argparse.Namespace) -> int:
     network = built(options.model)
     variables = expected_variables(options.model, network, looking)
     if options.checkpoints is not None:
-        stored = stored_in(options.checkpoints)
+        stored = open_checkpoints(options.checkpoints, steps=options.steps)
         variables = part_of(stored.shapes, variables, options.variables).shapes
     elif variables is None:
         raise ZfjaxError(
