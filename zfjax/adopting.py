@@ -25,12 +25,11 @@ from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
 from zfjax.network.tracing import Model, digest_of, needed_leaves, parameters_of, scores_output
 from zfjax.run.collecting import open_checkpoints, without_torn
 from zfjax.run.foreign import Part, part_of
-from zfjax.run.steps import chosen_steps, steps_at_epochs
+from zfjax.run.imported import imported_in
 from zfjax.run.stored import Stored
 from zfjax.spelling import spelled
 from zfjax.subject import Network, Subject
 from zfjax.values import (
-    Epochs,
     Names,
     Place,
     Text,
@@ -134,7 +133,7 @@ def subject_from(
     ``len`` and ``[i]`` -> uint8 image or (image, label); None: what needs some will say so. Raises
     ZfjaxError for what does not fit together.
     """
-    asked = Adopted(**cast(dict[str, Any], how))
+    asked = _as_imported(Adopted(**cast(dict[str, Any], how)), checkpoints)
     _check_model(model)
     looking = Looking(
         (asked.input, asked.input),
@@ -144,7 +143,7 @@ def subject_from(
     preparation = _preparation(asked)
     words = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
     network = built(model) if isinstance(model, str) else model
-    stored = _opened(checkpoints, asked)
+    stored = open_checkpoints(checkpoints, steps=asked.steps, steps_per_epoch=asked.steps_per_epoch)
     pictures = _images(images, asked, preparation)
     labels = _labels(asked, pictures)
     variables = part_of(stored.shapes, expected_variables(words, network, looking), asked.variables)
@@ -158,7 +157,7 @@ def subject_from(
         steps=stored.steps,
         epochs=stored.epochs,
         load=_load(stored, variables, known, also),
-        find_steps=_find_steps(stored, asked.steps_per_epoch),
+        find_steps=stored.steps_at,
         preparation=preparation,
         images=pictures,
         scores=None if output is None else TracedScores(known, output),
@@ -189,17 +188,21 @@ def subject_from(
     )
 
 
-def _opened(checkpoints: Place | Mapping[int, Any] | Stored, asked: Adopted) -> Stored:
-    if not isinstance(checkpoints, Stored):
-        return open_checkpoints(
-            checkpoints, steps=asked.steps, steps_per_epoch=asked.steps_per_epoch
-        )
-    if asked.steps is not None:
-        raise ZfjaxError("steps goes with a path; give it to open_checkpoints.")
-    if asked.steps_per_epoch == 1 or checkpoints.named_epochs:
-        return checkpoints
-    epochs = tuple(step / asked.steps_per_epoch for step in checkpoints.steps)
-    return replace(checkpoints, epochs=epochs)
+def _as_imported(asked: Adopted, checkpoints: Any) -> Adopted:
+    """``asked``, with what is not said taken from what ``import-weights`` has written of it."""
+    root = checkpoints.root if isinstance(checkpoints, Stored) else checkpoints
+    if not isinstance(root, str | os.PathLike):
+        return asked
+    imported = imported_in(Path(root).expanduser())
+    if imported is None:
+        return asked
+    resize = imported.resize if asked.input == imported.input else None
+    return replace(
+        asked,
+        mean=imported.mean if asked.mean is None else asked.mean,
+        std=imported.std if asked.std is None else asked.std,
+        resize=resize if asked.resize is None else asked.resize,
+    )
 
 
 def _model_words(model: Any) -> str | None:
@@ -280,15 +283,6 @@ def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(holder, {})
         node[name] = leaf
     return tree
-
-
-def _find_steps(stored: Stored, steps_per_epoch: int) -> Callable[[Epochs | None], tuple[int, ...]]:
-    def find(wanted: Epochs | None) -> tuple[int, ...]:
-        if stored.named_epochs:
-            return steps_at_epochs(dict(zip(stored.steps, stored.epochs, strict=True)), wanted)
-        return chosen_steps(stored.steps, steps_per_epoch, wanted)
-
-    return find
 
 
 def _images(images: Any, asked: Adopted, preparation: Preparation) -> Images | HeldImages | None:

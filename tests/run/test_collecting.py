@@ -161,7 +161,7 @@ def test_a_pattern_says_which_names_are_meant_and_what_is_in_them(tmp_path):
             open_checkpoints(tmp_path, steps=pattern)
     with pytest.raises(ZfjaxError, match="steps_per_epoch"):
         open_checkpoints(tmp_path, steps_per_epoch=0)
-    with pytest.raises(ZfjaxError, match="pattern of names on disk"):
+    with pytest.raises(ZfjaxError, match="steps is a pattern of names on disk"):
         open_checkpoints({0: {"w": np.ones(1)}}, steps=r"(\d+)")
 
 

@@ -6,6 +6,7 @@ A kind is told by what a file begins with, not by its name alone: an error page 
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ _PICKLE = (
 )
 TORCH = "torch"
 """The kind of what torch.save writes."""
+_TORCH_NAMES = (".pt", ".pth", ".bin", ".ckpt")
+_SAYS = {
+    TORCH: "what torch.save writes; name it .pth, and see `zfjax import-weights`",
+    "npz": "a zip archive, as numpy.savez writes; name it .npz if it is one",
+}
 
 
 def described(path: Path) -> Any:
@@ -84,19 +90,25 @@ def file_kind(path: Path) -> str:
             raise DamagedCheckpoint(f"{path} {words}.")
     suffix = path.suffix.lower()
     if begin.startswith(b"PK"):
-        kind = TORCH if suffix in (".pt", ".pth", ".bin", ".ckpt") else "npz"
+        kind = TORCH if _is_of_torch(path) else "npz"
     elif begin[0] == 0x80 and len(begin) > 1 and 2 <= begin[1] <= 5 and suffix not in WEIGHTS:
-        kind = TORCH if suffix in (".pt", ".pth", ".bin", ".ckpt") else "pickle"
+        kind = TORCH if suffix in _TORCH_NAMES else "pickle"
     elif suffix in (".safetensors", ".npz"):
         kind = suffix[1:]
     else:
         kind = "msgpack"
     if suffix in WEIGHTS and kind != {".flax": "msgpack"}.get(suffix, suffix[1:]):
-        raise DamagedCheckpoint(
-            f"{path} is not what its name says: it is a zip archive, as numpy.savez and torch.save"
-            " write them; name it .npz or .pth."
-        )
+        raise DamagedCheckpoint(f"{path} is not what its name says: it is {_SAYS[kind]}.")
     return kind
+
+
+def _is_of_torch(path: Path) -> bool:
+    """Whether a zip archive is one of torch.save's; by its name, where it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return path.suffix.lower() in _TORCH_NAMES
 
 
 def _refuse_pickle(path: Path, kind: str) -> None:

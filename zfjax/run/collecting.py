@@ -25,7 +25,7 @@ is wrong.
 def open_checkpoints(
     checkpoints: Place | Mapping[int, Any], *, steps: Text | None = None, steps_per_epoch: Whole = 1
 ) -> Stored:
-    """Checkpoints as they are: a folder of them, a single file, or {step: tree}.
+    """Checkpoints as they are: a folder of them, a single file, {step: tree}, or opened already.
 
     In a folder: those of Orbax, v0 and v1, of whatever tree; files of flax.serialization, .npz and
     .safetensors (names split at "/", else at "."). ``steps``: a regular expression whose group is
@@ -37,9 +37,13 @@ def open_checkpoints(
     naming = Naming(pattern, whole_number(steps_per_epoch, "steps_per_epoch"))
     if naming.steps_per_epoch < 1:
         raise ZfjaxError(f"steps_per_epoch {naming.steps_per_epoch} must be 1 or more.")
+    in_memory = isinstance(checkpoints, Mapping | Stored)
+    if pattern is not None and in_memory:
+        raise ZfjaxError("steps is a pattern of names on disk, and goes with a path.")
+    if isinstance(checkpoints, Stored):
+        known = naming.steps_per_epoch == 1
+        return checkpoints if known else checkpoints.with_epochs_of(naming.steps_per_epoch)
     if isinstance(checkpoints, Mapping):
-        if pattern is not None:
-            raise ZfjaxError("steps is a pattern of names on disk; trees come by their steps.")
         return stored_trees(checkpoints, naming.steps_per_epoch)
     return _stored_in(local_path(path_of(checkpoints, "checkpoints")), naming)
 
@@ -93,6 +97,7 @@ def _stored_in(root: Path, naming: Naming) -> Stored:
         tuple(_epoch_of(entry, naming.steps_per_epoch) for entry in saved),
         root,
         naming.pattern,
+        naming.steps_per_epoch,
         all(entry.epoch is not None for entry in saved),
     )
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from zfjax.errors import ZfjaxError, shortened
 from zfjax.run.checkpoint import digest, leaf_paths
+from zfjax.run.steps import chosen_steps, steps_at_epochs
+from zfjax.values import Epochs
 
 Arrays = dict[str, np.ndarray]
 """By path: "params/conv/kernel"."""
@@ -38,8 +40,16 @@ class Stored:
     """Where they are on disk; None for trees in memory."""
     pattern: str | None = None
     """Of the names, as the user gave it."""
+    steps_per_epoch: int = 1
+    """Of their training."""
     named_epochs: bool = False
     """Whether the epochs stand in the names."""
+
+    def steps_at(self, wanted: Epochs | None) -> tuple[int, ...]:
+        """The steps that ``--at`` names. Raises ZfjaxError for one that is not there."""
+        if self.named_epochs:
+            return steps_at_epochs(dict(zip(self.steps, self.epochs, strict=True)), wanted)
+        return chosen_steps(self.steps, self.steps_per_epoch, wanted)
 
     def arrays(self, step: int, names: tuple[str, ...]) -> Arrays:
         """{path: array} of some leaves at a step, in NumPy; no more than those are read. Raises
@@ -58,6 +68,13 @@ class Stored:
                     f" {known[name].shape}."
                 )
         return {name: arrays[name] for name in names}
+
+    def with_epochs_of(self, steps_per_epoch: int) -> Stored:
+        """The same at so many steps an epoch; where epochs stand in the names, those hold."""
+        if self.named_epochs:
+            return self
+        epochs = tuple(step / steps_per_epoch for step in self.steps)
+        return replace(self, epochs=epochs, steps_per_epoch=steps_per_epoch)
 
     def from_steps(self, steps: tuple[int, ...]) -> Stored:
         """The same, of some steps only."""
@@ -93,8 +110,8 @@ def stored_trees(trees: Mapping[int, Any], steps_per_epoch: int = 1) -> Stored:
             if name in leaves and is_array(leaves[name])
         }
 
-    epochs = tuple(step / steps_per_epoch for step in steps)
-    return Stored(steps, shapes, read, whole.hexdigest(), epochs)
+    stored = Stored(steps, shapes, read, whole.hexdigest(), tuple(map(float, steps)))
+    return stored.with_epochs_of(steps_per_epoch)
 
 
 def shapes_of(tree: Any) -> Any:
