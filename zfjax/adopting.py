@@ -177,6 +177,7 @@ def subject_from(
             "model": _model_words(model),
             "checkpoints": None if stored.root is None else str(stored.root.absolute()),
             "steps": stored.pattern,
+            "named_epochs": stored.named_epochs,
             "images": _image_words(images, pictures),
             "data_dir": None if asked.data_dir is None else str(_data_home(asked).absolute()),
             "split": asked.split if pictures is None else pictures.split,

@@ -249,6 +249,9 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("readme.txt", "hello")
+    of_torch = io.BytesIO()
+    with zipfile.ZipFile(of_torch, "w") as file:
+        file.writestr("net/data.pkl", "x")
     of_objects, single = io.BytesIO(), io.BytesIO()
     np.savez(of_objects, params=np.array({"w": 1}, dtype=object))
     np.save(single, np.ones(3))
@@ -279,7 +282,8 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path):
         ("1.pkl", pickled, "is a pickle, which may run anything"),
         ("ckpt_1", pickled, "is a pickle, which may run anything"),
         ("1.pth", pickled, "import-weights"),
-        ("1.ckpt", archive.getvalue(), "is a pickle"),
+        ("1.ckpt", of_torch.getvalue(), "is a pickle"),
+        ("1.npz", of_torch.getvalue(), "not what its name says: it is what torch.save writes"),
         ("1.npy", single.getvalue(), "single array of NumPy"),
         ("1.h5", b"\x89HDF\r\n\x1a\n", "is of HDF5"),
         ("checkpoint_1", b"plain words", "no checkpoint of flax.serialization"),
