@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from zfjax.run.evolution import Evolution as Evolution
     from zfjax.run.folder import Run as Run
     from zfjax.run.folder import load_run as load_run
+    from zfjax.run.imported import import_weights as import_weights
     from zfjax.studies.ablating import ablate as ablate
 
 _HOMES = {
+    "import_weights": "zfjax.run.imported",
     "open_checkpoints": "zfjax.run.collecting",
     "subject_from": "zfjax.adopting",
     "Architecture": "zfjax.network.architecture",

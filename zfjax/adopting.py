@@ -183,7 +183,7 @@ def subject_from(
             "split": asked.split if pictures is None else pictures.split,
             "variables": asked.variables,
             "layers": list(also),
-            "steps_per_epoch": asked.steps_per_epoch,
+            "steps_per_epoch": stored.steps_per_epoch,
             "labels": None if labels is None else list(labels),
         },
     )

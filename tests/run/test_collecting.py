@@ -165,10 +165,39 @@ def test_a_pattern_says_which_names_are_meant_and_what_is_in_them(tmp_path):
         open_checkpoints({0: {"w": np.ones(1)}}, steps=r"(\d+)")
 
 
+def test_what_is_open_already_is_taken_as_it_is(tmp_path):
+    touch(tmp_path, "10.npz", "20.npz")
+    stored = open_checkpoints(tmp_path, steps_per_epoch=10)
+    assert open_checkpoints(stored) is stored
+    assert open_checkpoints(stored, steps_per_epoch=5).epochs == (2.0, 4.0)
+    assert stored.steps_at(["1", "last"]) == (10, 20)
+    with pytest.raises(ZfjaxError, match="goes with a path"):
+        open_checkpoints(stored, steps=r"(\d+)")
+    touch(tmp_path, "epoch_3.npz")
+    named = open_checkpoints(tmp_path, steps=r"epoch_(?P<epoch>\d)", steps_per_epoch=7)
+    assert open_checkpoints(named, steps_per_epoch=5).epochs == (3.0,)
+    assert named.steps_at("3") == (21,)
+    with pytest.raises(ZfjaxError, match="saved epochs are 3"):
+        named.steps_at("21")
+
+
 def test_a_single_file_is_a_checkpoint_of_its_own(tmp_path):
     touch(tmp_path, "weights.npz", "ckpt-8.npz")
     assert open_checkpoints(tmp_path / "weights.npz").steps == (0,)
     assert open_checkpoints(str(tmp_path / "ckpt-8.npz")).steps == (8,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [saved.in_pytrees, saved.in_items], ids=["whole", "items"])
+def test_a_single_folder_of_orbax_is_a_checkpoint_of_its_own(write, tmp_path):
+    write(tmp_path)
+    [newest] = [path for path in tmp_path.iterdir() if "12" in path.name]
+    for name, step in ((newest.name, 12), ("best", 0)):
+        newest = newest.rename(tmp_path / name)
+        stored = open_checkpoints(newest)
+        assert stored.steps == (step,)
+        kernel = part_of(stored.shapes, EXPECTED, None).load(stored, step, ("params/conv/kernel",))
+        np.testing.assert_array_equal(kernel["params/conv/kernel"], np.full((3, 3, 3, 4), 12))
 
 
 def test_a_folder_without_steps_in_its_names_says_how_to_name_them(tmp_path):

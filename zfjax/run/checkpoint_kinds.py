@@ -116,6 +116,12 @@ def _refuse_pickle(path: Path, kind: str) -> None:
         raise DamagedCheckpoint(f"{path} {_PICKLE}.")
 
 
+def is_single(folder: Path) -> bool:
+    """Whether a folder is one checkpoint of Orbax itself, rather than one of them by step."""
+    marked = (folder / "_CHECKPOINT_METADATA").exists() and any(folder.glob("*/_METADATA"))
+    return marked or (folder / "_METADATA").exists()
+
+
 def _source(path: Path) -> Path:
     """The file or folder that holds a step's arrays: a folder that is none of Orbax may hold one
     file of weights. Raises ZfjaxError where it holds several.

@@ -11,7 +11,7 @@ from typing import Any
 from zfjax.errors import ZfjaxError
 from zfjax.files import local_path
 from zfjax.run.checkpoint_faults import DamagedCheckpoint
-from zfjax.run.checkpoint_kinds import described, read_arrays
+from zfjax.run.checkpoint_kinds import described, is_single, read_arrays
 from zfjax.run.checkpoint_names import Naming, Saved, saved_in, step_in_name
 from zfjax.run.stored import Arrays, Stored, shapes_of, stored_trees
 from zfjax.values import Place, Text, Whole, optional, path_of, text, whole_number
@@ -23,9 +23,12 @@ is wrong.
 
 
 def open_checkpoints(
-    checkpoints: Place | Mapping[int, Any], *, steps: Text | None = None, steps_per_epoch: Whole = 1
+    checkpoints: Place | Mapping[int, Any] | Stored,
+    *,
+    steps: Text | None = None,
+    steps_per_epoch: Whole = 1,
 ) -> Stored:
-    """Checkpoints as they are: a folder of them, a single file, {step: tree}, or opened already.
+    """Checkpoints as they are: a folder of them, a single one, {step: tree}, or opened already.
 
     In a folder: those of Orbax, v0 and v1, of whatever tree; files of flax.serialization, .npz and
     .safetensors (names split at "/", else at "."). ``steps``: a regular expression whose group is
@@ -81,7 +84,8 @@ def _whole(items: tuple[Any, ...], try_item: Callable[[Any], Any]) -> tuple[Any,
 def _stored_in(root: Path, naming: Naming) -> Stored:
     if not root.exists():
         raise ZfjaxError(f"--checkpoints {root}: there is no such folder.")
-    saved = saved_in(root, naming) if root.is_dir() else (step_in_name(root, naming),)
+    alone = not root.is_dir() or is_single(root)
+    saved = (step_in_name(root, naming),) if alone else saved_in(root, naming)
     saved = _whole(saved, lambda entry: _shapes_in(entry.path))
     shapes = _shapes_in(saved[0].path)
     by_step = {entry.step: entry for entry in saved}
