@@ -199,3 +199,9 @@ def shards(root):
         saver.save(root / str(step), {"params": {"dense": {"kernel": kernel}}})
         saver.wait_until_finished()
     saver.close()
+
+
+def touch(root, *names):
+    for name in names:
+        np.savez(root / "x.npz", w=np.ones(2, np.float32))
+        (root / "x.npz").rename(root / name)
