@@ -60,6 +60,7 @@ NO_JAX = (
     "run.naming",
     "run.steps",
     "run.checkpoint_faults",
+    "run.checkpoint_names",
     "run.folder",
     "run.adopted",
     "run.starts",
@@ -130,6 +131,7 @@ NO_JAX = (
     "commands.measures",
     "commands.reports",
     "commands.training",
+    "commands.weights",
 )
 KNOWN_SHARED: set[tuple[str, str]] = set()
 """(room, function) whose function is called like some module. None is a public name of zfjax; add

@@ -304,3 +304,36 @@ def test_a_page_shows_no_filters_and_windows_that_are_not_there(tmp_path):
     assert "Norms and gates are passed through as they are." in words
     assert not (page.parent / "filters.png").exists()
     assert "How many steps an epoch took was not said" in words
+
+
+def test_files_by_epoch_are_evolved_by_a_pattern_and_opened_again(home, tmp_path, capsys):
+    flat = {
+        f"ema_params/{layer}/{name}": array.astype(np.float16)
+        for layer, arrays in tree(1)["params"].items()
+        for name, array in arrays.items()
+    }
+    for epoch in (3, 4):
+        np.savez(tmp_path / f"e{epoch}of9.npz", **flat)
+        np.savez(tmp_path / f"raw{epoch}of9.npz", junk=np.ones(2))
+    whole = (tmp_path / "e4of9.npz").read_bytes()
+    (tmp_path / "e5of9.npz").write_bytes(whole[: len(whole) // 2])
+    looking = ["--model", f"{home / 'theirs.py'}:build", "--checkpoints", str(tmp_path)]
+    pattern = r"^e(?P<epoch>\d+)of"
+    looking += ["--steps", pattern, "--variables", "ema_params", "--input", "16"]
+    assert main(["info", *looking]) == 0
+    assert "first" in capsys.readouterr().out
+    words = ["evolve", *looking, "--data.name", str(home / "photos"), "--workdir"]
+    words += [str(tmp_path / "out"), "--maps", "1", "--top", "1", *PREPARED]
+    assert main([*words, "--steps-per-epoch", "10", "--at", "5"]) == 1
+    assert "saved epochs are 3, 4." in capsys.readouterr().err
+    assert main([*words, "--steps-per-epoch", "10", "--at", "4", "last", "3"]) == 0
+    assert "left out. " in capsys.readouterr().err
+    run = load_any(tmp_path / "out")
+    evolution = run.evolution()
+    assert evolution.steps == (30, 40) and evolution.epochs == (3.0, 4.0)
+    assert run.opened_from["steps"] == pattern and run.opened_from["named_epochs"]
+    assert subject_at(run, with_images=False).epochs == (3.0, 4.0)
+    assert "--steps '^e(?P<epoch>" in adopted_command(run, evolution)
+    assert not any("was not said" in value for _, value in looked_at(run, evolution))
+    assert main(["evolve", "--workdir", str(tmp_path / "out"), "--steps", "x"]) == 1
+    assert "--steps goes with --model" in capsys.readouterr().err

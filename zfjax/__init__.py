@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from zfjax.network.named import ZFNET as ZFNET
     from zfjax.presets import PRESETS as PRESETS
     from zfjax.report.page import write_report as write_report
+    from zfjax.run.collecting import open_checkpoints as open_checkpoints
     from zfjax.run.evolution import Evolution as Evolution
     from zfjax.run.folder import Run as Run
     from zfjax.run.folder import load_run as load_run
+    from zfjax.run.imported import import_weights as import_weights
     from zfjax.studies.ablating import ablate as ablate
     from zfjax.studies.comparing import compare as compare
 
 _HOMES = {
+    "import_weights": "zfjax.run.imported",
+    "open_checkpoints": "zfjax.run.collecting",
     "subject_from": "zfjax.adopting",
     "Architecture": "zfjax.network.architecture",
     "ZFNET": "zfjax.network.named",

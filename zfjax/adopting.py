@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
@@ -20,23 +20,23 @@ from zfjax.data.views import Images
 from zfjax.errors import ZfjaxError, shortened
 from zfjax.files import data_folder, local_path
 from zfjax.inputs import Preparation
-from zfjax.network.modules import TORCH, PureModule, arrays_of, is_network, kind_of
+from zfjax.network.modules import TORCH, is_network, kind_of
 from zfjax.network.opening import Looking, built, expected_pieces, model_named, network_in
 from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
 from zfjax.network.tracing import Model, digest_of, needed_leaves, parameters_of, scores_output
-from zfjax.run.foreign import Part, Stored, stored_in, stored_trees
+from zfjax.run.collecting import open_checkpoints, without_torn
+from zfjax.run.foreign import Part
+from zfjax.run.imported import imported_in
 from zfjax.run.pieces import nested, part_of_pieces
-from zfjax.run.steps import chosen_steps
+from zfjax.run.stored import Stored
 from zfjax.spelling import spelled
 from zfjax.subject import Network, Subject
 from zfjax.values import (
-    Epochs,
     Names,
     Place,
     Text,
     Whole,
     optional,
-    path_of,
     path_text,
     real_number,
     several,
@@ -59,6 +59,8 @@ class Adopted:
     """Pixels a side of the network's input: the centre of the view."""
     resize: int | None = None
     """Pixels of the view's shorter side, before the centre is cut out; None: as ``input``."""
+    steps: str | None = None
+    """A regular expression for the checkpoints' names: see ``open_checkpoints``."""
     variables: str | None = None
     """Path of the network's variables in a checkpoint; None: where they fit."""
     layers: tuple[str, ...] = ()
@@ -81,6 +83,7 @@ class Adopted:
         kinds = {
             "input": whole_number,
             "resize": whole_number,
+            "steps": text,
             "variables": text,
             "layers": texts,
             "smooth": texts,
@@ -103,6 +106,7 @@ class AdoptedWords(TypedDict, total=False):
     std: float | Iterable[float] | None
     input: Whole
     resize: Whole | None
+    steps: Text | None
     variables: Text | None
     layers: Names
     smooth: Names
@@ -115,7 +119,7 @@ class AdoptedWords(TypedDict, total=False):
 
 @spelled(Adopted)
 def subject_from(
-    checkpoints: Place | Mapping[int, Any],
+    checkpoints: Place | Mapping[int, Any] | Stored,
     *,
     model: Any,
     images: Any = None,
@@ -123,7 +127,8 @@ def subject_from(
 ) -> Subject:
     """Somebody else's network as what is looked at.
 
-    ``checkpoints``: an Orbax root of numbered folders (v0 or v1), or trees of parameters by step.
+    ``checkpoints``: a folder of them, trees of parameters by step, or what ``open_checkpoints``
+    returns, which says what is read.
     ``model``: a module of Linen or NNX, one of Equinox or its pair (module, state), a function
     ``features(parameters, inputs)`` that returns maps, or {name: maps} (class scores under
     "scores"), or "pkg.module:build". ``images``: the name of a data set, a folder of class folders
@@ -131,7 +136,7 @@ def subject_from(
     (image, label); None: what needs some will say so. Raises
     ZfjaxError for what does not fit together.
     """
-    asked = Adopted(**cast(dict[str, Any], how))
+    asked = _as_imported(Adopted(**cast(dict[str, Any], how)), checkpoints)
     _check_model(model)
     looking = Looking(
         (asked.input, asked.input),
@@ -141,25 +146,22 @@ def subject_from(
     preparation = _preparation(asked)
     words = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
     network = built(model) if isinstance(model, str) else network_in(model, f"model {words}")
-    root: Path | None = None
-    if isinstance(checkpoints, Mapping):
-        stored = stored_trees(_as_kept(checkpoints, network))
-    else:
-        root = local_path(path_of(checkpoints, "checkpoints"))
-        stored = stored_in(root)
+    stored = open_checkpoints(checkpoints, steps=asked.steps, steps_per_epoch=asked.steps_per_epoch)
     pictures = _images(images, asked, preparation)
     labels = _labels(asked, pictures)
     pieces = expected_pieces(words, network, looking)
     variables = part_of_pieces(stored.shapes, pieces, asked.variables)
     known = model_named(words, network, variables.shapes, looking)
     also = asked.layers
+    needed = needed_leaves(known, also)
+    stored = without_torn(stored, lambda step: variables.load(stored, step, needed))
     output, forward = scores_output(known), TracedForward(known, also)
     return Subject(
         network=Network(known.name, layers_of_model(known, also), forward, known.input_size),
         steps=stored.steps,
-        epochs=tuple(step / asked.steps_per_epoch for step in stored.steps),
+        epochs=stored.epochs,
         load=_load(stored, variables, known, also),
-        find_steps=_find_steps(stored.steps, asked.steps_per_epoch),
+        find_steps=stored.steps_at,
         preparation=preparation,
         images=pictures,
         scores=None if output is None else TracedScores(known, output),
@@ -177,23 +179,35 @@ def subject_from(
         },
         opened_from={
             "model": _model_words(model),
-            "checkpoints": None if root is None else str(root.absolute()),
+            "checkpoints": None if stored.root is None else str(stored.root.absolute()),
+            "steps": stored.pattern,
+            "named_epochs": stored.named_epochs,
             "images": _image_words(images, pictures),
             "data_dir": None if asked.data_dir is None else str(_data_home(asked).absolute()),
             "split": asked.split if pictures is None else pictures.split,
             "variables": asked.variables,
             "layers": list(also),
-            "steps_per_epoch": asked.steps_per_epoch,
+            "steps_per_epoch": stored.steps_per_epoch,
             "labels": None if labels is None else list(labels),
         },
     )
 
 
-def _as_kept(trees: Mapping[int, Any], network: Any) -> Mapping[int, Any]:
-    """Trees of NNX or Equinox as dicts of their arrays: other leaves are nothing that is loaded."""
-    if not isinstance(network, PureModule):
-        return trees
-    return {step: nested(arrays_of(tree)) for step, tree in trees.items()}
+def _as_imported(asked: Adopted, checkpoints: Any) -> Adopted:
+    """``asked``, with what is not said taken from what ``import-weights`` has written of it."""
+    root = checkpoints.root if isinstance(checkpoints, Stored) else checkpoints
+    if not isinstance(root, str | os.PathLike):
+        return asked
+    imported = imported_in(Path(root).expanduser())
+    if imported is None:
+        return asked
+    resize = imported.resize if asked.input == imported.input else None
+    return replace(
+        asked,
+        mean=imported.mean if asked.mean is None else asked.mean,
+        std=imported.std if asked.std is None else asked.std,
+        resize=resize if asked.resize is None else asked.resize,
+    )
 
 
 def _model_words(model: Any) -> str | None:
@@ -265,15 +279,6 @@ def _load(
         return parameters_of(known, variables.load(stored, step, known.paths))
 
     return load
-
-
-def _find_steps(
-    steps: tuple[int, ...], steps_per_epoch: int
-) -> Callable[[Epochs | None], tuple[int, ...]]:
-    def find(wanted: Epochs | None) -> tuple[int, ...]:
-        return chosen_steps(steps, steps_per_epoch, wanted)
-
-    return find
 
 
 def _images(images: Any, asked: Adopted, preparation: Preparation) -> Images | HeldImages | None:

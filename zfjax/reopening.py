@@ -55,6 +55,7 @@ def subject_at(
         std=identity["std"],
         input=identity["input"],
         resize=identity["resize"],
+        steps=words.get("steps"),
         variables=words.get("variables"),
         layers=tuple(words.get("layers") or ()),
         smooth=tuple(identity["smooth"]),

@@ -27,7 +27,7 @@ from networks import Units, normalised, pictures
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from tests.golden.make_torch import CASES, torch_numbers, units_of  # noqa: E402
+from tests.golden.make_peer_nets import CASES, torch_numbers, units_of  # noqa: E402
 
 CUTS = {"Conv_0": "relu_0", "Block_1": "Block_1", "Block_3": "Block_3", "Block_5": "Block_5"}
 """Our names of layers: the stem's ReLU and the ends of three stages; PyTorch's modules there."""
@@ -92,16 +92,16 @@ def peer(
 ) -> Callable[[], np.ndarray]:
     import torch
 
-    from tests.network import torch_nets
+    from tests.network import peer_nets
     from tests.network.linen_nets import ResNet18, drawn
 
     torch.set_num_threads(threads)
     variables = drawn(ResNet18(width), images.shape[1:3])
-    project = torch_nets.TOOLS[tool]
+    project = peer_nets.TOOLS[tool]
     selected = np.stack([units.ys, units.xs, units.maps], 1)
 
     def in_layout(layout: Any) -> Callable[[], np.ndarray]:
-        net = torch_nets.torch_net("resnet18", variables, width, until=CUTS[layer])
+        net = peer_nets.torch_net("resnet18", variables, width, until=CUTS[layer])
         net = net.to(memory_format=layout)
         inputs = torch.from_numpy(normalised(images).transpose(0, 3, 1, 2).copy())
 

@@ -1,95 +1,51 @@
-"""Writes torch.npz: what captum and zennit project on the networks of linen_nets.py, with the same
-weights in PyTorch, in float64; and where they are wrong.
+"""Makes torch.npz: what torch's own networks say of drawn weights and images.
 
-Run it where torch, captum and zennit are installed (numbers in the file: torch 2.13.0, captum
-0.9.0, zennit 0.5.1, CPU):
-    python tests/golden/make_torch.py
-Both seed a unit with 1, zfjax with the unit's own activation: the test multiplies.
+python -m tests.golden.make_torch      (from the repository's root, where torch is installed)
 """
 
-import sys
+import json
 from pathlib import Path
 
 import numpy as np
+import torch
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.network.torch_nets import small
+from tests.network.torch_states import drawn_images, drawn_state
 
-from tests.network import linen_nets  # noqa: E402
-
-WIDTH = 4
-SIZE = (40, 32)
-NETS = {
-    "vgg16-bn": (linen_nets.VGG16BN(WIDTH), "Conv_6", "relu_6"),
-    "resnet18": (linen_nets.ResNet18(WIDTH), "Block_3", "Block_3"),
-    "branched": (linen_nets.Branched(WIDTH), "Conv_4", ""),
-    "skipped": (linen_nets.Branched(WIDTH, skips=True), "Conv_4", ""),
-}
-"""By name: the network in Linen, our name of a layer, and PyTorch's module that ends there."""
-CASES = (
-    ("vgg16-bn", "own", "captum", "deconvnet"),
-    ("vgg16-bn", "own", "zennit", "guided"),
-    ("resnet18", "own", "captum", "deconvnet"),
-    ("resnet18", "own", "zennit", "guided"),
-    ("branched", "own", "captum", "deconvnet"),
-    ("branched", "shared", "captum", "deconvnet"),
-    ("branched", "functional", "captum", "deconvnet"),
-    ("branched", "functional", "zennit", "deconvnet"),
-    ("branched", "shared", "zennit", "deconvnet"),
-    ("skipped", "own", "zennit", "deconvnet"),
-    ("skipped", "own", "captum", "deconvnet"),
+NAMES = (
+    "torchvision/alexnet",
+    "torchvision/vgg16",
+    "torchvision/vgg16_bn",
+    "torchvision/resnet18",
+    "torchvision/resnet50",
+    "pytorchcv/zfnet",
 )
-"""Network, how its ReLUs are written, tool, rule."""
 
 
-def weights_and_image(name):
-    """Variables in Linen's tree and an image [h, w, 3], float64, drawn from a seed."""
-    variables = linen_nets.drawn(NETS[name][0], SIZE)
-    as_float64 = {collection: _converted(tree) for collection, tree in variables.items()}
-    return as_float64, np.random.default_rng(1).normal(size=(*SIZE, 3)) * 2
-
-
-def _converted(tree):
-    if isinstance(tree, dict):
-        return {name: _converted(each) for name, each in tree.items()}
-    return np.float64(tree)
-
-
-def torch_numbers(case, units):
-    """float32 [units, h, w, 3] of units (y, x, map), and their activations."""
-    import torch
-
-    from tests.network import torch_nets
-
-    name, relu, tool, rule = case
-    variables, image = weights_and_image(name)
-    net = torch_nets.torch_net(name, variables, WIDTH, relu, NETS[name][2])
-    images = torch.from_numpy(np.repeat(image.transpose(2, 0, 1)[None], len(units), 0))
-    values = net(images).detach().numpy()
-    activations = [values[(row, map_, y, x)] for row, (y, x, map_) in enumerate(units)]
-    signals = torch_nets.TOOLS[tool](net, images, units, rule).numpy()
-    return np.float32(signals.transpose(0, 2, 3, 1)), np.array(activations)
-
-
-def units_of(name):
-    """(y, x, map) of the strongest cells of the two strongest maps of a network's layer."""
-    import torch
-
-    from tests.network import torch_nets
-
-    variables, image = weights_and_image(name)
-    net = torch_nets.torch_net(name, variables, WIDTH, until=NETS[name][2])
-    values = net(torch.from_numpy(image.transpose(2, 0, 1)[None])).detach().numpy()[0]
-    maps = np.argsort(-values.max((1, 2)))[:2]
-    places = [np.unravel_index(values[map_].argmax(), values[map_].shape) for map_ in maps]
-    return np.array([(*place, map_) for place, map_ in zip(places, maps, strict=True)])
+def scores_of(name):
+    """({name: shape} of a network's arrays, its scores [2, 5] of the drawn images)."""
+    net = small(name)
+    shapes = {
+        key: tuple(array.shape)
+        for key, array in net.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    state = {key: torch.from_numpy(array) for key, array in drawn_state(shapes).items()}
+    net.load_state_dict(state, strict=False)
+    with torch.no_grad():
+        images = torch.from_numpy(drawn_images(name).transpose(0, 3, 1, 2).copy())
+        return shapes, net(images).numpy()
 
 
 def main():
-    arrays = {f"{name} units": units_of(name) for name in NETS}
-    for case in CASES:
-        signals, activations = torch_numbers(case, arrays[f"{case[0]} units"])
-        arrays[" ".join(case)], arrays[f"{case[0]} activations"] = signals, activations
-    np.savez_compressed(Path(__file__).with_name("torch.npz"), **arrays)
+    arrays = {}
+    for name in NAMES:
+        shapes, scores = scores_of(name)
+        key = name.replace("/", "-")
+        arrays[f"{key}-scores"] = scores
+        arrays[f"{key}-shapes"] = np.array(json.dumps(shapes))
+        print(name, np.abs(scores).max(), scores.std(0))
+    np.savez_compressed(Path(__file__).parent / "torch.npz", **arrays)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests import oracle
-from tests.golden import make_torch
+from tests.golden import make_peer_nets
 from tests.network import random_nets
 from zfjax.errors import ZfjaxError
 from zfjax.network.ops import RULES
@@ -145,11 +145,11 @@ def compare(seed, rule="deconvnet", layers=2):
 
 
 def of_ours(name, units, rule):
-    """Of a network of make_torch.py: signals at the image [units, h, w, 3], and activations."""
-    module, layer, _ = make_torch.NETS[name]
-    variables, image = make_torch.weights_and_image(name)
+    """Of a network of make_peer_nets.py: signals at the image [units, h, w, 3], and activations."""
+    module, layer, _ = make_peer_nets.NETS[name]
+    variables, image = make_peer_nets.weights_and_image(name)
     with relaxed():
-        model = model_of(module, variables, make_torch.SIZE, dtype=jnp.float64)
+        model = model_of(module, variables, make_peer_nets.SIZE, dtype=jnp.float64)
         layers = {own.name: own for own in layers_of_model(model)}
         way = TracedForward(model), layers[layer], variables
         return tiles(*way, image[None], units, RULES[rule], window=False)

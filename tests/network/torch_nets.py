@@ -1,169 +1,157 @@
-"""Networks of linen_nets.py in PyTorch, modules named as in Linen's variables, and what captum
-and zennit project on them. Needs torch; captum and zennit where they are asked for.
+"""Networks in torch, with the names that torchvision and pytorchcv give to their arrays, at any
+width. Written for the tests; torch is not needed by zfjax.
 """
 
-import sys
-import types
-import warnings
-from collections import OrderedDict
-
-import numpy as np
 import torch
 from torch import nn
 
-from tests.network.linen_nets import VGG16
+
+def small(name):
+    """What the tests compare: the same settings as ``tests.network.test_torch.SMALL``."""
+    return {
+        "torchvision/alexnet": lambda: AlexNet(4, 12, 5),
+        "torchvision/vgg16": lambda: VGG16(4, 12, 5, False),
+        "torchvision/vgg16_bn": lambda: VGG16(4, 12, 5, True),
+        "torchvision/resnet18": lambda: ResNet((2, 2, 2, 2), False, 4, 5),
+        "torchvision/resnet50": lambda: ResNet((3, 4, 6, 3), True, 4, 5),
+        "pytorchcv/zfnet": lambda: ZFNet(6, 12, 5),
+    }[name]().eval()
 
 
-class Functional(nn.Module):
-    """As ``F.relu`` in somebody's forward: no nn.ReLU that a tool could see."""
+class AlexNet(nn.Module):
+    def __init__(self, width, hidden, classes):
+        super().__init__()
+        a, b, c, d = width, 3 * width, 6 * width, 4 * width
+        self.features = nn.Sequential(
+            nn.Conv2d(3, a, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.Conv2d(a, b, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.Conv2d(b, c, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(c, d, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(d, d, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2),
+        )  # fmt: skip
+        self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
+        self.classifier = nn.Sequential(
+            nn.Dropout(), nn.Linear(36 * d, hidden), nn.ReLU(),
+            nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes),
+        )  # fmt: skip
 
     def forward(self, x):
-        return nn.functional.relu(x)
+        return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
-def relus(kind):
-    """Makes a net's ReLUs: modules of their own, one module for all, or functions."""
-    only = nn.ReLU()
-    return {"own": nn.ReLU, "shared": lambda: only, "functional": Functional}[kind]
+class VGG16(nn.Module):
+    def __init__(self, width, hidden, classes, normalised):
+        super().__init__()
+        layers, before = [], 3
+        for maps in (1, 1, 0, 2, 2, 0, 4, 4, 4, 0, 8, 8, 8, 0, 8, 8, 8, 0):
+            if not maps:
+                layers.append(nn.MaxPool2d(2, 2))
+                continue
+            layers.append(nn.Conv2d(before, width * maps, 3, padding=1))
+            if normalised:
+                layers.append(nn.BatchNorm2d(width * maps))
+            layers.append(nn.ReLU())
+            before = width * maps
+        self.features = nn.Sequential(*layers)
+        self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
+        self.classifier = nn.Sequential(
+            nn.Linear(49 * before, hidden), nn.ReLU(), nn.Dropout(),
+            nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, classes),
+        )  # fmt: skip
 
-
-def conv(channels, maps, size, stride=1, bias=False):
-    return nn.Conv2d(channels, maps, size, stride, (size - 1) // 2, bias=bias)
+    def forward(self, x):
+        return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
 class Block(nn.Module):
-    def __init__(self, channels, maps, stride, relu):
+    def __init__(self, before, maps, stride, bottleneck):
         super().__init__()
-        self.Conv_0, self.BatchNorm_0 = conv(channels, maps, 3, stride), nn.BatchNorm2d(maps)
-        self.Conv_1, self.BatchNorm_1 = conv(maps, maps, 3), nn.BatchNorm2d(maps)
-        self.relu_0, self.relu_1, self.Conv_2 = relu(), relu(), None
-        if stride > 1 or channels != maps:
-            self.Conv_2, self.BatchNorm_2 = conv(channels, maps, 1, stride), nn.BatchNorm2d(maps)
+        after = 4 * maps if bottleneck else maps
+        if bottleneck:
+            sizes = ((before, maps, 1, 1), (maps, maps, 3, stride), (maps, after, 1, 1))
+        else:
+            sizes = ((before, maps, 3, stride), (maps, maps, 3, 1))
+        self.count = len(sizes)
+        for number, (into, out, kernel, step) in enumerate(sizes, start=1):
+            conv = nn.Conv2d(into, out, kernel, step, kernel // 2, bias=False)
+            setattr(self, f"conv{number}", conv)
+            setattr(self, f"bn{number}", nn.BatchNorm2d(out))
+        self.downsample = None
+        if stride != 1 or before != after:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
+            )
 
     def forward(self, x):
-        y = self.relu_0(self.BatchNorm_0(self.Conv_0(x)))
-        y = self.BatchNorm_1(self.Conv_1(y))
-        return self.relu_1(y + (x if self.Conv_2 is None else self.BatchNorm_2(self.Conv_2(x))))
+        y = x
+        for number in range(1, self.count + 1):
+            y = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(y))
+            y = torch.relu(y) if number < self.count else y
+        return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
-def resnet18(relu, width):
-    layers = OrderedDict(Conv_0=conv(3, width, 7, 2), BatchNorm_0=nn.BatchNorm2d(width))
-    layers |= OrderedDict(relu_0=relu(), pool=nn.MaxPool2d(3, 2, 1))
-    channels = width
-    for index in range(8):
-        maps = width * 2 ** (index // 2)
-        layers[f"Block_{index}"] = Block(channels, maps, 2 if index in (2, 4, 6) else 1, relu)
-        channels = maps
-    return nn.Sequential(layers)
-
-
-def vgg16_bn(relu, width):
-    layers, channels, count = OrderedDict(), 3, 0
-    for place, maps in enumerate(VGG16):
-        if maps == "M":
-            layers[f"pool_{place}"] = nn.MaxPool2d(2)
-            continue
-        layers[f"Conv_{count}"] = conv(channels, width * maps, 3, bias=True)
-        layers[f"BatchNorm_{count}"] = nn.BatchNorm2d(width * maps)
-        layers[f"relu_{count}"] = relu()
-        channels, count = width * maps, count + 1
-    return nn.Sequential(layers)
-
-
-class Branched(nn.Module):
-    def __init__(self, relu, width, skips=False):
+class ResNet(nn.Module):
+    def __init__(self, blocks, bottleneck, width, classes):
         super().__init__()
-        self.skips = skips
-        self.Conv_0, self.Conv_1 = conv(3, width, 5, 2, True), conv(width, width, 3, 1, True)
-        self.Conv_2, self.Conv_3 = conv(width, width, 1, 1, True), conv(width, width, 3, 1, True)
-        self.Conv_4, self.pool = conv(2 * width, width, 3, 1, True), nn.MaxPool2d(3, 2, 1)
-        self.relus = nn.ModuleList(relu() for _ in range(4))
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        before, grown = width, 4 if bottleneck else 1
+        for stage, count in enumerate(blocks, start=1):
+            maps, layer = width * 2 ** (stage - 1), []
+            for number in range(count):
+                stride = 2 if stage > 1 and number == 0 else 1
+                layer.append(Block(before, maps, stride, bottleneck))
+                before = maps * grown
+            setattr(self, f"layer{stage}", nn.Sequential(*layer))
+        self.fc = nn.Linear(before, classes)
 
     def forward(self, x):
-        x = self.pool(self.Conv_0(x))
-        y = self.Conv_1(self.relus[0](x))
-        x = x + y if self.skips else y
-        left, right = self.Conv_2(x), self.Conv_3(x)
-        x = torch.cat((self.relus[1](left), self.relus[2](right)), 1)
-        return self.relus[3](self.Conv_4(x))
+        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))
 
 
-def skipped(relu, width):
-    return Branched(relu, width, skips=True)
+class Unit(nn.Module):
+    def __init__(self, before, maps, kernel, stride, padding, lrn):
+        super().__init__()
+        self.conv = nn.Conv2d(before, maps, kernel, stride, padding)
+        self.lrn = lrn
+
+    def forward(self, x):
+        x = torch.relu(self.conv(x))
+        return nn.functional.local_response_norm(x, 5, k=2.0) if self.lrn else x
 
 
-NETS = {"vgg16-bn": vgg16_bn, "resnet18": resnet18, "branched": Branched, "skipped": skipped}
+class Dense(nn.Module):
+    def __init__(self, before, after):
+        super().__init__()
+        self.fc = nn.Linear(before, after)
+
+    def forward(self, x):
+        return torch.relu(self.fc(x))
 
 
-def loaded(net, variables):
-    """``net`` in evaluation mode with Linen's variables, module by module."""
-    for path, module in net.named_modules():
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-            tree, statistics = variables["params"], variables.get("batch_stats", {})
-            for name in path.split("."):
-                tree, statistics = tree[name], statistics.get(name, {})
-            weight = tree.get("kernel", tree.get("scale"))
-            arrays = {"weight": np.transpose(weight, (3, 2, 0, 1)) if weight.ndim == 4 else weight}
-            arrays |= {"bias": tree["bias"]} if "bias" in tree else {}
-            if statistics:
-                arrays |= {f"running_{name}": statistics[name] for name in ("mean", "var")}
-            for name, array in arrays.items():
-                getattr(module, name).data = torch.tensor(np.asarray(array))
-    return net.eval()
+class ZFNet(nn.Module):
+    def __init__(self, width, hidden, classes):
+        super().__init__()
+        a, b, c = width, width // 3 * 8, width // 3 * 12
+        stages = (
+            ((3, a, 7, 2, 1, True),),
+            ((a, b, 5, 2, 0, True),),
+            ((b, c, 3, 1, 1, False), (c, c, 3, 1, 1, False), (c, b, 3, 1, 1, False)),
+        )
+        self.features = nn.Sequential()
+        for stage, units in enumerate(stages, start=1):
+            layers = nn.Sequential()
+            for number, unit in enumerate(units, start=1):
+                layers.add_module(f"unit{number}", Unit(*unit))
+            layers.add_module(f"pool{stage}", nn.MaxPool2d(3, 2, ceil_mode=True))
+            self.features.add_module(f"stage{stage}", layers)
+        self.output = nn.Sequential()
+        self.output.add_module("fc1", Dense(36 * b, hidden))
+        self.output.add_module("fc2", Dense(hidden, hidden))
+        self.output.add_module("fc3", nn.Linear(hidden, classes))
 
-
-def torch_net(name, variables, width, relu="own", until=""):
-    """One of NETS, loaded; cut after the module ``until``, if one is named."""
-    net = loaded(NETS[name](relus(relu), width), variables)
-    if until:
-        names = [child for child, _ in net.named_children()]
-        net = net[: names.index(until) + 1]
-    return net
-
-
-def selected(units):
-    """(map, y, x) of each unit, as captum's targets."""
-    return [(int(map_), int(y), int(x)) for y, x, map_ in units]
-
-
-def by_captum(net, images, units, rule):
-    """Signals [units, 3, h, w] from units (y, x, map) of net(images) [units, maps, h, w], each
-    seeded with 1.
-    """
-    from captum.attr import Deconvolution, GuidedBackprop
-
-    method = {"deconvnet": Deconvolution, "guided": GuidedBackprop}[rule](net)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # captum warns that it sets hooks
-        return method.attribute(images.clone(), selected(units)).detach()
-
-
-def by_zennit(net, images, units, rule):
-    """As ``by_captum``."""
-    composites = zennit_composites()
-    composite = {"deconvnet": composites.DeconvNet, "guided": composites.GuidedBackprop}[rule]()
-    images = images.clone().requires_grad_()
-    with composite.context(net) as modified:
-        values = modified(images)
-        seed = torch.zeros_like(values)
-        for row, place in enumerate(selected(units)):
-            seed[(row, *place)] = 1
-        (signals,) = torch.autograd.grad(values, images, seed)
-    return signals
-
-
-def zennit_composites():
-    """Imported where torchvision is missing too: zennit asks for two classes of it, unused here."""
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, RuntimeError):
-        empty = {name: type(name, (), {}) for name in ("Bottleneck", "BasicBlock")}
-        for name in ("torchvision", "torchvision.models", "torchvision.models.resnet"):
-            sys.modules[name] = types.ModuleType(name)
-            vars(sys.modules[name]).update(empty)
-    from zennit import composites
-
-    return composites
-
-
-TOOLS = {"captum": by_captum, "zennit": by_zennit}
+    def forward(self, x):
+        return self.output(torch.flatten(self.features(x), 1))

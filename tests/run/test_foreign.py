@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from zfjax.errors import ZfjaxError
-from zfjax.run.foreign import part_of, stored_in, stored_trees
+from zfjax.run.collecting import open_checkpoints
+from zfjax.run.foreign import part_of
+from zfjax.run.stored import stored_trees
 
 
 def tree(step):
@@ -59,7 +61,7 @@ def test_every_layout_of_orbax_is_read_and_no_more_than_is_wanted(write, tmp_pat
     root = (tmp_path / "root").absolute()
     root.mkdir()
     write(root)
-    stored = stored_in(root)
+    stored = open_checkpoints(root)
     assert stored.steps == (0, 12)
     part = part_of(stored.shapes, EXPECTED, None)
     found = part.load(stored, 12, ("params/conv/kernel", "batch_stats/norm/mean"))
@@ -115,12 +117,12 @@ def test_the_network_s_part_is_found_or_asked_for():
 
 def test_a_folder_without_checkpoints_is_one_sentence(tmp_path):
     with pytest.raises(ZfjaxError, match="there is no such folder"):
-        stored_in(tmp_path / "nowhere")
+        open_checkpoints(tmp_path / "nowhere")
     with pytest.raises(ZfjaxError, match="holds no numbered checkpoints"):
-        stored_in(tmp_path)
+        open_checkpoints(tmp_path)
     (tmp_path / "_CHECKPOINT_METADATA").write_text("{}")
     with pytest.raises(ZfjaxError, match="it is one checkpoint: give the folder that holds it"):
-        stored_in(tmp_path)
+        open_checkpoints(tmp_path)
     (tmp_path / "3").mkdir()
     with pytest.raises(ZfjaxError, match="no checkpoint of Orbax, or not whole"):
-        stored_in(tmp_path)
+        open_checkpoints(tmp_path)

@@ -47,7 +47,17 @@ def model_arguments(parser: argparse.ArgumentParser) -> None:
         " Equinox) or features(parameters, inputs); or the module's class",
     )
     group.add_argument(
-        "--checkpoints", type=local_path, default=None, help="an Orbax root of its own"
+        "--checkpoints",
+        type=local_path,
+        default=None,
+        help="a folder of checkpoints: of Orbax or flax.serialization, .npz, .safetensors",
+    )
+    group.add_argument(
+        "--steps",
+        default=None,
+        metavar="PATTERN",
+        help="a regular expression for their names: its group is the step, or groups named step"
+        " and epoch (default: names like 100, ckpt-100, epoch_3)",
     )
     group.add_argument(
         "--variables", default=None, help="path of the network's variables in a checkpoint"

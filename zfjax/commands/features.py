@@ -122,7 +122,7 @@ def evolve(options: argparse.Namespace) -> int:
     }
     if options.model is not None:
         return _evolve_foreign(options, asked)
-    for flag in ("checkpoints", "data_name", "mean", "std", "resize", "steps_per_epoch"):
+    for flag in ("checkpoints", "steps", "data_name", "mean", "std", "resize", "steps_per_epoch"):
         if getattr(options, flag) is not None:
             name = flag.replace("_", "." if flag == "data_name" else "-")
             raise ZfjaxError(f"--{name} goes with --model, anyone's network.")
@@ -202,6 +202,7 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         std=options.std,
         input=options.input,
         resize=options.resize,
+        steps=options.steps,
         variables=options.variables,
         layers=tuple(options.layers or ()),
         smooth=tuple(options.smooth),

@@ -73,7 +73,7 @@ def _show_model(options: argparse.Namespace) -> int:
     """The layers of anyone's network, and what would be refused."""
     from zfjax.network.describing import describe_model
     from zfjax.network.opening import Looking, built, expected_pieces, model_named
-    from zfjax.run.foreign import stored_in
+    from zfjax.run.collecting import open_checkpoints
     from zfjax.run.pieces import part_of_pieces, together
 
     if options.preset or options.workdir or options.config_flags:
@@ -89,7 +89,7 @@ def _show_model(options: argparse.Namespace) -> int:
     network = built(options.model)
     pieces = expected_pieces(options.model, network, looking)
     if options.checkpoints is not None:
-        stored = stored_in(options.checkpoints)
+        stored = open_checkpoints(options.checkpoints, steps=options.steps)
         variables = part_of_pieces(stored.shapes, pieces, options.variables).shapes
     elif pieces is not None:
         variables = together(pieces)

@@ -40,8 +40,10 @@ def adopted_rule_words(run: AdoptedRun, rule: str) -> str:
     return " ".join(filter(None, sentences))
 
 
-def epochs_are_steps(evolution: Evolution) -> bool:
-    """Whether nobody has said how many steps an epoch took."""
+def epochs_are_steps(run: AdoptedRun, evolution: Evolution) -> bool:
+    """Whether nobody has said how many steps an epoch took, nor the checkpoints' names an epoch."""
+    if run.opened_from.get("named_epochs"):
+        return False
     return evolution.epochs == tuple(float(step) for step in evolution.steps)
 
 
@@ -55,7 +57,7 @@ def looked_at(run: AdoptedRun, evolution: Evolution) -> list[tuple[str, str]]:
     steps = ", ".join(str(evolution.steps[index]) for index in numbered)
     epochs = (
         "are the checkpoints' steps: how many steps an epoch took was not said"
-        if epochs_are_steps(evolution)
+        if epochs_are_steps(run, evolution)
         else ""
     )
     return [
@@ -125,6 +127,7 @@ def adopted_command(run: AdoptedRun, evolution: Evolution) -> str:
         "--resize": [identity.get("resize")],
         "--mean": [f"{value:g}" for value in identity.get("mean") or ()],
         "--std": [f"{value:g}" for value in identity.get("std") or ()],
+        "--steps": [words.get("steps")],
         "--variables": [words.get("variables")],
         "--smooth": identity.get("smooth") or [],
         "--statistics": [identity.get("statistics")],

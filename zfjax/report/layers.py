@@ -132,7 +132,7 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
             layers=[_layer_view(view, *pair) for pair in zip(view.layers, values, strict=True)],
             figure4=view.store(fallback, "webp"),
             first_layer=first_layer(view.run),
-            stepwise=isinstance(view.run, AdoptedRun) and epochs_are_steps(evolution),
+            stepwise=isinstance(view.run, AdoptedRun) and epochs_are_steps(view.run, evolution),
             filter_shape=shape,
             film=film,
             film_now=film and film_now(film, "Filters at this epoch"),

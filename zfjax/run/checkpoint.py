@@ -109,11 +109,11 @@ class _LiteralPath(epath.gpath.PosixGPath):
 def leaf_paths(tree: Tree) -> dict[str, Any]:
     """{"conv1/kernel": leaf, ...}."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {"/".join(_key_name(key) for key in path): leaf for path, leaf in leaves}
+    return {"/".join(key_name(key) for key in path): leaf for path, leaf in leaves}
 
 
-def _key_name(key: Any) -> str:
-    """Of a dict's, a dataclass's or a tuple's key."""
+def key_name(key: Any) -> str:
+    """The name of a dict's, a dataclass's or a tuple's key in JAX's paths."""
     return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
 
 
@@ -229,22 +229,53 @@ def load(path: Path, names: tuple[str, ...] | None = None) -> Tree:
 
 
 def described_foreign(path: Path) -> Tree:
-    """What a checkpoint of anyone's holds, as shapes and dtypes; of Orbax v0 or v1. Raises
-    DamagedCheckpoint for one that cannot be read.
+    """What a checkpoint of anyone's holds, a description for each leaf; of Orbax v0 or v1. Trees
+    saved side by side are one, by their names. Raises DamagedCheckpoint for one that cannot be
+    read.
     """
-    with damage_named(path, "; it is no checkpoint of Orbax, or not whole"), _alone():
-        return _orbax().metadata(path.absolute()).metadata
+    with damage_named(path, "; it is no checkpoint of Orbax, or not whole"):
+        described = _described_items(path.absolute())
+        return described if len(described) > 1 else next(iter(described.values()))
 
 
-def load_foreign(path: Path, shapes: Tree) -> Tree:
-    """Those leaves of a checkpoint of anyone's that ``shapes`` has, as NumPy arrays. Raises
-    DamagedCheckpoint for one that cannot be read, or that lacks them.
+def load_foreign(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """{path: array} of those leaves of a checkpoint of anyone's that it has among ``names``, in
+    NumPy, whatever devices they were saved from. Raises DamagedCheckpoint for one that cannot be
+    read.
     """
-    ocp, context = _orbax(), _alone()
-    context.pytree_options.loading.partial_load = True
-    abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
-    with damage_named(path, "; it is not whole, or has other leaves than the first one"), context:
-        return ocp.load(path.absolute(), abstract)
+    ocp, path, wanted = _orbax(), path.absolute(), set(names)
+    arrays: dict[str, Any] = {}
+    with damage_named(path, "; it is not whole"):
+        items = _described_items(path)
+        for item, described in items.items():
+            before = f"{item}/" if len(items) > 1 else ""
+            if not any(f"{before}{name}" in wanted for name in leaf_paths(described)):
+                continue
+            asked = jax.tree_util.tree_map_with_path(
+                lambda keys, leaf, before=before: (
+                    np.empty(leaf.shape, leaf.dtype)
+                    if before + "/".join(map(key_name, keys)) in wanted
+                    else ocp.PLACEHOLDER
+                ),
+                described,
+            )
+            with _alone():
+                tree = ocp.load(path, asked, **({"checkpointable_name": item} if item else {}))
+            arrays |= {f"{before}{name}": leaf for name, leaf in leaf_paths(tree).items()}
+    return {name: arrays[name] for name in names if isinstance(arrays.get(name), np.ndarray)}
+
+
+def _described_items(path: Path) -> dict[str, Tree]:
+    """The trees that are saved side by side in one folder, by name; one that was saved alone by the
+    name "".
+    """
+    ocp = _orbax()
+    items = sorted(child.parent.name for child in path.glob("*/_METADATA"))
+    with _alone():
+        if not items or (path / "_METADATA").exists():
+            return {"": ocp.metadata(path).metadata}
+        described = ocp.checkpointables_metadata(path).metadata
+    return {item: described[item] for item in items if leaf_paths(described.get(item))}
 
 
 def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:

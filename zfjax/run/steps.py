@@ -5,6 +5,7 @@ of them. Nothing here knows a run or what the folders hold. No JAX.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,27 +82,43 @@ def chosen_steps(
     "step:32", "last", "all", one of them or several; None is all. Raises ZfjaxError for one that is
     not there.
     """
+    epochs = {step: step / steps_per_epoch for step in steps}
+    return _chosen(epochs, lambda epoch: round(epoch * steps_per_epoch), wanted)
+
+
+def steps_at_epochs(epochs: Mapping[int, float], wanted: Epochs | None) -> tuple[int, ...]:
+    """As ``chosen_steps``, of checkpoints whose epochs are known: {step: epoch}, ascending."""
+
+    def step_of(epoch: float) -> int:
+        return next((step for step, own in epochs.items() if abs(own - epoch) < 1e-6), -1)
+
+    return _chosen(epochs, step_of, wanted)
+
+
+def _chosen(
+    epochs: Mapping[int, float], step_of: Callable[[float], int], wanted: Epochs | None
+) -> tuple[int, ...]:
     chosen: set[int] = set()
     for item in ("all",) if wanted is None else several(wanted):
         if isinstance(item, bool | np.bool_):  # which float() would take
             raise _no_epoch(item)
         word = str(item)
         if word == "all":
-            chosen.update(steps)
+            chosen.update(epochs)
             continue
         try:
             if word == "last":
-                step = steps[-1]
+                step = max(epochs)
             elif word.startswith("step:"):
                 step = int(word[5:])
             else:
-                step = round(float(item) * steps_per_epoch)
+                step = step_of(float(item))
         except (ValueError, OverflowError, TypeError):
             raise _no_epoch(item) from None
-        if step not in steps:
-            epochs = ", ".join(f"{saved / steps_per_epoch:g}" for saved in steps)
+        if step not in epochs:
+            saved = ", ".join(f"{epoch:g}" for epoch in epochs.values())
             raise ZfjaxError(
-                f"--at {item}: no checkpoint was saved there; saved epochs are {epochs}."
+                f"--at {item}: no checkpoint was saved there; saved epochs are {saved}."
             )
         chosen.add(step)
     if not chosen:
