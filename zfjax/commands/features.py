@@ -174,8 +174,9 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     """``zfjax evolve --model``: somebody else's network and checkpoints, into --workdir."""
     from zfjax.adopting import subject_from
     from zfjax.features.asking import Asked
-    from zfjax.features.evolving import check_claim, evolve
+    from zfjax.features.evolving import evolve
     from zfjax.features.foreseeing import planned_of
+    from zfjax.features.owners import check_claim
     from zfjax.joining import meeting_of
     from zfjax.measures.along import evolve_subject_along
     from zfjax.processes import first_alone, is_first

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,19 +33,19 @@ from zfjax.features.growing import (
     keep_earlier,
     standing_of,
 )
+from zfjax.features.owners import claimed
 from zfjax.features.riding import Company
 from zfjax.features.searching import search_on
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.strongest import nothing_found
 from zfjax.features.units import Chosen, Top
-from zfjax.files import clear_unfinished, local_path, read_json, write_arrays, write_atomic
+from zfjax.files import clear_unfinished, local_path, write_arrays, write_atomic
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.processes import as_first, first_alone, from_first, of_first, together
 from zfjax.progress import Progress
-from zfjax.run.adopted import KIND, save_adopted
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
 from zfjax.run.evolution_record import EvolutionRecord, write_begun, write_record
-from zfjax.run.folder import Run, check_folder, evolution_folder, load_run, locked_run
+from zfjax.run.folder import Run, evolution_folder, load_run, locked_run
 from zfjax.spelling import spelled
 from zfjax.subject import Subject, images_of, subject_of
 from zfjax.values import Place, Text, Truth, path_of, truth
@@ -130,36 +130,6 @@ def evolve_claimed(
     assert target.lock is not None
     with claimed(target.lock, subject):
         return evolve_subject(subject, request, target, progress, board)
-
-
-def check_claim(out: Path) -> Path:
-    """OUT/config.json, which says whose the evolutions there are. Raises ZfjaxError for a folder
-    that is a run's, or that cannot be one.
-    """
-    path = check_folder(out) / "config.json"
-    if path.exists() and read_json(path).get("kind") != KIND:
-        raise ZfjaxError(f"{out} is a run of zfjax; give another folder to write to.")
-    return path
-
-
-def claim(out: Path, subject: Subject, *, latest: bool = False) -> None:
-    """Writes OUT/config.json, where there is none; ``latest``: also where there is one, for what
-    was evolved last is what is opened again there. Raises ZfjaxError as ``check_claim``.
-    """
-    path = check_claim(out)
-    if (latest or not path.exists()) and subject.foreign is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        save_adopted(out, subject.foreign, subject.opened_from)
-
-
-@contextmanager
-def claimed(out: Path, subject: Subject) -> Iterator[None]:
-    """While an evolution of ``subject`` is written to ``out``: claimed before, and as the latest
-    once it is there. Raises ZfjaxError as ``check_claim``.
-    """
-    first_alone(lambda: claim(out, subject))
-    yield
-    first_alone(lambda: claim(out, subject, latest=True))
 
 
 def asked_of(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zfjax.features.asking import Asked, Request, record_of, request_of
-from zfjax.features.evolving import asked_of, check_claim
+from zfjax.features.evolving import asked_of
 from zfjax.features.growing import as_it_stands, standing_of
+from zfjax.features.owners import check_claim
 from zfjax.progress import Progress
 from zfjax.run.evolution import open_evolution
 from zfjax.run.folder import Run, evolution_folder, load_run

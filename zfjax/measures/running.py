@@ -50,7 +50,8 @@ from typing import Any
 
 from zfjax.config import RESUMABLE_FIELDS, flatten
 from zfjax.errors import ZfjaxError
-from zfjax.features.evolving import check_trained_on, claim
+from zfjax.features.evolving import check_trained_on
+from zfjax.features.owners import claim
 from zfjax.features.searching import Errand, ride_on
 from zfjax.files import clear_unfinished, local_path
 from zfjax.inputs import open_data, with_data_dir
