@@ -140,6 +140,7 @@ def test_it_is_compared(home, tmp_path, monkeypatch, capsys):
     """With itself; its images are looked at once, and kept."""
     monkeypatch.chdir(tmp_path)
     out = shutil.copytree(home / "out", tmp_path / "out")
+    shutil.rmtree(out / "measures", ignore_errors=True)
     words = ["compare", str(out), str(out), "--out", "both"]
     assert main(words) == 0
     said = capsys.readouterr()

@@ -127,7 +127,7 @@ def test_projection_takes_numpys_numbers_and_paths(run_folder, tmp_path, data_di
         ({"maps": 2, "layers": ["conv1", None]}, "--layers"),
         ({"maps": 2, "layers": "conv5"}, "no convolution 'conv5'"),
         ({"maps": 2, "rule": None}, "--rule"),
-        ({"maps": 2, "rule": ["deconvnet"]}, "--rule"),
+        ({"maps": 2, "rule": ["deconvnet", 3]}, "--rule"),
         ({"maps": 2, "split": 3}, "--split"),
         ({"maps": 2, "every_rank": 1}, "--every-rank = 1 must be True or False"),
         ({"maps": 2, "name": 3}, "--name"),
