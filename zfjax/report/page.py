@@ -47,7 +47,7 @@ from zfjax.values import Place, truth
 
 STAGE = "reporting"
 READING, DRAWING, PACKING = "reading pictures", "drawing figures", "packing pictures"
-MEASURES = ("settling", "census", "controls", "labels")
+MEASURES = ("settling", "census", "controls", "labels", "weights")
 """Those that the page has a section for."""
 
 
