@@ -100,9 +100,7 @@ def measured(tmp_path_factory):
     """A run with measures, its page as one file, and as a folder."""
     with pytest.MonkeyPatch.context() as patch:
         spare_figures(patch)
-        shape = replace(
-            SMALL, selections=("low", "quantile:0.5"), rules=("guided", "gradient+norm")
-        )
+        shape = replace(SMALL, selections=("low", "quantile:0.5"), rules=("guided", "guided+norm"))
         reported = Reported(tmp_path_factory.mktemp("measured") / "run", shape)
         steps, layers = reported.evolution.steps, reported.evolution.layers
         maps = {layer: reported.evolution.maps(layer) for layer in layers}
@@ -267,9 +265,9 @@ def test_rules_are_a_toggle(measured, browser, form):
     assert text(browser, ".panel pre").endswith("--rule guided")
     browser.run("document.querySelector('input[name=rule][value=guided]').focus()")
     browser.press("ArrowRight")
-    assert browser.run("state.rule") == "gradient+norm" and browser.run("state.at") == 1
+    assert browser.run("state.rule") == "guided+norm" and browser.run("state.at") == 1
     link = browser.run("document.querySelector('.panel .link').getAttribute('href')")
-    assert link.endswith("rule=gradient%2Bnorm")
+    assert link.endswith("rule=guided%2Bnorm")
     browser.run("document.querySelector('input[name=scale][value=shared]').click()")
     browser.run(f"location.hash = '{address}'")
     settled(browser)
@@ -282,7 +280,14 @@ def test_rules_are_a_toggle(measured, browser, form):
     browser.open(paths[form])
     browser.run(f"location.hash = {link!r}")
     settled(browser)
-    assert browser.run("state.rule") == "gradient+norm", "of a page opened by its link"
+    assert browser.run("state.rule") == "guided+norm", "of a page opened by its link"
+    browser.run(f"location.hash = '#epoch=1&map=conv1:{map_}&rule=<b>grad'")
+    settled(browser)
+    said = "; this page has no pictures by the rule <b>grad, these are by guided+norm"
+    assert text(browser, ".panel .bar-top p").endswith(said)
+    browser.run(f"location.hash = '#epoch=1&map=conv1:{map_}&rule=guided'")
+    settled(browser)
+    assert "no pictures by" not in text(browser, ".panel .bar-top p")
 
 
 @pytest.mark.parametrize("form", FORMS)

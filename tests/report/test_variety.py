@@ -16,7 +16,7 @@ from zfjax.report.words import selection_words, silent_words
 
 pytestmark = pytest.mark.slow
 
-LAYERS, SELECTIONS, RULES = ("conv1", "conv3"), ("low", "quantile:0.5"), ("guided", "gradient+norm")
+LAYERS, SELECTIONS, RULES = ("conv1", "conv3"), ("low", "quantile:0.5"), ("guided", "guided+norm")
 SHAPE = replace(SMALL, epochs=2, layers=LAYERS, maps=3, top=3)
 
 
@@ -145,7 +145,7 @@ def test_a_picture_missing_by_one_rule_is_said_with_its_file(tmp_path, monkeypat
 def test_what_the_rules_do_is_said(varied, without_photos):
     words = " ".join(" ".join(varied.page.words).split())
     assert "By the rule “guided”: Going down, a rectifier passes" in words
-    assert "deconvnet, guided, gradient+norm" in words
+    assert "deconvnet, guided, guided+norm" in words
     plain = without_photos.page.data
     assert plain["rules"] == ["deconvnet"] and plain["selections"] == []
     assert not any(value == "rule" for _, name, value in without_photos.page.attributes)

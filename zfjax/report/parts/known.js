@@ -118,7 +118,8 @@ function fillKnown(panel, layer, map) {
   fillFeeds(panel.querySelector(".feeds"), layer, map);
 }
 
-// A link names the rule that its picture is by; a page of one rule has no choice that takes it.
-if (data.rules.length < 2) fields.push({ name: "rule", tell: () => "", take: () => {} });
+// A link names the rule that its picture is by: where this page has none by that, the opened map says so.
+let ruleElsewhere = "";
+fields.push({ name: "rule", tell: () => "", take: (text) => { ruleElsewhere = data.rules.includes(text) ? "" : text; } });
 draws.push(() => document.querySelectorAll(".age").forEach((age) =>
   age.setAttribute("aria-current", Number(age.dataset.at) === state.at)));

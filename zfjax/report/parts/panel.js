@@ -134,6 +134,9 @@ function fillPanel() {
   panel.querySelector(".bar-top p").textContent = top
     ? `epoch ${name}: activation ${number(top.activation)} on ${labelOf(top)}, ${fileOf(top)}` +
       (changed(map, state.at) ? "; the strongest image has just changed" : "") : `epoch ${name}: dead, no image excites it`;
+  if (ruleElsewhere)
+    panel.querySelector(".bar-top p").textContent +=
+      `; this page has no pictures by the rule ${ruleElsewhere}, these are by ${state.rule}`;
   fillBest(panel.querySelector(".best"), map);
   fillOthers(panel.querySelector(".others"), map);
   panel.querySelectorAll(".projection").forEach((tile) => tile.redraw());
