@@ -98,14 +98,31 @@ def write_labels(run: Run, steps: tuple[int, ...], layer: str, sure: dict[int, i
 
 
 def write_controls(run: Run, steps: tuple[int, ...], layers: tuple[str, ...]) -> None:
-    """One number with an interval, and one that a layer lacks."""
+    """Numbers with an interval, one that a layer lacks, one that no words are known for."""
     rows = Rows(run, steps)
     for index, layer in enumerate(layers):
         rows.layer(steps[-1], layer, "share_of_image", 0.5 + 0.125 * index, 0.25, 0.875)
         rows.maps(steps[-1], layer, "image_share", np.linspace(0, 1, 9))
+        for place, control in enumerate(("swapped", "initial", "randomised_1", "randomised_2")):
+            rows.layer(steps[-1], layer, f"cosine_{control}", 0.9 - 0.2 * place, 0.0, 1.0)
     rows.layer(steps[-1], layers[-1], "initial_cosine", 0.0625)
+    rows.layer(steps[-1], layers[-1], "spearman_initial", 0.4375)
+    rows.layer(steps[-1], "conv1", "exempt", 1.0)
     rows.write("controls", "Half of a projection is the image's.")
     pixels = np.zeros((2, 9, 54, 3), np.float32)
     pixels[:, :, :9] = np.linspace(-1, 1, 9)[None, :, None, None]
     pictures = picture_arrays(layers[-1], steps[-1], np.array([3, 5]), pixels)
     write_arrays(measures_folder(run.folder) / "controls.npz", pictures)
+
+
+def write_weights(run: Run, steps: tuple[int, ...], layer: str, maps: tuple[int, ...]) -> None:
+    """Filters of some maps at the first step and the last, each map's of one grey."""
+    rows = Rows(run, steps)
+    rows.layer(steps[-1], layer, "cosine", 1.0)
+    rows.write("weights", "At epoch 2 the filters are where they stay.")
+    pictures = {}
+    for step in (steps[0], steps[-1]):
+        pixels = np.zeros((len(maps), 9, 9, 3), np.float32)
+        pixels[:, :, : 4 if step else 9] = 1
+        pictures |= picture_arrays(layer, step, np.array(maps), pixels)
+    write_arrays(measures_folder(run.folder) / "weights.npz", pictures)

@@ -19,6 +19,7 @@ from tests.synthetic_pictures import crop, filters, projection, scene
 from zfjax import presets
 from zfjax.files import write_json
 from zfjax.run.evolution import UNITS_SCHEMA, Tile, write_tiles, write_units
+from zfjax.run.evolution_files import tiles_folder
 from zfjax.run.folder import Run, append_metrics, save_run
 
 CLASSES = ("disc", "stripes", "boat", "tree", "house", "sun", "road", "flower", "hill", "window")
@@ -55,6 +56,9 @@ class Shape:
     keep: tuple[int, ...] = field(default=())
     """Epochs kept; empty: all."""
     every_rank: bool = False
+    selections: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    """After deconvnet."""
 
 
 SMALL = Shape(epochs=4, maps=4, layers=("conv1", "conv2", "conv3"), images=300)
@@ -190,6 +194,7 @@ def _evolution(run: Run, shape: Shape, steps: tuple[int, ...], names: tuple[str,
                 layer: "window" if index < 2 else "image"
                 for index, layer in enumerate(shape.layers)
             },
+            "asked": {"selections": list(shape.selections), "rules": list(shape.rules)},
             "command": (
                 "zfjax evolve --workdir RUN --data.dir DATA --maps 16 --top 9 --split train"
                 " --at all"
@@ -235,7 +240,9 @@ def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
             )
         )
         every = shape.every_rank or step == steps[-1]
-        if selection in ("top", "fixed") and (rank == 0 or every) and map_ in drawn:
+        if selection != "top" and selection != "fixed" and map_ not in drawn:
+            rows[-1] |= dict.fromkeys(("y", "x", "box_y0", "box_x0", "box_y1", "box_x1"))
+        elif (rank == 0 or every) and map_ in drawn:
             y0, x0 = model.tile_origin(layer, y, x)
             patch = crop(scene(image, size), y0, x0, tile_size)
             clarity = 1 - np.exp(-run.epoch(step) / (HELD[layer] * 0.5))
@@ -300,9 +307,22 @@ def _layer(run, shape, layer, drawn, steps, names, rows, rng) -> None:
                         int(x),
                         strengths[0] * (1 if history[step][0] == final[0] else 0.7),
                     )
+                for weaker in shape.selections if alive else ():
+                    # A typical image leaves the first map silent at the first epoch.
+                    if weaker == "low" or map_ != drawn[0] or index:
+                        y, x = spot[(map_ + index) % 400]
+                        strength = strengths[0] * (0.01 if weaker == "low" else 0.3)
+                        image = (37 * map_ + index) % shape.images
+                        unit(step, map_, weaker, 0, image, int(y), int(x), strength)
             before = history[step][0] if alive else None
     for step in steps:
         write_tiles(folder / "tiles" / layer / f"{step}.npz", tiles[step])
+        for index, rule in enumerate(shape.rules):
+            path = tiles_folder(folder, rule) / layer / f"{step}.npz"
+            other = [
+                replace(tile, projection=-tile.projection / (2 + index)) for tile in tiles[step]
+            ]
+            write_tiles(path, other)
 
 
 def main() -> None:

@@ -6,12 +6,23 @@ import numpy as np
 import pytest
 from markupsafe import escape
 
-from tests.measured_run import LABELS, write_census, write_controls, write_labels, write_settling
+from tests.measured_run import (
+    LABELS,
+    write_census,
+    write_controls,
+    write_labels,
+    write_settling,
+    write_weights,
+)
 from tests.reported import Page, decode, spare_figures
 from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
+from zfjax.report.board import enlarge
+from zfjax.report.controlled import COLUMNS
 from zfjax.report.inputs import feeds_of
 from zfjax.report.page import write_report
+from zfjax.report.rowed import EDGE, GAP
+from zfjax.run.colours import colour_scale, to_bytes
 from zfjax.run.measured import measures_folder
 
 pytestmark = pytest.mark.slow
@@ -47,6 +58,10 @@ class Answered:
         write_census(self.run, steps, self.dead, self.born)
         write_labels(self.run, steps, "conv3", self.sure)
         write_controls(self.run, steps, ("conv2", "conv3"))
+        drawn = evolution.maps("conv2")
+        self.evolution = evolution
+        self.weighed = (drawn[0], next(map_ for map_ in range(99) if map_ not in drawn))
+        write_weights(self.run, steps, "conv2", self.weighed)
         self.path = write_report(self.run, beside=other.folder)
         self.text = self.path.read_text(encoding="utf-8")
         self.page = Page(self.text)
@@ -90,26 +105,62 @@ def test_labels_and_controls_say_their_numbers(answered):
     assert "75 % 30 %" in labels, "purity, and by chance"
     controls = answered.words.split("how much of a projection is the unit's")[1]
     assert "0.5 (0.25 to 0.875)" in controls and "0.625 (0.25 to 0.875)" in controls
-    assert "initial cosine n/a 0.0625" in controls
+    assert "initial cosine n/a 0.0625" in controls, "what has no words here goes by its name"
     assert "Not measured yet" not in answered.words
-    [image] = [
+    assert "another unit at the same place: the image's share 0.9 (0 to 1) 0.9 (0 to 1)" in controls
+    assert "2 layers from the top drawn anew 0.3 (0 to 1) 0.3 (0 to 1)" in controls
+    ranks = controls.split("Rank correlation of magnitudes conv3")[1]
+    assert ranks.strip().startswith("the network before training 0.438")
+    assert "exempt" not in controls.split("1: the same picture")[0], "the sentence says it"
+    heads = controls.split("conv3 at epoch 2, from above: maps 3, 5 ")[1]
+    assert heads.startswith(" ".join(" ".join(COLUMNS).split()))
+    pixels = figures_of(answered)[0]
+    cell, edge = EDGE + GAP, EDGE // 9 * 9
+    assert pixels.shape == (2 * EDGE + GAP, len(COLUMNS) * cell, 4)
+    within = np.arange(edge) + (EDGE - edge) // 2
+    own = pixels[within][:, within]
+    assert (own[..., 3] == 255).all() and (pixels[:, EDGE:cell, 3] == 0).all()
+    column = own[..., :3].mean(axis=(1, 2))
+    assert abs(column[0]) < 12 and abs(column[-1] - 255) < 12, "from the most negative up"
+    other = pixels[within][:, cell + within]
+    assert (abs(other[..., :3] - 128) < 8).all(), "zero is mid-grey"
+
+
+def test_weights_stand_beside_projections(answered):
+    words = answered.words.split("Weights: the filters themselves, without an image")[1]
+    assert words.strip().startswith("At epoch 2 the filters are where they stay.")
+    drawn, bare = answered.weighed
+    assert f'maps <a href="#map=conv2:{drawn}">{drawn}</a>, {bare}</figcaption>' in answered.text
+    epochs = [f"epoch {answered.run.epoch(step):g}" for step in answered.evolution.steps]
+    assert f"projection {epochs[0]} {epochs[-1]}" in words
+    pixels, cell = figures_of(answered)[1], EDGE + GAP
+    assert pixels.shape == (2 * EDGE + GAP, 3 * cell, 4)
+    tile = answered.evolution.tiles("conv2", answered.evolution.steps[-1])["top", drawn, 0]
+    shown = enlarge(to_bytes(tile.projection, colour_scale(tile.projection)), EDGE).astype(int)
+    top, left = ((EDGE - extent) // 2 for extent in shown.shape[:2])
+    ours = pixels[top : top + shown.shape[0], left : left + shown.shape[1], :3]
+    assert abs(ours - shown).mean() < 12
+    assert (pixels[cell:, :EDGE, 3] == 0).all(), "a map that the page does not draw has none"
+    middle = EDGE // 2
+    for row in (middle, cell + middle):
+        assert (
+            pixels[row, cell + EDGE - 9, 0] > 240 and abs(pixels[row, 3 * cell - 22, 0] - 128) < 12
+        )
+
+
+def figures_of(answered):
+    """The pictures of rows on the page: of the controls, and of the weights."""
+    images = [
         value
         for tag, name, value in answered.page.attributes
         if (tag, name) == ("img", "src") and value.startswith("data:image/webp")
-    ][1:]
-    pixels = np.asarray(decode(image).convert("RGB")).astype(int)
-    times = pixels.shape[1] // 54
-    assert (
-        pixels.shape == (2 * 9 * times + 6, 54 * times, 3) and "maps 3, 5, from above" in controls
-    )
-    column = pixels[: 9 * times, times].mean(axis=-1)
-    assert abs(column[0]) < 12 and abs(column[-1] - 255) < 12, "from the most negative up"
-    assert (abs(pixels[:, 20 * times :] - 128) < 8).all(), "zero is mid-grey"
+    ]
+    return [np.asarray(decode(image).convert("RGBA")).astype(int) for image in images[1:]]
 
 
 def test_scripts_know_what_each_map_is(answered):
     data = answered.page.data
-    assert set(data["measured"]) == {"settling", "census", "controls", "labels"}
+    assert set(data["measured"]) == {"settling", "census", "controls", "labels", "weights"}
     layers = {layer["name"]: layer["maps"] for layer in data["layers"]}
     count = {name: answered.run.config.model.fact(name).shape[2] for name in layers}
     for name, maps in layers.items():
@@ -132,7 +183,7 @@ def test_scripts_know_what_each_map_is(answered):
 
 def test_what_is_missing_is_a_line_with_its_command(made, answered):
     words = " ".join(" ".join(made.page.words).split())
-    for name in ("settling", "census", "controls", "labels"):
+    for name in ("settling", "census", "controls", "labels", "weights"):
         assert f"zfjax measure --workdir RUN {name}" in words
     assert "Settling: which" not in words and made.page.data["measured"] == []
 

@@ -1,6 +1,7 @@
 """The page as a browser runs it: driven once in headless Chromium, where there is one."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -99,7 +100,8 @@ def measured(tmp_path_factory):
     """A run with measures, its page as one file, and as a folder."""
     with pytest.MonkeyPatch.context() as patch:
         spare_figures(patch)
-        reported = Reported(tmp_path_factory.mktemp("measured") / "run", SMALL)
+        shape = replace(SMALL, selections=("low", "quantile:0.5"), rules=("guided", "guided+norm"))
+        reported = Reported(tmp_path_factory.mktemp("measured") / "run", shape)
         steps, layers = reported.evolution.steps, reported.evolution.layers
         maps = {layer: reported.evolution.maps(layer) for layer in layers}
         write_settling(reported.run, steps, {layer: (1.0, 0.5, 1.5) for layer in layers})
@@ -228,6 +230,93 @@ def test_a_link_opens_a_film(measured, browser, form):
     browser.run(f"location.hash = '#map=conv2:{dead}'")
     settled(browser)
     assert "Dead at every epoch" in text(browser, ".panel .life").replace("dead at", "Dead at")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rules_are_a_toggle(measured, browser, form):
+    """By mouse, by keyboard, and by a link; the grid, the film and the weaker images follow."""
+    reported, paths = measured
+    browser.resize(1280)
+    browser.open(paths[form])
+    map_ = reported.evolution.maps("conv1")[0]
+
+    def seen():
+        """The scales said of the opened map, and where the grid and the film aim."""
+        return browser.run(
+            "[document.querySelector('.panel .which').innerText.split('scale')[1],"
+            " document.querySelector('.panel .others p').innerText.split('scale')[1],"
+            " ...['.cell', '.panel .strip', '.panel .others'].map((where) => getComputedStyle("
+            "document.querySelector(where + ' .projection')).backgroundPosition)]"
+        )
+
+    # A map of conv1 is alive at every epoch, so that its first tile is that of epoch 0.
+    browser.run(f"location.hash = '#epoch=1&map=conv1:{map_}'")
+    settled(browser)
+    first = seen()
+    assert browser.run("state.rule") == "deconvnet"
+    browser.run("document.querySelector('input[name=rule][value=guided]').click()")
+    guided = seen()
+    assert all(one != other for one, other in zip(first, guided, strict=True))
+    assert float(guided[0].strip("\u2009 ±")) == pytest.approx(
+        float(first[0].strip("\u2009 ±")) / 2, rel=0.02
+    )
+    address = f"#epoch=1&rule=guided&map=conv1:{map_}"
+    assert browser.run("location.hash") == address
+    assert text(browser, ".panel pre").endswith("--rule guided")
+    browser.run("document.querySelector('input[name=rule][value=guided]').focus()")
+    browser.press("ArrowRight")
+    assert browser.run("state.rule") == "guided+norm" and browser.run("state.at") == 1
+    link = browser.run("document.querySelector('.panel .link').getAttribute('href')")
+    assert link.endswith("rule=guided%2Bnorm")
+    browser.run("document.querySelector('input[name=scale][value=shared]').click()")
+    browser.run(f"location.hash = '{address}'")
+    settled(browser)
+    assert browser.run("state.rule") == "guided"
+    for kind in (link, f"#epoch=1&map=conv1:{map_}&rule=deconvnet"):
+        browser.run(f"location.hash = {kind!r}")
+        settled(browser)
+    browser.run("document.querySelector('input[name=scale][value=tile]').click()")
+    assert seen() == first
+    browser.open(paths[form])
+    browser.run(f"location.hash = {link!r}")
+    settled(browser)
+    assert browser.run("state.rule") == "guided+norm", "of a page opened by its link"
+    browser.run(f"location.hash = '#epoch=1&map=conv1:{map_}&rule=<b>grad'")
+    settled(browser)
+    said = "; this page has no pictures by the rule <b>grad, these are by guided+norm"
+    assert text(browser, ".panel .bar-top p").endswith(said)
+    browser.run(f"location.hash = '#epoch=1&map=conv1:{map_}&rule=guided'")
+    settled(browser)
+    assert "no pictures by" not in text(browser, ".panel .bar-top p")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_opened_map_shows_its_weaker_images(measured, browser, form):
+    reported, paths = measured
+    browser.resize(390)
+    browser.open(paths[form])
+    alive, dead = reported.evolution.maps("conv2")[:2]
+    browser.run(f"location.hash = '#epoch=2&map=conv2:{alive}'")
+    settled(browser)
+    shown_ones = text(browser, ".panel .others")
+    step = reported.evolution.steps[2]
+    for selection in ("low", "quantile:0.5"):
+        [row] = reported.evolution.rows(layer="conv2", map=alive, step=step, selection=selection)
+        said = f"(image {row['image_id']}), unit y {row['y']}, x {row['x']}, scale"
+        assert said in shown_ones.replace("\u200b", "")
+    assert browser.run("document.querySelectorAll('.panel .others .tile').length") == 4
+    browser.press("ArrowLeft")
+    browser.press("ArrowLeft")
+    assert text(browser, "#epoch") == "epoch 0"
+    assert "silent: 50\u2009% of the images or more do not excite it" in text(
+        browser, ".panel .others"
+    )
+    assert browser.run("document.querySelectorAll('.panel .others .tile').length") == 2
+    assert too_wide(browser) == 0
+    browser.run(f"location.hash = '#epoch=2&map=conv2:{dead}'")
+    settled(browser)
+    assert "dead: no image excites it" in text(browser, ".panel .others")
+    assert browser.run("document.querySelectorAll('.panel .others .tile').length") == 0
 
 
 def test_a_folder_keeps_the_browser_content(measured, browser):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from zfjax.report.board import LINE, WIDTH, Board
+from zfjax.report.controlled import COLUMNS
 from zfjax.report.kit.style import QUIET, TEXT_SIZE, quiet_style, wrap
 from zfjax.report.kit.wording import epoch_name, plain
 from zfjax.report.pictures import to_bytes
 from zfjax.run.measured import Measured
 
-COLUMNS = (
-    *("the unit", "other\nunit", "other\nimage"),
-    *("before\ntraining", "top layer\nanew", "all layers\nanew"),
-)
-"""What stands side by side in the pictures that the measure keeps."""
 MARGIN, LEFT, GAP = 24, 250, 14
 
 

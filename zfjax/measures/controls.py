@@ -34,7 +34,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
-from zfjax.measures.control_figure import COLUMNS, figure_of_controls
+from zfjax.measures.control_figure import figure_of_controls
 from zfjax.measures.controlling import ControlledUnits, controls_of, cosine_within, spearman_within
 from zfjax.measures.protocol import (
     EVOLUTION,
@@ -46,6 +46,7 @@ from zfjax.measures.protocol import (
     plain_table,
     shown,
 )
+from zfjax.report.controlled import COLUMNS
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
 from zfjax.report.kit.wording import epoch_name
 from zfjax.report.pictures import colour_scale

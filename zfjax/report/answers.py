@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from urllib.parse import quote
 
 import numpy as np
@@ -19,6 +20,7 @@ from zfjax.report.kit.wording import epoch_name, percent, plain
 from zfjax.report.layers import View
 from zfjax.report.lives import class_name, layer_events
 from zfjax.report.settling import settling_contents
+from zfjax.report.weighed import weights_contents
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.measured import Measured
 
@@ -27,12 +29,14 @@ TITLES = {
     "census": "Census: dead, born and doubled maps",
     "controls": "Controls: how much of a projection is the unit's",
     "labels": "What maps are about",
+    "weights": "Weights: the filters themselves, without an image",
 }
 FILLS = {
     "settling": "when each layer and map settles, and how sure that is",
     "census": "which maps are dead or doubled, and which were born, died or came back",
     "controls": "how much of a projection is the unit's and how much the image's",
     "labels": "which maps are about a class, beside what chance gives",
+    "weights": "every layer's filters as pixels, without an image, beside the projections",
 }
 MOST_MAPS = 60
 """Named in one list; beyond, it says how many more."""
@@ -51,7 +55,10 @@ def answer_sections(view: View) -> list[Piece]:
         if name == "settling":
             inner = settling_contents(view.run, measured, view.other)
         elif name == "controls":
-            inner = controls_contents(measured, view.store)
+            inner = controls_contents(measured, view.store, partial(link_to, view))
+        elif name == "weights":
+            link = partial(link_to, view)
+            inner = weights_contents(measured, view.evolution, view.store, link)
         else:
             inner = contents[name](view, measured)
         style = part_text("css", "answers", folder="parts")

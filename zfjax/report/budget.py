@@ -7,9 +7,12 @@ stored: in one file as well as a share of the budget allows, beside it at one qu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet
 from zfjax.report.pictures import LayerPictures, Store, data_uri, make_sheet
@@ -25,6 +28,8 @@ BESIDE_QUALITY = 80
 """Of tiles that are files beside the page."""
 LEAST_BYTES_A_PIXEL = 0.12
 """Of a tile at a quality that is still good to look at."""
+ALWAYS = ("top", "fixed")
+"""The selections that every evolution draws."""
 PICTURES_A_STEP = 2
 """Different ones, about: a settled map repeats its pictures."""
 BYTES_A_SHOT = 220
@@ -41,12 +46,27 @@ def one_file_may_hold(evolution: Evolution) -> bool:
     that a page which is surely too large is not even packed.
     """
     ranks = evolution.record.top if evolution.every_rank else 1
-    pictures = PICTURES_A_STEP * ranks * len(evolution.steps)
+    # A shot has a patch, and a projection by each rule; half of them, about, are repeated.
+    share = (1 + len(evolution.rules)) / 2
+    pictures = PICTURES_A_STEP * ranks * len(evolution.steps) * share
     maps = {layer: len(evolution.maps(layer)) for layer in evolution.layers}
     sizes = evolution.record.tile_size
     pixels = pictures * sum(maps[layer] * float(np.prod(sizes[layer])) for layer in maps)
     shots = (ranks + 1) * len(evolution.steps) * sum(maps.values())
+    for layer, count in _weaker(evolution).items():
+        pixels += share * count * float(np.prod(sizes[layer]))
+        shots += count
     return 4 / 3 * LEAST_BYTES_A_PIXEL * pixels + BYTES_A_SHOT * shots <= NEARLY * BUDGET
+
+
+def _weaker(evolution: Evolution) -> Counter[str]:
+    """How many shots of weaker images are drawn, by layer: those that have a place."""
+    others = evolution.selections[len(ALWAYS) :]
+    if not others:
+        return Counter()
+    units = evolution.units.filter(pc.is_valid(evolution.units["y"]))
+    units = units.filter(pc.is_in(units["selection"], pa.array(others, pa.string())))
+    return Counter(units["layer"].to_pylist())
 
 
 def is_lossless(layer: LayerPictures) -> bool:

@@ -5,50 +5,109 @@ JAX.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from markupsafe import Markup
 
-from zfjax.report.board import enlarge
-from zfjax.report.kit.shell import Piece, join_pieces
+from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.wording import number, plain
-from zfjax.report.pictures import Store, webp
-from zfjax.run.colours import MID_GREY, to_bytes
+from zfjax.report.kit.wording import epoch_name, number, plain
+from zfjax.report.pictures import Store
+from zfjax.report.rowed import rows_figure, signed_bytes
 from zfjax.run.measured import Measured
 
-EDGE, GAP = 84, 6
-"""Pixels of a picture's height at least, and between two rows."""
+COLUMNS = (
+    *("the unit", "other\nunit", "other\nimage"),
+    *("before\ntraining", "top layer\nanew", "all layers\nanew"),
+)
+"""What stands side by side in the pictures that the measure ``controls`` keeps."""
+WORDS = {
+    "swapped": "another unit at the same place",
+    "two_images": "another unit on another image: what chance gives",
+    "switches": "the same unit down another image's switches",
+    "initial": "the network before training",
+}
+RANDOMISED = "randomised_"
+LIKENESSES = {"cosine": "Cosine with the unit's own", "spearman": "Rank correlation of magnitudes"}
+"""By how a quantity's name begins."""
+SAID_ELSEWHERE = ("image_share", "exempt")
+"""The cosine with the swapped unit again, and what the sentence says."""
+
+Link = Callable[[str, int], Markup]
+"""(layer, map) -> its number, as a link where it is drawn."""
 
 
-def controls_contents(controls: Measured, store: Store) -> list[Piece | Markup | str]:
+def controls_contents(controls: Measured, store: Store, link: Link) -> list[Piece | Markup | str]:
     """Every number that the measure gives of a layer at its last epoch, with its interval, and the
     pictures that it keeps. Raises ZfjaxError where those are damaged.
     """
+    words = plain(str(controls.meta.get("sentence", "")), 2000)
+    return [
+        Markup('<p class="said">{}</p>').format(words),
+        *_tables(controls),
+        Markup(
+            '<p class="note">1: the same picture; 0: none of it. In brackets the quartiles over the'
+            " layer's maps, or the interval that the measure gives.</p>"
+        ),
+        _pictures(controls, store, link),
+    ]
+
+
+def _tables(controls: Measured) -> list[Piece]:
+    """A table for each kind of likeness, its rows in words; one of what has no words, by name."""
     last = controls.steps[-1]
-    names = [
+    known: list[str] = [
         name
         for name in controls.quantities()
         if any(last in controls.of_layer(name, layer) for layer in controls.layers)
     ]
+    tables = []
+    for likeness, head in LIKENESSES.items():
+        own = [name for name in known if name.startswith(f"{likeness}_")]
+        own.sort(key=_order)
+        known = [name for name in known if name not in own]
+        tables += [_table(controls, head, own)] if own else []
+    others = [name for name in known if name not in SAID_ELSEWHERE or not tables]
+    return [*tables, *([_table(controls, "at the last epoch", others)] if others else [])]
+
+
+def _table(controls: Measured, head: str, names: Sequence[str]) -> Piece:
+    """The layers that have any of these numbers, at the last epoch."""
+    last = controls.steps[-1]
+    layers = [
+        layer
+        for layer in controls.layers
+        if any(last in controls.of_layer(name, layer) for name in names)
+    ]
     rows = [
-        Row(
-            plain(name.replace("_", " "), 60),
-            [_cell(controls, name, layer) for layer in controls.layers],
-        )
-        for name in names
+        Row(_in_words(name), [_cell(controls, name, layer) for layer in layers]) for name in names
     ]
-    columns = [Column("at the last epoch"), *(Column(plain(layer)) for layer in controls.layers)]
-    words = plain(str(controls.meta.get("sentence", "")), 2000)
-    return [
-        Markup('<p class="said">{}</p>').format(words),
-        data_table(columns, rows),
-        Markup(
-            '<p class="note">In brackets the quartiles over the layer\'s maps, or the interval that'
-            " the measure gives.</p>"
-        ),
-        _pictures(controls, store),
-    ]
+    return data_table([Column(head), *(Column(plain(layer)) for layer in layers)], rows)
+
+
+def _control(name: str) -> str:
+    return name.partition("_")[2] if name.partition("_")[0] in LIKENESSES else name
+
+
+def _order(name: str) -> tuple[int, int]:
+    control = _control(name)
+    count = control.removeprefix(RANDOMISED)
+    if control in WORDS:
+        return 0, list(WORDS).index(control)
+    return (1, int(count)) if control != count and count.isdigit() else (2, 0)
+
+
+def _in_words(name: str) -> str:
+    control = _control(name)
+    count = control.removeprefix(RANDOMISED)
+    if name == "cosine_swapped":
+        return f"{WORDS[control]}: the image's share"
+    if control in WORDS:
+        return WORDS[control]
+    if control != count and count.isdigit():
+        return "the layer drawn anew" if count == "1" else f"{count} layers from the top drawn anew"
+    return plain(name.replace("_", " "), 60)
 
 
 def _cell(controls: Measured, name: str, layer: str) -> str | None:
@@ -61,46 +120,31 @@ def _cell(controls: Measured, name: str, layer: str) -> str | None:
     return f"{number(value)}{between}"
 
 
-def _pictures(controls: Measured, store: Store) -> Piece:
+def _pictures(controls: Measured, store: Store, link: Link) -> Piece:
     """A picture a layer: a row for each map, its projection at the left, its controls beside it."""
     figures = []
+    epochs = dict(zip(controls.steps, controls.epochs, strict=True))
+    heads = [column.replace("\n", " ") for column in COLUMNS]
     for layer in controls.layers:
         by_step = controls.pictures(layer)
         if not by_step:
             continue
-        maps, pixels = by_step[max(by_step)]
-        board = board_of_rows(pixels)
-        uri = store(webp(board, 80), "webp")
-        listed = ", ".join(map(str, maps.tolist()))
-        figures.append(
-            Markup(
-                '<figure><figcaption>{}: maps {}, from above</figcaption><img class="controls"'
-                ' src="{}" width="{}" height="{}" alt="Projections of {} beside their controls">'
-                "</figure>"
-            ).format(plain(layer), listed, uri, board.shape[1], board.shape[0], plain(layer))
+        step = max(by_step)
+        maps, pixels = by_step[step]
+        rows = [np.split(signed_bytes(each), len(COLUMNS), axis=1) for each in pixels]
+        listed = Markup(", ").join(link(layer, map_) for map_ in maps.tolist())
+        caption = Markup("{} at epoch {}, from above: maps {}").format(
+            plain(layer), epoch_name(epochs[step]), listed
         )
+        spoken = f"Projections of {plain(layer)} beside their controls"
+        figures.append(rows_figure(rows, heads, (caption, spoken), store))
     if not figures:
         return Piece(Markup())
     words = Markup(
-        '<p class="note">From the left: the unit\'s own projection; another unit at the same place;'
-        " the same unit down the switches of another image; the network before training; the layer"
-        " drawn anew; all layers drawn anew. Each on its own scale, zero is mid-grey; what is not"
-        " there is grey. What stays in the second column is the image's, not the unit's.</p>"
+        '<p class="note">At the left the unit\'s own projection, beside it what its place gives'
+        " with one thing changed: another unit is asked; the same unit goes down the switches of"
+        " another image; the network is that before training; its layer is drawn anew; all layers"
+        " up to it are. Each on its own scale, zero is mid-grey; what is not there is grey. What"
+        " stays under “other unit” is the image's, not the unit's.</p>"
     )
-    html = words + Markup('<div class="controlled">{}</div>').format(Markup("").join(figures))
-    return join_pieces([Piece(html)])
-
-
-def board_of_rows(pixels: np.ndarray) -> np.ndarray:
-    """Signed pictures in -1..1, float [n, height, width, 1 or 3], one below the other: uint8."""
-    if pixels.shape[-1] == 1:
-        pixels = pixels.repeat(3, axis=-1)
-    shown = to_bytes(pixels, 1.0)
-    height, width = shown.shape[1:3]
-    edge = max(height, width, round(EDGE / height) * width)
-    rows = [enlarge(picture, edge) for picture in shown]
-    if not rows:
-        return np.zeros((1, 1, 3), np.uint8)
-    gap = np.full((GAP, rows[0].shape[1], 3), MID_GREY, np.uint8)
-    stacked = [each for row in rows for each in (gap, row)][1:]
-    return np.concatenate(stacked)
+    return Piece(words + Markup('<div class="rowed">{}</div>').format(Markup("").join(figures)))

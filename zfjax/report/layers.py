@@ -24,6 +24,7 @@ from zfjax.report.lives import layer_facts
 from zfjax.report.payload import Names, map_values, size_rules, sparkline, step_values
 from zfjax.report.pictures import LayerPictures, Store, data_uri, filter_grid, make_sheet, webp
 from zfjax.report.settling import Beyond
+from zfjax.report.variety import selection_values
 from zfjax.report.words import by_step, choose, rule_words, searched, validation_images
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
@@ -31,7 +32,7 @@ from zfjax.run.folder import Run
 from zfjax.run.measured import Measured
 
 PRINTED_COLUMNS = 16
-PARTS = ("cells", "finding", "panel", "known", "printed")
+PARTS = ("cells", "finding", "panel", "known", "variety", "printed")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ def evolution_slider(view: View) -> Piece:
         "scale", "Colour scale", (("tile", "per tile"), ("shared", "shared over epochs"))
     )
     choices = (image, show, scale) if view.photos else (image, scale)
+    if len(view.evolution.rules) > 1:
+        rules = tuple((rule, plain(rule)) for rule in view.evolution.rules)
+        choices = (*choices, Choice("rule", "Rule", rules))
     run = view.run
     curves = accuracies(run.validation_lines), accuracies(run.training_lines)
     return curve_slider(view.epochs, curves, choices=choices)
@@ -114,6 +118,8 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
         "split": None if record.split == usual_split(view.run) else record.split,
         "subject": isinstance(view.run, AdoptedRun) and not view.run.reopens,
         "rule": record.rule,
+        "rules": list(evolution.rules),
+        "selections": selection_values(evolution),
         "measured": list(view.measures),
         "labels": list(labels.numbers),
         "files": list(file_names.numbers),
@@ -163,10 +169,12 @@ def projection_words(view: View) -> Markup:
     """What a projection is and what it is not, as paragraphs."""
     record = view.evolution.record
     template = templates("templates").get_template("projection.html.j2")
-    if isinstance(view.run, AdoptedRun):
-        words = adopted_rule_words(view.run, record.rule)
-    else:
-        words = rule_words(record.rule)
+    main, *others = (
+        adopted_rule_words(view.run, rule) if isinstance(view.run, AdoptedRun) else rule_words(rule)
+        for rule in view.evolution.rules
+    )
+    named = zip(view.evolution.rules[1:], others, strict=True)
+    words = " ".join((main, *(f"By the rule “{plain(rule)}”: {said}" for rule, said in named)))
     return Markup(
         template.render(rule_words=words, searched=searched(view.evolution), checked=record.checked)
     )

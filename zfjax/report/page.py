@@ -38,6 +38,7 @@ from zfjax.report.origins import (
 )
 from zfjax.report.pictures import LayerPictures, read_layer, webp
 from zfjax.report.settling import Beyond
+from zfjax.report.variety import with_variety
 from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
@@ -46,7 +47,7 @@ from zfjax.values import Place, truth
 
 STAGE = "reporting"
 READING, DRAWING, PACKING = "reading pictures", "drawing figures", "packing pictures"
-MEASURES = ("settling", "census", "controls", "labels")
+MEASURES = ("settling", "census", "controls", "labels", "weights")
 """Those that the page has a section for."""
 
 
@@ -221,7 +222,8 @@ def _read(asked: _Asked, layer: str, index: int) -> LayerPictures:
     def tell(done: int, _: int) -> None:
         asked.tell(READING, index * len(steps) + done, total)
 
-    return read_layer(evolution, layer, steps, evolution.maps(layer), asked.photos, tell)
+    pictures = read_layer(evolution, layer, steps, evolution.maps(layer), asked.photos, tell)
+    return with_variety(evolution, pictures, asked.photos)
 
 
 def _view(

@@ -63,6 +63,9 @@ def frame(shot: Shot | None, labels: Names, files: Names) -> dict[str, Any] | No
         "box": [row["box_y0"], row["box_x0"], row["box_y1"], row["box_x1"]],
         "jumped": row["jumped"],
         "margin": single(row["margin"]),
+        **(
+            {"rules": [[at, single(scale)] for at, scale in shot.by_rules]} if shot.by_rules else {}
+        ),
     }
 
 
@@ -81,6 +84,11 @@ def map_values(
             map_.ranks and [[frame(shot, labels, files) for shot in shots] for shots in map_.ranks]
         ),
         "labels": [[labels.number_of(name, 60) for name in names] for names in map_.labels],
+        "shared_by": [single(scale) for scale in map_.shared_by_rules],
+        "others": [
+            [[frame(shot, labels, files) for shot in shots] for shots in of_steps]
+            for of_steps in map_.others.values()
+        ],
     }
 
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet
 from zfjax.run.colours import MID_GREY, colour_scale, to_bytes
 from zfjax.run.evolution import Evolution, Tile
+from zfjax.run.evolution_files import tiles_folder
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Shot:
     patch: int | None
     """None when photos are left out."""
     scale: float
+    by_rules: tuple[tuple[int, float], ...] = ()
+    """(projection, scale) by each rule after the main one; () until ``report.variety``."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class MapPictures:
     """Class names of the strongest images, by step, from rank 0; None where the label is not
     known.
     """
+    others: Mapping[str, tuple[tuple[Shot, ...], ...]] = field(default_factory=dict)
+    """By selection beside "top" and "fixed": by step, what is drawn, from rank 0; {} until
+    ``report.variety``.
+    """
 
     @property
     def shared_scale(self) -> float:
@@ -71,6 +78,13 @@ class MapPictures:
         return max(
             (shot.scale for shot in (*self.top, *self.fixed) if shot is not None), default=0.0
         )
+
+    @property
+    def shared_by_rules(self) -> tuple[float, ...]:
+        """The same by each rule after the main one."""
+        shots = [shot for shot in (*self.top, *self.fixed) if shot is not None]
+        count = len(shots[0].by_rules) if shots else 0
+        return tuple(max(shot.by_rules[index][1] for shot in shots) for index in range(count))
 
     def pair(self, shot: Shot) -> tuple[np.ndarray, np.ndarray | None]:
         """Projection and patch of a shot, uint8 [height, width, 3]; the patch is None without
@@ -105,7 +119,7 @@ def read_layer(
     """
     rows = _rows(evolution, layer, drawn, steps)
     last = evolution.steps[-1]
-    stacks: dict[int, _Stack] = {map_: _Stack() for map_ in drawn}
+    stacks: dict[int, Stack] = {map_: Stack() for map_ in drawn}
     shots: dict[tuple[int, int, str, int], Shot] = {}
     for done, step in enumerate(steps):
         if tell is not None:
@@ -117,7 +131,7 @@ def read_layer(
             ):
                 row = rows.get((step, map_, selection, rank))
                 if row is not None:
-                    tile = _tile(tiles, row, evolution)
+                    tile = tile_of(tiles, row, evolution)
                     shots[step, map_, selection, rank] = stacks[map_].shot(row, tile, photos)
     if tell is not None:
         tell(len(steps), len(steps))
@@ -147,19 +161,25 @@ def read_layer(
     )
 
 
-class _Stack:
-    """Different pictures in order of first use."""
+class Stack:
+    """Different pictures in order of first use, after those of ``begun``."""
 
-    def __init__(self) -> None:
-        self._indices: dict[bytes, int] = {}
-        self._pictures: list[np.ndarray] = []
+    def __init__(self, begun: Iterable[np.ndarray] = ()) -> None:
+        self._pictures = list(begun)
+        self._indices = {picture.tobytes(): at for at, picture in enumerate(self._pictures)}
 
     def shot(self, row: dict[str, Any], tile: Tile, photos: bool) -> Shot:
-        scale = colour_scale(tile.projection)
-        projection = self._index(to_bytes(tile.projection, scale))
+        """A tile's pictures and scale."""
+        projection, scale = self.projection(tile)
         return Shot(row, projection, self._index(tile.patch) if photos else None, scale)
 
+    def projection(self, tile: Tile) -> tuple[int, float]:
+        """The number of a tile's projection, and its colour scale."""
+        scale = colour_scale(tile.projection)
+        return self._index(to_bytes(tile.projection, scale)), scale
+
     def array(self, tile_size: tuple[int, ...]) -> np.ndarray:
+        """uint8 [n, height, width, 3]."""
         return np.array(self._pictures, np.uint8).reshape(len(self._pictures), *tile_size, 3)
 
     def _index(self, picture: np.ndarray) -> int:
@@ -186,12 +206,18 @@ def _rows(
     }
 
 
-def _tile(
-    tiles: dict[tuple[str, int, int], Tile], row: dict[str, Any], evolution: Evolution
+def tile_of(
+    tiles: Mapping[tuple[str, int, int], Tile],
+    row: Mapping[str, Any],
+    evolution: Evolution,
+    rule: str | None = None,
 ) -> Tile:
+    """The tile of a row, among those of its layer and step by ``rule``. Raises ZfjaxError where it
+    is not there.
+    """
     tile = tiles.get((row["selection"], row["map"], row["rank"]))
     if tile is None:
-        path = evolution.folder / "tiles" / row["layer"] / f"{row['step']}.npz"
+        path = tiles_folder(evolution.folder, rule) / row["layer"] / f"{row['step']}.npz"
         raise ZfjaxError(
             f"{path} lacks map {row['map']} ({row['selection']}, rank {row['rank']}) that"
             " units.parquet names; delete that file and run `zfjax evolve` again."

@@ -104,7 +104,7 @@ def _asked(evolution: Evolution, after: str = "") -> list[tuple[str, str]]:
             ),
         ),
         ("Maps drawn", f"{drawn}: a seeded uniform draw (seed {record.seed}), dead ones included"),
-        ("Rule", plain(record.rule)),
+        ("Rule", ", ".join(map(plain, evolution.rules))),
         ("Precision", f"{plain(record.precision)} in search and projection"),
         (
             "Projected by",

@@ -104,6 +104,15 @@ def epochs_after(run: Run, evolution: Evolution) -> str:
     )
 
 
+def selection_words(selection: str) -> str:
+    """What the images of "low" or "quantile:q" are to a map."""
+    if selection == "low":
+        return "the weakest that excite it at all"
+    quantile = float(selection.removeprefix("quantile:"))
+    typical = "typical: " if quantile == 0.5 else ""
+    return f"{typical}stronger than about {100 * quantile:g}\u2009% of the images"
+
+
 def silent_words(selection: str) -> str:
     """Why a map has no picture of a selection ("top", "fixed", "low", "quantile:q")."""
     if selection.startswith("quantile:"):

@@ -3,12 +3,27 @@
 const labelOf = (frame) => (frame.label === null ? "no label" : data.labels[frame.label]);
 const fileOf = (frame) => (frame.file === null ? "–" : data.files[frame.file]);
 
+// A page of one rule has no choice of it.
+state.rule ??= data.rule;
+
+// [picture, its scale] of a projection by the rule that is chosen, and the scale that its map shares over epochs.
+const drawnBy = (frame) => (state.rule === data.rule ? [frame.projection, frame.scale]
+  : frame.rules[data.rules.indexOf(state.rule) - 1]);
+const sharedBy = (map) => (state.rule === data.rule ? map.shared : map.shared_by[data.rules.indexOf(state.rule) - 1]);
+
 // A scale shared over epochs is the tile's own scale turned down: CSS contrast() works around mid-grey.
 function tone(tile, map, frame, scale) {
-  tile.style.filter = scale === "shared" && map.shared > 0 ? `contrast(${frame.scale / map.shared})` : "";
+  const shared = sharedBy(map);
+  tile.style.filter = scale === "shared" && shared > 0 ? `contrast(${drawnBy(frame)[1] / shared})` : "";
 }
 
-const tileOf = (map, index, kind) => sheetTile(map.sheet, index, kind);
+// A frame's projection, which another rule changes, or its patch.
+function tileOf(map, frame, kind) {
+  const tile = sheetTile(map.sheet, kind === "projection" ? drawnBy(frame)[0] : frame[kind], kind);
+  if (kind === "projection") tile.redraw = () => aim(tile, map.sheet, drawnBy(frame)[0]);
+  if (kind === "projection") tile.retone = () => tone(tile, map, frame, state.scale);
+  return tile;
+}
 
 // How strong a unit is beside the strongest of its map at any epoch.
 function share(map, frame) {
@@ -36,7 +51,7 @@ function showCell(cell, layer, map) {
   const [projection, patch] = cell.querySelectorAll(".tile");
   // Only now, so that of a thousand maps those are loaded that somebody looks at.
   for (const tile of [projection, patch]) if (tile) tile.classList.add(`s${map.sheet.number}`);
-  aim(projection, map.sheet, frame.projection);
+  aim(projection, map.sheet, drawnBy(frame)[0]);
   tone(projection, map, frame, state.scale);
   if (patch) aim(patch, map.sheet, frame.patch);
   cell.querySelector(".bar span").style.width = 100 * share(map, frame) + "%";

@@ -98,7 +98,7 @@ function fillFeeds(box, layer, map) {
     const frame = source && source.top[last];
     if (frame) {
       const holder = make("span", `L${data.layers.indexOf(below)}`);
-      holder.append(tileOf(source, frame.projection, "projection"));
+      holder.append(tileOf(source, frame, "projection"));
       feeder.append(holder);
     }
     feeder.append(mapLink(below, number_));
@@ -118,7 +118,8 @@ function fillKnown(panel, layer, map) {
   fillFeeds(panel.querySelector(".feeds"), layer, map);
 }
 
-// A link to another rule's picture says so; this page has the pictures of one.
-fields.push({ name: "rule", tell: () => "", take: () => {} });
+// A link names the rule that its picture is by: where this page has none by that, the opened map says so.
+let ruleElsewhere = "";
+fields.push({ name: "rule", tell: () => "", take: (text) => { ruleElsewhere = data.rules.includes(text) ? "" : text; } });
 draws.push(() => document.querySelectorAll(".age").forEach((age) =>
   age.setAttribute("aria-current", Number(age.dataset.at) === state.at)));

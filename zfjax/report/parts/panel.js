@@ -52,9 +52,7 @@ function closeMap(focus) {
 function slot(map, frame, kind, className) {
   const box = make("span", "slot " + (className || ""));
   if (frame && frame[kind] !== null) {
-    const tile = tileOf(map, frame[kind], kind);
-    if (kind === "projection") { tile.dataset.ratio = map.shared > 0 ? frame.scale / map.shared : 1; }
-    box.append(tile);
+    box.append(tileOf(map, frame, kind));
   } else {
     box.classList.add("empty");
     if (kind === "projection") box.textContent = map.best.length && className ? "no response" : "dead";
@@ -92,8 +90,8 @@ function buildStrip(strip, map) {
 // The strongest images of the epoch shown where all were drawn, else of the last one.
 function fillBest(best, map) {
   const at = map.ranks ? state.at : last, strongest = map.ranks ? map.ranks[at] : map.best;
-  if (best.dataset.at === String(at)) return;
-  best.dataset.at = at;
+  if (best.dataset.shown === `${at} ${state.rule}`) return;
+  best.dataset.shown = `${at} ${state.rule}`;
   const many = strongest.length === 1 ? "1 image" : `${strongest.length} images`;
   best.querySelector("h4").textContent =
     strongest.length ? `Strongest at epoch ${data.names[at]}: ${many}` : `Dead at epoch ${data.names[at]}`;
@@ -105,7 +103,7 @@ function fillBest(best, map) {
     which.textContent =
       `No. ${rank + 1}: activation ${number(frame.activation)}, ${labelOf(frame)}, ` +
       `${fileOf(frame)} (image ${frame.image}), unit y ${frame.place[0]}, x ${frame.place[1]}, ` +
-      `scale ±${number(frame.scale)}`;
+      `scale ±${number(drawnBy(frame)[1])}`;
     for (const button of nine.querySelectorAll("button"))
       button.setAttribute("aria-pressed", Number(button.dataset.rank) === rank);
   };
@@ -113,7 +111,7 @@ function fillBest(best, map) {
     const square = make("div");
     square.style.gridTemplateColumns = `repeat(${Math.ceil(Math.sqrt(strongest.length))}, max-content)`;
     strongest.forEach((frame, rank) => {
-      const button = tileOf(map, frame[kind], kind);
+      const button = tileOf(map, frame, kind);
       const holder = make("button");
       holder.type = "button";
       holder.dataset.rank = rank;
@@ -136,10 +134,13 @@ function fillPanel() {
   panel.querySelector(".bar-top p").textContent = top
     ? `epoch ${name}: activation ${number(top.activation)} on ${labelOf(top)}, ${fileOf(top)}` +
       (changed(map, state.at) ? "; the strongest image has just changed" : "") : `epoch ${name}: dead, no image excites it`;
-  panel.querySelectorAll(".strip .projection").forEach((tile) => {
-    tile.style.filter = state.scale === "shared" ? `contrast(${tile.dataset.ratio})` : "";
-  });
+  if (ruleElsewhere)
+    panel.querySelector(".bar-top p").textContent +=
+      `; this page has no pictures by the rule ${ruleElsewhere}, these are by ${state.rule}`;
   fillBest(panel.querySelector(".best"), map);
+  fillOthers(panel.querySelector(".others"), map);
+  panel.querySelectorAll(".projection").forEach((tile) => tile.redraw());
+  panel.querySelectorAll(":is(.strip, .others) .projection").forEach((tile) => tile.retone());
   fillClasses(panel.querySelector(".classes"), map.labels[state.at], name);
   panel.querySelector(".numbers h4").textContent = `Numbers at epoch ${name}`;
   const rows = [
@@ -150,7 +151,7 @@ function fillPanel() {
     ["unit (y, x)", (frame) => frame.place.join(", ")],
     ["sees rows", (frame) => extent(frame.box, 0)],
     ["sees columns", (frame) => extent(frame.box, 1)],
-    ["colour scale", (frame) => "±" + number(state.scale === "shared" ? map.shared : frame.scale)],
+    ["colour scale", (frame) => "±" + number(state.scale === "shared" ? sharedBy(map) : drawnBy(frame)[1])],
   ];
   const body = panel.querySelector("tbody");
   body.replaceChildren(...rows.map(([text, value]) => {
@@ -184,17 +185,17 @@ function command(layer, map, frame) {
   const image = (frame ? `--image-id ${frame.image}` : "--image FILE") +
     (frame && data.split ? ` --split ${quoted(data.split)}` : "");
   if (data.subject) {
-    const rule = data.rule === "deconvnet" ? "" : `, rule=${JSON.stringify(data.rule)}`;
+    const rule = state.rule === "deconvnet" ? "" : `, rule=${JSON.stringify(state.rule)}`;
     return `zfjax.project(subject, ${frame ? frame.image : "FILE"}, ${JSON.stringify(layer.name)}, ${map.map}, ` +
       `at=${JSON.stringify(data.at[state.at])}${rule})`;
   }
   const unit = `--layer ${layer.name} --map ${map.map} --at ${data.at[state.at]}`;
-  return `zfjax project --workdir RUN ${image} ${unit}${data.rule === "deconvnet" ? "" : ` --rule ${data.rule}`}`;
+  return `zfjax project --workdir RUN ${image} ${unit}${state.rule === "deconvnet" ? "" : ` --rule ${state.rule}`}`;
 }
 
 // The address of a map's film, whatever is shown now.
 function linkTo(layer, map, at = state.at) {
-  const rule = `rule=${encodeURIComponent(data.rule)}`;
+  const rule = `rule=${encodeURIComponent(state.rule)}`;
   return `#epoch=${data.names[at]}&map=${encodeURIComponent(layer.name)}:${map.map}&${rule}`;
 }
 

@@ -23,8 +23,8 @@ function printStrips() {
         cell.classList.toggle("jumped", Boolean(frame && before && frame.image !== before.image));
         cell.append(head);
         if (frame) {
-          cell.append(tileOf(map, frame.projection, "projection"));
-          if (data.photos) cell.append(tileOf(map, frame.patch, "patch"));
+          cell.append(tileOf(map, frame, "projection"));
+          if (data.photos) cell.append(tileOf(map, frame, "patch"));
         } else cell.append(make("span", "slot empty" + (data.photos ? " tall" : ""), "dead"));
         before = frame;
         film.append(cell);

@@ -15,7 +15,7 @@ if (options) {
     state[name] = first;
     fields.push({
       name,
-      tell: () => (state[name] === first ? "" : state[name]),
+      tell: () => (state[name] === first ? "" : encodeURIComponent(state[name])),
       take: (text) => { if (known.includes(text)) state[name] = text; },
     });
   }
