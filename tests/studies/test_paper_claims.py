@@ -2,6 +2,7 @@
 that are known by what they are.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +62,24 @@ def test_a_verdict_never_contradicts_the_interval_beside_it():
             inside, outside = claim.sense * center > width, claim.sense * center < -width
         assert (answer.verdict == HOLDS) == inside and (answer.verdict == DOES_NOT_HOLD) == outside
     assert Answer(CLAIMS[0], "conv1", 0.9, None, 1).verdict == CANNOT_TELL
+
+
+def test_a_published_difference_outside_an_interval_that_cannot_tell_is_said():
+    claim = next(item for item in CLAIMS if item.cell == "without-conv3-conv4-fc6-fc7")
+    near = Answer(claim, "conv1", -0.01, Interval(-0.01, 0.05, 2.0), 3)
+    assert near.verdict == CANNOT_TELL
+    assert near.beyond.startswith("a loss of the paper's size, 30.8 points, lies outside")
+    wide = Answer(claim, "conv1", -0.01, Interval(-0.01, 0.4, 2.0), 3)
+    assert wide.verdict == CANNOT_TELL and wide.beyond == ""
+    assert Answer(claim, "conv1", 0.1, Interval(0.1, 0.05, 2.0), 3).beyond == ""
+    assert Answer(claim, "conv1", 0.1, None, 1).beyond == ""
+
+
+def test_the_papers_numbers_are_the_ones_printed():
+    for claim in CLAIMS:
+        printed = re.findall(r"[+−]\d+\.\d", claim.published)
+        values = [float(text.replace("−", "-")) / 100 for text in printed]
+        assert values == pytest.approx(claim.sizes)
 
 
 def test_an_interval_over_seeds_is_students():

@@ -39,6 +39,19 @@ UNITS = {
 }
 
 
+PUBLISHED = {
+    (STEM, "top1"): (0.021,),
+    ("without-fc7", "top1"): (0.005,),
+    ("without-fc6-fc7", "top1"): (-0.043,),
+    ("without-conv3-conv4", "top1"): (-0.049,),
+    ("without-conv3-conv4-fc6-fc7", "top1"): (-0.308,),
+    ("fc6-fc7-half", "top1"): (-0.012, -0.018),
+    ("fc6-fc7-twice", "top1"): (0.005, -0.004),
+    ("conv3-conv5-twice", "top1"): (0.009,),
+}
+"""The paper's differences by (cell, quantity), shares: what ``published`` prints."""
+
+
 @dataclass(frozen=True)
 class PaperClaim:
     """One statement on two networks of a ready grid."""
@@ -53,7 +66,12 @@ class PaperClaim:
     """1: ``cell`` has more of it, -1: less, 0: accuracies differ by less than LITTLE."""
     words: str
     published: str
-    """The paper's numbers."""
+    """The paper's numbers, as printed."""
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """The published differences, shares; () where the paper gives pictures."""
+        return PUBLISHED.get((self.cell, self.quantity), ())
 
 
 _NEW = "7x7 filters of stride 2"
@@ -102,7 +120,12 @@ CLAIMS = tuple(
             *("fc6-fc7-twice", 0, "layers 6 and 7 twice as wide make little difference"),
             "+0.5 and −0.4 points (two networks)",
         ),
-        ("conv3-conv5-twice", 1, "layers 3 to 5 twice as wide are a useful gain", "+0.9 points"),
+        (
+            *("conv3-conv5-twice", 1),
+            "wider layers 3 to 5 are a useful gain (in the paper 512, 1024 and 512 maps for 384,"
+            " 384 and 256; here each twice as wide)",
+            "+0.9 points",
+        ),
     )
 )
 """Before any run."""
@@ -133,6 +156,21 @@ class Answer:
             return DOES_NOT_HOLD if low >= LITTLE or high <= -LITTLE else CANNOT_TELL
         low, high = sorted((self.claim.sense * low, self.claim.sense * high))
         return HOLDS if low > 0 else DOES_NOT_HOLD if high < 0 else CANNOT_TELL
+
+    @property
+    def beyond(self) -> str:
+        """Where nobody can tell: the published differences that the interval leaves out; or ""."""
+        if self.interval is None or self.verdict != CANNOT_TELL:
+            return ""
+        low, high = float(self.interval.low), float(self.interval.high)
+        outside = [size for size in self.claim.sizes if not low <= size <= high]
+        sized = " and ".join(
+            f"a {'gain' if size > 0 else 'loss'} of the paper's size, {100 * abs(size):.1f} points,"
+            for size in outside
+        )
+        verb = "lies" if len(outside) == 1 else "lie"
+        words = f"{sized} {verb} outside this interval, on these images and with this recipe"
+        return words if outside else ""
 
 
 def answers_of(view: GridView) -> tuple[Answer, ...]:
@@ -231,7 +269,7 @@ def _said(answer: Answer) -> str:
     if answer.interval is not None:
         interval = f"{level_words(answer.interval)} interval {interval_words(answer.interval)}"
         words += f", {interval}, n = {answer.seeds} seeds"
-    return f"{words}; {answer.why}." if answer.why else f"{words}."
+    return "; ".join(filter(None, (words, answer.why, answer.beyond))) + "."
 
 
 def _verdict_piece(verdict: str) -> Piece:
