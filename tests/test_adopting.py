@@ -175,6 +175,12 @@ def test_what_does_not_fit_together_is_one_sentence(trees, pixels):
             subject_of(trees, images)
     with pytest.raises(ZfjaxError, match=r"params/Conv_0/kernel is of shape \(5, 5, 1, 6\)"):
         subject_of({0: wide}, pixels)
+    for dtype in (np.int8, np.bool_, np.complex64):
+        odd = jax.tree.map(lambda leaf, own=dtype: np.asarray(leaf).astype(own), trees[8])
+        with pytest.raises(ZfjaxError, match=f"is of {np.dtype(dtype)}, not of float32"):
+            subject_of({0: odd}, pixels)
+        with pytest.raises(ZfjaxError, match=f"at step 8 is of {np.dtype(dtype)}, not of float32"):
+            subject_of({0: trees[0], 8: odd}, pixels).parameters(8)
     with pytest.raises(ZfjaxError, match="no checkpoints"):
         subject_of({}, pixels)
     subject = subject_of(trees, pixels)

@@ -39,6 +39,9 @@ def smooth():
 def training():
     return Net(train=True)
 
+def updating():
+    return nn.Sequential([nn.Conv(4, (3, 3)), nn.BatchNorm(use_running_average=False), nn.relu])
+
 def broken():
     raise RuntimeError("the weights are at home")
 
@@ -91,7 +94,8 @@ WRONG = {
     "nets:number": "returns int; it must return a Linen module",
     "nets:broken": "broken() failed:\nRuntimeError: the weights are at home (somebodys_nets.py:",
     "nets:function": "is a function: the shapes of its parameters are in its checkpoints",
-    "nets:training": "needs PRNG",
+    "nets:training": 'for "dropout"\nThis looks like training mode; build the network in',
+    "nets:updating": "is immutable.\nThis looks like training mode; build the network in",
     "nets:head": "has no ReLU on maps",
     "nets": "must be pkg.module:build or file.py:build",
     "no_such_package:build": "cannot be imported:\nModuleNotFoundError",

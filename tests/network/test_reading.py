@@ -177,6 +177,10 @@ def test_smooth_activations_have_a_rule_by_choice_alone():
             with pytest.raises(ZfjaxError, match=f"--smooth {name}"):
                 TracedForward(whole)(parameters, pixels, until="first", rule=RULES["deconvnet"])
             TracedForward(chosen)(parameters, pixels, until="first", rule=RULES["deconvnet"])
+    with relaxed():  # a gate out of other maps is no SiLU
+        halves = model(lambda p, x: jax.nn.relu(jax.nn.glu(convolved(p, x))), smooth=("silu",))
+        assert list(sites_of(halves)) == ["first"]
+        assert "glu (logistic) at test_reading.py" in sites_of(halves)["first"].reason
     with pytest.raises(ZfjaxError, match="no rule for 'swish'; there is for gelu, silu, tanh"):
         model(jax.nn.relu, smooth=("swish",))
 
@@ -330,8 +334,23 @@ def test_rearranged_maps_stay_maps(name):
     assert (second.window and second.window.size) == window and first.window.size == 3
 
 
+def test_places_in_a_tuple_are_no_names():
+    def function(p, x):
+        y = jax.nn.relu(convolved(p, x))
+        return y, y.mean((1, 2))
+
+    with relaxed():
+        assert list(sites_of(model(function))) == ["first"]
+
+
 def test_images_of_a_batch_that_are_mixed_are_noticed():
     function, parameters = two_convolutions(lambda x: x + x[::-1])
     with relaxed():
         reason = sites_of(model(function, parameters=parameters))["second"].reason
     assert "images of a batch are mixed by rev" in reason
+    function, parameters = two_convolutions(
+        lambda x: x + jax.image.resize(x[:, ::2, ::2], x.shape, "nearest")
+    )
+    with relaxed():
+        reason = sites_of(model(function, parameters=parameters))["second"].reason
+    assert reason.startswith("_resize (gather) at test_reading.py")  # not that images are mixed

@@ -16,6 +16,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.errors import InvalidRngError, ModifyScopeVariableError
 
 from zfjax.errors import ZfjaxError
 from zfjax.files import local_path
@@ -148,8 +149,22 @@ def model_named(words: str, network: Any, variables: Any, looking: Looking) -> M
         statistics=looking.statistics,
     )
     model = dataclasses.replace(model, channels=looking.channels)
-    own_errors(f"--model {words} cannot be run on its variables", lambda: reading_of(model))
+    own_errors(f"--model {words} cannot be run on its variables", lambda: _read(model))
     return model
+
+
+def _read(model: Model) -> None:
+    """Linen has errors of its own for a module that draws or updates: they say what was not given
+    to it, and not that it is in training mode.
+    """
+    try:
+        reading_of(model)
+    except (InvalidRngError, ModifyScopeVariableError) as error:
+        error.args = (
+            f"{str(error).partition(' (https://')[0]}\nThis looks like training mode; build the"
+            " network in evaluation mode: without dropout, with stored statistics",
+        )
+        raise
 
 
 def _title(words: str, network: Any) -> str:

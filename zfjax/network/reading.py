@@ -24,6 +24,8 @@ MOVING = (
     "convert_element_type", "device_put", *SLIDING,
 )  # fmt: skip
 """Linear in their first input; others, if any, are constants."""
+FOLLOWED = (*MIXING, *MOVING, "concatenate")
+"""Operations of which is known where each image goes."""
 RANDOM = ("random_bits", "random_seed", "random_wrap", "threefry2x32", "rng_bit_generator")
 
 
@@ -80,7 +82,10 @@ def read(trace: Trace, smooth: Iterable[str] = ()) -> Reading:
             own = seen
             if len(equation.outputs) > 1 and equation.operation != "split":
                 own = like_an_input(equation, [each.sight for each in operands], out)
-            meanings[out] = dataclasses.replace(verdict.meaning, sight=own)
+            meaning = dataclasses.replace(verdict.meaning, sight=own)
+            if len(equation.outputs) > 1:  # halves of a split are two values: a * sigmoid(b)
+                meaning = dataclasses.replace(meaning, root=out)
+            meanings[out] = meaning
     layers, bare = _sites(trace, graph, meanings, verdicts)
     return Reading(
         trace,
@@ -138,7 +143,8 @@ def _case(
 def _understood(case: Case, names: Names) -> Verdict:
     live, operation, first = case.live, case.operation, case.first
     if "images" in first.sight.axes and "images" not in case.result.sight.axes:
-        return case.bent("images of a batch are mixed by")
+        followed = operation in FOLLOWED or operation.startswith("reduce_")
+        return case.bent("images of a batch are mixed by" if followed else "")
     if operation in MIXING:
         return _mixed(case, names)
     if operation in MOVING and live == (0,):
@@ -220,7 +226,9 @@ def _sites(
     verdicts: Mapping[Equation, Verdict],
 ) -> tuple[tuple[Site, ...], tuple[Site, ...]]:
     """Activations, and convolutions that have none, by name."""
-    returned = {value: name for name, value in trace.outputs.items() if name}
+    returned = {
+        value: name for name, value in trace.outputs.items() if name and not name.isdecimal()
+    }
     names, taken = Names([]), set[str]()
     layers, bare = [], []
     for equation, verdict in verdicts.items():

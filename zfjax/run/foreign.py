@@ -31,11 +31,26 @@ class Part:
 
     def load(self, stored: Stored, step: int, wanted: tuple[str, ...]) -> Arrays:
         """{path: array} of some leaves at a step, floats in the network's own type; no more than
-        those are read. Raises ZfjaxError for one that a step lacks or has in another shape.
+        those are read. Raises ZfjaxError for one that a step lacks or has in another shape, or of
+        integers where floats are asked for.
         """
         arrays = stored.arrays(step, tuple(self.places[name] for name in wanted))
         types = {name: leaf.dtype for name, leaf in leaf_paths(self.shapes).items()}
+        for name in wanted:
+            if not _are_alike(arrays[self.places[name]].dtype, types[name]):
+                raise ZfjaxError(
+                    f"{self.places[name]} at step {step} is of {arrays[self.places[name]].dtype},"
+                    f" not of {types[name]}."
+                )
         return {name: _as_float(arrays[self.places[name]], types[name]) for name in wanted}
+
+
+def _are_alike(stored: Any, expected: Any) -> bool:
+    """Whether numbers of a type can stand for those of another: quantised or complex weights are
+    no floats.
+    """
+    floating = [jax.dtypes.issubdtype(dtype, np.floating) for dtype in (stored, expected)]
+    return floating[0] == floating[1]
 
 
 def _as_float(array: np.ndarray, dtype: Any) -> np.ndarray:
@@ -122,6 +137,11 @@ def _fitted(shapes: Any, root: str, expected: Any) -> Part:
             raise ZfjaxError(
                 f"The checkpoint{where} does not fit the network: {places[name]} is of shape"
                 f" {tuple(stored.shape)}, not {tuple(leaf.shape)}."
+            )
+        if not _are_alike(stored.dtype, leaf.dtype):
+            raise ZfjaxError(
+                f"The checkpoint{where} does not fit the network: {places[name]} is of"
+                f" {stored.dtype}, not of {leaf.dtype}."
             )
     return Part(expected, places)
 
