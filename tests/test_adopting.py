@@ -271,6 +271,26 @@ def test_numpy_s_numbers_and_single_words_are_taken(trees, pixels):
     assert json.dumps(wide.foreign) and all(type(epoch) is float for epoch in wide.epochs)
 
 
+class Spread(nn.Module):
+    """Its kernel stands in a box of Linen's, which says over which devices it is spread."""
+
+    @nn.compact
+    def __call__(self, x):
+        draw = nn.with_partitioning(nn.initializers.lecun_normal(), (None, None, None, "x"))
+        return nn.relu(nn.Conv(4, (3, 3), kernel_init=draw)(x))
+
+
+def test_arrays_that_linen_has_put_in_boxes_are_taken_with_them_and_without(pixels):
+    boxed = Spread().init(jax.random.key(0), jnp.zeros((1, 24, 24, 3)))
+    how = {"mean": MEAN, "std": STD, "input": 24, "images": pixels}
+    inputs = jnp.asarray(pixels[:2], jnp.float32) / 255
+    expected = np.asarray(Spread().apply(boxed, inputs))
+    for tree in (boxed, nn.meta.unbox(boxed)):
+        subject = zfjax.subject_from({0: tree}, model=Spread(), variables="params/", **how)
+        maps = subject.network.forward(subject.parameters(0), inputs, until="Conv_0")["Conv_0"]
+        np.testing.assert_allclose(np.asarray(maps), expected, atol=1e-5)
+
+
 BUILD = """
 import flax.linen as nn
 

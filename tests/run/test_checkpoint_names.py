@@ -17,6 +17,7 @@ from zfjax.run.collecting import open_checkpoints
         (("epoch=1-step=7.npz", "epoch=0-step=3.npz"), (3, 7), (0.0, 1.0)),
         (("step_30_loss_0.21.npz", "step_40_loss_0.19.npz"), (30, 40), (3.0, 4.0)),
         (("run2.step-5.npz", "notes.txt", "best.npz", ".6.npz", "7.tmp"), (5,), (0.5,)),
+        (("step-1e3.npz", "step10k.npz", "step_20ema.npz"), (20, 1000, 10000), (2, 100, 1000)),
         (("model_epoch0.5.npz", "model_epoch1.5.npz"), (5, 15), (0.5, 1.5)),
     ],
 )

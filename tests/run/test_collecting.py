@@ -12,10 +12,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 from flax import nnx
 
 import zfjax
@@ -229,6 +231,8 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path):
     np.savez(of_objects, params=np.array({"w": 1}, dtype=object))
     np.save(single, np.ones(3))
     header = json.dumps({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}).encode()
+    safe, serialised = safetensors.numpy.save({"w": np.ones(3)}), io.BytesIO()
+    eqx.tree_serialise_leaves(serialised, {"b": np.zeros(2), "w": np.ones(3)})
     pickled = pickle.dumps({"w": np.ones(3)})
     page = b"\n<!DOCTYPE html><html>404</html>"
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
@@ -255,6 +259,14 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path):
         ("1.pkl", pickled, "is a pickle, which may run anything"),
         ("ckpt_1", pickled, "is a pickle, which may run anything"),
         ("1.pth", pickled, "import-weights"),
+        ("1.npz", pickled, "is a pickle, which may run anything"),
+        ("1.safetensors", pickled, "is a pickle, which may run anything"),
+        ("1.msgpack", pickled, "is a pickle, which may run anything"),
+        ("1.pkl", pickle.dumps({"w": np.ones(3)}, protocol=0), "is a pickle"),
+        ("1.msgpack", safe, "not what its name says: it is of safetensors; name it .safetensors"),
+        ("1.npz", safe, "not what its name says: it is of safetensors"),
+        ("ckpt_1", safe, "not what its name says: it is of safetensors"),
+        ("1.eqx", serialised.getvalue(), r"zfjax.subject_from trees by step, .*like=module"),
         ("1.ckpt", of_torch.getvalue(), "is a pickle"),
         ("1.npz", of_torch.getvalue(), "not what its name says: it is what torch.save writes"),
         ("1.npy", single.getvalue(), "single array of NumPy"),

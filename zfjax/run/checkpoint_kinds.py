@@ -38,9 +38,16 @@ _PICKLE = (
 TORCH = "torch"
 """The kind of what torch.save writes."""
 _TORCH_NAMES = (".pt", ".pth", ".bin", ".ckpt")
+_PICKLE_NAMES = (".pkl", ".pickle", ".joblib")
+EQUINOX = ".eqx"
+_SERIALISED = (
+    "is what eqx.tree_serialise_leaves writes, which holds arrays without names: in Python, give"
+    " zfjax.subject_from trees by step, {STEP: eqx.tree_deserialise_leaves(FILE, like=module)}"
+)
 _SAYS = {
     TORCH: "what torch.save writes; name it .pth, and see `zfjax import-weights`",
     "npz": "a zip archive, as numpy.savez writes; name it .npz if it is one",
+    "safetensors": "of safetensors; name it .safetensors",
 }
 
 
@@ -85,19 +92,26 @@ def file_kind(path: Path) -> str:
         raise explain_os_error(error, f"read {path}:") from error
     if not begin:
         raise DamagedCheckpoint(f"{path} is empty; get it anew.")
+    suffix = path.suffix.lower()
+    if begin.startswith(b"\x93NUMPY") and suffix == EQUINOX:
+        raise DamagedCheckpoint(f"{path} {_SERIALISED}.")
     for magic, words in _BEGINS:
         if begin.lower().lstrip(b"\xef\xbb\xbf \t\r\n").startswith(magic):
             raise DamagedCheckpoint(f"{path} {words}.")
-    suffix = path.suffix.lower()
     if begin.startswith(b"PK"):
         kind = TORCH if _is_of_torch(path) else "npz"
-    elif begin[0] == 0x80 and len(begin) > 1 and 2 <= begin[1] <= 5 and suffix not in WEIGHTS:
+    elif begin[3:8] == bytes(5) and begin[8:9] == b"{":  # a header's length, and the header
+        kind = "safetensors"
+    elif begin[0] == 0x80 and len(begin) > 1 and 2 <= begin[1] <= 5 or suffix in _PICKLE_NAMES:
         kind = TORCH if suffix in _TORCH_NAMES else "pickle"
     elif suffix in (".safetensors", ".npz"):
         kind = suffix[1:]
     else:
         kind = "msgpack"
-    if suffix in WEIGHTS and kind != {".flax": "msgpack"}.get(suffix, suffix[1:]):
+    if suffix in WEIGHTS:
+        _refuse_pickle(path, "" if kind == TORCH else kind)
+    misnamed = suffix in WEIGHTS and kind != {".flax": "msgpack"}.get(suffix, suffix[1:])
+    if misnamed or kind == "safetensors" != suffix[1:]:
         raise DamagedCheckpoint(f"{path} is not what its name says: it is {_SAYS[kind]}.")
     return kind
 

@@ -13,7 +13,10 @@ from zfjax.errors import ZfjaxError, shortened
 
 WEIGHTS = (".safetensors", ".npz", ".msgpack", ".flax")
 """What files of arrays are called that can be read."""
-OTHERS = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".h5", ".hdf5")
+OTHERS = (
+    *(".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle", ".joblib"),
+    *(".npy", ".eqx", ".h5", ".hdf5"),
+)
 """What checkpoints are called too: a sentence says why they are not read."""
 _UNFINISHED = re.compile(
     r"(^|.*[._-])te?mp([._-].*)?|.*orbax-checkpoint-tmp.*|.*\.(replaced|deleted|part|lock)"
@@ -23,7 +26,8 @@ _UNFINISHED = re.compile(
 """What programs that save call what is not whole, or no longer wanted."""
 _EPOCH = re.compile(r"(?:^|[^a-z])(?:epochs?|ep)[ =_.-]?(\d+(?:\.\d+)?)", re.IGNORECASE)
 _STEP = re.compile(
-    r"(?:^|[^a-z])(?:steps?|globalsteps?|iterations?|iters?|it|updates?)[ =_.-]?(\d+)",
+    r"(?:^|[^a-z])(?:steps?|globalsteps?|iterations?|iters?|it|updates?)[ =_.-]?"
+    r"(\d+(?:(?:k|e\d+)(?![a-z0-9]))?)",
     re.IGNORECASE,
 )
 _LAST_NUMBER = re.compile(r"(?:.*[^0-9])?([0-9]+)", re.DOTALL)
@@ -97,9 +101,15 @@ def _candidates(names: list[Path], naming: Naming) -> Iterator[tuple[Path, Words
         step, epoch = _STEP.search(stem), _EPOCH.search(stem)
         last = _LAST_NUMBER.fullmatch(stem)
         if step or epoch:
-            yield path, (step and step[1], epoch and epoch[1])
+            yield path, (step and _in_full(step[1]), epoch and epoch[1])
         elif last:
             yield path, (last[1], None)
+
+
+def _in_full(number: str) -> str:
+    """ "10000" of "10k" and of "1e4"."""
+    digits, _, zeros = number.lower().replace("k", "e3").partition("e")
+    return digits + "0" * min(int(zeros or 0), 18)
 
 
 def _stem(path: Path) -> str | None:

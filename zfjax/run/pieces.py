@@ -36,6 +36,15 @@ def together(pieces: Pieces) -> dict[str, Any]:
     )
 
 
+def _in_one(pieces: Pieces) -> Any:
+    """The same, but a tree that Linen has made as it is: with what it may have put around arrays
+    (``Partitioned``).
+    """
+    tree = pieces[0][1]
+    by_path = all(hasattr(leaf, "dtype") for leaf in tree.values())
+    return together(pieces) if by_path or len(pieces) > 1 else tree
+
+
 def part_of_pieces(shapes: Any, pieces: Pieces | None, path: str | None) -> Part:
     """The part of a checkpoint's tree that is a network's variables, where those of one piece may
     stand beside those of another under whatever names: (module, state), {"model": ..., "bn": ...}.
@@ -43,11 +52,12 @@ def part_of_pieces(shapes: Any, pieces: Pieces | None, path: str | None) -> Part
     ``pieces``: None for a function; ``path``: below it stand all, or at least the first piece.
     Raises ZfjaxError as ``part_of``.
     """
+    path = None if path is None else path.strip("/")
     if pieces is None:
         return part_of(shapes, None, path)
     if not any(name for name, _ in pieces):
         try:
-            return part_of(shapes, together(pieces), path)
+            return part_of(shapes, _in_one(pieces), path)
         except ZfjaxError:
             if len(pieces) == 1:
                 raise
