@@ -28,7 +28,7 @@ import numpy as np
 from zfjax.errors import ZfjaxError
 from zfjax.measures.kernels import map_weights, rms
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
-from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
+from zfjax.report.kit.charts import Chart, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
 from zfjax.run.probe import MAXIMA
@@ -220,17 +220,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: CensusOptions)
         f" {'; '.join(clauses)}. Over all epochs {changed['born']} maps were born,"
         f" {changed['died']} died and {changed['revived']} came back to life."
     )
-    lines = tuple(
-        Line(
-            layer,
-            ramp_role(index, len(measured.layers)),
-            tuple(
-                (epochs[step], 100 * share)
-                for step, share in measured.of_layer("dead_share", layer).items()
-            ),
-        )
-        for index, layer in enumerate(measured.layers)
-    )
+    lines = ordered_lines(measured.curves("dead_share", 100))
     largest = max((value for line in lines for _, value in line.points), default=0.0)
     chart = Chart("dead maps, %", lines, highest=None if largest > 5 else 5.0)
     words = f"Maps that none of {measured.meta.get('images', 0):,} images excites."

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
 from zfjax.measures.protocol import Looked, Measure, NoOptions, Quantity, Told, plain_table, shown
-from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
+from zfjax.report.kit.charts import Chart, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import plain
 from zfjax.run.measured import Measured
 
@@ -111,12 +111,12 @@ def _life(columns: dict[str, np.ndarray], map_: int, names: Sequence[str]) -> li
 
 def _chart(measured: Measured) -> Figure:
     """The share of each layer's maps that are born by each epoch."""
-    last, lines = measured.steps[-1], []
-    for index, layer in enumerate(measured.layers):
-        born = measured.of_maps("born", layer)[last]
-        points = tuple((epoch, 100 * float((born <= epoch).mean())) for epoch in measured.epochs)
-        lines.append(Line(layer, ramp_role(index, len(measured.layers)), points))
-    chart = Chart("maps born, %", tuple(lines), highest=100.0)
+    born = {layer: measured.of_maps("born", layer)[measured.steps[-1]] for layer in measured.layers}
+    shares = {
+        layer: [(epoch, 100 * float((first <= epoch).mean())) for epoch in measured.epochs]
+        for layer, first in born.items()
+    }
+    chart = Chart("maps born, %", ordered_lines(shares), highest=100.0)
     words = "Maps that from this epoch on are more like their last selves than others of the layer."
     return figure_of([Panel("maps born, %", (chart,), 4.0, legend=True)], words)
 

@@ -39,7 +39,7 @@ from zfjax.measures.protocol import (
 )
 from zfjax.network.architecture import Architecture, Conv
 from zfjax.network.model import Parameters
-from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
+from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
 from zfjax.subject import Forward
@@ -210,22 +210,8 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
 
 
 def _chart(measured: Measured) -> Figure:
-    epochs = dict(zip(measured.steps, measured.epochs, strict=True))
-
     def lines(quantity: str) -> tuple[Line, ...]:
-        return tuple(
-            Line(
-                name,
-                ramp_role(index, len(measured.layers)),
-                tuple(
-                    (epochs[step], 100 * value)
-                    for step, value in measured.of_layer(quantity, name).items()
-                    if not np.isnan(value)
-                ),
-                marked=True,
-            )
-            for index, name in enumerate(measured.layers)
-        )
+        return ordered_lines(measured.curves(quantity, 100), marked=True)
 
     panels = (
         Panel("missed, %", (Chart("Missed", lines("inverse_residual"), 100.0),), 3),

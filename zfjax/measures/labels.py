@@ -28,7 +28,7 @@ import numpy as np
 from zfjax.errors import ZfjaxError
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.measures.verdicts import adjusted_p
-from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
+from zfjax.report.kit.charts import Chart, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
 from zfjax.run.probe import MAXIMA
@@ -258,18 +258,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: LabelOptions) 
         f" {options.rate:.0%} over all maps): {'; '.join(clauses)}; the others are about nothing"
         f" that {options.top} images can show. Purity by chance: {shown(chance)}."
     )
-    lines = tuple(
-        Line(
-            layer,
-            ramp_role(index, len(measured.layers)),
-            tuple(
-                (epochs[step], 100 * share)
-                for step, share in measured.of_layer("about_share", layer).items()
-                if np.isfinite(share)
-            ),
-        )
-        for index, layer in enumerate(measured.layers)
-    )
+    lines = ordered_lines(measured.curves("about_share", 100))
     words = (
         f"Live maps whose {options.top} strongest of {images:,} images share a class more than"
         " permuted labels do."

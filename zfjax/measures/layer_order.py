@@ -28,7 +28,7 @@ from zfjax.measures.verdicts import (
     order_of_layers,
     verdict,
 )
-from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
+from zfjax.report.kit.charts import Chart, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
 
@@ -193,20 +193,11 @@ def _missing(measured: Measured, family: str) -> str:
 
 def _chart(measured: Measured) -> Figure | None:
     """The share of the way of every layer over the epochs, a panel a family."""
-    epochs = dict(zip(measured.steps, measured.epochs, strict=True))
     panels: list[Panel] = []
     for family in FAMILIES:
-        lines = []
-        for index, layer in enumerate(measured.layers):
-            curve = measured.of_layer(f"{family}_share", layer)
-            points = tuple(
-                (epochs[step], 100 * share)
-                for step, share in curve.items()
-                if not math.isnan(share)
-            )
-            lines.append(Line(layer, ramp_role(index, len(measured.layers)), points))
+        lines = ordered_lines(measured.curves(f"{family}_share", 100))
         if any(line.points for line in lines):
-            chart = Chart(family, tuple(lines), highest=100.0)
+            chart = Chart(family, lines, highest=100.0)
             panels.append(Panel(f"{family}, %", (chart,), 3.0, legend=not panels))
     words = (
         f"How far each layer is on its way from what other maps (or epoch 0) show to what the last"

@@ -38,7 +38,7 @@ from zfjax.measures.judging import Judged, SomeImages, batching_as_run, judge_of
 from zfjax.measures.kernels import at_path
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
 from zfjax.measures.settling_times import NEAR
-from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
+from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.report.words import choose
 from zfjax.run.measured import Measured
@@ -233,20 +233,7 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _chart(measured: Measured, own: float) -> Figure:
-    epochs = dict(zip(measured.steps, measured.epochs, strict=True))
-    lines = tuple(
-        Line(
-            name,
-            ramp_role(index, len(measured.layers)),
-            tuple(
-                (epochs[step], 100 * value)
-                for step, value in measured.of_layer("top1", name).items()
-                if not math.isnan(value)
-            ),
-            marked=True,
-        )
-        for index, name in enumerate(measured.layers)
-    )
+    lines = ordered_lines(measured.curves("top1", 100), marked=True)
     ends = (measured.epochs[0], measured.epochs[-1])
     whole = Line("as it is", "quiet", tuple((epoch, 100 * own) for epoch in ends), dashed=True)
     panels = (Panel("top-1, %", (Chart("Top-1", (*lines, whole), 100.0),), 4, legend=True),)

@@ -22,7 +22,7 @@ little above.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ from zfjax.measures.filter_figure import figure_of_filters
 from zfjax.measures.filters import architecture_in, kernels_of, radius_of, to_pixels
 from zfjax.measures.inverse import inverse_residual
 from zfjax.measures.protocol import Looked, Measure, Pictures, Quantity, Told, plain_table, shown
-from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ramp_role
+from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.report.words import choose
 from zfjax.run.measured import Measured
@@ -176,22 +176,8 @@ def _at(measured: Measured, quantity: str, step: int) -> dict[str, float]:
 
 
 def _chart(measured: Measured) -> Figure:
-    epochs: Mapping[int, float] = dict(zip(measured.steps, measured.epochs, strict=True))
-
     def lines(quantity: str) -> tuple[Line, ...]:
-        return tuple(
-            Line(
-                name,
-                ramp_role(index, len(measured.layers)),
-                tuple(
-                    (epochs[step], value)
-                    for step, value in measured.of_layer(quantity, name).items()
-                    if not np.isnan(value)
-                ),
-                marked=True,
-            )
-            for index, name in enumerate(measured.layers)
-        )
+        return ordered_lines(measured.curves(quantity), marked=True)
 
     panels = (
         Panel("cosine", (Chart("Cosine to the last epoch", lines("cosine"), 1.0),), 3, legend=True),

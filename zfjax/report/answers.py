@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from zfjax.report.controlled import controls_contents
-from zfjax.report.kit.charts import Chart, Line, page_charts, ramp_role
+from zfjax.report.kit.charts import Chart, ordered_lines, page_charts
 from zfjax.report.kit.shell import Piece, part_text, section
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.wording import epoch_name, percent, plain
@@ -178,7 +178,7 @@ def _labels(view: View, labels: Measured) -> list[Piece | Markup | str]:
             lists.append(Markup("<dt>{}</dt><dd>{}</dd>").format(layer, said))
     columns = [Column(head, right=index > 0) for index, head in enumerate((*heads, *rest))]
     listed = Markup('<dl class="facts fates">{}</dl>').format(Markup("\n").join(lists))
-    shares = by_layer(labels, "about_share", 100.0)
+    shares = ordered_lines(labels.curves("about_share", 100))
     note = (
         "A map is about a class where its strongest images share it more than permuted labels would"
         " let them; all others are about nothing that so few images can show. The numbers are the"
@@ -186,24 +186,6 @@ def _labels(view: View, labels: Measured) -> list[Piece | Markup | str]:
     )
     chart = page_charts((Chart("Maps about a class, %", shares, 100.0),), "labels")
     return [_sentence(labels), data_table(columns, rows), listed, chart, _note(note)]
-
-
-def by_layer(measured: Measured, quantity: str, times: float = 1.0) -> tuple[Line, ...]:
-    """A line a layer over the epochs, of a number of layers."""
-    epochs = dict(zip(measured.steps, measured.epochs, strict=True))
-    count = len(measured.layers)
-    return tuple(
-        Line(
-            layer,
-            ramp_role(index, count),
-            tuple(
-                (epochs[step], times * value)
-                for step, value in measured.of_layer(quantity, layer).items()
-                if math.isfinite(value)
-            ),
-        )
-        for index, layer in enumerate(measured.layers)
-    )
 
 
 def _sentence(measured: Measured) -> Markup:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from zfjax.report.kit.charts import Chart, Line, Panel, figure_files, ramp_role
+from zfjax.report.kit.charts import Chart, Line, Panel, figure_files, ordered_lines
 from zfjax.report.words import by_step, validation_images, validation_split
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
@@ -51,19 +51,13 @@ def settling_charts(evolution: Evolution) -> tuple[Chart, ...]:
     epochs = dict(zip(evolution.steps, evolution.epochs, strict=True))
 
     def by_layer(shares: Mapping[str, Mapping[int, float | None]]) -> tuple[Line, ...]:
-        return tuple(
-            Line(
-                layer,
-                ramp_role(index, len(shares)),
-                tuple(
-                    (epochs[step], 100 * share)
-                    for step, share in known.items()
-                    if share is not None
-                ),
-                marked=True,
-            )
-            for index, (layer, known) in enumerate(shares.items())
-        )
+        points = {
+            layer: [
+                (epochs[step], 100 * share) for step, share in known.items() if share is not None
+            ]
+            for layer, known in shares.items()
+        }
+        return ordered_lines(points, marked=True)
 
     settled = {layer: evolution.settled(layer) for layer in evolution.layers}
     dead = {layer: by_step(evolution, "dead_share", layer) for layer in evolution.layers}

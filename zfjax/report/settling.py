@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from zfjax.report.curves import training_charts
-from zfjax.report.kit.charts import Chart, Line, page_charts, ramp_role
+from zfjax.report.kit.charts import Chart, Line, ordered_lines, page_charts
 from zfjax.report.kit.dots import Dot, DotRow, dot_chart, scale_of
 from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.tables import Column, Row, data_table
@@ -161,17 +161,11 @@ def _charts(run: object, settling: Measured) -> Piece:
 
 
 def _lines(settling: Measured, family: str) -> tuple[Line, ...]:
-    epochs = dict(zip(settling.steps, settling.epochs, strict=True))
-    count = len(settling.layers)
-    return tuple(
-        Line(
-            layer,
-            ramp_role(index, count),
-            tuple(
-                (epochs[step], 100 * min(1.0, max(0.0, share)))
-                for step, share in settling.of_layer(f"{family}_share", layer).items()
-                if math.isfinite(share)
-            ),
-        )
-        for index, layer in enumerate(settling.layers)
+    """The shares of the way in per cent, from 0 to 100."""
+    shares = settling.curves(f"{family}_share")
+    return ordered_lines(
+        {
+            layer: [(epoch, 100 * min(1.0, max(0.0, share))) for epoch, share in points]
+            for layer, points in shares.items()
+        }
     )

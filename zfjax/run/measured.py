@@ -7,6 +7,7 @@ makes some.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,6 +106,20 @@ class Measured:
         rows = self._index.get((quantity, layer, False), np.zeros(0, np.int64))
         steps, values = self._columns["step"][rows], self._columns["value"][rows]
         return dict(zip(steps.tolist(), values.tolist(), strict=True))
+
+    def curves(
+        self, quantity: str, times: float = 1.0
+    ) -> dict[str, tuple[tuple[float, float], ...]]:
+        """Each layer's number, ``times`` as large, as points (epoch, value), where it is finite."""
+        epochs = dict(zip(self.steps, self.epochs, strict=True))
+        return {
+            layer: tuple(
+                (epochs[step], times * value)
+                for step, value in self.of_layer(quantity, layer).items()
+                if math.isfinite(value)
+            )
+            for layer in self.layers
+        }
 
     def bounds(self, quantity: str, layer: str | None) -> dict[int, tuple[float, float]]:
         """(low, high) of a layer's number by step; NaN where there is none."""

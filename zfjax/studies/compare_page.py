@@ -17,7 +17,7 @@ from zfjax.files import write_atomic
 from zfjax.progress import Progress
 from zfjax.report import budget
 from zfjax.report.curves import Points, accuracies
-from zfjax.report.kit.charts import Chart, Line, page_charts, ramp_role
+from zfjax.report.kit.charts import Chart, Line, ordered_lines, page_charts
 from zfjax.report.kit.shell import Piece, main_of, make_page, section
 from zfjax.report.kit.slider import Choice, curve_slider, interpolate
 from zfjax.report.kit.wording import percent, plain
@@ -168,17 +168,15 @@ def _alignment(now: EpochPairs) -> float:
 def _lines(
     pairs: Sequence[LayerPairs], value_of: Callable[[EpochPairs], float]
 ) -> tuple[Line, ...]:
-    return tuple(
-        Line(
-            each.layer,
-            ramp_role(index, len(pairs)),
-            tuple(
+    return ordered_lines(
+        {
+            each.layer: [
                 (now.epoch, max(0.0, value_of(now)))
                 for now in each.by_epoch
                 if np.isfinite(value_of(now))
-            ),
-        )
-        for index, each in enumerate(pairs)
+            ]
+            for each in pairs
+        }
     )
 
 

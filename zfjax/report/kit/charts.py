@@ -6,7 +6,7 @@ page and figure are two looks of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -106,6 +106,16 @@ FIGURE = Look(TEXT_SIZE - 0.7, {"": 1.2, "quiet": 0.9, "ink": 0.9}, 1.8, True, (
 def ramp_role(index: int, count: int) -> str:
     """The role of line ``index`` of ``count`` that have an order."""
     return f"ramp{round(index * (len(RAMP) - 1) / max(1, count - 1))}"
+
+
+def ordered_lines(
+    points: Mapping[str, Iterable[tuple[float, float]]], *, marked: bool = False
+) -> tuple[Line, ...]:
+    """A line for each name, in an order that their colours show: of layers, say."""
+    return tuple(
+        Line(name, ramp_role(index, len(points)), tuple(line), marked=marked)
+        for index, (name, line) in enumerate(points.items())
+    )
 
 
 def page_charts(charts: Sequence[Chart], name: str) -> Piece:
