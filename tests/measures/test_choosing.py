@@ -1,5 +1,6 @@
 """Options of measures: from flags and words to values, or a sentence; one thread of BLAS."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -106,6 +107,40 @@ def test_what_is_out_of_range_is_refused_before_anything_runs(name, option, text
         ZfjaxError, match=f"^--{name}.{option} {text}.*( must |a number that is finite)"
     ):
         with_options(find_measure(name), {option: text})
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Options that check themselves in a way of their own."""
+
+    above: int = 1
+
+    def __post_init__(self) -> None:
+        if self.above < 0:
+            raise ValueError("above is 0 or more")
+
+
+def test_what_the_options_of_anybody_refuse_is_said():
+    checked = dataclasses.replace(MINE, options=Checked())
+    with pytest.raises(ZfjaxError, match="mine does not take these options: above is 0 or more"):
+        with_options(checked, {"above": "-1"})
+
+
+@pytest.mark.parametrize(
+    "word, value, says",
+    [
+        ("needs", "labels", "needs is a tuple of 'images', .*; needs='labels' is not"),
+        ("needs", ("pictures",), r"needs=\('pictures',\) is not"),
+        ("probe", "maxima", "reads of the probe is a tuple of 'maxima', 'means'; probe='maxima'"),
+        ("probe", ("medians",), "medians"),
+        ("reads", "census", "is a tuple of measures' names; reads='census' is not"),
+        ("options", {"above": 1}, "of a frozen dataclass with defaults, not {'above': 1}"),
+        ("options", Checked, "are an instance of a frozen dataclass"),
+    ],
+)
+def test_what_no_measure_is_made_of(word, value, says):
+    with pytest.raises(ZfjaxError, match=says):
+        dataclasses.replace(MINE, **{word: value})
 
 
 def test_flags_belong_to_the_measure_that_they_name():

@@ -318,6 +318,11 @@ def wrong(quantity=None, kept=None):
         (wrong(Quantity(0, "conv1", "x", np.inf)), "as infinite"),
         (wrong((0, "conv1", "x", 1.0)), "are Quantity or Pictures, and it gives .0, 'conv1'"),
         (wrong(Quantity(0, "conv1", "x", np.ones((2, 2)))), "in the shape"),
+        (wrong(Quantity(0, "conv1", "x", np.ones(3))), "for 3 maps, and there are 6"),
+        (wrong(Quantity(0, "conv1", "x", np.ones(6), np.ones(4))), r"4 ends .low. for 6 values"),
+        (dataclasses.replace(wrong(), rows=lambda *ignored: None), "and it gives None"),
+        (wrong(kept=lambda look: None), "and it gives None"),
+        (wrong(kept=lambda look: {"sum": [1]}), "and it gives {'sum': .1.}"),
         (wrong(kept=lambda look: {"sum": {"x": look.inputs.sum()}}), "sums are of integers"),
         (wrong(kept=lambda look: {"mean": {"x": look.inputs.sum()}}), "not 'mean'"),
     ],
@@ -326,6 +331,29 @@ def test_what_a_measure_must_not_give(run, measure_, says):
     with pytest.raises(ZfjaxError, match=says):
         measure(run, measure_)
     assert not list((run / "measures").glob("mine.*"))
+
+
+def test_what_is_told_is_a_told(run):
+    with pytest.raises(ZfjaxError, match="mine tells a Told, and its tell gives 'x'"):
+        measure(run, dataclasses.replace(wrong(), tell=lambda *ignored: "x"))
+    assert not (run / "measures" / "mine.json").exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """Options that JAX cannot compile for."""
+
+    thresholds: list[float] = dataclasses.field(default_factory=list)
+
+
+def test_options_that_cannot_be_compiled_for_leave_the_others_be(run, monkeypatch, capsys):
+    mine = dataclasses.replace(wrong(kept=lambda look: {}), options=Listed())
+    monkeypatch.setattr("tests.measures.test_running.mine", mine, raising=False)
+    names = ("tests.measures.test_running:mine", "census")
+    assert main(["measure", "--workdir", str(run), *names]) == 1
+    error = capsys.readouterr().err
+    assert "its options cannot be compiled for (unhashable type: 'list')" in error
+    assert "Traceback" not in error and (run / "measures" / "census.json").exists()
 
 
 def test_a_name_is_a_word_and_not_one_of_ours(run):
@@ -349,6 +377,7 @@ def test_a_name_is_a_word_and_not_one_of_ours(run):
         (["settling", "--at", "last"], "needs 3 checkpoints or more, and 1 is asked for"),
         (["census", "--images", "37"], "split 'train' of small has 36"),
         (["census", "--images", "0"], "--images 0 must be 1 or more"),
+        (["settling", "--images", "1"], "settling needs 2 images or more, and the probe has 1"),
         (["census", "--split", "tests"], "tests"),
         (["census", "--layers", "conv9"], "no convolution 'conv9'; it has conv1, conv2"),
         (["census", "--at", "17"], "no checkpoint was saved there"),

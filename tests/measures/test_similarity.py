@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from zfjax.measures import similarity
+from zfjax.measures import image_sums, similarity
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_cka_heeds_neither_rotation_nor_scale_nor_shift_nor_block(rng, monkeypat
     plain = similarity.cka(x, y)
     turn = np.linalg.qr(rng.normal(size=(8, 8)))[0]
     assert similarity.cka(4 * x @ turn + 1000, y - 7) == pytest.approx(plain, abs=1e-9)
-    monkeypatch.setattr(similarity, "BLOCK", 7)
+    monkeypatch.setattr(image_sums, "BLOCK", 7)
     assert similarity.cka(x, y) == pytest.approx(plain, abs=1e-12)
 
 
@@ -63,18 +63,34 @@ def test_responses_that_tell_no_images_apart_have_no_similarity(rng, constant):
 
 def test_moments_of_groups_add_to_the_whole(rng):
     x, y = rng.gamma(1, size=(90, 6)), rng.gamma(1, size=(90, 4))
-    centres = similarity.column_means(x), similarity.column_means(y)
+    centres = image_sums.column_means(x), image_sums.column_means(y)
     groups = [slice(0, 20), slice(20, 23), slice(23, 90)]
 
     def sums(rows):
         pairs = (((x, y), centres), ((x, x), centres[:1] * 2), ((y, y), centres[1:] * 2))
-        return [similarity.moments(a[rows], b[rows], both) for (a, b), both in pairs]
+        return [image_sums.moments(a[rows], b[rows], both) for (a, b), both in pairs]
 
     parts = [sums(rows) for rows in groups]
     whole = [a + b + c for a, b, c in zip(*parts, strict=True)]
     assert similarity.cka_of(*whole) == pytest.approx(similarity.cka(x, y), abs=1e-9)
     without = [all_ - first for all_, first in zip(whole, parts[0], strict=True)]
     assert similarity.cka_of(*without) == pytest.approx(similarity.cka(x[20:], y[20:]), abs=1e-9)
+    left_out = [image_sums.Without(*pair) for pair in zip(whole, parts[0], strict=True)]
+    assert similarity.cka_of(*left_out) == pytest.approx(similarity.cka_of(*without), abs=1e-12)
+
+
+@pytest.mark.parametrize("weight", [1, 10, 30, 1e3])
+def test_without_a_group_is_what_is_left_however_much_the_group_weighs(rng, weight):
+    x, y = rng.gamma(1, size=(60, 6)), rng.gamma(1, size=(60, 4))
+    x[:12] *= weight
+    y[:12] *= weight
+    centres = image_sums.column_means(x), image_sums.column_means(y)
+    group, rest = (image_sums.moments(x[a], y[a], centres) for a in (slice(12), slice(12, None)))
+    left = image_sums.Without(group + rest, group)
+    assert left.images == 48
+    exact = ((group + rest) - group).dependence()
+    assert left.dependence() == pytest.approx(exact, rel=1e-8)
+    assert image_sums.Without(group + rest, rest + group).dependence() is None
 
 
 @pytest.mark.parametrize("images, maps, others", [(40, 6, 6), (40, 6, 9), (8, 30, 12)])
@@ -177,14 +193,14 @@ def test_mean_ranks_of_other_numbers_are_scipys(rng):
     np.testing.assert_array_equal(similarity.mean_ranks(more), stats.rankdata(more, axis=0))
 
 
-@pytest.mark.parametrize("images", [50, similarity.BLOCK + 7])
+@pytest.mark.parametrize("images", [50, image_sums.BLOCK + 7])
 def test_moments_with_oneself_and_another_come_together(rng, images):
     x, y = rng.gamma(1, size=(images, 5)), rng.gamma(1, size=(images, 3))
-    centres = similarity.column_means(x), similarity.column_means(y)
-    own, cross = similarity.own_and_cross(x, y, centres)
+    centres = image_sums.column_means(x), image_sums.column_means(y)
+    own, cross = image_sums.own_and_cross(x, y, centres)
     for sums, other, centre in ((own, x.copy(), centres[0]), (cross, y, centres[1])):
-        alone = similarity.moments(x, other, (centres[0], centre))
+        alone = image_sums.moments(x, other, (centres[0], centre))
         for name, value in vars(alone).items():
             np.testing.assert_allclose(getattr(sums, name), value, rtol=1e-12)
         np.testing.assert_allclose(sums.cross, (x - centres[0]).T @ (other - centre), rtol=1e-9)
-    assert similarity.cka_of(*3 * (similarity.own_and_cross(x, x, (centres[0],) * 2)[1],)) == 1
+    assert similarity.cka_of(*3 * (image_sums.own_and_cross(x, x, (centres[0],) * 2)[1],)) == 1

@@ -380,6 +380,44 @@ console()
 """
 
 
+RAISING = """
+from zfjax.measures.protocol import Measure
+def rows(looked, options):
+    raise RuntimeError("my own fault")
+measure = Measure("broken", rows, rows)
+"""
+MEASURING = """
+import sys, zfjax
+from zfjax.commands.cli import main
+from zfjax.joining import join
+folder, _, address, _, count, _, index = sys.argv[1:]
+join(address, int(count), int(index))
+for _ in range(2):
+    print(zfjax.measure(folder, "census").name, zfjax.measure(folder, "census").steps)
+try:
+    zfjax.measure(folder, "broken:measure")
+except Exception as error:
+    print(type(error).__name__)
+sys.exit(main(["measure", "--workdir", folder, "broken:measure", "spectrum", "labels"]))
+"""
+
+
+def test_a_measure_that_raises_in_one_of_many_processes(tmp_path, unbroken, monkeypatch):
+    folder = shutil.copytree(unbroken, tmp_path / "run")
+    (tmp_path / "broken.py").write_text(RAISING)
+    path = [str(tmp_path), os.environ.get("PYTHONPATH", os.getcwd())]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    told = finish(start(2, folder, program=("-c", MEASURING)), status=1)
+    for (out, err), error in zip(told, ("RuntimeError", "ZfjaxError"), strict=True):
+        assert out.count("census (0, 4, 8, 12)") == 2 and f"\n{error}\n" in out
+        assert "Check failure" not in err
+    assert "raised what stands below; the others (spectrum, labels) are finished" in told[0][1]
+    assert "my own fault" in told[0][1] and "my own fault" not in told[1][1]
+    assert {f"{name}.json" for name in ("spectrum", "labels")} <= set(
+        os.listdir(folder / "measures")
+    )
+
+
 @pytest.mark.parametrize("owners", [[0], [0, 1], [0, 0, 1, 1, 2, 2], [3, 1, 3, 1]])
 def test_equal_numbers_of_devices_are_fine(owners):
     check_equal_devices(owners)

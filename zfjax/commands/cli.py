@@ -83,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stopping_gently():
             status = _run(arguments)
             flush_output()
-            return status
+        if not status:
+            return 0
     except ZfjaxError as error:
         _say(str(error))
         status = error.exit_status

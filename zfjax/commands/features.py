@@ -137,7 +137,7 @@ def evolve(options: argparse.Namespace) -> int:
     with Reporter() as progress:
         evolution, results = _evolved(options, asked, progress)
     if not is_first():
-        return 0
+        return int(results is not None and bool(results.failed))
     run = load_run(options.workdir)
     if covers(run, evolution):
         print("\n".join(summary_lines(update_summary(run, evolution))))
@@ -230,7 +230,7 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
         else:
             evolution, results = evolve(subject, **where, **asked), None
     if not is_first():
-        return 0
+        return int(results is not None and bool(results.failed))
     if accuracy and options.name is None:
         note_accuracy(options.workdir, accuracy)
     print("\n".join(evolution_lines(evolution)))

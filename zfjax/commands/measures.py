@@ -111,7 +111,7 @@ def measure(options: argparse.Namespace) -> int:
     with Reporter() as progress:
         chosen = _chosen(runs[0], names, flags, options, progress)
         results = measure_runs(runs, chosen, _wanted(options), home, progress)
-    return print_results(results) if is_first() else 0
+    return print_results(results) if is_first() else int(bool(results.failed))
 
 
 def _epochs_and_names(words: Sequence[str] | None) -> tuple[list[str] | None, list[str]]:

@@ -22,7 +22,7 @@ from zfjax.measures.probing import Gathered, Probing, drop_scratch
 from zfjax.measures.protocol import EVOLUTION, Looked, Measure
 from zfjax.measures.sources import changed_sources, sources_of
 from zfjax.measures.writing import told_of, words_of, write_measure, write_told
-from zfjax.processes import as_first, first_alone, is_first
+from zfjax.processes import as_first, first_alone, is_first, seen_by_all
 from zfjax.progress import Progress
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import open_evolution
@@ -74,7 +74,7 @@ def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
 
     there = as_first(first_alone(look))
     rest = tuple(item for index, item in enumerate(plan.chosen) if index not in there)
-    names = [plan.chosen[index].name for index in there] if is_first() else []
+    names = [plan.chosen[index].name for index in there]
     finished = {name: open_measured(target.folder, name) for name in names}
     return finished, replace(plan, chosen=rest)
 
@@ -222,7 +222,9 @@ def first_agrees(truth: bool) -> bool:
 
 
 def finish(boarded: Boarded, target: Target, progress: Progress) -> Results:
-    """Computes and writes the measures of what was kept; one that raises leaves the others be."""
+    """Computes and writes the measures of what was kept; one that raises leaves the others be. The
+    same in every process: one of process 0's errors is a ZfjaxError in the others.
+    """
     riders = boarded.company.riders
     results = Results({}, dict(boarded.failed))
     first_alone(lambda: _write(boarded, target, progress, results))
@@ -231,7 +233,22 @@ def finish(boarded: Boarded, target: Target, progress: Progress) -> Results:
             rider.drop()
     if is_first():
         (target.folder / "pass.npz").unlink(missing_ok=True)
+    _as_in_first(boarded.plan, target.folder, results)
     return results
+
+
+def _as_in_first(plan: Plan, folder: Path, results: Results) -> None:
+    """Fills the results of the other processes, which have computed nothing."""
+    order = [chosen.name for chosen in plan.chosen]
+    failed = as_first([index for index, name in enumerate(order) if name in results.failed])
+    for index, name in enumerate(order):
+        if index in failed:
+            stopped = ZfjaxError(f"The measure {name} raised in process 0, which says what.")
+            results.failed.setdefault(name, stopped)
+        else:
+            seen_by_all(folder / f"{name}.json")
+            if not is_first():
+                results.measured[name] = open_measured(folder, name)
 
 
 def _write(boarded: Boarded, target: Target, progress: Progress, results: Results) -> None:

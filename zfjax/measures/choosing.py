@@ -129,7 +129,14 @@ def with_options(measure: Measure, texts: Mapping[str, Any]) -> Any:
                 f" {there.replace('_', '-') if fields else there}."
             )
         values[name] = _value(hints[name], text, f"--{measure.name}.{name.replace('_', '-')}")
-    return dataclasses.replace(measure.options, **values)
+    try:
+        return dataclasses.replace(measure.options, **values)
+    except ZfjaxError:
+        raise
+    except Exception as error:  # anybody's own check of what it is given
+        raise ZfjaxError(
+            f"The measure {measure.name} does not take these options: {error}."
+        ) from error
 
 
 def _value(hint: Any, text: Any, flag: str) -> Any:

@@ -60,6 +60,7 @@ class Keeping:
         assert measure.keeps is not None
         self.name = name_of(measure, options)
         self.computed: Computed = _Folded(measure.keeps, options)
+        _check_compiled(measure, options)
         shapes = _shapes(self.computed, measure.name, subject, route)
         self._kept = {
             name: np.full(
@@ -110,6 +111,19 @@ class Keeping:
         return {name.partition("/")[2]: array[step_index] for name, array in self._kept.items()}
 
 
+def _check_compiled(measure: Measure, options: Any) -> None:
+    """Raises ZfjaxError for what JAX cannot tell from another: the pass would fail for all."""
+    for what, value in (("options", options), ("keeps", measure.keeps)):
+        try:
+            hash(value)
+        except TypeError as error:
+            raise ZfjaxError(
+                f"The measure {measure.name}: its {what} cannot be compiled for ({error}): options"
+                " are a frozen dataclass of plain values (tuples, not lists), and keeps is a"
+                " function or a method of a frozen class."
+            ) from error
+
+
 def _kind(name: str) -> str:
     return name.partition("/")[0]
 
@@ -152,6 +166,13 @@ class _Folded:
 
     def of_piece(self, look: Look) -> Arrays:
         kept = self.keeps(look, self.options)
+        if not isinstance(kept, Mapping) or not all(
+            isinstance(arrays, Mapping) for arrays in kept.values()
+        ):
+            raise ZfjaxError(
+                'What a measure keeps is {"sum": {name: integers}, "max": {...}, "min": {...}}, and'
+                f" it gives {kept!r:.60}."
+            )
         unknown = [kind for kind in kept if kind not in KINDS]
         if unknown:
             raise ZfjaxError(f"A measure keeps 'sum', 'max' or 'min', not {unknown[0]!r}.")

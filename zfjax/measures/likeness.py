@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 
 from zfjax.measures.averages import mean_of_known
+from zfjax.measures.image_sums import Moments, Without, column_means, moments, own_and_cross
 from zfjax.measures.kernels import column_cosines, map_weights
 from zfjax.measures.similarity import (
-    Moments,
-    cka_of,
-    column_means,
+    cka_from,
     excess,
-    moments,
     overlap,
     overlap_between,
-    own_and_cross,
+    own_dependence,
     procrustes_of,
     spearman,
     spearman_between,
@@ -156,20 +154,26 @@ def representation_of(
     features = _features(probe, steps[-1], layer)[order]
     centre = column_means(features)
     last = [features[span] for span in spans]
-    of_last = _samples([moments(rows, rows, (centre, centre)) for rows in last])
-    similarities, aligned = [], []
-    for step in steps:
-        if step == steps[-1]:
-            mine, centres = last, (centre, centre)
-        else:
-            features = _features(probe, step, layer)[order]
-            mine, centres = [features[span] for span in spans], (column_means(features), centre)
-        pairs = [own_and_cross(x, y, centres) for x, y in zip(mine, last, strict=True)]
+    whole, *others = _samples([moments(rows, rows, (centre, centre)) for rows in last])
+    of_last = [own_dependence(sums) for sums in (whole, *others)]
+    similarities = [[_or_nan(cka_from(own, own, own)) for own in of_last]]
+    aligned = [_or_nan(procrustes_of(whole))]
+    for step in steps[-2::-1]:
+        features = _features(probe, step, layer)[order]
+        centres = column_means(features), centre
+        pairs = [
+            own_and_cross(features[span], y, centres) for span, y in zip(spans, last, strict=True)
+        ]
         own, cross = (_samples(list(moments_of)) for moments_of in zip(*pairs, strict=True))
         similarities.append(
-            [_or_nan(cka_of(*sums)) for sums in zip(cross, own, of_last, strict=True)]
+            [
+                _or_nan(cka_from(sums.dependence(), own_dependence(of_step), of_end))
+                for sums, of_step, of_end in zip(cross, own, of_last, strict=True)
+            ]
         )
         aligned.append(_or_nan(procrustes_of(cross[0])))
+    similarities.reverse()
+    aligned.reverse()
     cka, *samples = np.array(similarities).T
     of_samples = np.stack([excess(curve, float(curve[0])) for curve in samples])
     curve = Curve(
@@ -179,12 +183,12 @@ def representation_of(
     return Representation(cka, similar, curve, excess(similar, float(similar[0])))
 
 
-def _samples(parts: Sequence[Moments]) -> list[Moments]:
-    """Of all images, of all but each group's, and of both halves."""
+def _samples(parts: Sequence[Moments]) -> list[Any]:
+    """Of all images (``Moments``), of all but each group's, and of both halves."""
     middle = (len(parts) + 1) // 2
     halves = [_sum(parts[:middle]), _sum(parts[middle:])]
     whole = halves[0] + halves[1]
-    return [whole, *(whole - of_group for of_group in parts), *halves]
+    return [whole, *(Without(whole, of_group) for of_group in parts), *halves]
 
 
 def _features(probe: Probe, step: int, layer: str) -> np.ndarray:

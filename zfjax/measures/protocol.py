@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from zfjax.network.layers import Layer
 from zfjax.progress import Progress
 from zfjax.run.folder import Run
 from zfjax.run.measured import Measured
-from zfjax.run.probe import Probe
+from zfjax.run.probe import MAXIMA, MEANS, Probe
 from zfjax.subject import Subject
 
 Kept = Mapping[str, np.ndarray]
@@ -31,6 +31,8 @@ Kept = Mapping[str, np.ndarray]
 
 ARCHITECTURE, EVOLUTION = "architecture", "evolution"
 """Of ``Measure.needs``."""
+NEEDS = ("images", "labels", "scores", "initial", ARCHITECTURE, EVOLUTION)
+_WORDS = {"probe": "reads of the probe", "needs": "needs", "reads": "reads of other measures"}
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,19 @@ class Measure:
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise ZfjaxError(f"A measure's name is letters, digits and '_', not {self.name!r}.")
+        if not is_dataclass(self.options) or isinstance(self.options, type):
+            raise ZfjaxError(
+                f"The options of the measure {self.name} are an instance of a frozen dataclass with"
+                f" defaults, not {self.options!r:.40}."
+            )
+        for word, known in (("probe", (MAXIMA, MEANS)), ("needs", NEEDS), ("reads", None)):
+            names = getattr(self, word)
+            if not isinstance(names, tuple) or (known and set(names) - set(known)):
+                of = f" of {', '.join(map(repr, known))}" if known else " of measures' names"
+                raise ZfjaxError(
+                    f"What the measure {self.name} {_WORDS[word]} is a tuple{of}; {word}={names!r}"
+                    " is not."
+                )
 
     @property
     def takes_images(self) -> bool:

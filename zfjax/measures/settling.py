@@ -104,6 +104,11 @@ def rows(looked: Looked, options: SettlingOptions) -> Iterator[Quantity]:
     """Curves, settling times, emergence; slopes over the layers."""
     probe = looked.probe
     assert probe is not None
+    if len(probe.ids) < 2:
+        raise ZfjaxError(
+            f"The measure settling needs 2 images or more, and the probe has {len(probe.ids)}; give"
+            " more with --images, or another --split."
+        )
     groups = image_groups(len(probe.ids), options.groups, options.seed)
     parameters = [looked.subject.parameters(step) for step in looked.steps]
     times = {family: _Times([], []) for family in FAMILIES}

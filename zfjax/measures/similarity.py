@@ -8,16 +8,12 @@ images. What is not defined is NaN in an array and None alone; tables write both
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import linalg
 
+from zfjax.measures.image_sums import BLOCK, Moments, Without, column_means, moments
 from zfjax.measures.ranking import mean_ranks as mean_ranks
 
-BLOCK = 2048
-"""Images whose responses are float64 at a time."""
 LEAST_ROOM = 0.05
 """Below this distance of a similarity at step 0 from 1 there is no excess to speak of."""
 TOP_SHARE = 0.01
@@ -26,144 +22,30 @@ _ROUNDING = 1e-10
 """A difference of sums this small beside them is nothing."""
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Sums over images of two sets of responses x and y, each less a centre that is the same for
-    all images: enough for CKA, and additive, so that any union of groups of images costs no
-    further look at them. For i an image, k_i = |x_i|^2 and l_i = |y_i|^2.
-    """
-
-    images: int
-    cross: np.ndarray
-    """sum x_i y_i^T, float64 [maps of x, maps of y]."""
-    first: np.ndarray
-    """sum x_i, [maps of x]."""
-    second: np.ndarray
-    """sum y_i, [maps of y]."""
-    first_weighted: np.ndarray
-    """sum l_i x_i, [maps of x]."""
-    second_weighted: np.ndarray
-    """sum k_i y_i, [maps of y]."""
-    squares: tuple[float, float, float]
-    """sum k_i, sum l_i, sum k_i l_i."""
-
-    def __add__(self, other: Moments) -> Moments:
-        return self._with(other, 1)
-
-    def __sub__(self, other: Moments) -> Moments:
-        """Without images that were counted."""
-        return self._with(other, -1)
-
-    def _with(self, other: Moments, sign: int) -> Moments:
-        return Moments(
-            self.images + sign * other.images,
-            self.cross + sign * other.cross,
-            self.first + sign * other.first,
-            self.second + sign * other.second,
-            self.first_weighted + sign * other.first_weighted,
-            self.second_weighted + sign * other.second_weighted,
-            tuple(  # type: ignore[arg-type]
-                mine + sign * its for mine, its in zip(self.squares, other.squares, strict=True)
-            ),
-        )
-
-    def dependence(self) -> float | None:
-        """The unbiased estimate of HSIC with linear kernels (Song et al. 2012, HSIC_1), 0 on
-        average where x and y are independent. None for fewer than 4 images.
-
-        With K and L the Gram matrices without their diagonals: (tr KL + 1'K1 1'L1 / ((n-1)(n-2)) -
-        2/(n-2) 1'KL1) / (n(n-3)). It does not depend on the centre.
-        """
-        n = self.images
-        if n < 4:
-            return None
-        sum_k, sum_l, sum_kl = self.squares
-        # 1'KL1 is the sum over images of (x_i.s - k_i)(y_i.t - l_i), with s and t the sums of x, y.
-        rows = (
-            self.first @ self.cross @ self.second
-            - self.first @ self.first_weighted
-            - self.second @ self.second_weighted
-            + sum_kl
-        )
-        totals = (self.first @ self.first - sum_k) * (self.second @ self.second - sum_l)
-        trace = (self.cross**2).sum() - sum_kl
-        estimate = trace + totals / ((n - 1) * (n - 2)) - 2 * rows / (n - 2)
-        return float(estimate / (n * (n - 3)))
+Sums = Moments | Without
 
 
-def moments(
-    x: np.ndarray, y: np.ndarray, centres: tuple[np.ndarray, np.ndarray] | None = None
-) -> Moments:
-    """The moments of responses x [images, maps], y [images, maps of y].
-
-    ``centres``: what is subtracted from each, [maps] and [maps of y]; None: the means of these
-    images. Groups of images that are to be added take the same centres, near their means.
-    """
-    if centres is None:
-        mean_x = column_means(x)
-        centres = mean_x, mean_x if y is x else column_means(y)
-    total = _none(x.shape[1], y.shape[1])
-    for rows_x, rows_y in _paired_blocks(x, y, centres):
-        total += _of_rows(_with_norms(rows_x), _with_norms(rows_y))
-    return total
-
-
-def own_and_cross(
-    x: np.ndarray, y: np.ndarray, centres: tuple[np.ndarray, np.ndarray]
-) -> tuple[Moments, Moments]:
-    """``moments`` of (x, x) and of (x, y), with one look at the images; the same where y is x."""
-    own, cross = _none(x.shape[1], x.shape[1]), _none(x.shape[1], y.shape[1])
-    for rows_x, rows_y in _paired_blocks(x, y, centres):
-        of_x = _with_norms(rows_x)
-        of_block = _of_rows(of_x, of_x)
-        own += of_block
-        cross += of_block if rows_y is rows_x else _of_rows(of_x, _with_norms(rows_y))
-    return own, cross
-
-
-def _paired_blocks(
-    x: np.ndarray, y: np.ndarray, centres: tuple[np.ndarray, np.ndarray]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Centred rows of both, twice the same where they are one: that product is cheaper."""
-    if x is y and centres[0] is centres[1]:
-        return ((rows, rows) for rows in _blocks(x, centres[0]))
-    return zip(_blocks(x, centres[0]), _blocks(y, centres[1]), strict=True)
-
-
-def _none(width_x: int, width_y: int) -> Moments:
-    """Of no images."""
-    of_x, of_y = np.zeros(width_x), np.zeros(width_y)
-    return Moments(0, np.zeros((width_x, width_y)), of_x, of_y, of_x, of_y, (0.0, 0.0, 0.0))
-
-
-def _with_norms(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and their squared norms."""
-    return rows, np.einsum("im,im->i", rows, rows)
-
-
-def _of_rows(x: tuple[np.ndarray, np.ndarray], y: tuple[np.ndarray, np.ndarray]) -> Moments:
-    """The moments of centred rows, each with their squared norms."""
-    (rows_x, k), (rows_y, l) = x, y
-    squares = float(k.sum()), float(l.sum()), float(k @ l)
-    cross, first, weighted = rows_x.T @ rows_y, rows_x.sum(axis=0), l @ rows_x
-    if rows_y is rows_x:
-        return Moments(len(rows_x), cross, first, first, weighted, weighted, squares)
-    second, second_weighted = rows_y.sum(axis=0), k @ rows_y
-    return Moments(len(rows_x), cross, first, second, weighted, second_weighted, squares)
-
-
-def cka_of(cross: Moments, first: Moments, second: Moments) -> float | None:
+def cka_of(cross: Sums, first: Sums, second: Sums) -> float | None:
     """Unbiased linear CKA from the moments of (x, y), (x, x) and (y, y) of the same images.
 
     At most 1; below 0 for what is less alike than chance would have it. None for fewer than 4
     images, and where x or y does not tell images apart.
     """
-    between, own_x, own_y = (sums.dependence() for sums in (cross, first, second))
+    return cka_from(cross.dependence(), own_dependence(first), own_dependence(second))
+
+
+def own_dependence(sums: Sums) -> float | None:
+    """The dependence of x on itself, of its moments; None where it does not tell images apart."""
+    own = sums.dependence()
+    if own is None or own * sums.images * (sums.images - 3) <= _ROUNDING * sums.squares[2]:
+        return None
+    return own
+
+
+def cka_from(between: float | None, own_x: float | None, own_y: float | None) -> float | None:
+    """Unbiased linear CKA from ``dependence`` and ``own_dependence`` of x and of y."""
     if between is None or own_x is None or own_y is None:
         return None
-    for own, sums in ((own_x, first), (own_y, second)):
-        if own * sums.images * (sums.images - 3) <= _ROUNDING * sums.squares[2]:
-            return None
     return float(between / np.sqrt(own_x * own_y))
 
 
@@ -295,21 +177,7 @@ def spearman_between(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.clip(x.T @ y, -1, 1)
 
 
-def column_means(x: np.ndarray) -> np.ndarray:
-    """Mean response of each map, float64 [maps]; of a constant one its very value."""
-    if not len(x):
-        return np.zeros(x.shape[1])
-    first = np.asarray(x[0], np.float64)
-    return first + sum(rows.sum(axis=0) for rows in _blocks(x, first)) / len(x)
-
-
 def check_same_images(x: np.ndarray, y: np.ndarray) -> None:
     """Raises ValueError for responses to different numbers of images."""
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise ValueError(f"responses of {x.shape} and {y.shape}: [images, maps] of the same images")
-
-
-def _blocks(x: np.ndarray, centre: np.ndarray | float = 0.0) -> Iterator[np.ndarray]:
-    """Rows of x less ``centre``, float64, a block at a time."""
-    for start in range(0, len(x), BLOCK):
-        yield np.asarray(x[start : start + BLOCK], np.float64) - centre

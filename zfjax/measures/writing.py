@@ -65,6 +65,10 @@ def _apart(
     items: Iterable[Quantity | Pictures], pictures: dict[str, np.ndarray]
 ) -> Iterator[Quantity]:
     """The numbers among a measure's items; the arrays of the others come into ``pictures``."""
+    if not isinstance(items, Iterable):
+        raise ZfjaxError(
+            f"The measure's rows are Quantity or Pictures, and it gives {items!r:.60}."
+        )
     for item in items:
         if isinstance(item, Quantity):
             yield item
@@ -79,7 +83,12 @@ def _apart(
 def told_of(chosen: Chosen, measured: Measured, others: Sequence[Measured]) -> Told:
     """What the measure says of its numbers, drawn in the style of all figures."""
     with quiet_style():
-        return chosen.measure.tell(measured, others, chosen.options)
+        told = chosen.measure.tell(measured, others, chosen.options)
+    if not isinstance(told, Told):
+        raise ZfjaxError(
+            f"The measure {chosen.name} tells a Told, and its tell gives {told!r:.60}."
+        )
+    return told
 
 
 def words_of(told: Told) -> str:
@@ -129,6 +138,13 @@ def columns_of(quantities: Iterable[Quantity], looked: Looked) -> dict[str, Any]
         if quantity.step not in looked.steps:
             raise ZfjaxError(f"The measure gives {where}, which was not asked for.")
         value = _numbers(quantity.value, where)
+        if value.ndim and quantity.layer in looked.layers:
+            maps = looked.layer(quantity.layer).maps
+            if len(value) != maps:
+                raise ZfjaxError(
+                    f"The measure gives {where} for {len(value)} maps, and there are {maps}:"
+                    " give one number a map, NaN where it is undefined."
+                )
         count = value.size
         of_maps = value.ndim == 1
         columns["step"] += [quantity.step] * count
@@ -139,6 +155,10 @@ def columns_of(quantities: Iterable[Quantity], looked: Looked) -> dict[str, Any]
         columns["value"] += value.ravel().tolist()
         for name in ("low", "high"):
             ends = _numbers(getattr(quantity, name), where)
+            if ends.ndim and ends.shape != value.shape:
+                raise ZfjaxError(
+                    f"The measure gives {where} with {len(ends)} ends ({name}) for {count} values."
+                )
             columns[name] += np.broadcast_to(ends, value.shape).ravel().tolist()
         columns["n"] += [quantity.n] * count
         columns["unit"] += [quantity.unit] * count

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zfjax.measures.image_sums import column_means, moments
 from zfjax.measures.matching import Answers, Matches, at_pairs, match_maps
-from zfjax.measures.similarity import cka_of, column_means, moments
+from zfjax.measures.similarity import cka_of
 from zfjax.progress import Progress
 from zfjax.studies.sides import Side
 
