@@ -259,21 +259,26 @@ def test_trees_that_are_not_the_module_s_are_one_sentence(pixels):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("boxed", [False, True])
 def test_the_command_evolves_an_nnx_network_out_of_an_orbax_root(
-    nets, tmp_path, data_dir, monkeypatch, capsys
+    nets, tmp_path, data_dir, monkeypatch, capsys, boxed
 ):
     saver = ocp.StandardCheckpointer()
     for step in STEPS:
         module = pair_of(step)[0]
-        saver.save(tmp_path / "root" / str(step), nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+        pure = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+        saver.save(tmp_path / "root" / str(step), nnx.state(module) if boxed else pure)
     saver.wait_until_finished()
     saver.close()
     [name] = [path.name for path in data_dir.iterdir() if path.is_dir()]
     words = ["--model", f"{nets}:Nnx", "--checkpoints", "root", "--workdir", "out", "--input", "16"]
     words += ["--data.name", name, "--data.dir", str(data_dir), "--mean", "120", "--std", "60"]
-    assert main(["evolve", *words, "--maps", "2", "--steps-per-epoch", "3"]) == 0
+    words += [] if boxed else ["--maps", "2"]
+    assert main(["evolve", *words, "--steps-per-epoch", "3"]) == 0
     assert "recorded activations reproduced" in capsys.readouterr().out
     evolution = open_evolution(tmp_path / "out" / "evolution")
     assert evolution.layers == ("first",) and evolution.steps == STEPS
+    kernel = pair_of(STEPS[-1])[0].first.kernel[...]
+    np.testing.assert_array_equal(evolution.filters[STEPS[-1]], kernel)
     assert main(["info", "--workdir", "out"]) == 0
     assert "Nnx, input 16x16x3" in capsys.readouterr().out
