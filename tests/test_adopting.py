@@ -117,6 +117,7 @@ def _is_reported(path, private):
         assert invented not in words.partition("Where this came from")[0].replace(
             "no accuracy on record", ""
         ), invented
+    assert ">Block_0/<wbr>Conv_0</h2>" in text, "a name that is long breaks between its parts"
     assert "how many steps an epoch took was not said" not in words  # it was
     for name in (str(private), getpass.getuser() + "/", socket.gethostname()):
         assert name not in bare
