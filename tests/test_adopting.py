@@ -16,6 +16,8 @@ import zfjax
 from tests.network import linen_nets
 from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
+from zfjax.features.asking import Asked, cost, request_of
+from zfjax.features.units import draw_maps
 from zfjax.network.ops import RULES
 from zfjax.network.traced import TracedForward
 from zfjax.run.evolution import open_evolution
@@ -115,6 +117,7 @@ def _is_reported(path, private):
         assert invented not in words.partition("Where this came from")[0].replace(
             "no accuracy on record", ""
         ), invented
+    assert ">Block_0/<wbr>Conv_0</h2>" in text, "a name that is long breaks between its parts"
     assert "how many steps an epoch took was not said" not in words  # it was
     for name in (str(private), getpass.getuser() + "/", socket.gethostname()):
         assert name not in bare
@@ -269,6 +272,17 @@ def test_numpy_s_numbers_and_single_words_are_taken(trees, pixels):
     )
     assert dict(wide.foreign) == dict(plain.foreign) and list(wide.layers) == list(plain.layers)
     assert json.dumps(wide.foreign) and all(type(epoch) is float for epoch in wide.epochs)
+
+
+def test_of_a_layer_with_fewer_maps_than_are_drawn_by_default_all_are(trees, pixels):
+    subject = subject_of(trees, pixels)
+    request = request_of(subject, Asked())
+    drawn = draw_maps(subject.layers, request.layers, request.maps, request.seed)
+    assert drawn == {name: list(range(6)) for name in subject.layers}
+    assert cost(subject, request).tiles == cost(subject, request_of(subject, Asked(maps=6))).tiles
+    for maps in (0, 7, 17):
+        with pytest.raises(ZfjaxError, match=f"--maps {maps}: Conv_0 has 6 maps; ask for 1 to 6"):
+            request_of(subject, Asked(maps=maps))
 
 
 class Spread(nn.Module):

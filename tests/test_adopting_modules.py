@@ -13,6 +13,8 @@ import zfjax
 from tests.network import module_nets
 from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
+from zfjax.measures.kernels import kernel_in, map_weights
+from zfjax.measures.likeness import weights_of
 from zfjax.run.evolution import open_evolution
 
 STEPS, HOW = (0, 3), {"mean": 120, "std": 60, "input": 16}
@@ -60,7 +62,7 @@ def pair_of(step):
 @pytest.mark.slow
 def test_the_same_weights_in_nnx_and_equinox_are_the_same_evolution(pixels, tmp_path):
     pairs = {step: pair_of(step) for step in STEPS}
-    found = []
+    found, measured = [], []
     with jax.numpy_rank_promotion("allow"):
         for name, trees, model in (
             ("nnx", {step: nnx.state(pair[0]) for step, pair in pairs.items()}, Nnx),
@@ -70,6 +72,8 @@ def test_the_same_weights_in_nnx_and_equinox_are_the_same_evolution(pixels, tmp_
             assert list(subject.layers) == ["first"] and subject.scores is not None
             found.append(zfjax.evolve(subject, out=tmp_path / name, maps=4, top=2))
             assert zfjax.measure(subject, "census", out=tmp_path / name).layers == ("first",)
+            names = ("census", "weights", "spectrum")
+            measured.append([zfjax.measure(subject, each, out=tmp_path / name) for each in names])
         inputs = (pixels.astype(np.float32) - 120) / 60
         for step, (module, _) in pairs.items():
             maps = np.asarray(jax.nn.relu(module.first(inputs)))
@@ -87,6 +91,44 @@ def test_the_same_weights_in_nnx_and_equinox_are_the_same_evolution(pixels, tmp_
         for key, tile in ours.items():
             np.testing.assert_allclose(tile.projection, theirs[key].projection, atol=2e-3)
     np.testing.assert_array_equal(found[0].filters[3], found[1].filters[3])
+    quantities = set()
+    for ours, theirs in zip(*measured, strict=True):
+        for a, b in zip(ours.table.to_pylist(), theirs.table.to_pylist(), strict=True):
+            assert {**a, "value": 0, "low": 0, "high": 0} == {**b, "value": 0, "low": 0, "high": 0}
+            values = [np.nan if row["value"] is None else row["value"] for row in (a, b)]
+            assert values[0] == pytest.approx(values[1], rel=1e-4, abs=1e-6, nan_ok=True), a
+            quantities.add(a["quantity"])
+    assert {"weight_rms", "cosine", "inverse_residual", "coverage"} <= quantities
+
+
+def test_kernels_are_the_convolutions_in_whatever_order_they_are_kept(pixels):
+    def features(parameters, inputs):
+        by_maps = jax.lax.conv_general_dilated(
+            inputs, parameters["one"], (2, 2), "VALID", dimension_numbers=("NHWC", "OIHW", "NHWC")
+        )
+        bent = parameters["two"] / 2
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        own = jax.lax.conv_general_dilated(
+            jax.nn.relu(by_maps), bent, (1, 1), "VALID", dimension_numbers=dimensions
+        )
+        return {"scores": jax.nn.relu(own).mean((1, 2))}
+
+    tree = {
+        "one": np.random.default_rng(0).normal(size=(4, 3, 5, 5)).astype(np.float32),
+        "two": np.ones((3, 3, 4, 2), np.float32),
+    }
+    kernel = np.transpose(tree["one"], (2, 3, 1, 0))
+    subject = zfjax.subject_from({0: tree}, model=features, images=pixels, **HOW)
+    network, parameters = subject.network, subject.parameters(0)
+    assert list(network.layers) == ["one", "two"]
+    np.testing.assert_array_equal(kernel_in(parameters, "one", network), kernel)
+    assert map_weights(parameters, "one", network).shape == (75, 4)
+    assert weights_of([parameters, parameters], "one", network) is not None
+    assert weights_of([parameters, parameters], "two", network) is None
+    np.testing.assert_array_equal(network.first_kernel(parameters), kernel)
+    for layer in ("two", "three", "first"):
+        assert kernel_in(parameters, layer, network) is None
+    assert kernel_in(parameters, "one") is None
 
 
 NETS = """
@@ -259,21 +301,26 @@ def test_trees_that_are_not_the_module_s_are_one_sentence(pixels):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("boxed", [False, True])
 def test_the_command_evolves_an_nnx_network_out_of_an_orbax_root(
-    nets, tmp_path, data_dir, monkeypatch, capsys
+    nets, tmp_path, data_dir, monkeypatch, capsys, boxed
 ):
     saver = ocp.StandardCheckpointer()
     for step in STEPS:
         module = pair_of(step)[0]
-        saver.save(tmp_path / "root" / str(step), nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+        pure = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+        saver.save(tmp_path / "root" / str(step), nnx.state(module) if boxed else pure)
     saver.wait_until_finished()
     saver.close()
     [name] = [path.name for path in data_dir.iterdir() if path.is_dir()]
     words = ["--model", f"{nets}:Nnx", "--checkpoints", "root", "--workdir", "out", "--input", "16"]
     words += ["--data.name", name, "--data.dir", str(data_dir), "--mean", "120", "--std", "60"]
-    assert main(["evolve", *words, "--maps", "2", "--steps-per-epoch", "3"]) == 0
+    words += [] if boxed else ["--maps", "2"]
+    assert main(["evolve", *words, "--steps-per-epoch", "3"]) == 0
     assert "recorded activations reproduced" in capsys.readouterr().out
     evolution = open_evolution(tmp_path / "out" / "evolution")
     assert evolution.layers == ("first",) and evolution.steps == STEPS
+    kernel = pair_of(STEPS[-1])[0].first.kernel[...]
+    np.testing.assert_array_equal(evolution.filters[STEPS[-1]], kernel)
     assert main(["info", "--workdir", "out"]) == 0
     assert "Nnx, input 16x16x3" in capsys.readouterr().out

@@ -94,6 +94,13 @@ class Network:
         find = getattr(self.forward, "first_kernel", None)
         return parameters[self.sequence[0].name]["kernel"] if find is None else find(parameters)
 
+    def kernel(self, parameters: Parameters, layer: str) -> np.ndarray | None:
+        """The kernel of the convolution that a layer is named after, [height, width, channels,
+        maps], of a network that is traced; None where that is not known.
+        """
+        find = getattr(self.forward, "kernel", None)
+        return None if find is None else find(parameters, layer)
+
     def own_parameters(self, layer: str) -> tuple[tuple[str, ...], ...]:
         """Where a layer's own parameters stand in the whole tree, as paths; none where it shares
         all of them with layers before it.

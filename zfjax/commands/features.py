@@ -37,7 +37,7 @@ def add_evolve(subparsers: Subparsers) -> None:
     run_arguments(parser)
     parser.add_argument("--layers", nargs="+", default=None, help="convolutions (default: all)")
     parser.add_argument(
-        "--maps", default="16", help="maps drawn of each layer, or 'all' (default: 16)"
+        "--maps", default="16", help="maps drawn of each layer, or 'all' (default: 16, at most all)"
     )
     parser.add_argument(
         "--top", type=int, default=9, help="strongest images kept of each map (default: 9)"

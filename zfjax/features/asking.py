@@ -28,6 +28,9 @@ from zfjax.values import (
     whole_number,
 )
 
+MAPS = 16
+"""Drawn of each layer where nobody says how many: of one with fewer, all."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -37,7 +40,7 @@ class Asked:
     """Epochs as ``Run.steps_at`` takes them; None: all saved."""
     layers: Names | None = None
     """One or several; None: all."""
-    maps: Whole | Literal["all"] | None = 16
+    maps: Whole | Literal["all"] | None = MAPS
     """Maps drawn of each layer; "all" or None: all."""
     top: Whole = 9
     """Images kept for each map and step."""
@@ -124,7 +127,7 @@ def request_of(subject: Subject, asked: Asked) -> Request:
     layers = tuple(name for name in subject.layers if name in (asked.layers or subject.layers))
     for name in layers:
         available = subject.layer(name).maps
-        if asked.maps is not None and not 1 <= int(asked.maps) <= available:
+        if asked.maps not in (None, MAPS) and not 1 <= int(asked.maps) <= available:
             raise ZfjaxError(
                 f"--maps {asked.maps}: {name} has {available} maps; ask for 1 to {available}, or"
                 " 'all'."
@@ -285,7 +288,7 @@ def cost(subject: Subject, request: Request) -> Cost:
     tiles = tile_bytes = 0
     for name in request.layers:
         layer = subject.layer(name)
-        drawn = (layer.maps if request.maps is None else request.maps) * shown
+        drawn = min(layer.maps, layer.maps if request.maps is None else request.maps) * shown
         tiles += drawn
         tile_bytes += drawn * layer.tile_size[0] * layer.tile_size[1] * 3 * (2 + 1)
     flops = 2 * top_layer.image_work.multiply_adds * images * steps

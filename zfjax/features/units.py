@@ -60,15 +60,16 @@ class Chosen:
 def draw_maps(
     layers: Mapping[str, Layer], names: Sequence[str], count: int | None, seed: int
 ) -> dict[str, list[int]]:
-    """A seeded uniform draw of ``count`` maps of each named layer (None: all), ascending; dead ones
-    as likely as others. ``layers``: all that there are, in forward order: a layer's maps do not
-    depend on which others are asked for.
+    """A seeded uniform draw of ``count`` maps of each named layer, ascending; dead ones as likely
+    as others. None, or more than a layer has: all. ``layers``: all that there are, in forward
+    order: a layer's maps do not depend on which others are asked for.
     """
     drawn = {}
     for name in names:
         maps = layers[name].maps
         generator = np.random.default_rng([seed, list(layers).index(name)])
-        chosen = np.arange(maps) if count is None else generator.choice(maps, count, replace=False)
+        every = count is None or count >= maps
+        chosen = np.arange(maps) if every else generator.choice(maps, count, replace=False)
         drawn[name] = sorted(int(index) for index in chosen)
     return drawn
 

@@ -87,7 +87,7 @@ def rows(looked: Looked, options: CensusOptions) -> Iterator[Quantity]:
         parameters = looked.subject.parameters(step)
         for layer in looked.layers:
             maxima = probe.values(step, layer)
-            weights = map_weights(parameters, layer)
+            weights = map_weights(parameters, layer, looked.subject.network)
             sizes = None if weights is None else rms(weights)
             counts = alive_counts(maxima)
             yield Quantity(step, layer, "firing", counts / len(maxima), n=len(maxima), unit="share")

@@ -36,11 +36,13 @@ def need_architecture(network: Network, measure: str) -> Architecture:
     return architecture
 
 
-def filters_in(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
-    """A convolution's kernel, float64 [k, k, inputs, maps]; None where nothing of that name has
-    one. Raises ZfjaxError where a weight is not finite.
+def filters_in(
+    parameters: Mapping[str, Any], layer: str, network: Network | None = None
+) -> np.ndarray | None:
+    """A convolution's kernel, float64 [k, k, inputs, maps]; None as in ``kernel_in``. Raises
+    ZfjaxError where a weight is not finite.
     """
-    kernel = kernel_in(parameters, layer)
+    kernel = kernel_in(parameters, layer, network)
     if kernel is None or np.ndim(kernel) != 4:
         return None
     kernel = kernel.astype(np.float64)
@@ -58,7 +60,7 @@ def kernels_of(
     """The kernels of those layers that have one. Raises ZfjaxError where none has, naming the
     ``measure``.
     """
-    kernels = {name: filters_in(parameters, name) for name in layers}
+    kernels = {name: filters_in(parameters, name, network) for name in layers}
     there = {name: kernel for name, kernel in kernels.items() if kernel is not None}
     if not there:
         raise ZfjaxError(

@@ -1,4 +1,6 @@
-"""The weights of a layer's maps side by side, where a network keeps them as ours do. No JAX."""
+"""The weights of a layer's maps side by side: under the layer's name, as ours are kept, or where a
+traced network's convolution has them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from zfjax.subject import Network
 
 
 def path_in(parameters: Mapping[str, Any], layer: str) -> tuple[str, ...] | None:
@@ -26,17 +30,23 @@ def at_path(parameters: Any, path: tuple[str, ...]) -> Any:
     return parameters
 
 
-def kernel_in(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
-    """A layer's kernel, as it is kept: [..., maps]. None where the parameters have none of that
-    name, as those of a network that is not made of our layers may.
+def kernel_in(
+    parameters: Mapping[str, Any], layer: str, network: Network | None = None
+) -> np.ndarray | None:
+    """A layer's kernel: [..., maps]. None where the parameters have none of that name, nor the
+    ``network`` any that it knows, as one that is not made of our layers may not.
     """
     kernel = at_path(parameters, (*(path_in(parameters, layer) or ()), "kernel"))
+    if np.ndim(kernel) < 2 and network is not None:
+        kernel = network.kernel(parameters, layer)
     return None if np.ndim(kernel) < 2 else np.asarray(kernel)
 
 
-def map_weights(parameters: Mapping[str, Any], layer: str) -> np.ndarray | None:
+def map_weights(
+    parameters: Mapping[str, Any], layer: str, network: Network | None = None
+) -> np.ndarray | None:
     """A layer's kernel as float64 [weights, maps]; None as in ``kernel_in``."""
-    kernel = kernel_in(parameters, layer)
+    kernel = kernel_in(parameters, layer, network)
     return None if kernel is None else kernel.astype(np.float64).reshape(-1, kernel.shape[-1])
 
 

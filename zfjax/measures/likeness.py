@@ -29,6 +29,7 @@ from zfjax.measures.similarity import (
     top_set,
 )
 from zfjax.run.probe import MAXIMA, MEANS, Probe
+from zfjax.subject import Network
 
 LEAST_OF_GROUP = 20
 """Images, so that a rank correlation and a CKA of a group say something."""
@@ -218,9 +219,11 @@ class Weights:
     moved."""
 
 
-def weights_of(parameters: Sequence[Mapping[str, Any]], layer: str) -> Weights | None:
+def weights_of(
+    parameters: Sequence[Mapping[str, Any]], layer: str, network: Network | None = None
+) -> Weights | None:
     """``parameters``: of every step. None where the network keeps no kernel of that name."""
-    weights = [map_weights(tree, layer) for tree in parameters]
+    weights = [map_weights(tree, layer, network) for tree in parameters]
     if any(each is None for each in weights):
         return None
     known = [each for each in weights if each is not None]

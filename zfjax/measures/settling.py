@@ -138,7 +138,7 @@ def rows(looked: Looked, options: SettlingOptions) -> Iterator[Quantity]:
             yield from _curve(looked, layer, name, curve, len(probe.ids))
         of_families[REPRESENTATION] = settled_of(representation.cka_excess, jackknifed=True)
         yield from _time(looked, layer, "procrustes", share_of(representation.procrustes_excess))
-        weights = weights_of(parameters, layer)
+        weights = weights_of(parameters, layer, looked.subject.network)
         if weights is not None:
             yield from _curve(looked, layer, "cosine", weights.cosine.layer)
             yield from _curve(looked, layer, "cosine_floor", weights.cosine.floor)

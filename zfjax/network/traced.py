@@ -9,6 +9,7 @@ reading.py (what each equation is), windows.py (cells that a unit needs), descen
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from zfjax.network.architecture import Window
 from zfjax.network.descent import Descent, run
 from zfjax.network.equations import Trace, Value, leaf_path
 from zfjax.network.layers import Layer, Work
+from zfjax.network.naming import module_of
 from zfjax.network.ops import GRADIENT, Rule
 from zfjax.network.reading import Reading, Site
 from zfjax.network.spans import COLUMNS, ROWS, Span
@@ -117,18 +119,19 @@ class TracedForward:
         """The kernel of the first convolution, [height, width, channels, maps]; of no extent where
         it is not a parameter as it stands.
         """
-        for equation in reading_of(self.model).trace.equations:
-            if equation.operation == "zfjax.conv":
-                order: tuple[int, ...] = (0, 1, 2, 3)
-            elif equation.operation == "conv_general_dilated":
-                out, channels, *places = equation.params["dimension_numbers"].rhs_spec
-                order = (*places, channels, out)
-            else:
-                continue
-            if len(order) == 4 and equation.inputs[1].leaf:
-                return np.transpose(_by_path(parameters)[equation.inputs[1].leaf], order)
-            break
-        return np.zeros((0, 0, 3, 0), np.float32)
+        leaf, order = next(_kernels(self.model), ("", ()))
+        if not leaf:
+            return np.zeros((0, 0, 3, 0), np.float32)
+        return np.transpose(_by_path(parameters)[leaf], order)
+
+    def kernel(self, parameters: Any, layer: str) -> np.ndarray | None:
+        """[height, width, channels, maps] of the convolution that a layer is named after, in
+        whatever order it is kept; None where it is not a parameter as it stands.
+        """
+        for leaf, order in _kernels(self.model):
+            if leaf and module_of(leaf) == layer:
+                return np.transpose(_by_path(parameters)[leaf], order)
+        return None
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,20 @@ class TracedScores:
         arrays = _by_value(reading.trace, parameters, [value])
         [scores] = run(reading, {**arrays, reading.trace.images: inputs}, [value], Descent())
         return scores.astype(jnp.float32)
+
+
+def _kernels(model: Model) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Of each convolution over rows and columns: the path of the parameter that is its kernel ("":
+    of none as it stands), and its axes in the order height, width, channels, maps.
+    """
+    for equation in reading_of(model).trace.equations:
+        order: tuple[int, ...] = (0, 1, 2, 3)
+        if equation.operation == "conv_general_dilated":
+            out, channels, *places = equation.params["dimension_numbers"].rhs_spec
+            order = (*places, channels, out)
+        elif equation.operation != "zfjax.conv":
+            continue
+        yield (equation.inputs[1].leaf or "") if len(order) == 4 else "", order
 
 
 def _by_value(known: Trace, parameters: Any, values: list[Value]) -> dict[Value, Any]:
