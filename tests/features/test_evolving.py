@@ -256,7 +256,7 @@ def test_the_dry_run_is_the_requests_cost(modern, capsys, every_rank):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "--maps 16: conv1 has 6 maps"),
+        (["--maps", "16"], "--maps 16: conv1 has 6 maps"),
         (["--maps", "2", "--top", "0"], "--top 0"),
         (["--maps", "2", "--images", "0"], "--images 0"),
         (["--layers", "conv7"], "no convolution 'conv7'"),
@@ -326,7 +326,7 @@ def test_public_functions_spell_out_what_they_take():
     assert {"out", "data_dir", "name", "selections", "measures"} <= set(parameters)
     assert {
         name: parameters[name].default for name in ("at", "maps", "top", "rule", "every_rank")
-    } == {"at": None, "maps": 16, "top": 9, "rule": "deconvnet", "every_rank": False}
+    } == {"at": None, "maps": "few", "top": 9, "rule": "deconvnet", "every_rank": False}
     assert "max_pixels" in inspect.signature(zfjax.project).parameters
     with pytest.raises(TypeError, match="unexpected keyword argument 'layer'"):
         zfjax.evolve("nowhere", layer="conv1")

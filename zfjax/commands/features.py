@@ -37,7 +37,9 @@ def add_evolve(subparsers: Subparsers) -> None:
     run_arguments(parser)
     parser.add_argument("--layers", nargs="+", default=None, help="convolutions (default: all)")
     parser.add_argument(
-        "--maps", default="16", help="maps drawn of each layer, or 'all' (default: 16, at most all)"
+        "--maps",
+        default="few",
+        help="maps drawn of each layer, or 'all' (default: 16, or all of a layer with fewer)",
     )
     parser.add_argument(
         "--top", type=int, default=9, help="strongest images kept of each map (default: 9)"
@@ -104,8 +106,8 @@ def add_evolve(subparsers: Subparsers) -> None:
 
 def evolve(options: argparse.Namespace) -> int:
     """``zfjax evolve``: searches and projects."""
-    maps: int | None = None
-    if options.maps != "all":
+    maps: int | str = options.maps
+    if maps not in ("all", "few"):
         if not options.maps.isdecimal():
             raise ZfjaxError(f"--maps {options.maps!r} must be a number or 'all'.")
         maps = int(options.maps)

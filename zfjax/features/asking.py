@@ -29,7 +29,7 @@ from zfjax.values import (
 )
 
 MAPS = 16
-"""Drawn of each layer where nobody says how many: of one with fewer, all."""
+"""Drawn of each layer where nobody says how many ("few"): all of one with fewer."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Asked:
     """Epochs as ``Run.steps_at`` takes them; None: all saved."""
     layers: Names | None = None
     """One or several; None: all."""
-    maps: Whole | Literal["all"] | None = MAPS
-    """Maps drawn of each layer; "all" or None: all."""
+    maps: Whole | Literal["all", "few"] | None = "few"
+    """Maps drawn of each layer; "all" or None: all; "few": 16, or all of a layer with fewer."""
     top: Whole = 9
     """Images kept for each map and step."""
     split: Text | None = None
@@ -57,11 +57,13 @@ class Asked:
 
     def plain(self) -> Asked:
         """The same in Python's own types. Raises ZfjaxError for a word of another kind."""
-        every = isinstance(self.maps, str) and self.maps == "all"
+        maps = None if isinstance(self.maps, str) and self.maps == "all" else self.maps
+        if not (isinstance(maps, str) and maps == "few"):
+            maps = optional(whole_number, maps, "--maps")
         return Asked(
             at=self.at,
             layers=optional(texts, self.layers, "--layers"),
-            maps=None if every else optional(whole_number, self.maps, "--maps"),
+            maps=maps,
             top=whole_number(self.top, "--top"),
             split=optional(text, self.split, "--split"),
             images=optional(whole_number, self.images, "--images"),
@@ -76,7 +78,7 @@ class AskedWords(TypedDict, total=False):
 
     at: Epochs | None
     layers: Names | None
-    maps: Whole | Literal["all"] | None
+    maps: Whole | Literal["all", "few"] | None
     top: Whole
     split: Text | None
     images: Whole | None
@@ -112,6 +114,23 @@ class Request:
         return self.top if every and not is_quantile(selection) else 1
 
 
+def _maps_of(
+    subject: Subject, layers: Iterable[str], maps: Whole | Literal["all", "few"] | None
+) -> int | None:
+    """How many maps of each layer are drawn; None: all. Raises ZfjaxError for a number that a layer
+    does not have.
+    """
+    if maps is None or isinstance(maps, str):
+        return None if maps is None else MAPS
+    for name in layers:
+        available = subject.layer(name).maps
+        if not 1 <= int(maps) <= available:
+            raise ZfjaxError(
+                f"--maps {maps}: {name} has {available} maps; ask for 1 to {available}, or 'all'."
+            )
+    return int(maps)
+
+
 def request_of(subject: Subject, asked: Asked) -> Request:
     """``asked`` of a subject. Raises ZfjaxError for what the subject or its images do not have, and
     for words of another kind.
@@ -125,13 +144,7 @@ def request_of(subject: Subject, asked: Asked) -> Request:
     for name in asked.layers or ():
         subject.layer(name)
     layers = tuple(name for name in subject.layers if name in (asked.layers or subject.layers))
-    for name in layers:
-        available = subject.layer(name).maps
-        if asked.maps not in (None, MAPS) and not 1 <= int(asked.maps) <= available:
-            raise ZfjaxError(
-                f"--maps {asked.maps}: {name} has {available} maps; ask for 1 to {available}, or"
-                " 'all'."
-            )
+    maps = _maps_of(subject, layers, asked.maps)
     if asked.top < 1:
         raise ZfjaxError(f"--top {asked.top} must be 1 or more.")
     source = subject.need("images", "A search")
@@ -148,7 +161,7 @@ def request_of(subject: Subject, asked: Asked) -> Request:
     return Request(
         steps=subject.find_steps(asked.at),
         layers=layers,
-        maps=None if asked.maps is None else int(asked.maps),
+        maps=maps,
         top=int(asked.top),
         split=source.split,
         images=int(images),

@@ -78,14 +78,15 @@ def evolve(
     else, takes them: the epochs alone are searched, and all pictures are drawn again.
 
     ``asked``, each with a default (``asking.Asked``): ``at``, epochs as ``Run.steps_at`` takes them
-    (None: all saved); ``layers``; ``maps``, maps drawn of each layer (16; None: all); ``top`` (9);
-    ``split`` (None: the training split; paper, Fig. 4); ``images``, the first so many (None: all);
-    ``rule`` ("deconvnet"), or several, the first the main one; ``every_rank``, draw the ``top``
-    images of every epoch, else rank 0 of every epoch, and all at the last; ``selections``, "low"
-    and "quantile:q", drawn beside "top". Raises ZfjaxError for what the run, the data or the disk
-    cannot give, and when a recorded activation is not reproduced. ``locked``: the caller holds the
-    run's lock (training does, between epochs). In place of a run, a ``Subject`` of anyone's
-    (``subject_from``): the evolution is written to ``out``/evolution.
+    (None: all saved); ``layers``; ``maps``, maps drawn of each layer ("few": 16, or all of a layer
+    with fewer; None: all); ``top`` (9); ``split`` (None: the training split; paper, Fig. 4);
+    ``images``, the first so many (None: all); ``rule`` ("deconvnet"), or several, the first the
+    main one; ``every_rank``, draw the ``top`` images of every epoch, else rank 0 of every epoch,
+    and all at the last; ``selections``, "low" and "quantile:q", drawn beside "top". Raises
+    ZfjaxError for what the run, the data or the disk cannot give, and when a recorded activation is
+    not reproduced. ``locked``: the caller holds the run's lock (training does, between epochs). In
+    place of a run, a ``Subject`` of anyone's (``subject_from``): the evolution is written to
+    ``out``/evolution.
     """
     if isinstance(workdir, Subject):
         target = target_of_subject(out, data_dir, name)
