@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -28,6 +29,7 @@ from zfjax.network.architecture import Architecture
 from zfjax.network.layers import Layer, layers_of
 from zfjax.network.model import Parameters, class_scores, feature_maps, initial_parameters
 from zfjax.network.ops import GRADIENT, Rule
+from zfjax.network.precision import HIGHEST, Precision, multiplied_at, rounded
 from zfjax.processes import as_first, first_alone
 from zfjax.run import checkpoint
 from zfjax.run.folder import Run
@@ -38,7 +40,11 @@ Origins = tuple[jax.Array, jax.Array]
 
 
 class Forward(Protocol):
-    """A forward pass at precision HIGHEST; hashable, equal where it computes the same."""
+    """A forward pass; a frozen dataclass, hashable, equal where it computes the same."""
+
+    @property
+    def precision(self) -> Precision:
+        """At which it multiplies: "highest" but in a coarse search (``Network.multiplied``)."""
 
     def __call__(
         self,
@@ -112,6 +118,11 @@ class Network:
         """The last of these layers in forward order: the forward pass may stop there."""
         wanted = set(names)
         return [layer for layer in self.sequence if layer.name in wanted][-1]
+
+    def multiplied(self, precision: Precision) -> Network:
+        """The same network, run at another precision."""
+        forward: Any = self.forward
+        return dataclasses.replace(self, forward=dataclasses.replace(forward, precision=precision))
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +226,7 @@ class ArchitectureForward:
     """``Forward`` of our own networks."""
 
     architecture: Architecture
+    precision: Precision = HIGHEST
 
     def __call__(
         self,
@@ -226,15 +238,16 @@ class ArchitectureForward:
         origins: Origins | None = None,
     ) -> dict[str, jax.Array]:
         """As in ``Forward``."""
-        return feature_maps(
+        maps = feature_maps(
             self.architecture,
             parameters,
-            inputs,
+            rounded(inputs, self.precision),
             until=until,
             rule=rule,
-            precision=lax.Precision.HIGHEST,
+            precision=multiplied_at(self.precision),
             window_origins=origins,
         )
+        return {name: values.astype(jnp.float32) for name, values in maps.items()}
 
 
 @dataclass(frozen=True)

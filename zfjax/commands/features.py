@@ -23,6 +23,7 @@ from zfjax.errors import ZfjaxError, quoted
 if TYPE_CHECKING:
     from zfjax.features.asking import Request
     from zfjax.features.foreseeing import Plan
+    from zfjax.run.evolution_record import EvolutionRecord
     from zfjax.subject import Subject
 
 
@@ -68,6 +69,13 @@ def add_evolve(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--every-rank", action="store_true", help="draw all --top images of every epoch"
+    )
+    parser.add_argument(
+        "--search-precision",
+        default="highest",
+        metavar="PRECISION",
+        help="highest, or tf32 or bfloat16: a faster search that keeps four times as many"
+        " candidates and ranks them again at the highest (default: highest)",
     )
     parser.add_argument("--name", default=None, help="write RUN/evolution-NAME")
     parser.add_argument(
@@ -121,6 +129,7 @@ def evolve(options: argparse.Namespace) -> int:
         "rule": options.rule,
         "every_rank": options.every_rank,
         "selections": options.selections,
+        "search_precision": options.search_precision,
     }
     if options.model is not None:
         return _evolve_foreign(options, asked)
@@ -145,16 +154,22 @@ def evolve(options: argparse.Namespace) -> int:
         print("\n".join(summary_lines(update_summary(run, evolution))))
     else:  # the summary is of the last epoch, all layers and the unnamed evolution
         print("\n".join(evolution_lines(evolution)))
-    checked = evolution.record.checked
-    print(
-        f"{checked['units']:,} recorded activations reproduced, largest relative difference"
-        f" {checked['worst']:.1e}"
-    )
+    _print_checks(evolution.record)
     print(
         f"Next: zfjax report --workdir {quoted(options.workdir)}"
         + (f" --name {options.name}" if options.name else "")
     )
     return 0 if results is None else print_results(results)
+
+
+def _print_checks(record: EvolutionRecord) -> None:
+    """Says how well an evolution's numbers are held."""
+    print(
+        f"{record.checked['units']:,} recorded activations reproduced, largest relative difference"
+        f" {record.checked['worst']:.1e}"
+    )
+    if words := record.search_words():
+        print(words)
 
 
 def _evolved(options: argparse.Namespace, asked: dict[str, Any], progress: Any) -> tuple[Any, Any]:
@@ -236,11 +251,7 @@ def _evolve_foreign(options: argparse.Namespace, asked: dict[str, Any]) -> int:
     if accuracy and options.name is None:
         note_accuracy(options.workdir, accuracy)
     print("\n".join(evolution_lines(evolution)))
-    checked = evolution.record.checked
-    print(
-        f"{checked['units']:,} recorded activations reproduced, largest relative difference"
-        f" {checked['worst']:.1e}"
-    )
+    _print_checks(evolution.record)
     print(evolution.folder)
     print(
         f"Next: zfjax report --workdir {quoted(options.workdir)}"

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict
 from zfjax.errors import ZfjaxError
 from zfjax.features.selections import ADDABLE, in_order, is_quantile, plain_selections
 from zfjax.network.ops import RULES, rule_named
+from zfjax.network.precision import HIGHEST, Precision, precision_named
 from zfjax.subject import Subject
 from zfjax.values import (
     Epochs,
@@ -54,6 +55,8 @@ class Asked:
     """Draw the ``top`` images of every epoch; else rank 0 of every epoch, and all at the last."""
     selections: Names = ("top",)
     """What is drawn: "top" and "fixed" always, "low" and "quantile:q" beside them where named."""
+    search_precision: Text = HIGHEST
+    """At which the search multiplies; below "highest" its candidates are ranked again."""
 
     def plain(self) -> Asked:
         """The same in Python's own types. Raises ZfjaxError for a word of another kind."""
@@ -70,6 +73,7 @@ class Asked:
             rule=texts(self.rule, "--rule"),
             every_rank=truth(self.every_rank, "--every-rank"),
             selections=texts(self.selections, "--selections"),
+            search_precision=text(self.search_precision, "--search-precision"),
         )
 
 
@@ -85,6 +89,7 @@ class AskedWords(TypedDict, total=False):
     rule: Names
     every_rank: Truth
     selections: Names
+    search_precision: Text
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ class Request:
     """Drawn beside "top" and "fixed", as ``selections.plain_selections`` has them."""
     rules: tuple[str, ...] = ()
     """By which every picture is drawn besides, in the order of ``ops.RULES``."""
+    search_precision: Precision = HIGHEST
 
     def ranks(self, step_index: int, selection: str = "top") -> int:
         """How many of a map's images of that selection are drawn at the step of that index."""
@@ -169,6 +175,7 @@ def request_of(subject: Subject, asked: Asked) -> Request:
         every_rank=bool(asked.every_rank),
         selections=plain_selections(asked.selections),
         rules=_by_name(rules[1:]),
+        search_precision=precision_named(str(asked.search_precision)),
     )
 
 
@@ -203,7 +210,9 @@ def record_of(subject: Subject, request: Request) -> dict[str, Any]:
     as it was before there were any.
     """
     words = {
-        name: value for name, value in request.__dict__.items() if value or name not in ADDABLE
+        name: value
+        for name, value in request.__dict__.items()
+        if not (name in ADDABLE and not value) and (name, value) != ("search_precision", HIGHEST)
     }
     record = {
         **words,
@@ -264,6 +273,8 @@ def command_line(request: Request, name: str | None) -> str:
     maps = "all" if request.maps is None else request.maps
     selections = f" --selections top {' '.join(request.selections)}" if request.selections else ""
     ranks = " --every-rank" if request.every_rank else ""
+    if request.search_precision != HIGHEST:
+        ranks += f" --search-precision {request.search_precision}"
     named = ranks + selections + (f" --name {name}" if name else "")
     return (
         f"zfjax evolve --workdir RUN --at {at} --layers {' '.join(request.layers)} --maps {maps}"

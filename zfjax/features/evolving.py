@@ -8,14 +8,16 @@ way. The table is written last.
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -34,6 +36,7 @@ from zfjax.features.growing import (
     standing_of,
 )
 from zfjax.features.owners import claimed
+from zfjax.features.ranking import ranking_files, search_coarsely
 from zfjax.features.riding import Company
 from zfjax.features.searching import search_on
 from zfjax.features.statistics import Statistics, bin_edges
@@ -41,6 +44,7 @@ from zfjax.features.strongest import nothing_found
 from zfjax.features.units import Chosen, Top
 from zfjax.files import clear_unfinished, local_path, write_arrays, write_atomic
 from zfjax.inputs import open_data, with_data_dir
+from zfjax.network.precision import HIGHEST
 from zfjax.processes import as_first, first_alone, from_first, of_first, together
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution, open_evolution, write_histograms
@@ -177,13 +181,14 @@ def evolve_subject(
         to_search = dataclasses.replace(
             request, steps=tuple(step for step in request.steps if step not in known)
         )
-        statistics, before = _searched(subject, to_search, target.folder, progress, company)
+        statistics, before, ranked = _searched(subject, to_search, target.folder, progress, company)
         searched = before + time.monotonic() - clock
         if company.landed is not None:
             company.landed()
         if earlier is not None and earlier.statistics is not None:
             statistics = joined(earlier.statistics, known, statistics, request.steps)
             searched += earlier.seconds
+            ranked = {**json.loads(str(earlier.riders["ranked"]["json"])), **ranked}
         clock = time.monotonic()
 
         def finish() -> None:
@@ -192,9 +197,10 @@ def evolve_subject(
             projected = time.monotonic() - clock
             seconds = {"search": round(searched, 1), "projection": round(projected, 1)}
             record = _record(subject, request, drawn, target.name)
-            write_record(target.folder, dataclasses.replace(record, seconds=seconds, asked=asked))
-            shares = target.folder.glob("search-*.part.npz")
-            for passing in (target.folder / "search.npz", target.folder / EARLIER, *shares):
+            record = dataclasses.replace(record, seconds=seconds, asked=asked, ranked=ranked)
+            write_record(target.folder, record)
+            shares = target.folder.glob("search-*.part.npz"), ranking_files(target.folder)
+            for passing in (target.folder / "search.npz", target.folder / EARLIER, *chain(*shares)):
                 passing.unlink(missing_ok=True)
 
         first_alone(finish)
@@ -203,11 +209,13 @@ def evolve_subject(
 
 def _searched(
     subject: Subject, request: Request, folder: Path, progress: Progress, company: Company
-) -> tuple[Statistics, float]:
-    """``search_on``; nothing where no step is to be searched."""
-    if request.steps:
-        return search_on(subject, request, folder, progress, company)
-    return nothing_found(subject, request), 0.0
+) -> tuple[Statistics, float, dict[str, Any]]:
+    """``search_on``, or the coarser search; nothing where no step is to be searched."""
+    if not request.steps:
+        return nothing_found(subject, request), 0.0, {}
+    if request.search_precision != HIGHEST:
+        return search_coarsely(subject, request, folder, progress)
+    return *search_on(subject, request, folder, progress, company), {}
 
 
 def check_trained_on(run: Run, subject: Subject) -> None:

@@ -11,6 +11,7 @@ once. Maxima of 0 are not in the table, and nothing asks for them.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,8 @@ def keep_earlier(folder: Path, subject: Subject, request: Request) -> None:
         return
     record = evolution.record
     seconds = float(record.seconds.get("search", 0.0))
-    saved = SavedPass(dict(record.asked), statistics, request.images, seconds)
+    ranked = {"ranked": {"json": np.array(json.dumps(record.ranked), np.str_)}}
+    saved = SavedPass(dict(record.asked), statistics, request.images, seconds, ranked)
     save_pass(folder / EARLIER, saved)
 
 

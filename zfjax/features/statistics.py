@@ -170,18 +170,27 @@ def quantile_samples(
 
     Value 0 and id -1 where the map is silent there.
     """
+    bins, slots, ids = quantile_slots(statistics, step_index, quantile, seed)
+    value = statistics.sample_value[step_index][np.arange(len(bins)), bins, slots]
+    return np.where(ids < 0, np.float32(0), value), ids
+
+
+def quantile_slots(
+    statistics: Statistics, step_index: int, quantile: float, seed: int
+) -> tuple[Int64[np.ndarray, " maps"], Int64[np.ndarray, " maps"], Int64[np.ndarray, " maps"]]:
+    """Where the image of ``quantile_samples`` stands among a map's samples, and which it is: (bins,
+    slots, ids). An id is -1 where the map is silent there.
+    """
     histogram = statistics.histogram[step_index]
     # 0.07 * 100 is a little more than 7.
     wanted = np.ceil(quantile * histogram.sum(axis=1) - 1e-6).clip(1)
     bins = (np.cumsum(histogram, axis=1) >= wanted[:, None]).argmax(axis=1)
     columns = np.arange(len(bins))
     priorities = statistics.sample_priority[step_index][columns, bins]
-    slot = priorities.argmin(axis=1)
-    priority = priorities[columns, slot]
-    value = statistics.sample_value[step_index][columns, bins, slot]
+    slots = priorities.argmin(axis=1)
+    priority = priorities[columns, slots]
     silent = (bins == 0) | (priority == EMPTY)
-    ids = np.where(silent, -1, ids_of(priority, seed).astype(np.int64))
-    return np.where(silent, np.float32(0), value), ids
+    return bins, slots, np.where(silent, -1, ids_of(priority, seed).astype(np.int64))
 
 
 def priorities_of(ids: UInt32[np.ndarray, " images"], seed: int) -> UInt32[np.ndarray, " images"]:

@@ -26,6 +26,7 @@ from zfjax.measures.planning import (
 from zfjax.measures.probing import PROBE_IMAGES
 from zfjax.measures.protocol import EVOLUTION, Measure
 from zfjax.measures.running import Home, measure_subject
+from zfjax.network.precision import HIGHEST
 from zfjax.processes import of_first
 from zfjax.progress import Progress
 from zfjax.run.evolution import Evolution
@@ -47,6 +48,11 @@ def plan_along(
     images that it searches (None: ``most``, or all). Raises ZfjaxError for what the subject does
     not have.
     """
+    if chosen and request.search_precision != HIGHEST:
+        raise ZfjaxError(
+            f"--search-precision {request.search_precision} is too coarse for measures on the same"
+            " pass: leave out one of the two, and run `zfjax measure` by itself."
+        )
     for item in chosen:
         if EVOLUTION in item.measure.needs:
             raise ZfjaxError(

@@ -17,6 +17,7 @@ from zfjax.network import ops
 from zfjax.network.convolution import correlation
 from zfjax.network.equations import Equation, Value, evaluate
 from zfjax.network.ops import GRADIENT, Rule
+from zfjax.network.precision import HIGHEST, Precision, multiplied_at, rounded
 from zfjax.network.reading import Reading
 from zfjax.network.spans import COLUMNS, ROWS
 from zfjax.network.windows import Windowed
@@ -33,6 +34,7 @@ class Descent:
 
     rule: Rule = GRADIENT
     statistics: Statistics = "rule"
+    precision: Precision = HIGHEST
 
     def through(self, role: str) -> str:
         """ "identity", "frozen" or "gradient", for a combination of maps with a statistic."""
@@ -50,7 +52,7 @@ def run(
     descent: Descent,
     window: Windowed | None = None,
 ) -> list[Any]:
-    """The ``wanted`` values at precision HIGHEST. ``inputs``: images and the parameters needed, by
+    """The ``wanted`` values. ``inputs``: images and the parameters needed, by
     the trace's values. With a ``window`` the images are the units' windows.
     """
     arrays = dict(inputs)
@@ -100,7 +102,7 @@ def _apply(step: _Step, arguments: list[Any]) -> tuple[Any, ...]:
     if operation == "zfjax.conv":
         how = step.params["settings"][0]
         padding = how.padding if step.padded else (0, 0)
-        return (_correlated(arguments, how.stride, padding),)
+        return (_correlated(step, arguments, how.stride, padding),)
     if operation == "conv_general_dilated":
         return (_convolved(step, arguments),)
     if role == "max pool":
@@ -112,17 +114,23 @@ def _apply(step: _Step, arguments: list[Any]) -> tuple[Any, ...]:
         return (ops.local_response_norm(x, *settings, down),)
     if role in ("contrast norm", "frozen statistic", "frozen gate"):
         return (_combined(step, arguments, main),)
-    out = evaluate(equation, arguments, **_precise(operation, step.params))
+    out = _evaluated(step, arguments)
     if role == "tanh":
         return (_rectified_down(out[0], rule),)
     return out
 
 
-def _precise(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    if operation in ("dot_general", "conv_general_dilated"):
-        highest = lax.Precision.HIGHEST
-        return {**params, "precision": (highest, highest)}
-    return dict(params)
+def _evaluated(step: _Step, arguments: list[Any]) -> tuple[Any, ...]:
+    """As it is written, but for how exactly it multiplies."""
+    equation, precision = step.equation, step.descent.precision
+    if equation.operation not in ("dot_general", "conv_general_dilated"):
+        return tuple(evaluate(equation, arguments, **step.params))
+    how = multiplied_at(precision)
+    params = {**step.params, "precision": (how, how)}
+    if precision == "bfloat16":  # summed as the network has it
+        arguments = [rounded(each, precision) for each in arguments]
+        params["preferred_element_type"] = equation.output.dtype
+    return tuple(evaluate(equation, arguments, **params))
 
 
 def _clipped(x: jax.Array, most: jax.Array) -> jax.Array:
@@ -130,9 +138,14 @@ def _clipped(x: jax.Array, most: jax.Array) -> jax.Array:
     return jnp.where(x < most, x, most)
 
 
-def _correlated(arguments: Sequence[Any], stride: int, padding: tuple[int, int]) -> jax.Array:
-    x, kernel = arguments
-    return correlation(x, kernel, stride=stride, padding=padding, precision=lax.Precision.HIGHEST)
+def _correlated(
+    step: _Step, arguments: Sequence[Any], stride: int, padding: tuple[int, int]
+) -> jax.Array:
+    precision = step.descent.precision
+    x, kernel = (rounded(each, precision) for each in arguments)
+    how = multiplied_at(precision)
+    product = correlation(x, kernel, stride=stride, padding=padding, precision=how)
+    return product.astype(step.equation.output.dtype)
 
 
 def _convolved(step: _Step, arguments: list[Any]) -> jax.Array:
@@ -152,11 +165,11 @@ def _convolved(step: _Step, arguments: list[Any]) -> jax.Array:
         and min(edge for edges in padding for edge in edges) >= 0
     )
     if not ours:
-        return evaluate(step.equation, arguments, **_precise("conv_general_dilated", params))[0]
+        return _evaluated(step, arguments)[0]
     if padding[0] != padding[1]:
         x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
         padding = ((0, 0), (0, 0))
-    return _correlated([x, kernel], strides[0], tuple(padding[0]))
+    return _correlated(step, [x, kernel], strides[0], tuple(padding[0]))
 
 
 def _pooled(step: _Step, x: jax.Array) -> jax.Array:

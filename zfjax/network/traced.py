@@ -24,6 +24,7 @@ from zfjax.network.equations import Trace, Value, leaf_path
 from zfjax.network.layers import Layer, Work
 from zfjax.network.naming import module_of
 from zfjax.network.ops import GRADIENT, Rule
+from zfjax.network.precision import HIGHEST, Precision
 from zfjax.network.reading import Reading, Site
 from zfjax.network.spans import COLUMNS, ROWS, Span
 from zfjax.network.tracing import Model, own_leaves, reading_of, refusal, sites_of
@@ -80,6 +81,7 @@ class TracedForward:
     model: Model
     also: tuple[str, ...] = ()
     """Convolutions without an activation that are looked at too."""
+    precision: Precision = HIGHEST
 
     def __call__(
         self,
@@ -100,7 +102,7 @@ class TracedForward:
             raise ZfjaxError(refusal(sites[until]))
         names = [until] if origins is not None else list(sites)[: list(sites).index(until) + 1]
         values = [sites[name].value for name in names]
-        descent = Descent(rule, model.statistics)
+        descent = Descent(rule, model.statistics, self.precision)
         window = None
         if origins is not None:
             window, inputs = _windowed(reading, values[0], inputs, origins)

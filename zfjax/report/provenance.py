@@ -12,6 +12,7 @@ from zfjax.report.kit.wording import date, number, percent, plain
 from zfjax.report.words import by_step, epochs_after, network_words
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
+from zfjax.run.evolution_record import EvolutionRecord
 from zfjax.run.folder import Run
 from zfjax.run.naming import layer_words
 from zfjax.run.starts import changes_between
@@ -105,12 +106,18 @@ def _asked(evolution: Evolution, after: str = "") -> list[tuple[str, str]]:
         ),
         ("Maps drawn", f"{drawn}: a seeded uniform draw (seed {record.seed}), dead ones included"),
         ("Rule", ", ".join(map(plain, evolution.rules))),
-        ("Precision", f"{plain(record.precision)} in search and projection"),
+        ("Precision", _precision(record)),
         (
             "Projected by",
             _grouped({layer: plain(record.method[layer]) for layer in evolution.layers}),
         ),
     ]
+
+
+def _precision(record: EvolutionRecord) -> str:
+    if words := record.search_words():
+        return f"{plain(words, 400)}; {plain(record.precision)} in projection"
+    return f"{plain(record.precision)} in search and projection"
 
 
 def _made(run: Run) -> list[tuple[str, str]]:

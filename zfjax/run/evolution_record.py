@@ -74,12 +74,38 @@ class EvolutionRecord:
     """As in RUN/evolution-NAME; None for RUN/evolution."""
     command: str
     """That asks for it again, with RUN for the folder."""
+    ranked: Mapping[str, Any] = field(default_factory=dict)
+    """By step, of a search below the highest precision: how sure its strongest images are
+    (``ranking.Doubt``); {} of one at the highest."""
     later: Mapping[str, Any] = field(default_factory=dict)
     """What a later version has added, which this one does not know."""
 
     def window(self, layer: str) -> Window:
         """What one unit of the layer sees; the whole input where its window is not known."""
         return self.windows[layer] or Window(max(self.input_size), 0, 0)
+
+    @property
+    def search_precision(self) -> str:
+        """At which the search multiplied."""
+        return str(self.asked.get("search_precision", self.precision))
+
+    def search_words(self) -> str:
+        """How a search below the highest precision was made good, and how sure that is; "" of one
+        at the highest.
+        """
+        if not self.ranked:
+            return ""
+        known = self.ranked.values()
+        lists, near, silent = (
+            sum(int(of_step[name]) for of_step in known) for name in ("lists", "near", "silent")
+        )
+        off = max(float(of_step["difference"]) for of_step in known)
+        return (
+            f"searched at {self.search_precision}, candidates ranked again at {self.precision}: of"
+            f" {lists:,} lists of strongest images {lists - near - silent:,} miss none; in {near:,}"
+            f" another image might belong, and {silent:,} are of maps that hardly any image"
+            f" excites (activations were off by up to {off:.1e} of a map's strongest)"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The values of meta.json, in its order: dicts, lists, texts, numbers."""
@@ -114,7 +140,9 @@ def _by_layer(made: Callable[[Any], Any]) -> Callable[[Mapping[str, Any]], dict[
 _READ: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("steps", "epochs", "layers", "input_size"), tuple),
     **dict.fromkeys(("shapes", "tile_size", "maps", "dead_share", "purity"), _by_layer(tuple)),
-    **dict.fromkeys(("map_count", "method", "checked", "seconds", "asked", "fingerprint"), dict),
+    **dict.fromkeys(
+        ("map_count", "method", "checked", "seconds", "asked", "fingerprint", "ranked"), dict
+    ),
     "windows": _by_layer(_window),
 }
 """How a field's JSON becomes its value; others are taken as they are."""
