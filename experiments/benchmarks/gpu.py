@@ -7,7 +7,7 @@ share of the chip's matmul speed at HIGHEST, TF32 (JAX's DEFAULT) and bfloat16; 
 strongest images of the fast passes, looked at again exactly, are the exact ones; device memory; and
 what 8 epochs x 1.28 million images would take. On CPU use --tiny.
 
-Command:   python experiments/benchmarks/gpu.py [--tiny]
+Command:   python experiments/benchmarks/gpu.py [--only search] [--no-peers] [--tiny]
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from zfjax.network.architecture import Architecture
 from zfjax.network.model import feature_maps, parameters_from_torch
 from zfjax.subject import network_of
 
+PARTS = ("projection", "search", "precisions")
 WIDTHS = (1, 2, 4, 8)
 PRECISIONS: dict[str, tuple[Any, Any]] = {
     "float32 HIGHEST": (jnp.float32, lax.Precision.HIGHEST),
@@ -54,7 +55,9 @@ def seconds(work: Callable[[], Any], repeats: int) -> float:
     return float(np.median(found))
 
 
-def time_projection(architecture: Architecture, arrays: dict, units: int, repeats: int) -> None:
+def time_projection(
+    architecture: Architecture, arrays: dict, units: int, repeats: int, with_captum: bool
+) -> None:
     """Projections a second of each layer, and captum's."""
     size = architecture.input_size[0]
     parameters, images = (
@@ -76,6 +79,8 @@ def time_projection(architecture: Architecture, arrays: dict, units: int, repeat
             f"{layer}: {rate:,.0f} projections a second; recorded activations reproduced to"
             f" {off:.1e}"
         )
+        if not with_captum:
+            continue
         if not installed(*peers.HAVE_CAPTUM):
             print("skipped: captum is not installed (pip install -e '.[bench]')")
             continue
@@ -208,7 +213,10 @@ def main() -> None:
     parser.add_argument(
         "--tiny", action="store_true", help="64 pixels, few images and units: runs on CPU"
     )
+    parser.add_argument("--only", choices=PARTS, default=None, help="one part (default: all)")
+    parser.add_argument("--no-peers", action="store_true", help="without captum")
     options = parser.parse_args()
+    parts = (options.only,) if options.only else PARTS
     size, units, images, side, repeats = (
         (64, 32, 64, 1024, 2) if options.tiny else (224, 1024, 2048, 16384, 5)
     )
@@ -219,8 +227,18 @@ def main() -> None:
     )
     architecture = networks.stack(size, True)
     arrays = networks.weights(architecture, 0)
-    time_projection(architecture, arrays, units, repeats)
+    if "projection" in parts:
+        time_projection(architecture, arrays, units, repeats, not options.no_peers)
     batch_size = min(images, strongest.search_batch(network_of(architecture)))
+    if "search" in parts:
+        _time_search(architecture, images, batch_size, repeats)
+    if "precisions" in parts:
+        views = networks.pictures(batch_size, size, seed=1)
+        time_precisions(architecture, arrays, views, side, repeats)
+
+
+def _time_search(architecture: Architecture, images: int, batch_size: int, repeats: int) -> None:
+    size = architecture.input_size[0]
     pictures = networks.pictures(batch_size, size)
     batches = [
         {
@@ -231,9 +249,6 @@ def main() -> None:
         for start in range(0, images, batch_size)
     ]
     rate = time_widths(architecture, batches, repeats)
-    time_precisions(
-        architecture, arrays, networks.pictures(batch_size, size, seed=1), side, repeats
-    )
     hours = 8 * 1.28e6 / rate / 3600
     print(
         f"8 epochs x 1.28 million images at {size} pixels: {hours:,.1f} hours of search at this"

@@ -97,6 +97,19 @@ def torch_step(
     mean, border = torch.tensor((123.7, 116.3, 103.5), device=device), config.data.shift
     room = config.data.view + 2 * border - size + 1
     run = torch.compile(model) if device == "cuda" else model
+    torch.set_float32_matmul_precision("high")  # TF32, as JAX multiplies by default
+    torch.backends.cudnn.allow_tf32 = True
+
+    def cropped(pixels: Any, places: Any) -> Any:
+        if device == "cpu":
+            corners = zip(pixels, places.tolist(), strict=True)
+            return torch.stack([one[:, y : y + size, x : x + size] for one, (y, x) in corners])
+        # One gather; a slice an image would wait for the host hundreds of times.
+        along = torch.arange(size, device=device)
+        images = torch.arange(len(pixels), device=device)[:, None, None]
+        rows, columns = places[:, :1] + along, places[:, 1:] + along
+        cut = pixels.permute(0, 2, 3, 1)[images, rows[:, :, None], columns[:, None]]
+        return cut.permute(0, 3, 1, 2)
 
     def work() -> float:
         loss = None
@@ -104,13 +117,8 @@ def torch_step(
             pixels = ((views.float() - mean) / 58).permute(0, 3, 1, 2)
             if border:
                 pixels = nn.functional.pad(pixels, (border,) * 4, mode="reflect")
-            places = torch.randint(0, room, (len(views), 2)).tolist()
-            crops = torch.stack(
-                [
-                    one[:, y : y + size, x : x + size]
-                    for one, (y, x) in zip(pixels, places, strict=True)
-                ]
-            )
+            places = torch.randint(0, room, (len(views), 2))
+            crops = cropped(pixels, places.to(device))
             flips = (torch.rand(len(views), device=device) < 0.5)[:, None, None, None]
             crops = torch.where(flips, crops.flip(3), crops).contiguous(
                 memory_format=torch.channels_last
