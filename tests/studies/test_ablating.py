@@ -16,6 +16,7 @@ import pytest
 
 from tests.small import make_config, stop_at
 from zfjax.commands import cli
+from zfjax.config import to_json
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock, read_json, write_json
 from zfjax.run import checkpoint, sizes
@@ -216,6 +217,20 @@ def test_a_failed_run_is_tried_once_more_by_the_same_command(tmp_path, base, tra
     trained.fails = {}
     ablate(tmp_path, seeds=2)
     assert len(trained.runs) == 6 and set(statuses(tmp_path).values()) == {FINISHED}
+
+
+def test_the_same_command_goes_on_where_the_preset_has_other_classes(
+    tmp_path, base, trained, capsys
+):
+    """As with a subset of a data set: the preset's own number gives way, each time."""
+    write_json(tmp_path / "base.json", to_json(replace(base, model=base.model.with_classes(200))))
+    words = [*flags(base, tmp_path / "grid"), "--seeds", 1, "--drop", "norm1"]
+    for count in (2, 2):
+        status, said = command(*words, capsys=capsys)
+        assert (status, len(trained.runs)) == (0, count), said.err
+    status, said = command(*words, "--seeds", 2, "--dry-run", capsys=capsys)
+    assert status == 0 and "4 runs" in said.out
+    assert load_plan(tmp_path / "grid").base.model.classes == 3
 
 
 def test_the_first_failure_may_stop_all(tmp_path, base, trained):
@@ -436,8 +451,6 @@ def flags(base, folder):
 
 @pytest.fixture
 def words(tmp_path, base):
-    from zfjax.config import to_json
-
     write_json(tmp_path / "base.json", to_json(base))
     return flags(base, tmp_path / "grid")
 

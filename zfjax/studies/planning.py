@@ -119,8 +119,9 @@ def file_from(text: str) -> tuple[str, Path]:
 def plan_of(workdir: Place, request: Request, classes: int | None = None) -> Plan:
     """The grid as it would be with what is asked for and what there is already; nothing is written.
 
-    ``classes``: of the data set, where they are known. Raises ZfjaxError for a folder without a
-    grid where none is begun, another base than the folder's, and all that ``cells_of`` refuses.
+    ``classes``: of the data set, where they are known; None: those of the folder's grid. Raises
+    ZfjaxError for a folder without a grid where none is begun, another base than the folder's, and
+    all that ``cells_of`` refuses.
     """
     folder = check_plan_folder(path_of(workdir, "The ablation's folder"))
     if request.base is not None:
@@ -133,6 +134,8 @@ def plan_of(workdir: Place, request: Request, classes: int | None = None) -> Pla
     if base.data.dir:
         data_dir = str(data_folder(base.data.dir).absolute())
         base = replace(base, data=replace(base.data, dir=data_dir))
+    if classes is None and before is not None:
+        classes = before.base.model.classes  # a preset's own number is not the data set's
     if classes is not None:
         base = replace(base, model=base.model.with_classes(classes))
     seeds = request.seeds or (tuple(range(DEFAULT_SEEDS)) if before is None else before.seeds)
