@@ -20,7 +20,7 @@ from zfjax.files import exclusive_lock
 from zfjax.inputs import open_data
 from zfjax.progress import Progress, tell_nobody
 from zfjax.studies.cells import Cell, Wanted
-from zfjax.studies.claiming import Claim, LocksDoNotHold, claimed
+from zfjax.studies.claiming import CannotClaim, Claim, LocksDoNotHold, claimed
 from zfjax.studies.grid_page import write_grid_page
 from zfjax.studies.measured import lacking
 from zfjax.studies.measuring_cells import measure_run
@@ -138,18 +138,29 @@ class _Worker:
         count = 0
         for cell, seed in self._mine():
             folder = self.plan.run_folder(cell, seed)
+            is_due = self._is_due(folder)
+            if not is_due and not self._lacks_measures(folder):
+                continue
             try:
-                if self._is_due(folder):
-                    with self._claim(folder) as claim:
-                        if self._is_due(folder):  # nobody else has ended it since
-                            self._train(cell, seed, claim)
-                            count += 1
-                elif self._lacks_measures(folder):
-                    with self._claim(folder) as claim:
+                with self._claim(folder) as claim:
+                    if not is_due:
                         self._measure(cell, folder, claim)
+                    elif self._is_due(folder):  # nobody else has ended it since
+                        self._train(cell, seed, claim)
+                        count += 1
             except Busy:
                 continue
+            except CannotClaim as error:
+                self._leave(folder, is_due, error)
         return count > 0
+
+    def _leave(self, folder: Path, is_due: bool, error: CannotClaim) -> None:
+        """A run that cannot be written to: the others go on, unless a failure shall stop all."""
+        if is_due:
+            self._note_failure(folder, _sentence(error), self._outcome(folder))
+        else:  # it stays finished
+            self._measured.add(folder)
+            self.work.say(f"{self._name(folder)}: measures not measured: {_sentence(error)}")
 
     @property
     def _total(self) -> int:

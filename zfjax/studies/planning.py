@@ -10,7 +10,7 @@ from typing import Any
 from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
-from zfjax.fields import with_fields
+from zfjax.fields import flag, with_fields
 from zfjax.files import data_folder, local_path
 from zfjax.studies.cells import Wanted, axis_from, axis_of, cells_of, check_varied
 from zfjax.studies.plans import Plan, Tuning, check_plan_folder, grown, load_plan
@@ -149,7 +149,7 @@ def plan_of(workdir: Place, request: Request, classes: int | None = None) -> Pla
 def _tuning(base: Config, request: Request, before: Tuning | None) -> Tuning:
     """The trials that ``--tune`` asks for, on a seed that is none of the grid's."""
     text, axes = str(request.tune), request.wanted.axes
-    axis = axis_of(text)
+    axis = axis_of(text, "--tune")
     if len(axis.paths) != 1:
         raise ZfjaxError(f"--tune {text}: one field is tuned, not several.")
     [path] = axis.paths
@@ -159,6 +159,24 @@ def _tuning(base: Config, request: Request, before: Tuning | None) -> Tuning:
     if path in {name for cell_axis in axes for name in cell_axis.paths}:
         raise ZfjaxError(f"--tune {text}: {path} is varied, so it cannot be tuned.")
     values = tuple(value for (value,) in axis.values)
-    for value in values:
-        with_fields(base, {path: value})
+    _check_trials(base, path, values, text)
     return Tuning(path, values, TUNING_SEED if before is None else before.seed)
+
+
+def _check_trials(base: Config, path: str, values: tuple[str, ...], asked: str) -> None:
+    """Raises ZfjaxError for fewer than two trials, for two that are one, and for what cannot be."""
+    trials: list[Config] = []
+    for value in values:
+        try:
+            trial = with_fields(base, {path: value})
+        except ZfjaxError as error:
+            raise ZfjaxError(f"--tune {asked}: {error}") from None
+        if trial in trials:
+            same = values[trials.index(trial)]
+            raise ZfjaxError(f"--tune {asked}: {same} and {value} are the same.")
+        trials.append(trial)
+    if len(trials) < 2:
+        raise ZfjaxError(
+            f"--tune {asked}: one value is no choice; name two or more, or give it to all cells"
+            f" ({flag(path)} {values[0]})."
+        )
