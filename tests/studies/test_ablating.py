@@ -25,12 +25,14 @@ from zfjax.run.folder import load_run
 from zfjax.run.measured import open_measured
 from zfjax.studies import ablating, claiming
 from zfjax.studies.ablating import Work, ablate
+from zfjax.studies.belonging import run_standing
+from zfjax.studies.cells import Cell
 from zfjax.studies.grid_page import write_grid_page
 from zfjax.studies.measured import FILTERS, lacking, read_filters
 from zfjax.studies.measuring_cells import measure_run
-from zfjax.studies.plans import load_plan
+from zfjax.studies.plans import Plan, load_plan
 from zfjax.studies.results import read_results, table_rows
-from zfjax.studies.standings import FINISHED, Outcome, read_outcome, standing
+from zfjax.studies.standings import FINISHED, Outcome, read_outcome, save_outcome, standing
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
 
@@ -471,6 +473,78 @@ def test_damaged_files_are_named_and_keep_no_other_run_from_going_on(tmp_path, b
         (folder / name).write_bytes(before)
     ablate(tmp_path)
     assert len(trained.runs) == count + 3 * seed
+
+
+@pytest.fixture
+def belonging(tmp_path, unbroken):
+    """A grid of one cell whose only run is ``unbroken``, with the hits that its metrics tell of;
+    (plan, cell, run folder)."""
+    config = load_run(unbroken).config
+    plan = Plan(tmp_path, (Cell("base", config),), (config.seed,))
+    folder = plan.run_folder(plan.cells[0], config.seed)
+    shutil.copytree(unbroken, folder)
+    line = load_run(folder).validation_lines[-1]
+    count = line["images"]
+    save_hits(folder, np.arange(count) < round(line["top1"] * count))
+    outcome = Outcome(FINISHED, 1.0, top1=line["top1"], images=count, tries=2)
+    save_outcome(folder, outcome)
+    return plan, plan.cells[0], folder
+
+
+def save_hits(folder, hits):
+    packed = {"top1": np.packbits(hits), "counted": np.packbits(np.ones(len(hits), bool))}
+    np.savez(folder / "correct.npz", images=len(hits), **packed)
+
+
+def damage_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+def change_config(folder):
+    record = read_json(folder / "config.json")
+    record["config"]["optimizer"]["momentum"] = 0.25
+    write_json(folder / "config.json", record)
+
+
+def change_seed(folder):
+    record = read_json(folder / "config.json")
+    write_json(folder / "config.json", {**record, "config": {**record["config"], "seed": 8}})
+
+
+def change_metrics(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines[-1]["top1"] = 1 - lines[-1]["top1"]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def change_hits(folder):
+    save_hits(folder, np.ones(12, bool))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (damage_config, "config.json is damaged"),
+        (change_config, r"another config \(optimizer.momentum 0.9 -> 0.25\)"),
+        (change_seed, r"another config \(seed 0 -> 8\)"),
+        (change_metrics, "metrics.jsonl is another run's: it ends at"),
+        (change_hits, "correct.npz is another run's: of its images 100.0%"),
+    ],
+)
+def test_a_finished_run_of_which_something_is_anothers_has_failed(belonging, change, said):
+    plan, cell, folder = belonging
+    assert run_standing(plan, cell, 0).status == FINISHED
+    change(folder)
+    item = run_standing(plan, cell, 0)
+    assert (item.status, item.outcome.top1, item.outcome.tries) == ("failed", None, 2)
+    assert re.search(said, item.outcome.message) and folder.name in item.outcome.message
+    before = {path: path.read_bytes() for path in folder.glob("*.json")}
+    with pytest.raises(ZfjaxError, match="base/seed-0: .*" + said):
+        ablating.work_through(plan)
+    assert {path: path.read_bytes() for path in folder.glob("*.json")} == before
+    [row] = csv.DictReader((plan.folder / "table.csv").read_text().splitlines())
+    assert row["finished"] == "0"
+    assert "1 of 1 run failed" in (plan.folder / "report" / "index.html").read_text("utf-8")
 
 
 def test_a_full_disk_fails_each_run_once_and_ends(tmp_path, base, trained, monkeypatch):

@@ -19,6 +19,7 @@ from zfjax.errors import Busy, ZfjaxError, first_line
 from zfjax.files import exclusive_lock
 from zfjax.inputs import open_data
 from zfjax.progress import Progress, tell_nobody
+from zfjax.studies.belonging import run_standing
 from zfjax.studies.cells import Cell, Wanted
 from zfjax.studies.claiming import CannotClaim, Claim, LocksDoNotHold, claimed
 from zfjax.studies.grid_page import write_grid_page
@@ -112,6 +113,7 @@ class _Worker:
 
     def work_through(self) -> None:
         """Until nothing is left to take, then says what failed."""
+        self._find_strangers()
         while self._pass():
             pass
         for cell, seed in self.plan.runs():
@@ -153,6 +155,15 @@ class _Worker:
             except CannotClaim as error:
                 self._leave(folder, is_due, error)
         return count > 0
+
+    def _find_strangers(self) -> None:
+        """What lies in the folder of a finished run and is not its own is a failure of that run."""
+        for cell, seed in self.plan.runs():
+            folder = self.plan.run_folder(cell, seed)
+            item, outcome = run_standing(self.plan, cell, seed), self._outcome(folder)
+            if outcome is not None and outcome.status == FINISHED and item.status == FAILED:
+                assert item.outcome is not None
+                self._failures[folder] = item.outcome.message or FAILED
 
     def _leave(self, folder: Path, is_due: bool, error: CannotClaim) -> None:
         """A run that cannot be written to: the others go on, unless a failure shall stop all."""
@@ -221,7 +232,9 @@ class _Worker:
 
     def _lacks_measures(self, folder: Path) -> bool:
         """Whether the run is finished and to be measured."""
-        if not self.work.measures or folder in self._measured or not lacking(folder):
+        if not self.work.measures or folder in {*self._measured, *self._failures}:
+            return False
+        if not lacking(folder):
             return False
         outcome = self._outcome(folder)
         return outcome is not None and outcome.status == FINISHED
