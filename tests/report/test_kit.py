@@ -147,6 +147,15 @@ def test_dots_lie_where_the_scale_puts_them():
     assert scale.ticks == (-10, -5, 0, 5, 10)
 
 
+def test_numbers_beside_dots_have_equal_decimals_where_a_scale_says_so():
+    dots = (Dot(2.0, -0.3271, 10.004), Dot(-0.001))
+    loose, even = Scale(-10.0, 20.0, signed=True), Scale(-10.0, 20.0, signed=True, places=2)
+    told = [Page(str(dot_cell(scale, dots).html)).words for scale in (loose, even)]
+    assert "+2 (−0.327 to +10)" in told[0] and "−0.001" in told[0]
+    assert "+2.00 (−0.33 to +10.00)" in told[1] and "0.00" in told[1]
+    assert dot_axis(loose) == dot_axis(even), "ticks stay round"
+
+
 def test_what_lies_beyond_the_scale_is_cut_off():
     html = dot_cell(Scale(0.0, 1.0, None), (Dot(2.0, 0.5, 3.0), Dot(-9.0, -10.0, -8.0))).html
     bars = [line for line in lines_of(html) if line[0] != "ground"]

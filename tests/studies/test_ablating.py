@@ -4,6 +4,7 @@ for training that is done at once; one whole grid is trained."""
 import csv
 import json
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytest
 
 from tests.small import make_config, stop_at
 from zfjax.commands import cli
+from zfjax.config import to_json
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock, read_json, write_json
 from zfjax.run import checkpoint, sizes
@@ -23,11 +25,14 @@ from zfjax.run.folder import load_run
 from zfjax.run.measured import open_measured
 from zfjax.studies import ablating, claiming
 from zfjax.studies.ablating import Work, ablate
+from zfjax.studies.belonging import run_standing
+from zfjax.studies.cells import Cell
 from zfjax.studies.grid_page import write_grid_page
 from zfjax.studies.measured import FILTERS, lacking, read_filters
-from zfjax.studies.plans import load_plan
+from zfjax.studies.measuring_cells import measure_run
+from zfjax.studies.plans import Plan, load_plan
 from zfjax.studies.results import read_results, table_rows
-from zfjax.studies.standings import FINISHED, Outcome, read_outcome, standing
+from zfjax.studies.standings import FINISHED, Outcome, read_outcome, save_outcome, standing
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
 
@@ -218,6 +223,20 @@ def test_a_failed_run_is_tried_once_more_by_the_same_command(tmp_path, base, tra
     assert len(trained.runs) == 6 and set(statuses(tmp_path).values()) == {FINISHED}
 
 
+def test_the_same_command_goes_on_where_the_preset_has_other_classes(
+    tmp_path, base, trained, capsys
+):
+    """As with a subset of a data set: the preset's own number gives way, each time."""
+    write_json(tmp_path / "base.json", to_json(replace(base, model=base.model.with_classes(200))))
+    words = [*flags(base, tmp_path / "grid"), "--seeds", 1, "--drop", "norm1"]
+    for count in (2, 2):
+        status, said = command(*words, capsys=capsys)
+        assert (status, len(trained.runs)) == (0, count), said.err
+    status, said = command(*words, "--seeds", 2, "--dry-run", capsys=capsys)
+    assert status == 0 and "4 runs" in said.out
+    assert load_plan(tmp_path / "grid").base.model.classes == 3
+
+
 def test_the_first_failure_may_stop_all(tmp_path, base, trained):
     trained.fails = {("conv1.kernel=3", 0): ZfjaxError("No.")}
     with pytest.raises(ZfjaxError, match="conv1.kernel=3/seed-0: No."):
@@ -281,6 +300,80 @@ def test_parts_need_no_locks_and_come_together(tmp_path, base, trained):
     assert len(trained.runs) == 6
     rows = list(csv.DictReader((whole / "table.csv").read_text().splitlines()))
     assert [row["finished"] for row in rows] == ["2", "2", "2"]
+
+
+@pytest.mark.parametrize("turn", [None, (1, 1)])
+def test_a_run_is_training_while_a_worker_has_it_by_a_lock_or_by_its_word(
+    tmp_path, base, trained, monkeypatch, turn
+):
+    ablate(tmp_path, base, seeds=1)
+    seen = []
+    monkeypatch.setattr(
+        ablating,
+        "train_run",
+        lambda config, folder, **_: seen.append(standing(folder).status) or 1 / 0,
+    )
+    with pytest.raises(ZfjaxError, match="base/seed-1: ZeroDivisionError"):
+        ablate(tmp_path, seeds=2, work=Work(turn=turn))
+    assert seen == ["training"] and statuses(tmp_path)["base", 1] == "failed"
+    assert not (tmp_path / "cells/base/seed-1/worker.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "status"),
+    [
+        ({"when": 20, "locked": False}, "training"),
+        ({"when": -20, "locked": False}, "training"),  # another machine's clock
+        ({"when": 200, "locked": False}, "stopped"),
+        ({"when": 20, "locked": True}, "stopped"),  # killed: its lock is free
+        ({"when": 20}, "stopped"),  # likewise, of before
+        ({"locked": False}, "stopped"),
+        (None, "stopped"),
+    ],
+)
+def test_what_a_worker_without_locks_wrote_counts_for_three_minutes(tmp_path, record, status):
+    (tmp_path / "config.json").write_text("{}")
+    if record is None:
+        (tmp_path / "worker.json").write_text("{")
+    else:
+        if "when" in record:
+            record = {**record, "when": time.time() - record["when"]}
+        write_json(tmp_path / "worker.json", {"host": "elsewhere", "process": 1, **record})
+    assert standing(tmp_path).status == status
+
+
+@pytest.mark.parametrize("turn", [None, (1, 1)])
+def test_a_run_whose_folder_cannot_be_written_to_harms_no_other(tmp_path, base, trained, turn):
+    ablate(tmp_path, base, seeds=1)
+    folder = tmp_path / "cells" / "conv1.kernel=3"
+    folder.write_text("a file in its way")
+    said = []
+    for work in (Work(turn=turn, say=said.append), Work(turn=turn, stop_on_failure=True)):
+        with pytest.raises(ZfjaxError, match="conv1.kernel=3/seed-0: Could not") as error:
+            ablate(tmp_path, base, KERNELS, work=work)
+        assert "not a folder" in str(error.value) or "in the way" in str(error.value)
+        assert trained.runs == [("base", 0), ("conv1.kernel=4", 0)]
+    assert said[0].startswith("conv1.kernel=3/seed-0: failed: Could not")
+    folder.unlink()
+    ablate(tmp_path)
+    assert set(statuses(tmp_path).values()) == {FINISHED}
+
+
+def test_epochs_that_a_finished_run_has_lost_are_named(tmp_path, unbroken):
+    run = tmp_path / "run"
+    shutil.copytree(unbroken, run)
+    (run / "measures").mkdir(exist_ok=True)
+    for name in set(lacking(run)) - {FILTERS}:
+        (run / "measures" / f"{name}.json").touch()
+    told = {"check": lambda: None, "progress": lambda *_, **__: None}
+    assert measure_run(run, None, **told) == {}
+    steps = load_run(run).steps
+    shutil.rmtree(run / "checkpoints" / str(steps[1]))
+    lost = measure_run(run, None, **told)
+    assert list(lost) == ["epoch 1"] and "the checkpoint is gone from" in str(lost["epoch 1"])
+    shutil.rmtree(run / "checkpoints" / str(steps[-1]))
+    with pytest.raises(ZfjaxError, match=r"checkpoint of its last epoch, \d, is gone"):
+        measure_run(run, None, **told)
 
 
 def test_tables_tell_all_that_is_known(tmp_path, base, trained):
@@ -382,6 +475,78 @@ def test_damaged_files_are_named_and_keep_no_other_run_from_going_on(tmp_path, b
     assert len(trained.runs) == count + 3 * seed
 
 
+@pytest.fixture
+def belonging(tmp_path, unbroken):
+    """A grid of one cell whose only run is ``unbroken``, with the hits that its metrics tell of;
+    (plan, cell, run folder)."""
+    config = load_run(unbroken).config
+    plan = Plan(tmp_path, (Cell("base", config),), (config.seed,))
+    folder = plan.run_folder(plan.cells[0], config.seed)
+    shutil.copytree(unbroken, folder)
+    line = load_run(folder).validation_lines[-1]
+    count = line["images"]
+    save_hits(folder, np.arange(count) < round(line["top1"] * count))
+    outcome = Outcome(FINISHED, 1.0, top1=line["top1"], images=count, tries=2)
+    save_outcome(folder, outcome)
+    return plan, plan.cells[0], folder
+
+
+def save_hits(folder, hits):
+    packed = {"top1": np.packbits(hits), "counted": np.packbits(np.ones(len(hits), bool))}
+    np.savez(folder / "correct.npz", images=len(hits), **packed)
+
+
+def damage_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+def change_config(folder):
+    record = read_json(folder / "config.json")
+    record["config"]["optimizer"]["momentum"] = 0.25
+    write_json(folder / "config.json", record)
+
+
+def change_seed(folder):
+    record = read_json(folder / "config.json")
+    write_json(folder / "config.json", {**record, "config": {**record["config"], "seed": 8}})
+
+
+def change_metrics(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines[-1]["top1"] = 1 - lines[-1]["top1"]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def change_hits(folder):
+    save_hits(folder, np.ones(12, bool))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (damage_config, "config.json is damaged"),
+        (change_config, r"another config \(optimizer.momentum 0.9 -> 0.25\)"),
+        (change_seed, r"another config \(seed 0 -> 8\)"),
+        (change_metrics, "metrics.jsonl is another run's: it ends at"),
+        (change_hits, "correct.npz is another run's: of its images 100.0%"),
+    ],
+)
+def test_a_finished_run_of_which_something_is_anothers_has_failed(belonging, change, said):
+    plan, cell, folder = belonging
+    assert run_standing(plan, cell, 0).status == FINISHED
+    change(folder)
+    item = run_standing(plan, cell, 0)
+    assert (item.status, item.outcome.top1, item.outcome.tries) == ("failed", None, 2)
+    assert re.search(said, item.outcome.message) and folder.name in item.outcome.message
+    before = {path: path.read_bytes() for path in folder.glob("*.json")}
+    with pytest.raises(ZfjaxError, match="base/seed-0: .*" + said):
+        ablating.work_through(plan)
+    assert {path: path.read_bytes() for path in folder.glob("*.json")} == before
+    [row] = csv.DictReader((plan.folder / "table.csv").read_text().splitlines())
+    assert row["finished"] == "0"
+    assert "1 of 1 run failed" in (plan.folder / "report" / "index.html").read_text("utf-8")
+
+
 def test_a_full_disk_fails_each_run_once_and_ends(tmp_path, base, trained, monkeypatch):
     full = ZfjaxError("Could not write: the disk is full.")
 
@@ -436,8 +601,6 @@ def flags(base, folder):
 
 @pytest.fixture
 def words(tmp_path, base):
-    from zfjax.config import to_json
-
     write_json(tmp_path / "base.json", to_json(base))
     return flags(base, tmp_path / "grid")
 
@@ -466,7 +629,11 @@ def test_the_command_trains_tells_and_goes_on(tmp_path, words, trained, monkeypa
     assert status == 0 and len(trained.runs) == 4
     assert "conv1.kernel=3/seed-1: top-1" in said.out and "table.csv" in said.out
     page = tmp_path / "grid" / "report" / "index.html"
-    assert f"Page: {page}" in said.out and "Of 1 cell compared" in page.read_text("utf-8")
+    assert f"Page: {page}" in said.out and "difference to the base, 95%\n" in (
+        re.sub(" +\n", "\n", said.out)
+    )
+    shown = page.read_text("utf-8")
+    assert "Of 1 cell compared" in shown and "at 95%. It is better or worse" in shown
     page.unlink()  # the same command on a finished grid writes it again
     status, said = command("--workdir", tmp_path / "grid", "--work", capsys=capsys)
     assert status == 0 and len(trained.runs) == 4 and "MFLOP" not in said.out
@@ -599,18 +766,24 @@ def test_each_cell_is_tuned_on_training_images_held_out(tmp_path, data_dir, base
     ablate(tmp_path, seeds=[0, 3], work=Work(devices=1, measures=False))
     assert (tmp_path / "tuning/base/0.05/metrics.jsonl").stat().st_mtime_ns == before
     with pytest.raises(ZfjaxError, match="holds an ablation with --tune"):
-        ablate(tmp_path, base, tune="optimizer.learning_rate=0.1")
+        ablate(tmp_path, base, tune="optimizer.learning_rate=0.1,0.2")
 
 
 @pytest.mark.parametrize(
     ("tune", "said"),
     [
-        ("optimizer.learning_rate", "write FIELD=VALUE"),
-        ("optimizer.rate=1", "no field optimizer.rate"),
-        ("model.conv1.kernel=3", "a field of the training is tuned"),
+        ("optimizer.learning_rate", "--tune optimizer.learning_rate: write FIELD=VALUE,VALUE."),
+        ("optimizer.learning_rate=0.1,", "--tune optimizer.learning_rate=0.1,: an empty value"),
+        ("optimizer.learning_rate=0.1,0.1", "--tune optimizer.learning_rate=0.1,0.1: 0.1 is given"),
+        ("optimizer.learning_rate=0.1", "one value is no choice"),
+        ("optimizer.learning_rate=0.1,1e-1", "0.1 and 1e-1 are the same"),
+        ("optimizer.learning_rate=0.1,x", "--tune optimizer.learning_rate=0.1,x: "),
+        ("optimizer.rate=1,2", "no field optimizer.rate to vary; optimizer has learning_rate, "),
+        ("rate=1,2", "no field rate to vary; "),
+        ("model.conv1.kernel=3,4", "a field of the training is tuned"),
         ("optimizer.learning_rate,epochs=0.1:1", "one field is tuned"),
-        ("optimizer.momentum=2", "out of range"),
-        ("batch_size=8", "batch_size is varied"),
+        ("optimizer.momentum=0.5,2", "out of range"),
+        ("batch_size=8,9", "batch_size is varied"),
         ("seed=3", "give --seeds"),
     ],
 )

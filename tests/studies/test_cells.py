@@ -97,7 +97,13 @@ def test_names_stay_when_the_grid_grows():
         ("model.conv1.kernel,=3:4", "write FIELD=VALUE"),
         ("model.conv1.kernel,model.conv1.padding=11:5,9", "9 has 1 value for 2 fields"),
         ("model.conv1.kernel=11:5", "11:5 has 2 values for 1 field "),
-        ("model.conv1.kernel=11,,9", "an empty value"),
+        ("model.conv1.kernel=11,,9", "an empty value of model.conv1.kernel."),
+        ("model.conv1.kernel=11, ", "an empty value of model.conv1.kernel."),
+        (
+            "model.conv1.kernel,model.conv1.stride=11:,9:2",
+            "an empty value of model.conv1.stride in 11:.",
+        ),
+        ("epochs,batch_size=1:2:3", "1:2:3 has 3 values for 2 fields"),
         ("model.conv1.kernel=11,9,11", "11 is given twice"),
         ("epochs,epochs=1:2", "a field is named twice"),
     ],
@@ -113,6 +119,8 @@ def test_what_is_no_axis_is_said(text, said):
     [
         (["model.conv9.kernel=3"], {}, "no field model.conv9.kernel to vary; did you mean"),
         (["model.conv1.radius=3"], {}, "no field model.conv1.radius to vary; the layers are conv1"),
+        (["optimizer.rate=3"], {}, "no field optimizer.rate to vary; optimizer has learning_rate,"),
+        (["epoch=3"], {}, "no field epoch to vary; there are model, "),
         (["seed=1,2"], {}, "give --seeds"),
         (["data.name=other"], {}, "compared on the same images"),
         (["data.validation_split=test"], {}, "compared on the same images"),

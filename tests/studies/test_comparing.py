@@ -203,6 +203,33 @@ def test_without_a_start_siblings_are_the_null(pair, tmp_path):
     assert "own layer" in comparison.page.read_text()
 
 
+def test_layers_without_partners_are_told_with_their_correlation_beside_the_null(pair, tmp_path):
+    """Of a network that has learnt other things; where no map is drawn no empty frame is."""
+
+    def strangers(epoch):
+        return {layer: responses(7 + epoch, maps) for layer, maps in MAPS.items()}
+
+    other = changed(pair[1], tmp_path / "stranger", answers=strangers)
+    comparison = zfjax.compare(pair[0], other, out=tmp_path / "out", layers="conv1")
+    assert value(comparison, "partner_share", layer="conv1", epoch=4.0)["value"] == 0
+    pairs, null = (
+        value(comparison, name, layer="conv1", epoch=4.0)["value"]
+        for name in ("correlation", "null_bar")
+    )
+    assert pairs < null and "Where none has, the pairs are no more alike" in comparison.sentence
+    assert f"with an untrained network lie): conv1 {pairs:.2f} beside {null:.2f}." in (
+        comparison.sentence
+    )
+    assert "Where none has" not in zfjax.compare(*pair, out=tmp_path / "same").sentence
+    bare = [shutil.copytree(run, tmp_path / run.parent.name) for run in pair]
+    for folder in (path for run in bare for path in run.glob("evolution*")):
+        shutil.rmtree(folder)
+    text = zfjax.compare(*bare, out=tmp_path / "bare", layers="conv1").page.read_text()
+    assert len(Page(text).data["couples"]) == 24
+    assert "not drawn</span>" not in text and "Each map's strongest image" not in text
+    assert "24 of the 24 maps of one are not drawn" in text
+
+
 def test_fewer_images_are_some_of_more(pair, tmp_path):
     few = zfjax.compare(
         *pair, out=tmp_path / "few", images=np.int64(100), at="last", layers=["conv1"]

@@ -359,12 +359,14 @@ def test_it_fits_a_desk_and_a_telephone(grid, made):
         (folder / "evolution").symlink_to(made.run.folder / "evolution")
     page_of(grid)
     with Browser() as browser:
-        for width in (1400, 390):
+        browser.prefer("print")
+        for width in (718, 1400, 1250, 1020, 800, 390):
             browser.resize(width)
             browser.open(grid.folder / "report" / "index.html")
             for element in ("document.documentElement", "document.querySelector('.grid .scroll')"):
                 wide = f"{element}.scrollWidth - {element}.clientWidth"
                 assert browser.run(wide) <= 0, (width, element)
+            browser.prefer()  # the first is paper
         at = "document.querySelector('.now .tile').style.backgroundPosition"
         before = browser.run(at)
         browser.press("ArrowLeft")

@@ -245,11 +245,11 @@ def _show_status(options: argparse.Namespace) -> int:
 
 def _status_rows(plan: Any) -> Iterator[dict[str, Any]]:
     """A row a run, as --status --json prints it."""
-    from zfjax.studies.standings import standing
+    from zfjax.studies.belonging import run_standing
 
     for cell, seed in plan.runs():
         folder = plan.run_folder(cell, seed)
-        item = standing(folder)
+        item = run_standing(plan, cell, seed)
         outcome = item.outcome
         yield {
             "cell": cell.name,

@@ -19,8 +19,9 @@ from zfjax.errors import Busy, ZfjaxError, first_line
 from zfjax.files import exclusive_lock
 from zfjax.inputs import open_data
 from zfjax.progress import Progress, tell_nobody
+from zfjax.studies.belonging import run_standing
 from zfjax.studies.cells import Cell, Wanted
-from zfjax.studies.claiming import Claim, LocksDoNotHold, claimed
+from zfjax.studies.claiming import CannotClaim, Claim, LocksDoNotHold, claimed
 from zfjax.studies.grid_page import write_grid_page
 from zfjax.studies.measured import lacking
 from zfjax.studies.measuring_cells import measure_run
@@ -112,6 +113,7 @@ class _Worker:
 
     def work_through(self) -> None:
         """Until nothing is left to take, then says what failed."""
+        self._find_strangers()
         while self._pass():
             pass
         for cell, seed in self.plan.runs():
@@ -138,18 +140,38 @@ class _Worker:
         count = 0
         for cell, seed in self._mine():
             folder = self.plan.run_folder(cell, seed)
+            is_due = self._is_due(folder)
+            if not is_due and not self._lacks_measures(folder):
+                continue
             try:
-                if self._is_due(folder):
-                    with self._claim(folder) as claim:
-                        if self._is_due(folder):  # nobody else has ended it since
-                            self._train(cell, seed, claim)
-                            count += 1
-                elif self._lacks_measures(folder):
-                    with self._claim(folder) as claim:
+                with self._claim(folder) as claim:
+                    if not is_due:
                         self._measure(cell, folder, claim)
+                    elif self._is_due(folder):  # nobody else has ended it since
+                        self._train(cell, seed, claim)
+                        count += 1
             except Busy:
                 continue
+            except CannotClaim as error:
+                self._leave(folder, is_due, error)
         return count > 0
+
+    def _find_strangers(self) -> None:
+        """What lies in the folder of a finished run and is not its own is a failure of that run."""
+        for cell, seed in self.plan.runs():
+            folder = self.plan.run_folder(cell, seed)
+            item, outcome = run_standing(self.plan, cell, seed), self._outcome(folder)
+            if outcome is not None and outcome.status == FINISHED and item.status == FAILED:
+                assert item.outcome is not None
+                self._failures[folder] = item.outcome.message or FAILED
+
+    def _leave(self, folder: Path, is_due: bool, error: CannotClaim) -> None:
+        """A run that cannot be written to: the others go on, unless a failure shall stop all."""
+        if is_due:
+            self._note_failure(folder, _sentence(error), self._outcome(folder))
+        else:  # it stays finished
+            self._measured.add(folder)
+            self.work.say(f"{self._name(folder)}: measures not measured: {_sentence(error)}")
 
     @property
     def _total(self) -> int:
@@ -210,7 +232,9 @@ class _Worker:
 
     def _lacks_measures(self, folder: Path) -> bool:
         """Whether the run is finished and to be measured."""
-        if not self.work.measures or folder in self._measured or not lacking(folder):
+        if not self.work.measures or folder in {*self._measured, *self._failures}:
+            return False
+        if not lacking(folder):
             return False
         outcome = self._outcome(folder)
         return outcome is not None and outcome.status == FINISHED

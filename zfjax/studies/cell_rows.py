@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -27,7 +28,8 @@ INTERVALS = ("other seeds and images", "other seeds", "other images")
 def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
     """All cells; ``stops``: the slider's epochs, () where the page has none."""
     portraits = [_portrait(cell, stops) for cell in view.cells]
-    scale = scale_of([dot for cell in view.cells for dot in _dots(cell)], signed=True)
+    dots = [dot for cell in view.cells for dot in _dots(cell)]
+    scale = replace(scale_of(dots, signed=True), places=2)
     several = any(cell.comparison and cell.comparison.both for cell in view.cells)
     series = _series(view) if several else ()
     axis = Piece(
@@ -53,8 +55,10 @@ def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
         for cell, portrait in zip(view.cells, portraits, strict=True)
     ]
     table = data_table(columns, rows)
-    # Where the table's head has no room its key stands above the rows.
-    key = Markup('<p class="narrow">difference to the base, points{}</p>').format(dot_key(series))
+    # Where the table's head has no room its key and axis stand above the rows.
+    key = Markup('<div class="narrow">difference to the base, points{}{}</div>').format(
+        dot_key(series), dot_axis(scale)
+    )
     html = Markup('<div class="grid">{}{}</div>').format(key, table.html)
     return join_pieces([table], html)
 

@@ -66,18 +66,19 @@ class Wanted:
     configs: tuple[tuple[str, Config], ...] = ()
 
 
-def axis_of(text: str) -> Axis:
-    """``--vary`` as it is written: "a,b=11:5,9:4". Raises ZfjaxError for values of unequal number
-    and what is no such text.
+def axis_of(text: str, flag: str = "--vary") -> Axis:
+    """``--vary`` as it is written: "a,b=11:5,9:4". Raises ZfjaxError, which names ``flag``, for
+    values of unequal number and what is no such text.
     """
     names, equals, values = text.partition("=")
     paths = tuple(_path(name) for name in names.split(","))
     if not equals or not all(paths) or not values:
+        together = " or, for fields that change together, FIELD,FIELD=VALUE:VALUE,VALUE:VALUE"
         raise ZfjaxError(
-            f"--vary {text}: write FIELD=VALUE,VALUE or, for fields that change together,"
-            " FIELD,FIELD=VALUE:VALUE,VALUE:VALUE."
+            f"{flag} {text}: write FIELD=VALUE,VALUE{together if flag == '--vary' else ''}."
         )
-    return _axis(paths, tuple(tuple(value.split(":")) for value in values.split(",")), text)
+    rows = tuple(tuple(value.split(":")) for value in values.split(","))
+    return _axis(paths, rows, f"{flag} {text}")
 
 
 def axis_from(paths: Names, values: Any) -> Axis:
@@ -90,24 +91,30 @@ def axis_from(paths: Names, values: Any) -> Axis:
     for value in several(values):
         row = tuple(value) if tied and isinstance(value, list | tuple) else (value,)
         rows.append(tuple(text_of(inner) for inner in row))
-    return _axis(tuple(_path(path) for path in together), tuple(rows), ",".join(together))
+    return _axis(
+        tuple(_path(path) for path in together), tuple(rows), f"--vary {','.join(together)}"
+    )
 
 
-def _axis(paths: tuple[str, ...], values: tuple[tuple[str, ...], ...], text: str) -> Axis:
+def _axis(paths: tuple[str, ...], values: tuple[tuple[str, ...], ...], asked: str) -> Axis:
     if not values:
-        raise ZfjaxError(f"--vary {text}: no value is given.")
+        raise ZfjaxError(f"{asked}: no value is given.")
     for row in values:
-        if len(row) != len(paths) or not all(row):
+        if len(row) != len(paths):
             raise ZfjaxError(
-                f"--vary {text}: {':'.join(row) or 'an empty value'} has {len(row)} value"
+                f"{asked}: {':'.join(row) or 'an empty value'} has {len(row)} value"
                 f"{'s' * (len(row) != 1)} for {len(paths)} field{'s' * (len(paths) != 1)}"
                 f" ({', '.join(paths)})."
             )
+        if not all(word.strip() for word in row):
+            field = paths[[bool(word.strip()) for word in row].index(False)]
+            within = f" in {':'.join(row)}" if len(row) > 1 else ""
+            raise ZfjaxError(f"{asked}: an empty value of {field}{within}.")
     if len(set(paths)) < len(paths):
-        raise ZfjaxError(f"--vary {text}: a field is named twice.")
+        raise ZfjaxError(f"{asked}: a field is named twice.")
     if len(set(values)) < len(values):
         twice = next(row for row in values if values.count(row) > 1)
-        raise ZfjaxError(f"--vary {text}: {':'.join(twice)} is given twice.")
+        raise ZfjaxError(f"{asked}: {':'.join(twice)} is given twice.")
     return Axis(paths, values)
 
 
@@ -188,8 +195,7 @@ def check_varied(base: Config, path: str) -> None:
     if path not in known:
         last = path.rsplit(".", 1)[-1]
         near = [other for other in known if other.rsplit(".", 1)[-1] == last][:3]
-        layers = ", ".join(layer.name for layer in base.model.layers)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"the layers are {layers}."
+        hint = f"did you mean {' or '.join(near)}?" if near else _known_words(base, path)
         raise ZfjaxError(f"There is no field {path} to vary; {hint}")
     reason = UNVARIED.get(path)
     if path in configs.RESUMABLE_FIELDS:
@@ -198,6 +204,18 @@ def check_varied(base: Config, path: str) -> None:
         reason = "it is the number of classes, which follows the data set"
     if reason:
         raise ZfjaxError(f"{path} cannot be varied: {reason}.")
+
+
+def _known_words(base: Config, path: str) -> str:
+    """What there is where ``path`` was looked for."""
+    if path.startswith("model"):
+        return f"the layers are {', '.join(layer.name for layer in base.model.layers)}."
+    group = path.split(".")[0]
+    own = [other.split(".", 1)[1] for other in settable(base) if other.startswith(f"{group}.")]
+    if own:
+        return f"{group} has {', '.join(own)}."
+    roots = dict.fromkeys(other.split(".")[0] for other in settable(base))
+    return f"there are {', '.join(roots)}; those of a group are written as optimizer.momentum."
 
 
 def combination_name(base: Config, texts: Mapping[str, str]) -> str:

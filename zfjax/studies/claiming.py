@@ -3,7 +3,8 @@ No JAX.
 
 A lock that holds on one machine may not hold between machines: some network drives grant it to
 both. So a worker writes its host and the time into the run's folder each minute, and one that gets
-the lock where another host has just written stops.
+the lock where another host has just written stops. A worker without locks writes so too, for those
+who look how far the grid is.
 """
 
 from __future__ import annotations
@@ -18,13 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zfjax.errors import ZfjaxError
+from zfjax.errors import Busy, ZfjaxError, explain_os_error
 from zfjax.files import exclusive_lock, read_json, write_json
-from zfjax.studies.standings import LOCK, WORKER
+from zfjax.studies.standings import FRESH_SECONDS, LOCK, WORKER
 
 BEAT_SECONDS = 60.0
-FRESH_SECONDS = 180.0
-"""Since another host wrote: a process that died there has missed two beats."""
 
 
 class LocksDoNotHold(ZfjaxError):
@@ -39,11 +38,17 @@ class LocksDoNotHold(ZfjaxError):
         )
 
 
+class CannotClaim(ZfjaxError):
+    """A run's folder that cannot be written to."""
+
+
 @dataclass
 class Claim:
     """A run that this worker trains; ``check`` while it does."""
 
     folder: Path
+    locked: bool = True
+    """Whether its worker holds the run's lock; else nobody else will come."""
     host: str = field(default_factory=socket.gethostname)
     _other: LocksDoNotHold | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -55,10 +60,11 @@ class Claim:
 
     def beat(self) -> None:
         """Writes host and time, unless another machine has since."""
-        self._other = self._other or _other_writer(self.folder, self.host)
+        if self.locked:
+            self._other = self._other or _other_writer(self.folder, self.host)
         if self._other is None:
             record = {"host": self.host, "process": os.getpid(), "when": time.time()}
-            write_json(self.folder / WORKER, record)
+            write_json(self.folder / WORKER, {**record, "locked": self.locked})
 
     def keep_beating(self) -> None:
         """``beat`` each minute until ``end``."""
@@ -90,19 +96,26 @@ def _other_writer(folder: Path, host: str) -> LocksDoNotHold | None:
 @contextlib.contextmanager
 def claimed(folder: Path, locked: bool = True) -> Iterator[Claim]:
     """Holds the run in ``folder``. Raises Busy where another worker has it, LocksDoNotHold where
-    one on another machine has it in spite of the lock.
+    one on another machine has it in spite of the lock, CannotClaim where it cannot be written to.
 
     ``locked`` False: the caller knows that nobody else will come (``--work 2/8``).
     """
-    refusal = f"Another worker has {folder}."
-    lock = exclusive_lock(folder / LOCK, refusal) if locked else contextlib.nullcontext()
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock:
-        claim = Claim(folder)
-        if locked:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if locked:
+                refusal = f"Another worker has {folder}."
+                stack.enter_context(exclusive_lock(folder / LOCK, refusal))
+            claim = Claim(folder, locked)
             claim.beat()
-            claim.check()
-            threading.Thread(target=claim.keep_beating, daemon=True).start()
+        except Busy:
+            raise
+        except OSError as error:
+            raise CannotClaim(str(explain_os_error(error, f"write into {folder}:"))) from error
+        except ZfjaxError as error:
+            raise CannotClaim(str(error)) from error
+        claim.check()
+        threading.Thread(target=claim.keep_beating, daemon=True).start()
         try:
             yield claim
         finally:

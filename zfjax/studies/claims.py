@@ -130,12 +130,13 @@ def reading_notes(results: Results) -> tuple[str, ...]:
     """How the differences and their intervals are to be read, a paragraph each."""
     count = results.plan.comparisons
     level = f"{100 * (1 - (1 - CONFIDENCE) / max(count, 1)):.4g}%"
+    together = ", which is 95% over all comparisons together" if count > 1 else ""
     return (
         f"Compared is top-1 on the validation split at the last epoch, never at the best; declared"
         f" before training: {count} comparison{'s' * (count != 1)}, each cell with the {BASE}. A"
         " difference is the cell's minus the base's, in points, paired by seed and by image.",
         f"A verdict is read from the headline interval alone: other seeds and other images, at"
-        f" {level}, which is 95% over all comparisons together. It is better or worse where that"
+        f" {level}{together}. It is better or worse where that"
         " interval lies wholly on one side of zero, else nobody can tell. The other two, at 95%,"
         " say where the doubt comes from: other seeds on these images, and these networks on other"
         " images.",

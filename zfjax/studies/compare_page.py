@@ -186,9 +186,12 @@ def _pictures(view: View, rows: Sequence[Couple]) -> Piece:
     if not rows:
         return section(head, note("No map has a partner at the last epoch."))
     drawn = draw(rows, view.evolutions, view.epochs)
-    notes = [
+    pictures = (
         "Each map's strongest image at the epoch of the slider: its projection, and beside it the"
-        " patch of the image; below, how strongly it answers and the image's label. Couples are"
+        " patch of the image; below, how strongly it answers and the image's label. "
+    )
+    notes = [
+        f"{pictures if drawn.layers else ''}Couples are"
         " partners at the last epoch, the most alike first within a layer; how alike they are at"
         " the epoch of the slider stands at the right."
     ]

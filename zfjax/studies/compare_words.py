@@ -12,7 +12,7 @@ from zfjax.errors import shortened
 from zfjax.measures.matching import BAR, RATE
 from zfjax.report.kit.shell import Piece, section
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.wording import epoch_name, number, percent, plain
+from zfjax.report.kit.wording import epoch_name, percent, plain
 from zfjax.report.words import network_words
 from zfjax.run.folder import Run
 from zfjax.studies.compared import UNCLEAR, Compared
@@ -24,7 +24,7 @@ def layer_tables(compared: Compared) -> list[Piece | Markup]:
     """At the last epoch, a row a layer, a table each other run."""
     heads = (
         "maps", "partners", "of the null", "each other's first choice",
-        "of one number", "correlation", "bar", "CKA", "dead",
+        "of one number", "correlation", f"null's {BAR:.0%}", "CKA", "dead",
     )  # fmt: skip
     columns = [Column("layer"), *(Column(head, right=True) for head in heads)]
     tables: list[Piece | Markup] = []
@@ -39,9 +39,9 @@ def layer_tables(compared: Compared) -> list[Piece | Markup]:
         note(
             "Partners: of as many pairs as there can be. Of the null: how much of it is as alike as"
             " the least alike partners. Correlation: mean over all assigned pairs, partners or not;"
-            " in brackets on each half of the images apart. Bar: the correlation below which"
-            f" {BAR:.0%} of the null lies. Of one number: partners that have the same number in"
-            " both; by chance one in as many as the layer has maps."
+            f" in brackets on each half of the images apart. Null's {BAR:.0%}: the correlation"
+            " below which so much of the null lies. Of one number: partners that have the same"
+            " number in both; by chance one in as many as the layer has maps."
         )
     )
     if compared.lacking:
@@ -64,7 +64,7 @@ def _cells(pairs: LayerPairs) -> list[str | Piece | None]:
         if count
         else None,
         _with_halves(now.alike.correlation),
-        number(matches.bar, 2) if np.isfinite(matches.bar) else None,
+        f"{matches.bar:.2f}" if np.isfinite(matches.bar) else None,
         _with_halves(now.alike.cka),
         " | ".join(map(str, now.dead)),
     ]
@@ -73,8 +73,9 @@ def _cells(pairs: LayerPairs) -> list[str | Piece | None]:
 def _with_halves(values: Sequence[float]) -> str | None:
     if not np.isfinite(values[0]):
         return None
-    halves = [number(value, 2) for value in values[1:] if np.isfinite(value)]
-    return f"{number(values[0], 2)} ({', '.join(halves)})" if halves else number(values[0], 2)
+    halves = [f"{value:.2f}" for value in values[1:] if np.isfinite(value)]
+    apart = f" ({', '.join(halves)})" if halves else ""
+    return f"{values[0]:.2f}{apart}"
 
 
 def _lacking_words(compared: Compared) -> str:
@@ -120,9 +121,9 @@ def settling_section(compared: Compared) -> Piece:
             cells.append(
                 None
                 if time is None
-                else f"{number(time.value, 2)} ({number(time.low, 2)} to {number(time.high, 2)})"
+                else f"{time.value:.2f} ({time.low:.2f} to {time.high:.2f})"
                 if interval
-                else number(time.value, 2)
+                else f"{time.value:.2f}"
             )
         rows.append(Row(plain(layer), [*cells, compared.settles_first(layer) or None]))
     notes = [
@@ -159,6 +160,11 @@ def reading_notes(compared: Compared) -> list[str]:
         f"Every map is assigned one, whether there is one or not. It is called a partner only where"
         f" it is more alike than chance: the null is how much a map is {null}. Of a layer's"
         f" partners at most {RATE:.0%} are expected to be false (Benjamini-Hochberg).",
+        "Both networks see the same images, and any filter, a random one too, answers more where"
+        " there is more to see of its colour or direction. So maps that have learnt nothing in"
+        " common are alike already, in the first layers most of all: there a correlation that looks"
+        " high may be chance's. A map without a partner is one that these images cannot tell from"
+        " such maps; its filter may still be like another's.",
         "A partner need not be the only map of its kind: where it is not each other's first choice,"
         " another map is more like one of the two.",
         "CKA likens the layers as wholes, whatever their maps; networks that were never trained"

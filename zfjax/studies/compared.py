@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from zfjax.errors import shortened
 from zfjax.files import write_atomic
-from zfjax.measures.matching import RATE
+from zfjax.measures.matching import BAR, RATE
 from zfjax.report.kit.wording import epoch_name, percent
 from zfjax.run.measured import Measured, is_measured, measures_folder, open_measured
 from zfjax.studies.pairing import LayerPairs
@@ -160,7 +160,7 @@ class Compared:
         return (
             f"Maps of {self.names[0]} that have a partner in {self.names[other]} at epoch"
             f" {epoch_name(self.epochs[-1])}: {shares} (on {self.images:,} images, at most"
-            f" {RATE:.0%} of them by chance{passing})."
+            f" {RATE:.0%} of them by chance{passing}).{_none_words(pairs, null)}"
         )
 
     def _settling_words(self) -> str:
@@ -290,6 +290,22 @@ def _same_number(partner: np.ndarray, partners: np.ndarray) -> float:
     handed down.
     """
     return _mean((partner == np.arange(len(partner)))[partners])
+
+
+def _none_words(pairs: Sequence[LayerPairs], null: str) -> str:
+    """Of layers without any partner: how alike their pairs are, beside what chance gives."""
+    finals = [(each.layer, each.last.alike.correlation[0], each.last.matches) for each in pairs]
+    said = [
+        f"{layer} {correlation:.2f} beside {matches.bar:.2f}"
+        for layer, correlation, matches in finals
+        if not matches.are_partners.any() and np.isfinite([correlation, matches.bar]).all()
+    ]
+    if not said:
+        return ""
+    return (
+        " Where none has, the pairs are no more alike than chance (their mean correlation, beside"
+        f" that below which {BAR:.0%} of the best matches {null} lie): {', '.join(said)}."
+    )
 
 
 def _range(shares: Sequence[float]) -> str:

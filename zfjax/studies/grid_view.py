@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zfjax.errors import ZfjaxError
 from zfjax.report.curves import Points, accuracies
 from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.folder import Run, load_run
@@ -132,7 +134,7 @@ def _cell_view(
 ) -> CellView:
     cell, layers = runs.cell, runs.cell.config.model.conv_names
     finished = {seed: plan.run_folder(cell, seed) for seed in sorted(runs.finished)}
-    begun = {seed: _begun(plan, cell, seed) for seed in plan.seeds}
+    curves = {seed: _curve(plan, cell, seed) for seed in plan.seeds}
     kept = (read_filters(folder) for folder in finished.values())
     return CellView(
         number=number,
@@ -143,9 +145,7 @@ def _cell_view(
         measured={
             seed: measured_columns(folder, layers, ON_PAGE) for seed, folder in finished.items()
         },
-        curves={
-            seed: accuracies(run.validation_lines) for seed, run in begun.items() if run is not None
-        },
+        curves={seed: points for seed, points in curves.items() if points is not None},
         filters=next(filter(None, kept), None),
         evolution=next((item for item in map(_evolution, finished.values()) if item), None),
     )
@@ -158,5 +158,15 @@ def _evolution(folder: Path) -> Evolution | None:
 
 
 def _begun(plan: Plan, cell: Cell, seed: int) -> Run | None:
-    folder = plan.run_folder(cell, seed)
-    return load_run(folder) if (folder / "config.json").exists() else None
+    """None too for a damaged one: its standing says so, and the page shows the others."""
+    with suppress(ZfjaxError):
+        return load_run(plan.run_folder(cell, seed))
+    return None
+
+
+def _curve(plan: Plan, cell: Cell, seed: int) -> Points | None:
+    """None likewise."""
+    run = _begun(plan, cell, seed)
+    with suppress(ZfjaxError):
+        return None if run is None else accuracies(run.validation_lines)
+    return None

@@ -217,9 +217,9 @@ def couples_piece(
         items.append(
             Markup(
                 '<li class="couple" data-couple="{}"><h3><b>{}</b> <span>{}</span>'
-                ' <span class="alike">{}</span></h3><div class="beside">{}</div></li>'
+                ' <span class="alike">{}</span></h3>{}</li>'
             ).format(
-                index, plain(row.layer), f"map {row.numbers}", words[-1], Markup("").join(figures)
+                index, plain(row.layer), f"map {row.numbers}", words[-1], _beside(figures, cells)
             )
         )
     flat = [sheet for sheets in drawn.sheets for sheet in sheets]
@@ -236,6 +236,13 @@ def couples_piece(
         part_text("css", "couples", folder="parts"),
         part_text("js", "couples", folder="parts"),
     )
+
+
+def _beside(figures: Sequence[Markup], cells: Sequence[object | None]) -> Markup:
+    """A row's figures; nothing where none of its maps is drawn."""
+    if all(cell is None for cell in cells):
+        return Markup("")
+    return Markup('<div class="beside">{}</div>').format(Markup("").join(figures))
 
 
 def _alike_words(row: Couple, at: int) -> str:

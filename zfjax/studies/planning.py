@@ -10,7 +10,7 @@ from typing import Any
 from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
-from zfjax.fields import with_fields
+from zfjax.fields import flag, with_fields
 from zfjax.files import data_folder, local_path
 from zfjax.studies.cells import Wanted, axis_from, axis_of, cells_of, check_varied
 from zfjax.studies.plans import Plan, Tuning, check_plan_folder, grown, load_plan
@@ -119,8 +119,9 @@ def file_from(text: str) -> tuple[str, Path]:
 def plan_of(workdir: Place, request: Request, classes: int | None = None) -> Plan:
     """The grid as it would be with what is asked for and what there is already; nothing is written.
 
-    ``classes``: of the data set, where they are known. Raises ZfjaxError for a folder without a
-    grid where none is begun, another base than the folder's, and all that ``cells_of`` refuses.
+    ``classes``: of the data set, where they are known; None: those of the folder's grid. Raises
+    ZfjaxError for a folder without a grid where none is begun, another base than the folder's, and
+    all that ``cells_of`` refuses.
     """
     folder = check_plan_folder(path_of(workdir, "The ablation's folder"))
     if request.base is not None:
@@ -133,6 +134,8 @@ def plan_of(workdir: Place, request: Request, classes: int | None = None) -> Pla
     if base.data.dir:
         data_dir = str(data_folder(base.data.dir).absolute())
         base = replace(base, data=replace(base.data, dir=data_dir))
+    if classes is None and before is not None:
+        classes = before.base.model.classes  # a preset's own number is not the data set's
     if classes is not None:
         base = replace(base, model=base.model.with_classes(classes))
     seeds = request.seeds or (tuple(range(DEFAULT_SEEDS)) if before is None else before.seeds)
@@ -146,7 +149,7 @@ def plan_of(workdir: Place, request: Request, classes: int | None = None) -> Pla
 def _tuning(base: Config, request: Request, before: Tuning | None) -> Tuning:
     """The trials that ``--tune`` asks for, on a seed that is none of the grid's."""
     text, axes = str(request.tune), request.wanted.axes
-    axis = axis_of(text)
+    axis = axis_of(text, "--tune")
     if len(axis.paths) != 1:
         raise ZfjaxError(f"--tune {text}: one field is tuned, not several.")
     [path] = axis.paths
@@ -156,6 +159,24 @@ def _tuning(base: Config, request: Request, before: Tuning | None) -> Tuning:
     if path in {name for cell_axis in axes for name in cell_axis.paths}:
         raise ZfjaxError(f"--tune {text}: {path} is varied, so it cannot be tuned.")
     values = tuple(value for (value,) in axis.values)
-    for value in values:
-        with_fields(base, {path: value})
+    _check_trials(base, path, values, text)
     return Tuning(path, values, TUNING_SEED if before is None else before.seed)
+
+
+def _check_trials(base: Config, path: str, values: tuple[str, ...], asked: str) -> None:
+    """Raises ZfjaxError for fewer than two trials, for two that are one, and for what cannot be."""
+    trials: list[Config] = []
+    for value in values:
+        try:
+            trial = with_fields(base, {path: value})
+        except ZfjaxError as error:
+            raise ZfjaxError(f"--tune {asked}: {error}") from None
+        if trial in trials:
+            same = values[trials.index(trial)]
+            raise ZfjaxError(f"--tune {asked}: {same} and {value} are the same.")
+        trials.append(trial)
+    if len(trials) < 2:
+        raise ZfjaxError(
+            f"--tune {asked}: one value is no choice; name two or more, or give it to all cells"
+            f" ({flag(path)} {values[0]})."
+        )

@@ -188,7 +188,7 @@ def grown(before: Plan | None, now: Plan) -> Plan:
         elif known.config != cell.config:
             raise ZfjaxError(
                 f"{before.folder} has another cell {cell.name}"
-                f" ({_differing(known.config, cell.config)}): give the new one another name."
+                f" ({differing_fields(known.config, cell.config)}): give the new one another name."
             )
         also = dict.fromkeys((*(known.also if known else ()), *cell.also))
         cells[cell.name] = replace(known or cell, also=tuple(also))
@@ -216,7 +216,7 @@ def _moved(cell: Cell, base: Config) -> Cell:
 
 
 def _check_base(before: Plan, now: Plan) -> None:
-    differing = _differing(before.base, now.base)
+    differing = differing_fields(before.base, now.base)
     if differing:
         raise ZfjaxError(
             f"{before.folder} holds an ablation of another base ({differing}). Use another"
@@ -224,7 +224,7 @@ def _check_base(before: Plan, now: Plan) -> None:
         )
 
 
-def _differing(before: Config, now: Config) -> str:
+def differing_fields(before: Config, now: Config) -> str:
     """The fields in which two configs differ, but those that do not touch what is learnt; at most
     four of them.
     """

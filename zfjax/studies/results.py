@@ -16,11 +16,12 @@ import numpy as np
 from zfjax.errors import ZfjaxError
 from zfjax.fields import text_of
 from zfjax.files import write_arrays, write_atomic, write_text
+from zfjax.studies.belonging import run_standing
 from zfjax.studies.cells import BASE, Cell
 from zfjax.studies.intervals import Comparison, comparison
 from zfjax.studies.measured import MEASURED, measured_columns
 from zfjax.studies.plans import Plan
-from zfjax.studies.standings import DIVERGED, FINISHED, Outcome, Standing, read_correct, standing
+from zfjax.studies.standings import DIVERGED, FINISHED, Outcome, Standing, read_correct
 from zfjax.studies.tables import csv_text, tex_text
 
 
@@ -64,7 +65,7 @@ class Results:
 def read_results(plan: Plan) -> Results:
     """From the runs' folders. Raises ZfjaxError for damaged hits, naming them."""
     cells = tuple(
-        CellRuns(cell, {seed: standing(plan.run_folder(cell, seed)) for seed in plan.seeds})
+        CellRuns(cell, {seed: run_standing(plan, cell, seed) for seed in plan.seeds})
         for cell in plan.cells
     )
     hits = _Hits(plan)

@@ -6,6 +6,7 @@ result, not a mistake) or failed. Without one it waits, has stopped, or is being
 
 from __future__ import annotations
 
+import time
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,7 +22,9 @@ TRAINING, STOPPED, WAITING = "training", "stopped", "waiting"
 
 OUTCOME, CORRECT, LOCK = "cell.json", "correct.npz", ".worker.lock"
 WORKER = "worker.json"
-"""Of the worker that has the run now."""
+"""Of the worker that has the run now: host, process, when it last said so, whether by a lock."""
+FRESH_SECONDS = 180.0
+"""Since a worker wrote: a process that died has missed two beats."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,26 @@ def standing(folder: Path) -> Standing:
         return Standing(FAILED, Outcome(FAILED, 0.0, str(error)))
     if outcome is not None and outcome.status in (FINISHED, DIVERGED):
         # A lock that nobody has is not touched: to look at it is to hold it for a moment.
-        measuring = (folder / WORKER).exists() and is_locked(folder / LOCK)
+        measuring = (folder / WORKER).exists() and _is_worked(folder)
         return Standing(outcome.status, outcome, measuring)
-    if is_locked(folder / LOCK):
+    if _is_worked(folder):
         return Standing(TRAINING, outcome)
     if outcome is not None:
         return Standing(FAILED, outcome)
     return Standing(STOPPED if (folder / "config.json").exists() else WAITING)
+
+
+def _is_worked(folder: Path) -> bool:
+    """Whether a worker has the run now: by its lock or, where it takes none (``--work 2/8``), by
+    what it wrote within FRESH_SECONDS.
+    """
+    if is_locked(folder / LOCK):
+        return True
+    try:
+        record: Any = read_json(folder / WORKER)
+        return record["locked"] is False and time.time() - float(record["when"]) < FRESH_SECONDS
+    except (ZfjaxError, KeyError, TypeError, ValueError):
+        return False
 
 
 def read_outcome(folder: Path) -> Outcome | None:

@@ -56,8 +56,8 @@ def tex_text(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _level(plan: Plan) -> str:
-    level = 100 - 5 / max(plan.comparisons, 1)
-    return f"{level:.4g}% (95% over {max(plan.comparisons, 1)} comparisons)"
+    count = plan.comparisons
+    return f"{100 - 5 / count:.4g}% (95% over {count} comparisons)" if count > 1 else "95%"
 
 
 def _tex(text: str) -> str:

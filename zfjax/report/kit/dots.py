@@ -53,6 +53,8 @@ class Scale:
     """After every number, such as " %"."""
     signed: bool = False
     """Whether numbers above zero have a "+": for differences."""
+    places: int | None = None
+    """Decimals of every number beside the dots; None: three digits of each."""
 
     def place(self, value: float) -> float:
         """Per cent of the width from the left: EDGE at ``low``, 100 - EDGE at ``high``; beyond
@@ -63,9 +65,18 @@ class Scale:
         return round(min(100.0, max(0.0, across)), 2)
 
     def text(self, value: float) -> str:
+        """``value`` with sign and unit, rounded as ``places`` says."""
+        if self.places is None:
+            return self.tick_text(value)
+        value = round(value, self.places)
+        return f"{self._sign(value)}{abs(value):.{self.places}f}{self.unit}"
+
+    def tick_text(self, value: float) -> str:
         """``value`` with three digits, sign and unit."""
-        sign = "+" if self.signed and value > 0 else "−" if value < 0 else ""
-        return f"{sign}{number(abs(value))}{self.unit}"
+        return f"{self._sign(value)}{number(abs(value))}{self.unit}"
+
+    def _sign(self, value: float) -> str:
+        return "+" if self.signed and value > 0 else "−" if value < 0 else ""
 
     @property
     def ticks(self) -> tuple[float, ...]:
@@ -162,7 +173,7 @@ def dot_axis(scale: Scale, numbers: bool = True) -> Markup:
         anchor = "start" if left < 8 else "end" if left > 92 else "middle"
         left = 0 if left < 8 else 100 if left > 92 else left
         return Markup('<text x="{}%" y="12" text-anchor="{}">{}</text>').format(
-            left, anchor, scale.text(tick)
+            left, anchor, scale.tick_text(tick)
         )
 
     return Markup(
