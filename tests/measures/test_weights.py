@@ -9,8 +9,10 @@ from PIL import Image
 from tests.measures.held import measured_of, subject_holding
 from tests.measures.test_filters import drawn
 from tests.small import ARCHITECTURE
+from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
-from zfjax.files import write_arrays
+from zfjax.features.units import draw_maps
+from zfjax.files import read_json, write_arrays, write_json
 from zfjax.measures import filter_figure
 from zfjax.measures.filters import radius_of, to_pixels
 from zfjax.measures.inverse import inverse_residual, patches_of, unseen_share
@@ -133,13 +135,27 @@ def test_filters_in_pixels_are_kept_to_be_drawn_again(tmp_path):
     assert pixels.transpose(1, 2, 3, 0) == pytest.approx(
         expected, abs=1e-3 * np.abs(expected).max()
     )
-    assert set(maps.tolist()) <= set(drawn_maps(8, 7).tolist()) and len(maps) == 4
+    assert maps.tolist() == draw_maps(subject.layers, ["conv2"], 16, 0)["conv2"][:4], "as evolve"
     assert measured.pictures("conv9") == {}
     with Image.open(tmp_path / "weights-pixels.png") as picture:
         assert picture.width == 1400
     (tmp_path / "weights.npz").write_bytes(b"no zip")
     with pytest.raises(ZfjaxError, match=r"weights.npz is damaged; delete it"):
         measured.pictures("conv2")
+
+
+def test_the_maps_shown_are_those_that_the_evolution_draws(tmp_path):
+    shape = dataclasses.replace(SMALL, epochs=1, layers=("conv1", "conv2"), maps=3, top=1)
+    evolution = make_run(tmp_path / "run", shape).evolution()
+    subject = subject_holding(ARCHITECTURE, {0: drawn(ARCHITECTURE, 0)})
+    # The made-up run's network is wider: only its numbers of maps that this one has.
+    maps = {name: [0, 2, 3] for name in evolution.layers}
+    meta = read_json(evolution.folder / "meta.json")
+    write_json(evolution.folder / "meta.json", meta | {"maps": maps})
+    looked = Looked(subject, (0,), tuple(subject.layers), home=tmp_path / "run")
+    measured = write_measure(tmp_path, Chosen(MEASURE, Options(maps=2)), looked, {})
+    for name in maps:
+        assert measured.pictures(name)[0][0].tolist() == maps[name]
 
 
 def test_one_checkpoint_and_no_pixels():

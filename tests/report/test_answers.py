@@ -74,7 +74,7 @@ def test_settling_says_who_is_first_and_how_sure_that_is(answered):
     first = "conv1 settles first, after 1.5 epochs, then conv3, 2; conv2 last, 2.5."
     assert f"{first} The intervals of the first two overlap: their order is not sure." in words
     assert "1.5 (1.25 to 1.75)" in words and "2 (1.5 to 2.5)" in words
-    assert "Learning rate, the schedule under it: cosine" in words
+    assert "The schedule under it: learning rate cosine" in words
     beside = words.split("Beside it: zfnet-64-quarter on scenes")[1]
     assert "conv1 settles first, after 0.5 epochs, then conv2, 0.7." in beside
 

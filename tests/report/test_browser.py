@@ -2,9 +2,13 @@
 
 import re
 from dataclasses import replace
+from urllib.parse import unquote
 
+import jax
+import numpy as np
 import pytest
 
+import zfjax
 from tests.browser import NAMES, Browser, find_browser
 from tests.measured_run import write_census, write_labels, write_settling
 from tests.report.test_kit import own_page
@@ -14,6 +18,13 @@ from zfjax.report import budget
 from zfjax.report.page import write_report
 
 pytestmark = pytest.mark.slow
+
+
+def conv_same(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
 
 WIDTHS = (1280, 390)
 
@@ -230,6 +241,78 @@ def test_a_link_opens_a_film(measured, browser, form):
     browser.run(f"location.hash = '#map=conv2:{dead}'")
     settled(browser)
     assert "Dead at every epoch" in text(browser, ".panel .life").replace("dead at", "Dead at")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_address_that_asks_for_what_is_not_there_says_so(measured, browser, form):
+    """Until the next change; what is there of it is shown."""
+    reported, paths = measured
+    browser.resize(390)
+    browser.open(paths[form])
+    map_ = reported.evolution.maps("conv3")[0]
+    absent = next(other for other in range(99) if other not in reported.evolution.maps("conv3"))
+    heading = "document.querySelector('.panel h3')?.innerText ?? null"
+    for address, said, opened in (
+        (f"epoch=77&map=conv3:{map_}", "This page has no epoch 77; epoch 4 is shown.", map_),
+        (f"epoch=1&map=conv3:{absent}", f"Map {absent} of conv3 is not drawn on this page.", None),
+        ("map=conv3%23%3Cb%3E:0", "This page has no layer conv3#<b>.", None),
+        ("map=conv3", "A map is named as LAYER:NUMBER, not as conv3.", None),
+    ):
+        browser.run(f"location.hash = {'#' + address!r}")
+        settled(browser)
+        assert text(browser, "#astray") == said
+        assert browser.run(heading) == (None if opened is None else f"conv3, map {opened}")
+    assert too_wide(browser) == 0
+    browser.press("ArrowLeft")
+    assert text(browser, "#astray") == ""
+    browser.run(f"location.hash = '#epoch=1&map=conv3:{map_}&rule=guided+norm'")
+    settled(browser)
+    assert browser.run("state.rule") == "guided+norm" and text(browser, "#astray") == ""
+    top = browser.run("state.open.cell.getBoundingClientRect().top")
+    assert top >= browser.run("document.getElementById('dock').getBoundingClientRect().bottom")
+
+
+NAMES_OF_LAYERS = ("a#b&c=d+e", 'it\'s "q"/<b>日本 %41')
+
+
+def test_links_of_any_layer_name_and_any_epoch_lead_back(tmp_path, browser):
+    """Somebody else's layers may be called anything, and steps that nobody counts in epochs are
+    millions, or close to each other.
+    """
+    steps, generator = (0, 1, 1_234_567, 2_000_000_000), np.random.default_rng(0)
+
+    def features(parameters, x):
+        maps = {}
+        for name in NAMES_OF_LAYERS:
+            maps[name] = x = jax.nn.relu(conv_same(x, parameters[f"k{len(maps)}"]))
+        return maps
+
+    trees = {
+        step: {
+            "k0": generator.normal(size=(3, 3, 3, 2)).astype(np.float32),
+            "k1": generator.normal(size=(3, 3, 2, 1)).astype(np.float32),
+        }
+        for step in steps
+    }
+    images = generator.integers(0, 256, (6, 12, 12, 3), np.uint8)
+    subject = zfjax.subject_from(trees, model=features, images=images, mean=120, std=60, input=12)
+    zfjax.evolve(subject, out=tmp_path, top=2, rule=("deconvnet", "guided"))
+    page = zfjax.write_report(tmp_path)
+    browser.resize(1280)
+    browser.open(page)
+    assert browser.run("data.names") == ["0", "1", "1234567", "2000000000"]
+    for index, name in enumerate(NAMES_OF_LAYERS):
+        for at in range(4):
+            link = browser.run(f"linkTo(data.layers[{index}], data.layers[{index}].maps[0], {at})")
+            browser.run("closeMap(); go(0); state.rule = 'guided'; show()")
+            browser.run(f"location.hash = {link!r}")
+            settled(browser)
+            shown_now = [text(browser, ".panel h3"), browser.run("[state.at, state.rule]")]
+            assert shown_now == [f"{name}, map 0", [at, "deconvnet"]]
+            assert text(browser, "#astray") == ""
+    listed = "[...document.querySelectorAll('.text a')].map((link) => link.getAttribute('href'))"
+    files = [address for address in browser.run(listed) if address.startswith("figure2-")]
+    assert len(files) == 4 and all((page.parent / unquote(file)).exists() for file in files)
 
 
 @pytest.mark.parametrize("form", FORMS)

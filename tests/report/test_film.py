@@ -1,6 +1,7 @@
 """Films of a layer's maps over the epochs: their frames, formats and words."""
 
 import stat
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from zfjax.report.frames import BOTTOM, HEIGHT, LABEL, MARGIN, TOP, WIDTH, grid_
 from zfjax.report.pictures import read_layer
 
 ACCENT = (0xC4, 0x45, 0x1C)
+EARLIER = (("gradient", "gif"), ("deconvnet", "gif"), ("deconvnet+norm", "mp4"))
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,39 @@ def test_a_film_has_a_frame_an_epoch_and_says_which(run):
             continue
         tile = Image.fromarray(map_.stack[shot.projection]).resize((edge, edge))
         assert np.corrcoef(shown.ravel(), np.asarray(tile).ravel())[0, 1] > 0.8
+
+
+@pytest.mark.slow
+def test_every_rule_has_a_film_of_its_own(tmp_path):
+    """Named by the rule but for the main one's; those of an earlier evolution's rules go."""
+    shape = replace(SMALL, epochs=1, layers=("conv1", "conv2"), rules=("guided", "guided+norm"))
+    run = make_run(tmp_path / "run", shape)
+    stale = [run.report / f"film-conv2-{rule}.{kind}" for rule, kind in EARLIER]
+    other = run.report / "film-conv1-gradient.gif"
+    run.report.mkdir()
+    for path in (*stale, other):
+        path.write_bytes(b"GIF")
+    told = []
+    paths = write_films(film_of(run, layers="conv2"), lambda *what: told.append(what))
+    rules = ("", "-guided", "-guided+norm")
+    assert [path.name for path in paths] == [f"film-conv2{rule}.gif" for rule in rules]
+    assert not any(path.exists() for path in stale) and other.exists()
+    assert told[-1] == ("filming", 3, 3)
+    frames = []
+    for path in paths:
+        with Image.open(path) as opened:
+            opened.seek(1)
+            frames.append(np.asarray(opened.convert("RGB")).astype(int))
+    # The made-up other rules draw the main one's pictures the other way round, about mid-grey.
+    _, _, edge = grid_of(4)
+    x = (WIDTH - 4 * (edge + 14) + 14) // 2
+    y = TOP + (HEIGHT - TOP - BOTTOM - edge - LABEL) // 2
+    middle = slice(y + edge // 4, y + edge * 3 // 4), slice(x + edge // 4, x + edge * 3 // 4)
+    first, second, _ = (frame[middle] for frame in frames)
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] < -0.8
+    captions = [frame[HEIGHT - 52 :] for frame in frames]
+    assert (captions[0] != captions[1]).any() and (captions[1] != captions[2]).any()
+    assert (frames[1] == frames[2])[:TOP].all()
 
 
 @pytest.mark.slow

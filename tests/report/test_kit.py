@@ -21,6 +21,7 @@ from zfjax.report.kit.slider import Choice, curve_slider
 from zfjax.report.kit.style import ACCENT, INK, quiet_style
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.vector import svg_of
+from zfjax.report.kit.wording import epoch_names
 from zfjax.report.pictures import make_sheet
 
 HOSTILE = '</script><script>alert(1)</script> $\\frac{1}$ "&'
@@ -274,3 +275,11 @@ def test_a_chart_without_points_says_so():
     assert "not measured" in html and 'class="key"' not in html
     single = page_charts([Chart("Loss", (Line("a", "main", ((1.0, 2.0),)),))], "c").html
     assert "<use" in single, "one point is a dot"
+
+
+def test_epochs_have_names_that_tell_them_apart():
+    assert epoch_names([0.0, 0.32, 1.0, 12.5]) == ["0", "0.32", "1", "12.5"]
+    assert epoch_names([5.0, 5.01, 5.02, 6.0]) == ["5", "5.01", "5.02", "6"]
+    assert epoch_names([1e5, 1e6, 123456789.0]) == ["100000", "1000000", "123456789"]
+    close = [1 + 1e-12, 1 + 2e-12, 1 + 2.0001e-12]
+    assert len(set(epoch_names(close))) == 3

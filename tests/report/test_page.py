@@ -8,10 +8,13 @@ import hashlib
 import re
 import socket
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.reported import decode
+import zfjax
+from tests.reported import Page, decode
 from tests.synthetic_run import HOSTILE
 from zfjax.report.pictures import colour_scale, read_layer, to_bytes
 
@@ -192,3 +195,21 @@ def test_every_map_drawn_is_there(made):
     for layer in made.page.data["layers"]:
         assert [map_["map"] for map_ in layer["maps"]] == list(made.evolution.maps(layer["name"]))
     assert made.page.data["steps"] == list(made.evolution.steps)
+
+
+def test_a_network_whose_maps_are_all_dead_has_a_page(tmp_path):
+    """Found by its first layer, which no image excites at any step: nothing is drawn, nothing has
+    settled, and the page says so.
+    """
+
+    def features(parameters, x):
+        return jax.nn.relu(-jnp.abs(x @ parameters["kernel"]) - 1)
+
+    trees = {step: {"kernel": np.ones((3, 2), np.float32)} for step in (0, 1)}
+    images = np.random.default_rng(0).integers(1, 256, (5, 12, 12, 3), np.uint8)
+    subject = zfjax.subject_from(trees, model=features, images=images, mean=0, std=60, input=12)
+    evolution = zfjax.evolve(subject, out=tmp_path, top=2)
+    assert evolution.record.dead_share == {evolution.layers[0]: (1.0, 1.0)}
+    assert evolution.record.purity == {evolution.layers[0]: (None, None)}
+    page = Page(zfjax.write_report(tmp_path).read_text(encoding="utf-8"))
+    assert all(map_["top"] == [None, None] for map_ in page.data["layers"][0]["maps"])

@@ -316,7 +316,7 @@ def _record(subject: Subject, request: Request, drawn: _Drawn, name: str | None)
         },
         purity={
             name: tuple(
-                units.purity(values, drawn.labels[ids])
+                units.purity(values, drawn.labels[np.where(values > 0, ids, -1)])
                 for values, ids in zip(strongest.value, strongest.id, strict=True)
             )
             for name, strongest in top.items()

@@ -6,8 +6,9 @@ Concept: *cosine* of each filter with itself at the last epoch, for a ReLU layer
 |w(t) - w(before)| / |w(t)| an epoch. The layer's cosine is the mean of its filters', its lengths
 are those of its whole kernel. *radius* is of filters taken to pixels without an image
 (rectification and normalisation left out, of a pool the middle cell: filters.py), of a few maps of
-each layer drawn by seed: how far they reach from their own centre, pixels (root mean square);
-weights-pixels.png shows four of them.
+each layer drawn by seed: how far they reach from their own centre, pixels (root mean square).
+weights-pixels.png shows the first four that the evolution of the same folder draws, or a plain
+`zfjax evolve` would: so they stand beside their projections.
 *inverse_residual* asks how far W^T, by which the deconvnet comes down, is from an inverse of W, as
 the measure ``inverse`` does, on patches of white noise: 0 for orthogonal filters of equal length.
 Source: distance and speed as usual; deep filters as pixels: Voss et al. 2021, "Visualizing
@@ -22,13 +23,16 @@ little above.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
+from zfjax.features.asking import MAPS
+from zfjax.features.units import draw_maps
 from zfjax.measures.averages import mean_of_known, quotient
 from zfjax.measures.filter_figure import figure_of_filters
 from zfjax.measures.filters import architecture_in, kernels_of, radius_of, to_pixels
@@ -37,6 +41,8 @@ from zfjax.measures.protocol import Looked, Measure, Pictures, Quantity, Told, p
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.report.words import choose
+from zfjax.run.evolution import open_evolution
+from zfjax.run.folder import evolution_folder
 from zfjax.run.measured import Measured
 
 PICTURED_EPOCHS, PICTURED_MAPS = 5, 4
@@ -61,6 +67,7 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
     first, last = (_kernels(looked, step) for step in (looked.steps[0], looked.steps[-1]))
     drawn = {name: drawn_maps(looked.layer(name).maps, options.maps) for name in looked.layers}
     pictured = [looked.steps[index] for index in choose(looked.epochs, PICTURED_EPOCHS)]
+    shown_maps = _shown_maps(looked) if options.maps else {}
     before: dict[str, np.ndarray] = {}
     for index, step in enumerate(looked.steps):
         parameters = looked.subject.parameters(step)
@@ -87,14 +94,23 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
                 pixels = to_pixels(architecture, parameters, name, drawn[name].tolist())
                 yield from _of_pixels(step, name, pixels, drawn[name], count)
                 if step in pictured:
-                    pictures = pixels[..., :PICTURED_MAPS].transpose(3, 0, 1, 2)
-                    yield Pictures(step, name, drawn[name][:PICTURED_MAPS], pictures)
+                    pixels = to_pixels(architecture, parameters, name, shown_maps[name].tolist())
+                    yield Pictures(step, name, shown_maps[name], pixels.transpose(3, 0, 1, 2))
         before = kernels
 
 
 def _kernels(looked: Looked, step: int) -> dict[str, np.ndarray]:
     parameters = looked.subject.parameters(step)
     return kernels_of(looked.subject.network, parameters, looked.layers, "weights")
+
+
+def _shown_maps(looked: Looked) -> dict[str, np.ndarray]:
+    """By layer the maps whose filters are kept as pictures, ascending."""
+    drawn: Mapping[str, Sequence[int]] = draw_maps(looked.subject.layers, looked.layers, MAPS, 0)
+    if looked.home is not None:
+        with suppress(ZfjaxError):  # none there, or not finished
+            drawn = {**drawn, **open_evolution(evolution_folder(looked.home, None)).record.maps}
+    return {name: np.array(drawn[name][:PICTURED_MAPS], np.int64) for name in looked.layers}
 
 
 def _of_pixels(

@@ -1,4 +1,5 @@
-"""A layer's maps over the epochs as a film for talks: RUN/report/film-<layer>.gif, or .mp4. No JAX.
+"""A layer's maps over the epochs as a film for talks: RUN/report/film-<layer>.gif, or .mp4; of an
+evolution by several rules one for each, film-<layer>-<rule>.gif for all but the main one. No JAX.
 
 A frame an epoch, 1280 x 720 pixels: the projections of the drawn maps, each on its own scale around
 mid-grey, which epoch it is, the accuracy and how it came there. GIF is written by Pillow; MP4 where
@@ -26,6 +27,7 @@ from zfjax.report import words
 from zfjax.report.frames import FilmWords, draw_frame
 from zfjax.report.kit.wording import plain
 from zfjax.report.pictures import LayerPictures, read_layer
+from zfjax.report.variety import by_rule, with_variety
 from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
@@ -84,26 +86,48 @@ def film_of(
 
 
 def write_films(film: Film, progress: Progress | None = None) -> list[Path]:
-    """Writes the film of each layer; returns their paths. Raises ZfjaxError where ffmpeg fails."""
-    told, total = progress if progress is not None else tell_nobody, len(film.layers)
+    """Writes the films of each layer, by each rule; returns their paths. Raises ZfjaxError where
+    ffmpeg fails.
+    """
+    evolution = film.evolution
+    told, rules = progress if progress is not None else tell_nobody, evolution.rules
+    total = len(film.layers) * len(rules)
     film.folder.mkdir(parents=True, exist_ok=True)
     clear_unfinished(film.folder, locked=False)
-    paths = []
-    for index, layer in enumerate(film.layers):
-        told("filming", index, total)
-        paths.append(_written(film, layer))
+    paths: list[Path] = []
+    for layer in film.layers:
+        told("filming", len(paths), total)
+        drawn = words.spread(evolution.maps(layer), MOST_MAPS)
+        pictures = read_layer(evolution, layer, evolution.steps, drawn, photos=False)
+        pictures = with_variety(evolution, pictures, photos=False)
+        for rule in rules:
+            told("filming", len(paths), total)
+            shown = pictures if rule == rules[0] else by_rule(pictures, rules.index(rule) - 1)
+            paths.append(_written(film, shown, rule))
+        _drop_others(film, layer)
     told("filming", total, total)
     return paths
 
 
-def _written(film: Film, layer: str) -> Path:
-    evolution = film.evolution
-    drawn = words.spread(evolution.maps(layer), MOST_MAPS)
-    pictures = read_layer(evolution, layer, evolution.steps, drawn, photos=False)
-    said = _words(film, pictures, layer)
-    count = len(evolution.steps)
+def _path(film: Film, layer: str, further_rule: str = "", kind: str = "") -> Path:
+    named = f"film-{layer.replace('/', '.')}{'-' if further_rule else ''}{further_rule}"
+    return film.folder / f"{named}.{kind or film.kind}"
+
+
+def _drop_others(film: Film, layer: str) -> None:
+    """Films of the layer by rules that this evolution has not beside its main one: of an earlier
+    evolution.
+    """
+    for rule in set(words.every_rule()) - set(film.evolution.rules[1:]):
+        for kind in FORMATS:
+            _path(film, layer, rule, kind).unlink(missing_ok=True)
+
+
+def _written(film: Film, pictures: LayerPictures, rule: str) -> Path:
+    said = _words(film, pictures, rule)
+    count = len(film.evolution.steps)
     frames = (Image.fromarray(draw_frame(pictures, index, said)) for index in range(count))
-    path = film.folder / f"film-{layer.replace('/', '.')}.{film.kind}"
+    path = _path(film, pictures.layer, "" if rule == film.evolution.rules[0] else rule)
     lasting = seconds_of(count)
     write = _write_gif if film.kind == GIF else _write_mp4
     write_atomic(path, lambda temporary: write(temporary, frames, lasting))
@@ -118,13 +142,13 @@ def seconds_of(count: int) -> list[float]:
     return [*[each] * (count - 1), END]
 
 
-def _words(film: Film, pictures: LayerPictures, layer: str) -> FilmWords:
-    evolution, run = film.evolution, film.run
+def _words(film: Film, pictures: LayerPictures, rule: str) -> FilmWords:
+    evolution, run, layer = film.evolution, film.run, pictures.layer
     by_step = {line["step"]: line.get("top1") for line in run.validation_lines}
     accuracies = tuple(by_step.get(step) for step in evolution.steps)
     count, drawn = evolution.record.map_count[layer], len(pictures.maps)
     caption = (
-        f"{drawn} of {count} maps: the {plain(evolution.record.rule)} projection of each one's"
+        f"{drawn} of {count} maps: the {plain(rule)} projection of each one's"
         f" strongest of {words.searched(evolution)}. Zero is mid-grey, each picture on its own"
         " scale; a dot marks another image than an epoch before."
     )

@@ -81,12 +81,18 @@ def _when(event: tuple[str, float, int]) -> tuple[float, int]:
 
 
 def class_name(labels: Measured, number: float | None) -> str | None:
-    """The name of a class of the measure labels; its number where there are no names."""
+    """The name of a class of the measure labels; its number where there are no names. Of a list of
+    synonyms ("backpack, back pack, knapsack") the first alone, where no other class begins so.
+    """
     if number is None or not math.isfinite(number):
         return None
-    names = labels.meta.get("class_names") or ()
+    names = [str(name) for name in labels.meta.get("class_names") or ()]
     index = int(number)
-    return plain(str(names[index]), 60) if 0 <= index < len(names) else f"class {index}"
+    if not 0 <= index < len(names):
+        return f"class {index}"
+    first = names[index].split(",")[0]
+    alone = sum(name.split(",")[0] == first for name in names) == 1
+    return plain(first if alone else names[index], 60)
 
 
 def _counted(numbers: Mapping[str, np.ndarray], map_: int) -> Facts:

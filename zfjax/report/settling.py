@@ -27,6 +27,18 @@ WHAT = {
 }
 
 
+NOTE = (
+    "Epochs a layer: how much later a layer settles than the one below it, by the slope through all"
+    " of them, with its 95% interval. A layer's settling time is how long it stays away from what"
+    " it is at the end: where that is late for all layers, it may be the schedule's doing."
+)
+PACE = (
+    "Maps that from some epoch on to the end stay more like their last self than like others of"
+    " their layer. Pace: how fast the distance that a layer's weights have left shrinks, over all"
+    " epochs; at 0.7 it halves in one."
+)
+
+
 @dataclass(frozen=True)
 class Beyond:
     """Another run's answer."""
@@ -42,6 +54,7 @@ def settling_contents(
     """What the section holds."""
     contents: list[Piece | Markup | str] = [
         _said(settling, "said"),
+        Markup('<p class="note">{}</p>').format(NOTE),
         *_answer(settling),
         _emerged(settling),
         _charts(run, settling),
@@ -132,12 +145,7 @@ def _emerged(settling: Measured) -> Piece:
         rows.append(Row(layer, (str(maps), *shown)))
     heads = ("layer", "maps", "emerged", "by chance", "pace, 1/epoch")
     columns = [Column(head, right=index > 0) for index, head in enumerate(heads)]
-    return data_table(
-        columns,
-        rows,
-        "Maps that from some epoch on to the end stay more like their last self"
-        " than like others of their layer.",
-    )
+    return data_table(columns, rows, PACE)
 
 
 def _charts(run: object, settling: Measured) -> Piece:
@@ -151,7 +159,7 @@ def _charts(run: object, settling: Measured) -> Piece:
         rate = training_charts(run)[-1]
         end = settling.epochs[-1]
         words = plain(str(settling.meta.get("schedule") or ""), 60)
-        title = f"Learning rate, the schedule under it{f': {words}' if words else ''}"
+        title = f"The schedule under it: learning rate{f' {words}' if words else ''}"
         lines = tuple(
             Line(line.name, line.role, tuple(point for point in line.points if point[0] <= end))
             for line in rate.lines

@@ -80,6 +80,27 @@ def with_variety(evolution: Evolution, layer: LayerPictures, photos: bool) -> La
     )
 
 
+def by_rule(layer: LayerPictures, index: int) -> LayerPictures:
+    """The strongest and the fixed images by another rule in the place of the main one: that of
+    number ``index`` in each shot's ``by_rules`` (of ``with_variety``).
+    """
+
+    def other(shots: Sequence[Shot | None]) -> tuple[Shot | None, ...]:
+        return tuple(
+            None
+            if shot is None
+            else replace(shot, projection=shot.by_rules[index][0], scale=shot.by_rules[index][1])
+            for shot in shots
+        )
+
+    return replace(
+        layer,
+        maps=tuple(
+            replace(map_, top=other(map_.top), fixed=other(map_.fixed)) for map_ in layer.maps
+        ),
+    )
+
+
 def _shots(map_: MapPictures) -> list[Shot]:
     every = (*map_.top, *map_.fixed, *map_.best, *(sum(map_.ranks, ()) if map_.ranks else ()))
     return [shot for shot in every if shot is not None]

@@ -41,6 +41,11 @@ def rule_words(rule: str) -> str:
     )
 
 
+def every_rule() -> tuple[str, ...]:
+    """The names of all rules that this version knows."""
+    return (*RULES, *(f"{base}+norm" for base in RULES if base != "gradient"))
+
+
 def choose(values: tuple[float, ...], count: int) -> tuple[int, ...]:
     """Indices of at most ``count`` of the ascending ``values``: first and last, between them about
     evenly in log.

@@ -157,7 +157,7 @@ def figure_of(panels: Sequence[Panel], words: str) -> Figure:
         for axes, panel in zip(fields, panels, strict=True):
             draw_charts(axes, panel.charts, FIGURE)
             axes.set_ylabel(plain(panel.label))
-            if panel.legend:
+            if panel.legend and axes.get_legend_handles_labels()[0]:
                 axes.legend(
                     loc="lower right",
                     frameon=False,

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from zfjax.report.kit.shell import Piece, templates
-from zfjax.report.kit.wording import epoch_name, percent
+from zfjax.report.kit.wording import epoch_name, epoch_names, percent
 
 Points = Sequence[tuple[float, float]]
 TRACK_WIDTH, TRACK_HEIGHT = 1000, 100
@@ -166,7 +166,7 @@ def curve_slider(
         Markup(html.render(track=drawn, choices=choices, word="epoch")),
         {
             "word": "epoch",
-            "names": [epoch_name(epoch) for epoch in epochs],
+            "names": epoch_names(epochs),
             "stops": drawn.stops,
             "ticks": drawn.ticks,
             "readings": list(readings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 
@@ -32,8 +33,24 @@ def percent(share: float | None) -> str:
 
 
 def epoch_name(epoch: float) -> str:
-    """ "5", or "0.32" for a step within an epoch."""
+    """ "5", or "0.32" for a step within an epoch; never in exponents where it can be helped."""
+    if 1e5 <= epoch < 1e15:
+        return f"{round(epoch, 1):.16g}"
     return f"{epoch:.2g}" if 0 < epoch < 1 else f"{round(epoch, 1):g}"
+
+
+def epoch_names(epochs: Sequence[float]) -> list[str]:
+    """Names that tell ascending ``epochs`` apart: an address finds its epoch by them."""
+    names = [epoch_name(epoch) for epoch in epochs]
+    for digits in range(3, 18):
+        if len(set(names)) == len(names):
+            break
+        alike = {name for name in names if names.count(name) > 1}
+        names = [
+            f"{epoch:.{digits}g}" if name in alike else name
+            for name, epoch in zip(names, epochs, strict=True)
+        ]
+    return names
 
 
 def date(iso: str) -> str:

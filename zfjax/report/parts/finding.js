@@ -50,7 +50,9 @@ function showListed() {
       return [cell, [key ?? Infinity, map.map]];
     }));
     const compare = ([a, x], [b, y]) => (a === b ? x - y : a < b ? -1 : 1);
-    grid.append(...[...keys.keys()].sort((one, other) => compare(keys.get(one), keys.get(other))));
+    const before = [...keys.keys()], after = [...before].sort((one, other) => compare(keys.get(one), keys.get(other)));
+    // To put a thousand cells where they are already would lay out the whole page anew.
+    if (after.some((cell, index) => cell !== before[index])) grid.append(...after);
     section.hidden = ![...keys.keys()].some((cell) => !cell.hidden);
   }
   for (const [name, value] of Object.entries(FIRST)) finding.elements[name].value = state[name] ?? value;

@@ -1,6 +1,6 @@
 // ---- the opened map: its life, what is known of it, what it listens to
 
-const atEpoch = (epoch) => `epoch ${Number(epoch.toPrecision(3))}`;
+const atEpoch = (epoch) => `epoch ${epoch < 100 ? Number(epoch.toPrecision(3)) : Math.round(epoch)}`;
 
 // In words: alive from when to when, from the film itself, over all images searched.
 function lifeWords(map) {
@@ -75,7 +75,9 @@ function fillFacts(list, layer, map) {
       fact(list, "most selective for", `${map.about.selective}, ${number(map.about.selectivity)} of 1`);
   }
   if (typeof map.image_share === "number")
-    fact(list, "the image's share", `${number(map.image_share)} of its picture is as another unit's of the same place`);
+    fact(list, "the image's share of its picture",
+      `${number(map.image_share)}: as like it (cosine) is another map's picture, drawn at the same place of the same image; ` +
+      `1 would be all the image's`);
   if (map.firing !== undefined && map.firing !== null) fact(list, "excited by", `${percent(map.firing)} of the images`);
   if (map.relative) {
     const [other, likeness] = map.relative;

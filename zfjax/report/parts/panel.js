@@ -19,7 +19,7 @@ function openMap(layerIndex, mapIndex, focus) {
   show();
   if (!focus) return;
   panel.querySelector(".close").focus({ preventScroll: true });
-  if (panel.getBoundingClientRect().bottom > innerHeight) cell.scrollIntoView();
+  if (panel.getBoundingClientRect().bottom > innerHeight) bring(cell);
 }
 
 // The last cell of the row that `cell` is in, so that an opened map never tears a row apart.
@@ -189,7 +189,7 @@ function command(layer, map, frame) {
     return `zfjax.project(subject, ${frame ? frame.image : "FILE"}, ${JSON.stringify(layer.name)}, ${map.map}, ` +
       `at=${JSON.stringify(data.at[state.at])}${rule})`;
   }
-  const unit = `--layer ${layer.name} --map ${map.map} --at ${data.at[state.at]}`;
+  const unit = `--layer ${quoted(layer.name)} --map ${map.map} --at ${data.at[state.at]}`;
   return `zfjax project --workdir RUN ${image} ${unit}${state.rule === "deconvnet" ? "" : ` --rule ${state.rule}`}`;
 }
 
@@ -204,12 +204,15 @@ function takeMap(text) {
   const colon = text.lastIndexOf(":"), name = text.slice(0, colon), map = text.slice(colon + 1);
   const layer = data.layers.findIndex((candidate) => candidate.name === name);
   const index = layer < 0 ? -1 : data.layers[layer].maps.findIndex((candidate) => String(candidate.map) === map);
+  if (colon < 0 && text) astray.push(`A map is named as LAYER:NUMBER, not as ${text}.`);
+  else if (layer < 0 && text) astray.push(`This page has no layer ${name}.`);
+  else if (index < 0 && text) astray.push(`Map ${map} of ${name} is not drawn on this page.`);
   if (index < 0) return;
   // Who comes by a link wants to see that map, listed or not.
   if (!listed(data.layers[layer], data.layers[layer].maps[index])) Object.assign(state, { ...FIRST, sort: state.sort });
   showListed();
   openMap(layer, index);
-  state.open.cell.scrollIntoView();
+  bring(state.open.cell);
 }
 
 function leavePanel() {

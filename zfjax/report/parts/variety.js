@@ -1,7 +1,8 @@
 // ---- the opened map: what it does with other images than its strongest
 
 function otherWords(map, frame) {
-  const top = map.top[state.at], share = top ? `, ${percent(frame.activation / top.activation)} of its strongest` : "";
+  const top = map.top[state.at], part = top ? frame.activation / top.activation : null;
+  const share = part === null ? "" : `, ${part < 0.0005 ? "under 0.1\u2009%" : percent(part)} of its strongest`;
   return `activation ${number(frame.activation)}${share}; ${labelOf(frame)}, ` +
     `${fileOf(frame).replaceAll("/", "/\u200b")} (image ${frame.image}), unit y ${frame.place[0]}, x ${frame.place[1]}, ` +
     `scale ±${number(drawnBy(frame)[1])}`;

@@ -31,6 +31,12 @@ function play(on) {
   timer = setInterval(() => (state.at < last ? go(state.at + 1) : play(false)), Math.max(120, 9000 / (last + 1)));
 }
 
+// Scrolls to an element, which stops below the dock however many rows its choices take.
+function bring(element) {
+  if (byId("dock")) document.documentElement.style.scrollPaddingTop = byId("dock").offsetHeight + 12 + "px";
+  element.scrollIntoView();
+}
+
 if (byId("track")) {
   data.ticks.forEach(([left, name]) => {
     const tick = make("span", "", name);
