@@ -137,10 +137,14 @@ def images_by_default(folder: Path) -> int:
 
 
 def plan_of(
-    subject: Subject, chosen: Sequence[Chosen], wanted: Wanted, most: int = PROBE_IMAGES
+    subject: Subject,
+    chosen: Sequence[Chosen],
+    wanted: Wanted,
+    most: int = PROBE_IMAGES,
+    run: Run | None = None,
 ) -> Plan:
-    """What is asked of a subject; ``most``: images of its probe, where it is not said. Raises
-    ZfjaxError for what it does not have.
+    """What is asked of a subject; ``most``: images of its probe, where it is not said; ``run``:
+    whose it is. Raises ZfjaxError for what it does not have.
     """
     if not chosen:
         raise ZfjaxError("No measure is asked for.")
@@ -151,6 +155,8 @@ def plan_of(
     for item in chosen:
         check_steps(item.measure, steps)
         check_needs(item.measure, subject)
+        if item.measure.checks is not None:
+            item.measure.checks(Looked(subject, steps, layers, run=run), item.options)
     if not any(item.measure.takes_images or "images" in item.measure.needs for item in chosen):
         return Plan(subject, tuple(chosen), steps, layers)
     count = subject.need("images", f"The measure {chosen[0].name}").count

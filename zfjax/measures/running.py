@@ -32,6 +32,7 @@ How to write one (experiments/own_measure.py is a whole one; ours are the files 
 - ``needs``: what it cannot do without ("images", "labels", "scores", "initial"); who lacks it is
   told so before anything runs. ``reads``: other measures whose tables are in ``looked.earlier`` if
   the run has them. ``least_steps``: checkpoints below which it has nothing to say.
+  ``checks``: what else it cannot do with its options, refused as early.
 - ``rows`` may hold arrays [maps] (one row a map) or numbers (one row a layer); NaN is null.
 - ``tell`` is given the table as it is saved (run/measured.py: ``of_layer``, ``of_maps``), those of
   other seeds' runs (``--seeds-of``), and draws with plain matplotlib; it is written as <name>.txt,
@@ -262,12 +263,12 @@ def plan_of_run(
         theirs = subject_at(run, data_dir=data_dir, split=wanted.split, with_images=with_images)
         return plan_of(theirs, chosen, wanted)
     if not with_images:
-        return plan_of(subject_of(run), chosen, wanted)
+        return plan_of(subject_of(run), chosen, wanted, run=run)
     config = with_data_dir(run.config, data_dir)
     dataset = open_data(config, of_first(progress))
     split = wanted.split or config.data.train_split
     subject = subject_of(run, images_of(config, dataset, split))
-    plan = plan_of(subject, chosen, wanted, images_by_default(run.folder))
+    plan = plan_of(subject, chosen, wanted, images_by_default(run.folder), run)
     check_trained_on(run, subject)
     return plan
 
