@@ -10,13 +10,14 @@ part. *place_slope*: pixels that the place of a map's maximum moves (cells times
 a pixel of shift, by least squares through the unmoved image: 1 is a place code, 0 a place that
 stays. *within_half_cell*: the share of maps, images and shifts whose maximum is within half a cell
 of where the shift puts it; *within_half_cell_unmoved*: what maxima that stay would give, which
-coarse maps come near to. *rate_change*: how much the value of the maximum (of a unit, where the layer is
-fully connected) differs from the unmoved one, over its mean over the shifts, mean of the shifts;
-*rate_linear*: the share of the value's variance over the shifts that a straight line explains (R2):
-a value that says where. *counted*: the share of maps (units) and images that count. *moved_T*, *changed_T*: mean
-movement in pixels and mean change of value at a shift of T pixels. Of the network: *place_gap*,
-place_slope of the first convolution minus that of the last, and *rate_gap*, rate_change of the last
-layer minus that of the first, on the same images. Low and high: 95% over images.
+coarse maps come near to. *rate_change*: how much the value of the maximum (of a unit, where the
+layer is fully connected) differs from the unmoved one, over its mean over the shifts, mean of the
+shifts; *rate_linear*: the share of the value's variance over the shifts that a straight line
+explains (R2): a value that says where. *counted*: the share of maps (units) and images that count.
+*moved_T*, *changed_T*: mean movement in pixels and mean change of value at a shift of T pixels. Of
+the network: *place_gap*, place_slope of the first convolution minus that of the last, and
+*rate_gap*, rate_change of the last layer minus that of the first, on the same images. Low and high:
+95% over images.
 Source: Hinton's place and rate codes; Lenc and Vedaldi 2015, "Understanding image representations
 by measuring their equivariance"; Zhang 2019, "Making convolutional networks shift-invariant again"
 (aliasing by strides). Zeiler and Fergus 2014 measure invariance alone.
@@ -142,14 +143,14 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
                 places = places * _stride(network.input_size, layer, axis)
             codes[name] = codes_of(values, places, shifts, _half_cell(network, layer, axis))
             for quantity, estimate in codes[name].estimates.items():
-                yield Quantity(step, name, quantity, **estimate.spread)
+                yield estimate.named(step, name, quantity)
             for quantity, of_maps in codes[name].of_maps.items() if layer is not None else ():
                 yield Quantity(step, name, quantity, of_maps)
         convolutions = [codes[name] for name in looked.layers]
         place = gap_of("place_slope", convolutions[0], convolutions[-1])
         rate = gap_of("rate_change", codes[layers[-1]], codes[layers[0]])
-        yield Quantity(step, None, "place_gap", **place.spread)
-        yield Quantity(step, None, "rate_gap", **rate.spread)
+        yield place.named(step, None, "place_gap")
+        yield rate.named(step, None, "rate_gap")
 
 
 def _stride(input_size: tuple[int, int], layer: Any, axis: int) -> float:
@@ -226,8 +227,8 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
             f" Over {len(gaps)} seeds the difference of places is {shown(min(gaps))} to"
             f" {shown(max(gaps))}."
         )
-    names = ("place_slope", "within_half_cell", "within_half_cell_unmoved", "rate_change")
-    names += ("rate_linear", "counted")
+    names = ["place_slope", "within_half_cell", "within_half_cell_unmoved", "rate_change"]
+    names += ["rate_linear", "counted"]
     head = ("layer", "place slope", "within 1/2 cell", "if unmoved", "rate change", "R2", "counted")
     table = [
         (layer, *(shown(measured.of_layer(name, layer).get(last)) for name in names))

@@ -123,12 +123,12 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
         curves = {name: of_layer(compared, name, options.changes) for name in layers}
         for name, curve in curves.items():
             for quantity, estimate in curve.estimates.items():
-                yield Quantity(step, name, quantity, **estimate.spread)
+                yield estimate.named(step, name, quantity)
         truth = chosen.labels if (chosen.labels != NO_LABEL).any() else None
         output = of_output(compared.classes, truth, options.changes)
         gaps = curves[layers[0]].gaps_to(curves[layers[-1]])
         for quantity, estimate in {**output.estimates, **gaps}.items():
-            yield Quantity(step, None, quantity, **estimate.spread)
+            yield estimate.named(step, None, quantity)
         if step == looked.steps[-1]:
             yield from _drawn(looked, chosen, options, compared, layers)
             yield from _pictured(looked, comparison, chosen, options)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from zfjax.measures.protocol import Quantity
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -18,10 +20,9 @@ class Estimate:
     high: float = float("nan")
     n: int = 0
 
-    @property
-    def spread(self) -> dict[str, float | int]:
-        """What a ``Quantity`` takes of it."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+    def named(self, step: int, layer: str | None, name: str, unit: str = "") -> Quantity:
+        """As a number of a layer at a step."""
+        return Quantity(step, layer, name, self.value, self.low, self.high, self.n, unit)
 
 
 def jackknifed(value: float, without: np.ndarray) -> Estimate:

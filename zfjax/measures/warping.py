@@ -123,7 +123,9 @@ def mean_view(preparation: Preparation, mean_image: np.ndarray | jax.Array | Non
     if preparation.mean is None and preparation.recipe == "faithful":
         return np.asarray(mean_image, np.float32)
     channels = CHANNEL_MEAN if preparation.mean is None else preparation.mean
-    return np.broadcast_to(np.float32(channels), (preparation.view, preparation.view, 3)).copy()
+    return np.broadcast_to(
+        np.array(channels, np.float32), (preparation.view, preparation.view, 3)
+    ).copy()
 
 
 def amounts_of(changes: Sequence[Change]) -> np.ndarray:
