@@ -6,7 +6,6 @@ Sizes are the paper's, for inputs of 224 pixels; of another input the same share
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -123,11 +122,4 @@ def mean_view(preparation: Preparation, mean_image: np.ndarray | jax.Array | Non
     if preparation.mean is None and preparation.recipe == "faithful":
         return np.asarray(mean_image, np.float32)
     channels = CHANNEL_MEAN if preparation.mean is None else preparation.mean
-    return np.broadcast_to(
-        np.array(channels, np.float32), (preparation.view, preparation.view, 3)
-    ).copy()
-
-
-def amounts_of(changes: Sequence[Change]) -> np.ndarray:
-    """float64 [changes]: how far from nothing each is."""
-    return np.array([change.extent for change in changes])
+    return np.full((preparation.view, preparation.view, 3), channels, np.float32)
