@@ -139,14 +139,14 @@ def wish(**changes):
 
 def test_the_drawn_scenes_own_boxes(looked, scenes):
     hidings = hidings_of(looked, wish(images=5))
-    by_name = {hidden.part: hidden for hidden in hidings.parts}
+    by_name = {hidden.name: hidden for hidden in hidings.parts}
     assert {"face nose", "face eye 1 of 2", "boat porthole 3 of 3"} <= set(by_name)
     assert "clock mark 1 of 12" not in by_name and all(len(h.ids) == 5 for h in hidings.parts)
     for hidden in hidings.parts:
         for image_id, box, other in zip(hidden.ids, hidden.boxes, hidden.elsewhere, strict=True):
             scene = draw_scene(2013, "validation", image_id)
-            name = hidden.part.split(" ", 1)[1].split(" ")[0]
-            assert CLASSES[scene.label] == hidden.part.split(" ")[0]
+            name = hidden.name.split(" ", 1)[1].split(" ")[0]
+            assert CLASSES[scene.label] == hidden.name.split(" ")[0]
             assert tuple(box) in {each.box for each in scene.parts if each.name == name}
             assert (box[2:] - box[:2] == other[2:] - other[:2]).all()
             assert (other >= 0).all() and (other <= 64).all()
@@ -158,16 +158,16 @@ def test_the_drawn_scenes_own_boxes(looked, scenes):
     np.testing.assert_array_equal(again.parts[3].elsewhere, hidings.parts[3].elsewhere)
     assert {len(group) for group in hidings.groups} <= {5, 6} and len(hidings.groups) == 10
     one = hidings_of(looked, wish(only=("face eye", "fish mouth")))
-    assert [hidden.part for hidden in one.parts] == [
+    assert [hidden.name for hidden in one.parts] == [
         *("face eye 1 of 2", "face eye 2 of 2", "fish mouth")
     ]
 
 
 def test_numbers_on_scenes_are_those_of_loops(subject, looked):
-    options = {"images": 5, "only": ("face nose", "face mouth"), "layers": "all"}
+    options = {"images": 5, "only": ("face nose", "face mouth"), "every": True}
     table, told = measured_of(MEASURE, subject, **options)
     hidings = hidings_of(looked, with_options(MEASURE, options).wish)
-    [nose] = [hidden for hidden in hidings.parts if hidden.part == "face nose"]
+    [nose] = [hidden for hidden in hidings.parts if hidden.name == "face nose"]
     parameters = subject.parameters(1, whole=True)
     inputs = np.asarray(subject.prepare(subject.images.views(nose.ids)))
     for layer in ("conv1", "conv2", "fc3"):
@@ -251,7 +251,7 @@ def test_boxes_of_a_file(tmp_path, scenes, looked):
     assert boxes[2] == PartBox(2, "left eye", (2, 10, 6.5, 20)) and len(boxes) == 6
     hidings = hidings_of(looked, wish(file=path, images=6))
     [eye] = hidings.parts
-    assert eye.part == "left eye" and eye.ids == (0, 1, 2, 3, 4, 5) and len(hidings.groups) == 1
+    assert eye.name == "left eye" and eye.ids == (0, 1, 2, 3, 4, 5) and len(hidings.groups) == 1
     assert eye.boxes[2].tolist() == [2, 10, 7, 20]
     rows = [f"{i}\tleft eye\t1\t1\t3\t3\n" for i in range(5)]
     by_id = table_of(tmp_path, "image_id\tpart\ty0\tx0\ty1\tx1\n" + "".join(rows), "b.tsv")
@@ -340,6 +340,6 @@ def test_options_that_make_no_sense(wrong):
 def test_parts_of_one_name_are_counted_from_left_to_right():
     boxes = [PartBox(0, "eye", (0, x, 1, x + 1)) for x in (5, 2)]
     boxes += [PartBox(1, "eye", (0, x, 1, x + 1)) for x in range(4)] + [PartBox(2, "eye", (0,) * 4)]
-    names = [(item.image_id, item.part, item.box[1]) for item in _numbered(boxes)]
+    names = [(item.image_id, item.name, item.box[1]) for item in _numbered(boxes)]
     assert names == [(0, "eye 1 of 2", 2), (0, "eye 2 of 2", 5), (2, "eye", 0)]
     assert isinstance(Options().wish, Wish)

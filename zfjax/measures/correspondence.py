@@ -37,7 +37,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -74,8 +74,8 @@ class Options:
     """Parts to take, by name; none: all that 5 or more images have."""
     split: str | None = None
     """The split they are of; none: the run's validation split, unless --split names another."""
-    layers: Literal["paper", "all"] = "paper"
-    """paper: the last convolution and the last hidden fully connected layer; or all."""
+    every: bool = False
+    """Every layer, not the last convolution and the last hidden fully connected layer alone."""
     permutations: int = 2000
     """Exchanges drawn where there are too many to try all."""
     seed: int = 0
@@ -107,7 +107,7 @@ def check(looked: Looked, options: Options) -> None:
 def layers_for(looked: Looked, options: Options) -> tuple[str, ...]:
     """Layers whose signs are taken, in forward order."""
     hidden = tuple(looked.subject.network.hidden)
-    if options.layers == "all":
+    if options.every:
         return (*looked.layers, *hidden)
     return (looked.layers[-1], *hidden[-1:])
 
@@ -155,11 +155,11 @@ def signs_of(
     jobs: dict[int, list[tuple[str, int, np.ndarray]]] = {image_id: [] for image_id in inputs}
     for hidden in hidings.parts:
         for row, image_id in enumerate(hidden.ids):
-            jobs[image_id].append((hidden.part, 0, hidden.boxes[row]))
-            jobs[image_id].append((hidden.part, 1, hidden.elsewhere[row]))
+            jobs[image_id].append((hidden.name, 0, hidden.boxes[row]))
+            jobs[image_id].append((hidden.name, 1, hidden.elsewhere[row]))
     kept: dict[str, dict[str, dict[str, tuple[list[Any], list[Any]]]]] = {
         layer: {
-            variant: {hidden.part: ([], []) for hidden in hidings.parts}
+            variant: {hidden.name: ([], []) for hidden in hidings.parts}
             for variant in ("", *(("_maps",) if layer in network.layers else ()))
         }
         for layer in layers
@@ -167,20 +167,20 @@ def signs_of(
     for image_id in sorted(inputs):
         items = jobs[image_id]
         for start in range(0, len(items), ITEMS):
-            some = items[start : start + ITEMS]
+            piece = items[start : start + ITEMS]
             boxes = np.zeros((ITEMS, 4), np.int32)
-            boxes[: len(some)] = [box for _, _, box in some]
+            boxes[: len(piece)] = [box for _, _, box in piece]
             own = jax.device_get(
                 _signs(parameters, inputs[image_id], boxes, network=network, layers=layers)
             )
             for layer, variants in kept.items():
                 for variant, by_part in variants.items():
-                    for (part, which, _), row in zip(some, own[layer + variant], strict=False):
-                        by_part[part][which].append(row)
+                    for (name, which, _), row in zip(piece, own[layer + variant], strict=False):
+                        by_part[name][which].append(row)
     return {
         layer: {
             variant: {
-                part: (np.stack(own), np.stack(random)) for part, (own, random) in each.items()
+                name: (np.stack(own), np.stack(random)) for name, (own, random) in each.items()
             }
             for variant, each in variants.items()
         }

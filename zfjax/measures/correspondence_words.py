@@ -27,8 +27,8 @@ def parts_in(measured: Measured) -> list[str]:
     """
     parts = [name.removeprefix(CHANGE) for name in measured.quantities() if name.startswith(CHANGE)]
     layer, last = layers_in(measured)[0], measured.steps[-1]
-    gaps = {part: measured.of_layer(f"gap_of_{part}", layer).get(last, math.nan) for part in parts}
-    return sorted(parts, key=lambda part: (math.isnan(gaps[part]), gaps[part]))
+    gaps = {name: measured.of_layer(f"gap_of_{name}", layer).get(last, math.nan) for name in parts}
+    return sorted(parts, key=lambda name: (math.isnan(gaps[name]), gaps[name]))
 
 
 def _layers(measured: Measured) -> list[str]:
@@ -82,15 +82,15 @@ def lines_of(measured: Measured) -> tuple[str, ...]:
     for layer in layers:
         head += [layer, f"{layer} random", "p"]
     table = []
-    for part in parts_in(measured):
-        count = measured.counts(f"p_of_{part}")
-        row = [part, str(count)]
+    for name in parts_in(measured):
+        count = measured.counts(f"p_of_{name}")
+        row = [name, str(count)]
         for layer in layers:
-            for name, plus_minus in (("change", "spread"), ("random", "random_spread")):
-                value = measured.of_layer(f"{name}_of_{part}", layer).get(last)
-                beside = measured.of_layer(f"{plus_minus}_of_{part}", layer).get(last)
+            for kind, plus_minus in (("change", "spread"), ("random", "random_spread")):
+                value = measured.of_layer(f"{kind}_of_{name}", layer).get(last)
+                beside = measured.of_layer(f"{plus_minus}_of_{name}", layer).get(last)
                 row.append(f"{shown(value, '{:.3f}')} +- {shown(beside, '{:.3f}')}")
-            row.append(shown(measured.of_layer(f"p_of_{part}", layer).get(last), "{:.3f}"))
+            row.append(shown(measured.of_layer(f"p_of_{name}", layer).get(last), "{:.3f}"))
         table.append(row)
     return plain_table(head, table)
 
@@ -118,7 +118,7 @@ def figure_of_parts(measured: Measured) -> Figure:
         axes = wide.figure.add_subplot(grid[0, column])
         _dots(axes, measured, layer, parts)
         axes.set_yticks(
-            range(len(parts)), [plain(part, 22) for part in parts] if not column else []
+            range(len(parts)), [plain(name, 22) for name in parts] if not column else []
         )
         title(axes, f"sign change at {plain(layer, 16)}")
     axes = wide.figure.add_subplot(grid[0, len(layers)])
@@ -128,9 +128,9 @@ def figure_of_parts(measured: Measured) -> Figure:
 
 def _dots(axes: Axes, measured: Measured, layer: str, parts: Sequence[str]) -> None:
     last = measured.steps[-1]
-    for name, colour, offset in (("random", QUIET, 0.16), ("change", ACCENT, -0.16)):
-        for row, part in enumerate(parts):
-            quantity = f"{name}_of_{part}"
+    for kind, colour, offset in (("random", QUIET, 0.16), ("change", ACCENT, -0.16)):
+        for row, name in enumerate(parts):
+            quantity = f"{kind}_of_{name}"
             value = measured.of_layer(quantity, layer).get(last, math.nan)
             if math.isfinite(value):
                 low, high = measured.bounds(quantity, layer)[last]

@@ -147,10 +147,10 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
             for quantity, of_maps in codes[name].of_maps.items() if layer is not None else ():
                 yield Quantity(step, name, quantity, of_maps)
         convolutions = [codes[name] for name in looked.layers]
-        place = gap_of("place_slope", convolutions[0], convolutions[-1])
-        rate = gap_of("rate_change", codes[layers[-1]], codes[layers[0]])
-        yield place.named(step, None, "place_gap")
-        yield rate.named(step, None, "rate_gap")
+        moved = gap_of("place_slope", convolutions[0], convolutions[-1])
+        changed = gap_of("rate_change", codes[layers[-1]], codes[layers[0]])
+        yield moved.named(step, None, "place_gap")
+        yield changed.named(step, None, "rate_gap")
 
 
 def _stride(input_size: tuple[int, int], layer: Any, axis: int) -> float:

@@ -35,7 +35,7 @@ VISIBLE = 0.5
 class Hidden:
     """One part, where it is hidden in each of its images, and the places of the same size."""
 
-    part: str
+    name: str
     ids: tuple[int, ...]
     """Ascending."""
     boxes: np.ndarray
@@ -81,25 +81,25 @@ def hidings_of(looked: Looked, wish: Wish) -> Hidings:
     for item in _numbered(boxes):
         pair = _places(item, subject, wish.seed)
         if pair is not None:
-            usable[item.part][item.image_id] = pair
-    _check_names(wish, [item.part for item in _numbered(boxes)])
+            usable[item.name][item.image_id] = pair
+    _check_names(wish, [item.name for item in _numbered(boxes)])
     parts, few = [], []
-    for part, by_image in sorted(usable.items()):
-        if wish.only and not _is_asked(part, wish.only):
+    for name, by_image in sorted(usable.items()):
+        if wish.only and not _is_asked(name, wish.only):
             continue
         ids = readable(images, _spread(sorted(by_image), wish.images))
         if len(ids) < LEAST:
-            few.append(f"{part!r} in {len(ids)}")
+            few.append(f"{name!r} in {len(ids)}")
             continue
         pairs = np.array([by_image[image_id] for image_id in ids], np.int64)
-        parts.append(Hidden(part, ids, pairs[:, 0], pairs[:, 1]))
+        parts.append(Hidden(name, ids, pairs[:, 0], pairs[:, 1]))
     if not parts:
         said = shortened(few, 4) if few else "none leaves room for as large a place beside it"
         raise ZfjaxError(
             f"No part is in {LEAST} or more images of split {split!r} of {images.name} that can be"
             f" hidden: {said}; give boxes of more images."
         )
-    every = sorted({image_id for part in parts for image_id in part.ids})
+    every = sorted({image_id for hidden in parts for image_id in hidden.ids})
     return Hidings(images, tuple(parts), _groups(images, every, own), tuple(few))
 
 
@@ -134,16 +134,21 @@ def _numbered(boxes: Iterable[PartBox]) -> list[PartBox]:
     """
     by_image: dict[tuple[int, str], list[PartBox]] = defaultdict(list)
     for item in boxes:
-        by_image[item.image_id, item.part].append(item)
+        by_image[item.image_id, item.name].append(item)
     numbered = []
     for alike in by_image.values():
         if len(alike) == 1:
             numbered += alike
         elif len(alike) <= MOST_ALIKE:
-            for place, item in enumerate(sorted(alike, key=lambda i: i.box[1] + i.box[3]), start=1):
-                name = f"{item.part} {place} of {len(alike)}"
+            for number, item in enumerate(sorted(alike, key=_middle), start=1):
+                name = f"{item.name} {number} of {len(alike)}"
                 numbered.append(PartBox(item.image_id, name, item.box))
     return numbered
+
+
+def _middle(item: PartBox) -> float:
+    """Twice the column of its middle."""
+    return item.box[1] + item.box[3]
 
 
 def _places(item: PartBox, subject: Any, seed: int) -> tuple[Box, Box] | None:
@@ -164,7 +169,7 @@ def _places(item: PartBox, subject: Any, seed: int) -> tuple[Box, Box] | None:
     free = np.argwhere(apart)
     if not len(free):
         return None
-    lot = np.random.default_rng((seed, item.image_id, zlib.crc32(item.part.encode())))
+    lot = np.random.default_rng((seed, item.image_id, zlib.crc32(item.name.encode())))
     row, column = free[lot.integers(len(free))].tolist()
     return (int(y0), int(x0), int(y1), int(x1)), (
         row,
@@ -179,18 +184,18 @@ def _spread(ids: Sequence[int], count: int) -> list[int]:
     if not len(ids):
         return []
     places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int))
-    return [ids[place] for place in places]
+    return [ids[index] for index in places]
 
 
-def _is_asked(part: str, only: Sequence[str]) -> bool:
+def _is_asked(name: str, only: Sequence[str]) -> bool:
     """By its whole name, or without its number."""
-    return part in only or part.rsplit(" ", 3)[0] in only and part[-1:].isdigit()
+    return name in only or name.rsplit(" ", 3)[0] in only and name[-1:].isdigit()
 
 
 def _check_names(wish: Wish, parts: Sequence[str]) -> None:
     for name in wish.only:
-        if not any(_is_asked(part, (name,)) for part in parts):
-            there = [part for part, _ in Counter(parts).most_common()]
+        if not any(_is_asked(known, (name,)) for known in parts):
+            there = [known for known, _ in Counter(parts).most_common()]
             raise ZfjaxError(
                 f"--correspondence.only {name!r}: there is no such part; there are"
                 f" {shortened(map(repr, there), 8)}."

@@ -186,7 +186,7 @@ def _pictured(
     for kind in KINDS:
         ours = [change for change in options.changes if change.kind == kind]
         places = np.linspace(0, len(ours) - (2 if kind == ROTATION else 1), 3).round().astype(int)
-        changes = [ours[place] for place in places]
+        changes = [ours[index] for index in places]
         shown = seen(comparison, np.arange(count), changes, options.axis)
         beside = np.concatenate([shown[:, index] for index in range(shown.shape[1])], axis=2)
         ids = np.array(chosen.ids[:count])

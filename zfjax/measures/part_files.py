@@ -26,7 +26,7 @@ class PartBox:
     """A part of an image's object: its box in pixels of the image's view, half open."""
 
     image_id: int
-    part: str
+    name: str
     box: Box
 
 
@@ -90,11 +90,11 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _text(path: Path) -> str:
-    place = local_path(path)
+    file = local_path(path)
     try:
-        if place.stat().st_size > MOST_BYTES:
+        if file.stat().st_size > MOST_BYTES:
             raise ZfjaxError(f"{path} is larger than {MOST_BYTES:,} bytes: no table of boxes.")
-        text = place.read_bytes().decode("utf-8-sig")
+        text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise explain_os_error(error, "read the boxes of parts") from error
     except UnicodeDecodeError:

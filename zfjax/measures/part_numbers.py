@@ -53,11 +53,11 @@ def quantities_of(
     """
     for zeros, suffix in ((True, variant), (False, f"{variant}_nonzero")):
         tables = {
-            hidden.part: distances_of(*signs[hidden.part], zeros=zeros) for hidden in hidings.parts
+            hidden.name: distances_of(*signs[hidden.name], zeros=zeros) for hidden in hidings.parts
         }
         chances = []
         for hidden in hidings.parts:
-            table = tables[hidden.part]
+            table = tables[hidden.name]
             gaps = exchanged_gaps(table, exchanges.of(hidden))
             chances.append(gaps)
             if len(hidden.ids) <= EXACT < len(exchanges.columns):  # all there are, of these alone
@@ -75,19 +75,19 @@ def _of_part(
     value, without = _compared(table)
     for name in COMPARED:
         estimate = jackknifed(value[name], without[name])
-        yield f"{name}{suffix}_of_{hidden.part}", vars(estimate)
+        yield f"{name}{suffix}_of_{hidden.name}", vars(estimate)
     count = len(hidden.ids)
     pairs = count * (count - 1) // 2
-    for name, distances in (("spread", table.part), ("random_spread", table.random)):
+    for name, distances in (("spread", table.own), ("random_spread", table.random)):
         number = {"value": pair_spread(distances), "n": pairs, "unit": "over pairs"}
-        yield f"{name}{suffix}_of_{hidden.part}", number
-    yield f"p{suffix}_of_{hidden.part}", {"value": p, "n": count}
+        yield f"{name}{suffix}_of_{hidden.name}", number
+    yield f"p{suffix}_of_{hidden.name}", {"value": p, "n": count}
 
 
 def _compared(table: Distances) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """(change, random and gap of a part, the same without each image)."""
-    value = {"change": pair_mean(table.part), "random": pair_mean(table.random)}
-    without = {"change": pair_means_without(table.part), "random": pair_means_without(table.random)}
+    value = {"change": pair_mean(table.own), "random": pair_mean(table.random)}
+    without = {"change": pair_means_without(table.own), "random": pair_means_without(table.random)}
     value["gap"] = value["change"] - value["random"]
     without["gap"] = without["change"] - without["random"]
     return value, without
@@ -95,10 +95,10 @@ def _compared(table: Distances) -> tuple[dict[str, float], dict[str, np.ndarray]
 
 def _of_all(hidings: Hidings, tables: Mapping[str, Distances]) -> dict[str, Estimate]:
     """Means over parts; an image is left out of all parts that it has."""
-    each = {hidden.part: _compared(tables[hidden.part]) for hidden in hidings.parts}
+    each = {hidden.name: _compared(tables[hidden.name]) for hidden in hidings.parts}
     estimates = {}
     for name in COMPARED:
-        whole = np.array([each[hidden.part][0][name] for hidden in hidings.parts])
+        whole = np.array([each[hidden.name][0][name] for hidden in hidings.parts])
         groups = []
         for group in hidings.groups:
             without = []
@@ -106,7 +106,7 @@ def _of_all(hidings: Hidings, tables: Mapping[str, Distances]) -> dict[str, Esti
                 numbers = whole.copy()
                 for index, hidden in enumerate(hidings.parts):
                     if image_id in hidden.ids:
-                        left = each[hidden.part][1][name]
+                        left = each[hidden.name][1][name]
                         numbers[index] = left[hidden.ids.index(image_id)]
                 without.append(_mean(numbers))
             groups.append(np.array(without))

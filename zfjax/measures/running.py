@@ -46,7 +46,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from zfjax.config import RESUMABLE_FIELDS, flatten
@@ -101,13 +101,16 @@ def measure(
 
     ``measure``: a name, ``pkg.module:measure`` or a Measure. ``name``: RUN/measures-NAME.
     ``seeds_of``: runs that differ in the seed alone; they are measured likewise. ``words``: ``at``,
-    ``images``, ``split``, ``layers`` as in ``planning.Wanted``, all else the measure's own options.
+    ``images``, ``split``, ``layers`` as in ``planning.Wanted``, all else the measure's own options;
+    its own too where it has one of that name and takes no probe.
     In place of a run, a ``Subject`` of anyone's, with its own images, whose measures are written
     to ``out``/measures; or the folder that it was evolved into. Raises ZfjaxError for what the run
     or the data cannot give, and what the measure raises.
     """
     resolved = measure_of(measure)
-    wanted = {key: words.pop(key) for key in tuple(words) if key in Wanted.__dataclass_fields__}
+    own = () if resolved.takes_images else tuple(f.name for f in fields(resolved.options))
+    common = [key for key in words if key in Wanted.__dataclass_fields__ and key not in own]
+    wanted = {key: words.pop(key) for key in common}
     chosen = Chosen(resolved, with_options(resolved, words))
     asked, others = Wanted(**wanted), several(seeds_of)
     if isinstance(run, Subject):

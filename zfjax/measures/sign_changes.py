@@ -36,7 +36,7 @@ def _together(those: np.ndarray, others: np.ndarray) -> np.ndarray:
 class Distances:
     """Between the changes that hiding makes in n images: [n, n] each."""
 
-    part: np.ndarray
+    own: np.ndarray
     """Of the part with the part."""
     random: np.ndarray
     """Of the random place with the random place."""
@@ -44,12 +44,12 @@ class Distances:
     """Of the part (row) with the random place (column)."""
 
 
-def distances_of(part: np.ndarray, random: np.ndarray, *, zeros: bool = True) -> Distances:
+def distances_of(own: np.ndarray, random: np.ndarray, *, zeros: bool = True) -> Distances:
     """Of signs int8 [n, d]: how hiding the part, and the random place, changes each feature."""
     return Distances(
-        hamming(part, part, zeros=zeros),
+        hamming(own, own, zeros=zeros),
         hamming(random, random, zeros=zeros),
-        hamming(part, random, zeros=zeros),
+        hamming(own, random, zeros=zeros),
     )
 
 
@@ -104,7 +104,7 @@ def exchanged_gaps(distances: Distances, exchanged: np.ndarray) -> np.ndarray:
     """
     swapped = exchanged.astype(np.float32)
     kept = 1 - swapped
-    known_part, part = _known(distances.part)
+    known_hidden, hidden = _known(distances.own)
     known_random, random = _known(distances.random)
     known_mixed, mixed = _known(distances.mixed)
 
@@ -114,8 +114,8 @@ def exchanged_gaps(distances: Distances, exchanged: np.ndarray) -> np.ndarray:
             (_form(first, own, first) + _form(second, other, second)) / 2
             + _form(first, between, second)
             for own, other, between in (
-                (part, random, mixed),
-                (known_part, known_random, known_mixed),
+                (hidden, random, mixed),
+                (known_hidden, known_random, known_mixed),
             )
         ]
         with np.errstate(divide="ignore", invalid="ignore"):
