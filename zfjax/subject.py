@@ -26,6 +26,7 @@ from zfjax.data.views import Evaluated, Images
 from zfjax.errors import ZfjaxError
 from zfjax.inputs import Preparation, load_mean_image, preparation_of, reading_of
 from zfjax.network.architecture import Architecture
+from zfjax.network.hidden import hidden_dense, hidden_values
 from zfjax.network.layers import Layer, layers_of
 from zfjax.network.model import Parameters, class_scores, feature_maps, initial_parameters
 from zfjax.network.ops import GRADIENT, Rule
@@ -113,6 +114,23 @@ class Network:
         """
         find = getattr(self.forward, "own_leaves", None)
         return ((layer,),) if find is None else tuple(tuple(p.split("/")) for p in find(layer))
+
+    @property
+    def hidden(self) -> Mapping[str, int]:
+        """Fully connected layers after the convolutions, before the scores, in forward order:
+        {name: features}; none where the forward pass does not tell.
+        """
+        find = getattr(self.forward, "hidden", None)
+        return {} if find is None else find()
+
+    def features(self, parameters: Parameters, inputs: jax.Array) -> dict[str, jax.Array]:
+        """What every layer gives, rectified: {layer: maps [n, height, width, maps]}, then {hidden
+        layer: [n, features]}, of the whole tree of parameters. Traced by JAX.
+        """
+        find = getattr(self.forward, "features", None)
+        if find is None:
+            return self.forward(parameters, inputs, until=self.sequence[-1].name)
+        return find(parameters, inputs)
 
     def highest(self, names: Iterable[str]) -> Layer:
         """The last of these layers in forward order: the forward pass may stop there."""
@@ -248,6 +266,15 @@ class ArchitectureForward:
             window_origins=origins,
         )
         return {name: values.astype(jnp.float32) for name, values in maps.items()}
+
+    def hidden(self) -> dict[str, int]:
+        """Features of the fully connected layers before the scores, by name."""
+        names = hidden_dense(self.architecture)
+        return {name: self.architecture.fact(name).shape[2] for name in names}
+
+    def features(self, parameters: Parameters, inputs: jax.Array) -> dict[str, jax.Array]:
+        """As in ``Network``."""
+        return hidden_values(self.architecture, parameters, inputs)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def list_measures() -> int:
     from zfjax.measures.choosing import BUILT_IN, find_measure, first_words
 
     for name in BUILT_IN:
-        print(f"{name:<10} {first_words(find_measure(name))}")
+        print(f"{name:<14} {first_words(find_measure(name))}")
     print("Your own: pkg.module:measure, as experiments/own_measure.py.")
     return 0
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from zfjax.data.boxes import Parts
 from zfjax.data.dataset import NO_LABEL
 from zfjax.data.images import fitted
 from zfjax.data.reading import Batch, Share, empty_batch
@@ -133,6 +134,15 @@ class HeldImages:
         if described is not None:
             return [described(self._there(int(image_id))) for image_id in image_ids]
         return [(self._label(int(image_id)), "") for image_id in image_ids]
+
+    def parts_of(self, image_ids: Sequence[int]) -> list[Parts]:
+        """(): of images in memory no parts are known."""
+        return [() for _ in image_ids]
+
+    def stored_size(self, image_id: int) -> tuple[int, int]:
+        """(height, width) of an image as it is."""
+        height, width = self._example(image_id)[0].shape[:2]
+        return height, width
 
     def check_labelled(self, purpose: str) -> None:
         """Raises ZfjaxError where none of the images looked at, spread over all, has a label."""

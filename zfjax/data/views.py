@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from zfjax.data.boxes import Parts, parts_of, stored_size
 from zfjax.data.dataset import Dataset, UnreadableImage
 from zfjax.data.labels import check_labelled
 from zfjax.data.pipeline import batches_of, evaluation_batches
@@ -76,6 +77,12 @@ class LookedAt(Evaluated, Protocol):
 
     def describe(self, image_ids: Sequence[int]) -> list[tuple[int, str]]:
         """(label, file name) of each."""
+
+    def parts_of(self, image_ids: Sequence[int]) -> list[Parts]:
+        """The parts of each, in pixels of its view; () where none are known."""
+
+    def stored_size(self, image_id: int) -> tuple[int, int]:
+        """(height, width) of an image before it is made a view."""
 
     def first_readable(self, limit: int) -> int:
         """The id of one that receptive fields are drawn on."""
@@ -183,6 +190,14 @@ class Images:
     def describe(self, image_ids: Sequence[int]) -> list[tuple[int, str]]:
         """(label, file name) of each image, without decoding its pixels."""
         return self.dataset.describe(self.split, image_ids)
+
+    def parts_of(self, image_ids: Sequence[int]) -> list[Parts]:
+        """The parts of each image, in pixels of its view; () where the data set knows none."""
+        return parts_of(self.dataset, self.split, image_ids, self.view_size)
+
+    def stored_size(self, image_id: int) -> tuple[int, int]:
+        """(height, width) of an image as it is stored."""
+        return stored_size(self.dataset, self.split, image_id)
 
     def check_labelled(self, purpose: str) -> None:
         """Raises ZfjaxError where no image has a label, and ``purpose`` needs them."""

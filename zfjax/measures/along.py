@@ -24,7 +24,7 @@ from zfjax.measures.planning import (
     probe_size,
 )
 from zfjax.measures.probing import PROBE_IMAGES
-from zfjax.measures.protocol import EVOLUTION, Measure
+from zfjax.measures.protocol import EVOLUTION, Looked, Measure
 from zfjax.measures.running import Home, measure_subject
 from zfjax.network.precision import HIGHEST
 from zfjax.processes import of_first
@@ -61,6 +61,8 @@ def plan_along(
             )
         check_steps(item.measure, request.steps)
         check_needs(item.measure, subject)
+        if item.measure.checks is not None:
+            item.measure.checks(Looked(subject, request.steps, request.layers), item.options)
     size = probe_size(subject, images, request.images, most)
     return Plan(subject, tuple(chosen), request.steps, request.layers, request.images, size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 
 from zfjax.errors import ZfjaxError
 from zfjax.features.passing import Route
+from zfjax.files import local_path
 from zfjax.measures.filters import need_architecture
 from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
 from zfjax.measures.protocol import ARCHITECTURE, EVOLUTION, Looked, Measure
@@ -120,12 +122,21 @@ class Plan:
     def asked(self, chosen: Chosen) -> dict[str, Any]:
         """What <name>.json keeps as "asked"."""
         options = {
-            name: str(value) if isinstance(value, Path) else value
+            name: _file_asked(value) if isinstance(value, Path) else value
             for name, value in asdict(chosen.options).items()
         }
         about = {"steps": list(self.steps), "layers": list(self.layers), "options": options}
         with_images = chosen.measure.takes_images or "images" in chosen.measure.needs
         return {**about, **(self.probed() if with_images else self._theirs)}
+
+
+def _file_asked(path: Path) -> str:
+    """A file's path and what tells whether it holds the same as before."""
+    try:
+        digest = hashlib.sha256(local_path(path).read_bytes()).hexdigest()
+    except (OSError, ZfjaxError):  # no file: whoever reads it says so
+        return str(path)
+    return f"{path} (sha256 {digest[:16]})"
 
 
 def images_by_default(folder: Path) -> int:
@@ -137,10 +148,14 @@ def images_by_default(folder: Path) -> int:
 
 
 def plan_of(
-    subject: Subject, chosen: Sequence[Chosen], wanted: Wanted, most: int = PROBE_IMAGES
+    subject: Subject,
+    chosen: Sequence[Chosen],
+    wanted: Wanted,
+    most: int = PROBE_IMAGES,
+    run: Run | None = None,
 ) -> Plan:
-    """What is asked of a subject; ``most``: images of its probe, where it is not said. Raises
-    ZfjaxError for what it does not have.
+    """What is asked of a subject; ``most``: images of its probe, where it is not said; ``run``:
+    whose it is. Raises ZfjaxError for what it does not have.
     """
     if not chosen:
         raise ZfjaxError("No measure is asked for.")
@@ -151,6 +166,8 @@ def plan_of(
     for item in chosen:
         check_steps(item.measure, steps)
         check_needs(item.measure, subject)
+        if item.measure.checks is not None:
+            item.measure.checks(Looked(subject, steps, layers, run=run), item.options)
     if not any(item.measure.takes_images or "images" in item.measure.needs for item in chosen):
         return Plan(subject, tuple(chosen), steps, layers)
     count = subject.need("images", f"The measure {chosen[0].name}").count

@@ -153,6 +153,9 @@ class Measure:
     """Other measures whose tables it reads where they are there."""
     least_steps: int = 1
     """Checkpoints without which it has nothing to say."""
+    checks: Callable[[Looked, Any], None] | None = None
+    """(what is looked at, options): raises ZfjaxError for what it cannot do with these, before
+    anything is run."""
     evaluates: Callable[[Looked, Any], tuple[int, int]] | None = None
     """(what is looked at, options) -> how often ``rows`` runs the whole network by itself, and over
     how many images each time: for who asks what it will cost."""

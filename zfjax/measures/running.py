@@ -32,6 +32,7 @@ How to write one (experiments/own_measure.py is a whole one; ours are the files 
 - ``needs``: what it cannot do without ("images", "labels", "scores", "initial"); who lacks it is
   told so before anything runs. ``reads``: other measures whose tables are in ``looked.earlier`` if
   the run has them. ``least_steps``: checkpoints below which it has nothing to say.
+  ``checks``: what else it cannot do with its options, refused as early.
 - ``rows`` may hold arrays [maps] (one row a map) or numbers (one row a layer); NaN is null.
 - ``tell`` is given the table as it is saved (run/measured.py: ``of_layer``, ``of_maps``), those of
   other seeds' runs (``--seeds-of``), and draws with plain matplotlib; it is written as <name>.txt,
@@ -45,7 +46,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from zfjax.config import RESUMABLE_FIELDS, flatten
@@ -100,13 +101,16 @@ def measure(
 
     ``measure``: a name, ``pkg.module:measure`` or a Measure. ``name``: RUN/measures-NAME.
     ``seeds_of``: runs that differ in the seed alone; they are measured likewise. ``words``: ``at``,
-    ``images``, ``split``, ``layers`` as in ``planning.Wanted``, all else the measure's own options.
+    ``images``, ``split``, ``layers`` as in ``planning.Wanted``, all else the measure's own options;
+    its own too where it has one of that name and takes no probe.
     In place of a run, a ``Subject`` of anyone's, with its own images, whose measures are written
     to ``out``/measures; or the folder that it was evolved into. Raises ZfjaxError for what the run
     or the data cannot give, and what the measure raises.
     """
     resolved = measure_of(measure)
-    wanted = {key: words.pop(key) for key in tuple(words) if key in Wanted.__dataclass_fields__}
+    own = () if resolved.takes_images else tuple(f.name for f in fields(resolved.options))
+    common = [key for key in words if key in Wanted.__dataclass_fields__ and key not in own]
+    wanted = {key: words.pop(key) for key in common}
     chosen = Chosen(resolved, with_options(resolved, words))
     asked, others = Wanted(**wanted), several(seeds_of)
     if isinstance(run, Subject):
@@ -262,12 +266,12 @@ def plan_of_run(
         theirs = subject_at(run, data_dir=data_dir, split=wanted.split, with_images=with_images)
         return plan_of(theirs, chosen, wanted)
     if not with_images:
-        return plan_of(subject_of(run), chosen, wanted)
+        return plan_of(subject_of(run), chosen, wanted, run=run)
     config = with_data_dir(run.config, data_dir)
     dataset = open_data(config, of_first(progress))
     split = wanted.split or config.data.train_split
     subject = subject_of(run, images_of(config, dataset, split))
-    plan = plan_of(subject, chosen, wanted, images_by_default(run.folder))
+    plan = plan_of(subject, chosen, wanted, images_by_default(run.folder), run)
     check_trained_on(run, subject)
     return plan
 

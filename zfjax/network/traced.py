@@ -27,7 +27,7 @@ from zfjax.network.ops import GRADIENT, Rule
 from zfjax.network.precision import HIGHEST, Precision
 from zfjax.network.reading import Reading, Site
 from zfjax.network.spans import COLUMNS, ROWS, Span
-from zfjax.network.tracing import Model, own_leaves, reading_of, refusal, sites_of
+from zfjax.network.tracing import Model, hidden_values, own_leaves, reading_of, refusal, sites_of
 from zfjax.network.windows import Windowed, largest, multiply_adds, needs_of
 
 
@@ -112,6 +112,23 @@ class TracedForward:
             name: _as_maps(reading, value, array)
             for name, value, array in zip(names, values, outputs, strict=True)
         }
+
+    def hidden(self) -> dict[str, int]:
+        """Features of the fully connected layers before the scores, by name."""
+        return {
+            name: value.shape[1] for name, value in hidden_values(self.model, self.also).items()
+        }
+
+    def features(self, parameters: Any, inputs: jax.Array) -> dict[str, jax.Array]:
+        """As in ``Network``."""
+        reading = reading_of(self.model, len(inputs))
+        sites = sites_of(self.model, self.also, len(inputs))
+        hidden = hidden_values(self.model, self.also, len(inputs))
+        values = [site.value for site in sites.values()] + list(hidden.values())
+        arrays = {**_by_value(reading.trace, parameters, values), reading.trace.images: inputs}
+        outputs = dict(zip((*sites, *hidden), run(reading, arrays, values, Descent()), strict=True))
+        maps = {name: _as_maps(reading, sites[name].value, outputs[name]) for name in sites}
+        return {**maps, **{name: outputs[name] for name in hidden}}
 
     def own_leaves(self, layer: str) -> tuple[str, ...]:
         """Paths of the parameters that a layer is made of and no layer before it."""

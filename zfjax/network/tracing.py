@@ -19,6 +19,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.network.descent import Statistics
 from zfjax.network.equations import Value, leaf_path, trace
 from zfjax.network.meanings import SMOOTH
+from zfjax.network.naming import Names
 from zfjax.network.reading import Reading, Site, read
 
 SCORES = "scores"
@@ -143,6 +144,27 @@ def sites_of(model: Model, also: tuple[str, ...] = (), images: int = BATCH) -> d
         for out in equation.outputs
     }
     return dict(sorted(sites.items(), key=lambda item: position[item[1].value]))
+
+
+def hidden_values(
+    model: Model, also: tuple[str, ...] = (), images: int = BATCH
+) -> dict[str, Value]:
+    """Activations [images, features] of fully connected layers, by name in forward order: of those
+    that no layer on maps is made of, as a gate of maps is.
+    """
+    reading, sites = reading_of(model, images), sites_of(model, also, images)
+    below = set(reading.trace.needed_for([site.value for site in sites.values()]))
+    needed = set(reading.trace.needed_for(list(reading.trace.outputs.values())))
+    names, taken = Names([]), set(sites)
+    hidden = {}
+    for equation in reading.trace.equations:
+        value = equation.output if len(equation.outputs) == 1 else None
+        if value is None or equation in below or equation not in needed:
+            continue
+        acts = reading.roles.get(equation) in ("relu", "tanh", "frozen gate")
+        if acts and len(value.shape) == 2 and value.shape[0] == images:
+            hidden[names.unique(reading.meanings[value].name, taken)] = value
+    return hidden
 
 
 def refusal(site: Site) -> str:
