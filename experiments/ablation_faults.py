@@ -9,7 +9,9 @@ when any does not.
 Command:   python experiments/ablation_faults.py [--kills 200] [--workers 4] [--seeds 4] [--seed 0]
 Hardware:  CPU; two cores do. A worker takes some seconds to start, which bounds the kills a minute.
 Result:    20 SIGKILLs, 7 while measuring, of 6 runs (--seeds 1 --workers 2) on two cores that 15
-           others shared, in 594 s (undisturbed: 361 s): equal.
+           others shared, in 594 s (undisturbed: 361 s): equal. 20 SIGKILLs, 6 while measuring, of
+           all 24 runs with 4 workers on two cores that others shared, in 779 s (undisturbed, one
+           worker: 391 s): equal.
 """
 
 from __future__ import annotations

@@ -284,6 +284,8 @@ def test_layers_that_began_as_one_are_named(pair, tmp_path):
         (("ONE", "OTHER", "--out", "ONE/config.json"), "is a file"),
         (("ONE", "OTHER", "--out", "gs://bucket/x"), "is a URL"),
         (("ONE", "ELSEWHERE"), "is of other images"),
+        (("ONE", "UNPROBED"), "UNPROBED is of other images than run: "),
+        (("ONE", "GRID"), "is an ablation, a folder of many runs: name two of them"),
         (("ONE", "NOWHERE"), "nowhere"),
         (("ONE", "NEVER"), "share no saved epoch"),
         (("ONE", "BARE"), "has no checkpoints yet"),
@@ -299,6 +301,15 @@ def test_what_cannot_be_compared_is_refused(words, sentence, pair, tmp_path, cap
         by_step = {100 * epoch: second_answers(epoch) for epoch in (0, 1, 2, 4)}
         other = FINGERPRINT | {"digest": "cd" * 20}
         put_probe(places["ELSEWHERE"], by_step, fingerprint=other)
+    if "UNPROBED" in words:  # told by its config.json, before its data set is looked for
+        places["UNPROBED"] = changed(pair[1], tmp_path / "UNPROBED")
+        shutil.rmtree(places["UNPROBED"] / "measures")
+        for step in (0, 100, 400):
+            (places["UNPROBED"] / "checkpoints" / str(step)).mkdir(parents=True, exist_ok=True)
+    if "GRID" in words:
+        places["GRID"] = tmp_path / "grid"
+        places["GRID"].mkdir()
+        (places["GRID"] / "ablation.json").write_text("{}")
     if "NEVER" in words:
         places["NEVER"] = changed(pair[1], tmp_path / "never", epochs=(9,))
     if "BARE" in words:

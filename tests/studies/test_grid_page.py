@@ -366,6 +366,17 @@ def test_it_fits_a_desk_and_a_telephone(grid, made):
             for element in ("document.documentElement", "document.querySelector('.grid .scroll')"):
                 wide = f"{element}.scrollWidth - {element}.clientWidth"
                 assert browser.run(wide) <= 0, (width, element)
+            axis, row = (
+                browser.run(
+                    f"(({{left, width}}) => [left, width])(document.querySelector('{where} .dots')"
+                    ".getBoundingClientRect())"
+                )
+                for where in (
+                    ".grid .narrow" if width < 1400 else ".grid thead",
+                    ".grid tbody tr:nth-child(2)",
+                )
+            )
+            assert axis == row and row[1] > 100, "the scale stands above what it measures"
             browser.prefer()  # the first is paper
         at = "document.querySelector('.now .tile').style.backgroundPosition"
         before = browser.run(at)

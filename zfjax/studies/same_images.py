@@ -104,6 +104,8 @@ def _gathered(
 
     split = about.meta["asked"]["split"] if about is not None else _split_of(lacking[0])
     images = look.images if about is None else look.images or int(about.meta["asked"]["images"])
+    known = {side.name: _asked(side)["fingerprint"] for side in chosen if side.probe is not None}
+    _check_before(chosen, lacking, known, split)
     plans = []
     for side in lacking:
         # The start is looked at too: it says what is no more than chance.
@@ -112,7 +114,6 @@ def _gathered(
         at = [f"step:{step}" for step in steps]
         wanted = Wanted(at=at, images=images, split=split)
         plans.append(probe_plan(side.looked_at, wanted, look.data_dir, look.progress))
-    known = {side.name: _asked(side)["fingerprint"] for side in chosen if side.probe is not None}
     own = {side.name: plan.subject.fingerprint for side, plan in zip(lacking, plans, strict=True)}
     _check_same(chosen, {**known, **own})
     done = []
@@ -126,6 +127,25 @@ def _gathered(
         folder = measures_folder(home, OWN) if home else look.folder / "probes" / place_name
         done.append(replace(side, probe=gather_probe(plan, folder, home, look.progress)))
     return done
+
+
+def _check_before(
+    chosen: Sequence[Side],
+    lacking: Sequence[Side],
+    known: Mapping[str, Mapping[str, Any]],
+    split: str | None,
+) -> None:
+    """As ``_check_same``, of the runs that say already what they would look at: before their data
+    sets are opened, whose refusals would speak of something else.
+    """
+    own = {
+        side.name: side.looked_at.fingerprint
+        for side in lacking
+        if isinstance(side.looked_at, Run) and side.looked_at.fingerprint.get("split") == split
+    }
+    told = {**known, **own}
+    if len(told) > 1:
+        _check_same([side for side in chosen if side.name in told], told)
 
 
 def _split_of(side: Side) -> str | None:

@@ -106,6 +106,11 @@ def sides_of(runs: Sequence[Run | AdoptedRun | Subject | Place]) -> tuple[Side, 
 
 
 def _opened(run: Any) -> Any:
+    if isinstance(run, str | Path) and (Path(run) / "ablation.json").is_file():
+        raise ZfjaxError(
+            f"{run} is an ablation, a folder of many runs: name two of them, each like"
+            f" {Path(run) / 'cells' / 'NAME' / 'seed-0'}."
+        )
     return run if _is_subject(run) else load_any(run)
 
 
