@@ -263,6 +263,11 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path):
         ("1.safetensors", pickled, "is a pickle, which may run anything"),
         ("1.msgpack", pickled, "is a pickle, which may run anything"),
         ("1.pkl", pickle.dumps({"w": np.ones(3)}, protocol=0), "is a pickle"),
+        *(
+            (f"1{suffix}", pickle.dumps(content, protocol=0), "is a pickle, .* torch.save")
+            for suffix in (".npz", ".ckpt", ".pt", ".msgpack", ".safetensors", "")
+            for content in ({"w": np.ones(3)}, [1.0], np.ones(3))
+        ),
         ("1.msgpack", safe, "not what its name says: it is of safetensors; name it .safetensors"),
         ("1.npz", safe, "not what its name says: it is of safetensors"),
         ("ckpt_1", safe, "not what its name says: it is of safetensors"),
