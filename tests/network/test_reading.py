@@ -45,6 +45,7 @@ REFUSED = {
     "hard_swish": jax.nn.hard_swish,
     "sort": lambda x: jnp.sort(x, axis=-1),
     "gather": lambda x: x[..., np.array([2, 0, 1, 3])],
+    "gather by itself": lambda x: jnp.take_along_axis(x, jnp.int32(x > 0), axis=1),
     "softmax": lambda x: jax.nn.softmax(x, axis=-1),
     "product": lambda x: x * x[..., ::-1],
     "energy": lambda x: x + x * x,
@@ -358,6 +359,10 @@ MOVED = {
     ),
     "resized to the nearest": (
         lambda x: jax.image.resize(x, (*x.shape[:1], 30, 50, 4), "nearest"),
+        None,
+    ),
+    "resized one by one": (
+        lambda x: jax.vmap(lambda own: jax.image.resize(own, (40, 30, 4), "nearest"))(x),
         None,
     ),
     "columns by number": (lambda x: jnp.take(x, np.array([3, 3, 0, 7]), axis=2), None),

@@ -166,7 +166,8 @@ def picked(equation: Equation, seen: Sequence[Sight]) -> Sight | None:
     axes, along = seen[0].axes, numbers.start_index_map
     rank = len(equation.output.shape)
     others = [index for index in range(rank) if index not in numbers.offset_dims]
-    if len(along) != 1 or numbers.collapsed_slice_dims != along or len(others) != 1:
+    plain = len(along) == len(others) == 1 and not numbers.operand_batching_dims
+    if not plain or numbers.collapsed_slice_dims != along:
         return None
     shape, index = equation.inputs[0].shape, along[0]
     kept = [i for i in range(len(shape)) if i != index]
