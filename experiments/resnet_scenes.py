@@ -113,6 +113,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000, help="that the layers are measured on")
     parser.add_argument("--rewind-images", type=int, default=500)
     options, others = parser.parse_known_args()  # others go to `zfjax evolve`: --maps, --layers ...
+    if options.epochs < 2:
+        parser.error("--epochs must be 2 or more: what settles is seen over three checkpoints")
     name, home = ensure_scenes(train=options.scenes, validation=max(options.scenes // 8, 10))
     dataset = open_dataset(name, home)
     scenes = list(dataset.read("train", range(options.scenes), (SIZE, SIZE)))

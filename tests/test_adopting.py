@@ -160,6 +160,12 @@ def test_what_does_not_fit_together_is_one_sentence(trees, pixels):
             "mean": (0.485, 0.456, 0.406),
             "std": (0.229, 0.224, 0.225),
         },
+        "give mean 124, 116, 104 and std 58.395, 57.12, 57.375": {
+            "mean": (124, 116, 104),
+            "std": (0.229, 0.224, 0.225),
+        },
+        "give mean 127.5, 127.5, 127.5 and std 58, 58, 58": {"mean": 0.5, "std": 58},
+        "give mean 0, 0, 0 and std 127.5, 127.5, 127.5": {"mean": 0, "std": 0.5},
         "is one number or three": {"mean": (1.0, 2.0)},
         "must be above 0": {"std": 0},
         "resize must be as large as input": {"resize": 20},
@@ -283,6 +289,19 @@ def test_of_a_layer_with_fewer_maps_than_are_drawn_by_default_all_are(trees, pix
     for maps in (0, 7, 17):
         with pytest.raises(ZfjaxError, match=f"--maps {maps}: Conv_0 has 6 maps; ask for 1 to 6"):
             request_of(subject, Asked(maps=maps))
+
+
+def test_a_torn_checkpoint_in_the_middle_says_how_to_do_without_it(trees, pixels, tmp_path):
+    for step, tree in trees.items():
+        leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+        named = {"/".join(key.key for key in keys): np.asarray(leaf) for keys, leaf in leaves}
+        np.savez(tmp_path / f"{step}.npz", **named)
+    whole = (tmp_path / "8.npz").read_bytes()
+    (tmp_path / "8.npz").write_bytes(whole[: len(whole) // 2])
+    subject = subject_of(tmp_path, pixels)
+    assert subject.steps == (0, 8, 16) and subject.parameters(16)
+    with pytest.raises(ZfjaxError, match=r"8.npz is no .*, move it away, or .* others with --at"):
+        subject.parameters(8)
 
 
 class Spread(nn.Module):

@@ -130,6 +130,28 @@ def test_kernels_are_the_convolutions_in_whatever_order_they_are_kept(pixels):
         assert kernel_in(parameters, layer, network) is None
     assert kernel_in(parameters, "one") is None
 
+    def named(parameters, inputs):
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        first, second = (
+            lambda x, name=name: jax.nn.relu(
+                jax.lax.conv_general_dilated(
+                    x, parameters[name], (1, 1), "VALID", dimension_numbers=dimensions
+                )
+            )
+            for name in ("w1", "w2")
+        )
+        low = first(inputs)
+        return {"edges": low, "parts": second(low), "again": second(low[:, 1:])}
+
+    shapes = {"w1": (3, 3, 3, 4), "w2": (3, 3, 4, 2)}
+    generator = np.random.default_rng(1)
+    tree = {name: generator.normal(size=own).astype(np.float32) for name, own in shapes.items()}
+    subject = zfjax.subject_from({0: tree}, model=named, images=pixels, **HOW)
+    assert list(subject.layers) == ["edges", "parts", "again"]
+    for layer, name in (("edges", "w1"), ("parts", "w2"), ("again", "w2")):
+        own = kernel_in(subject.parameters(0), layer, subject.network)
+        np.testing.assert_array_equal(own, tree[name])
+
 
 NETS = """
 import equinox as eqx, jax

@@ -24,6 +24,7 @@ from zfjax.network.modules import TORCH, is_network, kind_of
 from zfjax.network.opening import Looking, built, expected_pieces, model_named, network_in
 from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
 from zfjax.network.tracing import Model, digest_of, needed_leaves, parameters_of, scores_output
+from zfjax.run.checkpoint_faults import DamagedCheckpoint
 from zfjax.run.collecting import open_checkpoints, without_torn
 from zfjax.run.foreign import Part
 from zfjax.run.imported import imported_in
@@ -66,7 +67,7 @@ class Adopted:
     layers: tuple[str, ...] = ()
     """Convolutions without an activation that are looked at too, one or several."""
     smooth: tuple[str, ...] = ()
-    """Smooth activations that are given a rule: "gelu", "silu", "tanh"."""
+    """Smooth activations that are given a rule: "gelu", "silu", "tanh", "mish"."""
     statistics: str = "rule"
     """How a signal comes down through norms and gates: "frozen", "identity", "gradient", or as the
     rule has it.
@@ -150,7 +151,7 @@ def subject_from(
     pictures = _images(images, asked, preparation)
     labels = _labels(asked, pictures)
     pieces = expected_pieces(words, network, looking)
-    variables = part_of_pieces(stored.shapes, pieces, asked.variables)
+    variables = part_of_pieces(stored.shapes, pieces, stored.path_within(asked.variables))
     known = model_named(words, network, variables.shapes, looking)
     also = asked.layers
     needed = needed_leaves(known, also)
@@ -226,16 +227,25 @@ def _preparation(asked: Adopted) -> Preparation:
             " be as large as input, and both 1 or more."
         )
     mean, std = _channels("mean", asked.mean), _channels("std", asked.std)
-    if max(mean) < 1 and min(mean) > 0:
-        pixels = ", ".join(f"{255 * value:g}" for value in mean)
-        deviations = ", ".join(f"{255 * value:g}" for value in std)
-        raise ZfjaxError(
-            f"A mean of {', '.join(f'{value:g}' for value in mean)} is in units of 0..1; pixels"
-            f" here are 0..255: give mean {pixels} and std {deviations}."
-        )
     if min(std) <= 0:
         raise ZfjaxError(f"A std of {', '.join(map(str, std))} must be above 0.")
+    _check_pixel_units(mean, std)
     return Preparation("foreign", view, (asked.input, asked.input), mean, std)
+
+
+def _check_pixel_units(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Raises ZfjaxError where one or both are of pixels in 0..1."""
+    small = {"mean": max(mean) < 1 and min(mean) > 0, "std": max(std) < 1}
+    right = {
+        name: ", ".join(f"{value * (255 if small[name] else 1):g}" for value in values)
+        for name, values in (("mean", mean), ("std", std))
+    }
+    for name, values in (("mean", mean), ("std", std)):
+        if small[name]:
+            raise ZfjaxError(
+                f"A {name} of {', '.join(f'{value:g}' for value in values)} is in units of 0..1;"
+                f" pixels here are 0..255: give mean {right['mean']} and std {right['std']}."
+            )
 
 
 def _check_model(model: Any) -> None:
@@ -274,9 +284,15 @@ def _load(
     def load(step: int, names: tuple[str, ...] | None) -> Any:
         if step not in stored.steps:
             raise ZfjaxError(f"There is no step {step}; saved are {shortened(stored.steps, 12)}.")
-        if names is not None:
-            return nested(variables.load(stored, step, needed))
-        return parameters_of(known, variables.load(stored, step, known.paths))
+        wanted = known.paths if names is None else needed
+        try:
+            arrays = variables.load(stored, step, wanted)
+        except DamagedCheckpoint as error:
+            raise DamagedCheckpoint(
+                f"{str(error).rstrip('.')}; to do without it, move it away, or name the others with"
+                " --at."
+            ) from None
+        return parameters_of(known, arrays) if names is None else nested(arrays)
 
     return load
 

@@ -15,6 +15,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.network import ops
 from zfjax.network.architecture import Window
 from zfjax.network.convolution import conv
+from zfjax.network.describing import describe_model
 from zfjax.network.ops import RULES
 from zfjax.network.traced import TracedForward, TracedScores, layers_of_model
 from zfjax.network.tracing import model_of, needed_leaves, reading_of, scores_output, sites_of
@@ -36,6 +37,7 @@ REFUSED = {
     "leaky_relu": jax.nn.leaky_relu,
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
+    "mish": jax.nn.mish,
     "softplus": jax.nn.softplus,
     "elu": jax.nn.elu,
     "tanh": jnp.tanh,
@@ -43,6 +45,7 @@ REFUSED = {
     "hard_swish": jax.nn.hard_swish,
     "sort": lambda x: jnp.sort(x, axis=-1),
     "gather": lambda x: x[..., np.array([2, 0, 1, 3])],
+    "gather by itself": lambda x: jnp.take_along_axis(x, jnp.int32(x > 0), axis=1),
     "softmax": lambda x: jax.nn.softmax(x, axis=-1),
     "product": lambda x: x * x[..., ::-1],
     "energy": lambda x: x + x * x,
@@ -167,7 +170,8 @@ def test_statistics_are_frozen_by_themselves_and_otherwise_by_choice():
 
 def test_smooth_activations_have_a_rule_by_choice_alone():
     with relaxed():
-        for name, function in {"gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}.items():
+        smooth = {"gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh, "mish": jax.nn.mish}
+        for name, function in smooth.items():
             whole = model(lambda p, x, function=function: function(convolved(p, x)))
             chosen = model(lambda p, x, f=function: f(convolved(p, x)), smooth=(name,))
             assert name in sites_of(whole)["first"].reason
@@ -177,6 +181,16 @@ def test_smooth_activations_have_a_rule_by_choice_alone():
             with pytest.raises(ZfjaxError, match=f"--smooth {name}"):
                 TracedForward(whole)(parameters, pixels, until="first", rule=RULES["deconvnet"])
             TracedForward(chosen)(parameters, pixels, until="first", rule=RULES["deconvnet"])
+    with relaxed():
+        for function, name in (
+            (lambda x: x * jnp.tanh(jnp.log1p(jnp.exp(x))), "mish"),
+            (lambda x: x * jnp.tanh(jax.nn.softplus(x)), "mish"),
+            (lambda x: x * jnp.tanh(jnp.exp(x)), "a gate"),
+            (lambda x: 0.5 * x * (1 + jnp.tanh(0.8 * (x + 0.045 * x**3))), "gelu"),
+        ):
+            whole = model(lambda p, x, f=function: f(convolved(p, x)), smooth=("silu",))
+            reason = sites_of(whole)["first"].reason
+            assert reason.startswith(f"{name}, ") and ("gelu" in reason) == (name == "gelu")
     with relaxed():  # a gate out of other maps is no SiLU
         halves = model(lambda p, x: jax.nn.relu(jax.nn.glu(convolved(p, x))), smooth=("silu",))
         assert list(sites_of(halves)) == ["first"]
@@ -258,6 +272,35 @@ def test_scores_and_the_leaves_that_layers_need():
     assert scores_output(model(lambda p, x: jax.nn.relu(convolved(p, x)))) is None
 
 
+def test_scores_are_known_by_name_or_as_the_only_table_of_a_tuple():
+    def returning(build):
+        def function(p, x):
+            y = jax.nn.relu(convolved(p, x))
+            return build(y, y.mean((1, 2)), y.max((1, 2))[:, :2])
+
+        return model(function)
+
+    with relaxed():
+        for build, name in (
+            (lambda maps, table, other: (maps, table), "1"),
+            (lambda maps, table, other: [table, (maps,)], "0"),
+            (lambda maps, table, other: (maps, (maps, table)), "1/1"),
+            (lambda maps, table, other: {"maps": maps, "scores": table, "logits": other}, "scores"),
+            (lambda maps, table, other: {"logits": table, "pooled": other}, "logits"),
+            (lambda maps, table, other: {"maps": maps, "pooled": table}, None),
+            (lambda maps, table, other: (maps, table, other), None),
+            (lambda maps, table, other: {"scores": maps}, None),
+        ):
+            given = returning(build)
+            assert scores_output(given) == name
+            said = describe_model(given)[-1]
+            if name is not None:
+                assert said == "class scores: 4 classes"
+        assert said == "class scores: none are given"
+        said = describe_model(returning(lambda maps, table, other: (maps, table, other)))[-1]
+    assert "of what is returned, 1 [n, 4], 2 [n, 2] may be: return them by the name" in said
+
+
 def test_parameters_that_do_not_fit_are_named():
     given = model(lambda p, x: jax.nn.relu(convolved(p, x)))
     pixels = np.zeros((1, 20, 20, 3), np.float32)
@@ -314,6 +357,15 @@ MOVED = {
         lambda x: x.reshape(2, 10, 2, 10, 2, 4).transpose(0, 1, 3, 2, 4, 5).reshape(2, 10, 10, 16),
         None,
     ),
+    "resized to the nearest": (
+        lambda x: jax.image.resize(x, (*x.shape[:1], 30, 50, 4), "nearest"),
+        None,
+    ),
+    "resized one by one": (
+        lambda x: jax.vmap(lambda own: jax.image.resize(own, (40, 30, 4), "nearest"))(x),
+        None,
+    ),
+    "columns by number": (lambda x: jnp.take(x, np.array([3, 3, 0, 7]), axis=2), None),
     "mirrored": (lambda x: x[:, :, ::-1], None),
     "rolled": (lambda x: jnp.roll(x, 1, 2), None),
     "by place": (
@@ -348,9 +400,47 @@ def test_images_of_a_batch_that_are_mixed_are_noticed():
     with relaxed():
         reason = sites_of(model(function, parameters=parameters))["second"].reason
     assert "images of a batch are mixed by rev" in reason
-    function, parameters = two_convolutions(
-        lambda x: x + jax.image.resize(x[:, ::2, ::2], x.shape, "nearest")
-    )
+    rows = np.arange(20, dtype=np.int32)[::-1]
+    function, parameters = two_convolutions(lambda x: x[:, rows[:, None], rows])
     with relaxed():
         reason = sites_of(model(function, parameters=parameters))["second"].reason
-    assert reason.startswith("_resize (gather) at test_reading.py")  # not that images are mixed
+    assert reason.startswith("gather at test_reading.py")  # not that images are mixed
+    function, parameters = two_convolutions(lambda x: x[np.array([1, 0], np.int32)])
+    with relaxed():
+        assert sites_of(model(function, parameters=parameters))["second"].reason
+
+
+def test_a_resize_to_the_nearest_comes_down_as_its_transpose():
+    """Against rows and columns added up one by one, on a flat and on a wide map, and shrunk."""
+    generator = np.random.default_rng(0)
+    pixels = generator.normal(size=(1, 12, 10, 3))
+    for size in ((12, 25), (24, 10), (5, 7)):
+        function, _ = two_convolutions(
+            lambda x, size=size: jax.image.resize(x, (len(x), *size, 4), "nearest")
+        )
+        parameters = {
+            "first": {"kernel": generator.normal(size=(3, 3, 3, 4))},
+            "second": {"kernel": generator.normal(size=(1, 1, 4, 2))},
+        }
+        with relaxed():
+            given = model_of(function, parameters, (12, 10), dtype=jnp.float64)
+
+            def maps(x, given=given, parameters=parameters):
+                rule = RULES["deconvnet"]
+                return TracedForward(given)(parameters, x, until="second", rule=rule)["second"]
+
+            values, down = jax.vjp(maps, jnp.asarray(pixels))
+            signal = generator.normal(size=values.shape)
+            below = jnp.maximum(signal, 0) @ parameters["second"]["kernel"][0, 0].T
+            rows, columns = (
+                np.asarray(jax.image.resize(jnp.arange(m, dtype=jnp.float64), (n,), "nearest"))
+                for n, m in zip(size, (12, 10), strict=True)
+            )
+            added = np.zeros((1, 12, 10, 4))
+            for i, row in enumerate(rows):
+                for j, column in enumerate(columns):
+                    added[0, int(row), int(column)] += below[0, i, j]
+            whole = jax.linear_transpose(lambda x, p=parameters: convolved(p, x), pixels)
+            expected = whole(jnp.maximum(added, 0))[0]
+            np.testing.assert_allclose(down(jnp.asarray(signal))[0], expected, atol=1e-9)
+            np.testing.assert_allclose(values, function(parameters, jnp.asarray(pixels)), atol=1e-9)

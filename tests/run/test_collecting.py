@@ -230,6 +230,8 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path):
     of_objects, single = io.BytesIO(), io.BytesIO()
     np.savez(of_objects, params=np.array({"w": 1}, dtype=object))
     np.save(single, np.ones(3))
+    narrow = io.BytesIO()
+    np.savez(narrow, w=np.asarray(jnp.ones(3, jnp.float8_e4m3fn)))
     header = json.dumps({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}).encode()
     safe, serialised = safetensors.numpy.save({"w": np.ones(3)}), io.BytesIO()
     eqx.tree_serialise_leaves(serialised, {"b": np.zeros(2), "w": np.ones(3)})
@@ -239,6 +241,7 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path):
     for name, content, words in (
         ("1.npz", archive.getvalue(), "holds readme.txt"),
         ("1.npz", of_objects.getvalue(), "params is a pickled object"),
+        ("1.npz", narrow.getvalue(), "w is of a type whose name .npz does not keep .*float8"),
         ("1.npz", b"not a zip", "is no .npz file"),
         ("1.npz", b"", "is empty"),
         ("1.npz", page, "is a web page"),
@@ -263,6 +266,11 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path):
         ("1.safetensors", pickled, "is a pickle, which may run anything"),
         ("1.msgpack", pickled, "is a pickle, which may run anything"),
         ("1.pkl", pickle.dumps({"w": np.ones(3)}, protocol=0), "is a pickle"),
+        *(
+            (f"1{suffix}", pickle.dumps(content, protocol=0), "is a pickle, .* torch.save")
+            for suffix in (".npz", ".ckpt", ".pt", ".msgpack", ".safetensors", "")
+            for content in ({"w": np.ones(3)}, [1.0], np.ones(3))
+        ),
         ("1.msgpack", safe, "not what its name says: it is of safetensors; name it .safetensors"),
         ("1.npz", safe, "not what its name says: it is of safetensors"),
         ("ckpt_1", safe, "not what its name says: it is of safetensors"),

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -85,6 +86,22 @@ def test_every_origin_says_its_lrn_and_normalisation(small, golden, tmp_path):  
     assert "2e-05" in written.notes[0]
 
 
+def test_what_stands_before_every_name_is_taken_away_where_it_is_no_layer(small, state, tmp_path):
+    for number, before in enumerate(("module.", "_orig_mod.module.", "net.", "model.backbone.")):
+        np.savez(tmp_path / "net.npz", **{f"{before}{name}": own for name, own in state.items()})
+        written = import_weights(tmp_path / "net.npz", origin=ALEXNET, out=tmp_path / str(number))
+        assert written.arrays == 16
+    part = {name: own for name, own in state.items() if name.startswith("features.")}
+    np.savez(tmp_path / "half.npz", **part)
+    with pytest.raises(
+        ZfjaxError, match=r"network: it lacks classifier.1.weight, [^;]* and 2 more"
+    ):
+        import_weights(tmp_path / "half.npz", origin=ALEXNET, out=tmp_path / "half")
+    np.savez(tmp_path / "other.npz", **{f"net.{name}": np.ones(2) for name in ("a", "b")})
+    with pytest.raises(ZfjaxError, match="it has net.a, net.b, which the network has not"):
+        import_weights(tmp_path / "other.npz", origin=ALEXNET, out=tmp_path / "other")
+
+
 def test_what_cannot_be_imported_is_one_sentence(small, state, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
     good, out = tmp_path / "net.npz", tmp_path / "out"
@@ -130,6 +147,9 @@ def test_torch_files_are_read_as_weights_only(small, state, tmp_path):
             {"model": arrays},
             {f"_orig_mod.{name}": array for name, array in arrays.items()},
             {"epoch": 1, "model_state_dict": {f"module.{n}": a for n, a in arrays.items()}},
+            {"epoch": 1, "net": arrays, "optimizer": {"state": {}, "lr": 1.0}},
+            {"state_dict": {f"model.{name}": array for name, array in arrays.items()}},
+            {name: torch.nn.Parameter(array) for name, array in arrays.items()},
         )
     ):
         torch.save(content, tmp_path / "net.pth", _use_new_zipfile_serialization=number != 1)
@@ -142,6 +162,22 @@ def test_torch_files_are_read_as_weights_only(small, state, tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
     with pytest.raises(ZfjaxError, match="cannot be read as weights only"):
         import_weights(tmp_path / "whole.pth", origin=ALEXNET, out=tmp_path / "no")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # people have such files all the same
+        scripted = torch.jit.script(torch.nn.Linear(2, 2))
+    scripted.save(str(tmp_path / "script.pth"))
+    for content, words in (
+        ({"raw": arrays, "ema": arrays}, "but raw, ema, of which several are such"),
+        ({"state": {0: {"step": 1}}, "param_groups": []}, "at its top, but state, param_groups;"),
+        ({}, "holds no state dict at its top, but nothing"),
+        (None, "script.pth cannot be read as weights only"),
+    ):
+        file = tmp_path / ("script.pth" if content is None else "other.pth")
+        if content is not None:
+            torch.save(content, file)
+        with pytest.raises(ZfjaxError, match=words) as raised:
+            import_weights(file, origin=ALEXNET, out=tmp_path / "no")
+        assert "\n" not in str(raised.value) and "\x1b" not in str(raised.value)
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ZfjaxError, match="holds list, no state dict"):
         import_weights(tmp_path / "list.pth", origin=ALEXNET, out=tmp_path / "no")

@@ -68,7 +68,7 @@ def model_arguments(parser: argparse.ArgumentParser) -> None:
         "--smooth",
         nargs="+",
         default=[],
-        help="smooth activations to give a rule: gelu, silu, tanh",
+        help="smooth activations to give a rule: gelu, silu, tanh, mish",
     )
     group.add_argument(
         "--statistics",

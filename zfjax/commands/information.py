@@ -90,7 +90,8 @@ def _show_model(options: argparse.Namespace) -> int:
     pieces = expected_pieces(options.model, network, looking)
     if options.checkpoints is not None:
         stored = open_checkpoints(options.checkpoints, steps=options.steps)
-        variables = part_of_pieces(stored.shapes, pieces, options.variables).shapes
+        own = stored.path_within(options.variables)
+        variables = part_of_pieces(stored.shapes, pieces, own).shapes
     elif pieces is not None:
         variables = together(pieces)
     else:

@@ -5,7 +5,7 @@ not linear.
 from __future__ import annotations
 
 from zfjax.network.activating import gated, hyperbolic
-from zfjax.network.meanings import Case, Kind, Verdict
+from zfjax.network.meanings import OF_SOFTPLUS, Case, Kind, Verdict
 from zfjax.network.naming import Names
 
 
@@ -79,6 +79,8 @@ def bending(case: Case) -> Verdict:
     roots = {case.operands[i].root for i in live}
     root = roots.pop() if len(roots) == 1 else case.equation.output
     bend = operation if operation not in ("add", "sub", "mul", "div") else first.bend
+    if operation == "tanh" and first.bend:
+        bend = _tanh_of(first.bend)
     case = case.after(root=root, bend=bend, reason=first.reason)
     if case.kinds == {"map"} and _even(case):
         return case.after(reason=str(case.equation)).verdict("linear", "energy")
@@ -89,6 +91,13 @@ def bending(case: Case) -> Verdict:
     if case.kinds == {"statistic"}:
         return case.verdict("of statistics", "statistic")
     return hyperbolic(case) or case.bent()
+
+
+def _tanh_of(bend: str) -> str:
+    """What a tanh of a non-linear value is called: GELU's is of a cubic, Mish's of log(1 + e^x)."""
+    if bend in ("integer_pow", "pow", "square"):
+        return "tanh"
+    return OF_SOFTPLUS if bend in ("log1p", "log", "custom_jvp_call") else f"tanh of {bend}"
 
 
 def _even(case: Case) -> bool:

@@ -15,7 +15,8 @@ from jax import lax
 
 from zfjax.network import ops
 from zfjax.network.convolution import correlation
-from zfjax.network.equations import Equation, Value, evaluate
+from zfjax.network.equations import Equation, Value
+from zfjax.network.folding import evaluate
 from zfjax.network.ops import GRADIENT, Rule
 from zfjax.network.precision import HIGHEST, Precision, multiplied_at, rounded
 from zfjax.network.reading import Reading

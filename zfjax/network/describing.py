@@ -13,7 +13,7 @@ from zfjax.network.equations import Equation
 from zfjax.network.ops import RULES
 from zfjax.network.reading import Reading, Site
 from zfjax.network.traced import layers_of_model
-from zfjax.network.tracing import Model, reading_of, scores_output, sites_of
+from zfjax.network.tracing import Model, reading_of, scores_output, sites_of, tables_of
 from zfjax.network.windows import multiply_adds
 
 LISTED = 12
@@ -82,7 +82,16 @@ def describe_model(model: Model) -> list[str]:
         )
     scores = scores_output(model)
     if scores is None:
-        lines.append("class scores: none are given")
+        tables = [f"{name or 'it'} [n, {own}]" for name, own in tables_of(model).items()]
+        lines.append(
+            "class scores: none are given"
+            + (
+                f"; of what is returned, {shortened(tables, 4)} may be: return them by the name"
+                " 'scores', {'scores': ..., 'maps': ...}"
+                if tables
+                else ""
+            )
+        )
     else:
         lines.append(f"class scores: {reading.trace.outputs[scores].shape[1]} classes")
     return lines

@@ -23,6 +23,7 @@ from jax.extend import source_info_util
 
 from zfjax.errors import ZfjaxError
 from zfjax.network import convolution, ops
+from zfjax.network.folding import compiled, evaluate
 
 CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "remat", "checkpoint")
 """Equations that hold others and mean no more than those."""
@@ -126,13 +127,6 @@ def trace(function: Callable[..., Any], parameters: Any, images: jax.ShapeDtypeS
     return Trace(tuple(inputs[:-1]), inputs[-1], tuple(flattener.equations), outputs)
 
 
-def evaluate(equation: Equation, arguments: Sequence[Any], **params: Any) -> tuple[Any, ...]:
-    """The outputs of an equation that is none of our operations, with some ``params`` changed."""
-    bound = equation.primitive.get_bind_params({**equation.params, **params})
-    out = equation.primitive.bind(*arguments, **bound)
-    return tuple(out) if equation.primitive.multiple_results else (out,)
-
-
 @dataclass(frozen=True)
 class _Scope:
     """Where the equations stand that are being followed into."""
@@ -156,6 +150,7 @@ class _Flattener:
     def __init__(self) -> None:
         self.equations: list[Equation] = []
         self.made: dict[Any, Sequence[Value]] = {}
+        self.folded: dict[Value, Equation] = {}
 
     def follow(self, closed: Any, inputs: Sequence[Value], around: _Scope) -> list[Value]:
         """Adds the equations of a jaxpr; returns its outputs."""
@@ -193,6 +188,8 @@ class _Flattener:
         operation, kept = _ours(equation) or (name, params)
         if operation.startswith("zfjax."):
             inputs = inputs[params["num_consts"] :]
+        if name == "gather" and inputs[1] in self.folded:
+            inputs = [inputs[0], _constant(compiled(inputs[1], self.folded), inputs[1])]
         outputs = tuple(_result(name, inputs, var.aval) for var in equation.outvars)
         made = Equation(
             operation, tuple(inputs), outputs, kept, equation.primitive, inside.scope, inside.calls,
@@ -200,6 +197,8 @@ class _Flattener:
         )  # fmt: skip
         folded = _folded(made)
         if folded is not None:
+            own = dataclasses.replace(made, outputs=tuple(folded))
+            self.folded.update((value, own) for value in folded)
             return folded
         key = _identity(made)
         if key not in self.made:

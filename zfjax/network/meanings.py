@@ -32,7 +32,13 @@ Role = Literal[
     "of statistics",
 ]
 
-SMOOTH = {"gelu": ("tanh", "erf", "erfc"), "silu": ("logistic",), "tanh": ("tanh",)}
+OF_SOFTPLUS = "tanh of a softplus"
+SMOOTH = {
+    "gelu": ("tanh", "erf", "erfc"),
+    "silu": ("logistic",),
+    "tanh": ("tanh",),
+    "mish": (OF_SOFTPLUS,),
+}
 """Smooth activations that may be given a rule, and the functions that they are known by."""
 COMPARING = ("gt", "ge", "lt", "le", "eq", "ne", "is_finite")
 

@@ -14,7 +14,17 @@ from zfjax.network.combining import added, bending, scaled
 from zfjax.network.equations import Equation, Trace, Value
 from zfjax.network.meanings import Case, Graph, Kind, Meaning, Role, Verdict
 from zfjax.network.naming import Names
-from zfjax.network.spans import COLUMNS, ROWS, Axis, Sight, Span, like_an_input, of_leaf, sight
+from zfjax.network.spans import (
+    COLUMNS,
+    ROWS,
+    Axis,
+    Sight,
+    Span,
+    like_an_input,
+    of_leaf,
+    picked,
+    sight,
+)
 
 MIXING = ("conv_general_dilated", "dot_general", "zfjax.conv")
 SLIDING = ("reduce_window_sum", "slice", "pad", "cumsum", "split")
@@ -37,6 +47,10 @@ class Site:
     value: Value
     reason: str
     """Why a signal cannot come down from it; empty where it can."""
+    module: str
+    """Where the kernel of the convolution stands that it comes from; of a sum of branches, the
+    block.
+    """
 
 
 @dataclass(frozen=True)
@@ -147,7 +161,7 @@ def _understood(case: Case, names: Names) -> Verdict:
         return case.bent("images of a batch are mixed by" if followed else "")
     if operation in MIXING:
         return _mixed(case, names)
-    if operation in MOVING and live == (0,):
+    if live == (0,) and (operation in MOVING or _picks(case)):
         return _moved(case)
     if operation.startswith("reduce_") and "axes" in case.equation.params:
         if any(isinstance(first.sight.axes[axis], Span) for axis in case.equation.params["axes"]):
@@ -171,6 +185,12 @@ def _understood(case: Case, names: Names) -> Verdict:
     if operation == "select_n" and 0 not in live:
         return added(case, names)
     return bending(case)
+
+
+def _picks(case: Case) -> bool:
+    """Whether it picks rows or columns by constant numbers, so is linear."""
+    seen = [own.sight for own in case.operands]
+    return case.operation == "gather" and picked(case.equation, seen) is not None
 
 
 def _mixed(case: Case, names: Names) -> Verdict:
@@ -237,14 +257,15 @@ def _sites(
         value, users = equation.output, graph.users.get(equation.output, ())
         if len(users) == 1 and users[0] in verdicts and verdicts[users[0]].role == "clip":
             value = users[0].output  # relu6: its value is the clipped one
-        name = names.unique(returned.get(value, verdict.meaning.name), taken)
-        layers.append(Site(name, value, verdict.layer))
+        own = verdict.meaning.name
+        name = names.unique(returned.get(value, own), taken)
+        layers.append(Site(name, value, verdict.layer, own if value in returned else name))
     owned = {each.meaning.order for each in verdicts.values() if each.layer is not None}
     for equation, verdict in verdicts.items():
         if verdict.convolution and verdict.meaning.order not in owned:
             value = _biased(equation.output, graph, meanings)
             name = names.unique(verdict.meaning.name, taken)
-            bare.append(Site(name, value, meanings[value].reason))
+            bare.append(Site(name, value, meanings[value].reason, name))
     return tuple(layers), tuple(bare)
 
 

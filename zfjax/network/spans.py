@@ -130,6 +130,8 @@ def sight(equation: Equation, seen: Sequence[Sight]) -> Sight:
             if first[along] == "images"
             else Sight(first, whole or isinstance(first[along], Span))
         )
+    if operation == "gather" and (rows := picked(equation, seen)) is not None:
+        return rows
     if operation in OPAQUE:
         return like_an_input(equation, seen, equation.output)
     if operation == "stack":
@@ -154,6 +156,28 @@ def sight(equation: Equation, seen: Sequence[Sight]) -> Sight:
     ):
         return _joined(equation, seen, whole)
     return like_an_input(equation, seen, equation.output)
+
+
+def picked(equation: Equation, seen: Sequence[Sight]) -> Sight | None:
+    """Of rows or columns that are picked by constant numbers, as by a nearest-neighbour resize:
+    still along the image, where is not known. None for another gather.
+    """
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
+    axes, along = seen[0].axes, numbers.start_index_map
+    rank = len(equation.output.shape)
+    others = [index for index in range(rank) if index not in numbers.offset_dims]
+    plain = len(along) == len(others) == 1 and not numbers.operand_batching_dims
+    if not plain or numbers.collapsed_slice_dims != along:
+        return None
+    shape, index = equation.inputs[0].shape, along[0]
+    kept = [i for i in range(len(shape)) if i != index]
+    is_whole = all(sizes[i] == shape[i] for i in kept)
+    if not isinstance(axes[index], Span) or any(seen[1].axes) or seen[1].whole or not is_whole:
+        return None
+    out: list[Axis] = [None] * rank
+    for after, before in zip((*numbers.offset_dims, *others), (*kept, index), strict=True):
+        out[after] = axes[before]
+    return Sight(tuple(out), True)
 
 
 def like_an_input(equation: Equation, seen: Sequence[Sight], output: Value) -> Sight:

@@ -144,11 +144,13 @@ class TracedForward:
         return np.transpose(_by_path(parameters)[leaf], order)
 
     def kernel(self, parameters: Any, layer: str) -> np.ndarray | None:
-        """[height, width, channels, maps] of the convolution that a layer is named after, in
-        whatever order it is kept; None where it is not a parameter as it stands.
+        """[height, width, channels, maps] of the convolution that a layer is named after, or comes
+        from where it has a name of its own, in whatever order it is kept; None where it is not a
+        parameter as it stands.
         """
+        site = sites_of(self.model, self.also).get(layer)
         for leaf, order in _kernels(self.model):
-            if leaf and module_of(leaf) == layer:
+            if leaf and module_of(leaf) == (layer if site is None else site.module):
                 return np.transpose(_by_path(parameters)[leaf], order)
         return None
 

@@ -22,7 +22,7 @@ from zfjax.network.meanings import SMOOTH
 from zfjax.network.naming import Names
 from zfjax.network.reading import Reading, Site, read
 
-SCORES = "scores"
+SCORES = ("scores", "logits")
 """The output that is class scores, of a function that returns several."""
 BATCH = 2
 """Images with which layers are found; each other number of images is traced when it is met."""
@@ -47,7 +47,7 @@ class Model:
     dtype: Any = jnp.float32
     """Of the images that it is given."""
     smooth: tuple[str, ...] = ()
-    """Smooth activations that are given a rule: "tanh", "gelu", "silu"."""
+    """Smooth activations that are given a rule: "tanh", "gelu", "silu", "mish"."""
     statistics: Statistics = "rule"
 
     @property
@@ -188,12 +188,27 @@ def digest_of(model: Model) -> str:
 
 
 def scores_output(model: Model) -> str | None:
-    """Which output is class scores, [images, classes]: "scores", or the only one."""
+    """Which output is class scores, [images, classes]: "scores" or "logits", the only output, or
+    the only such of a tuple.
+    """
+    tables = tables_of(model)
     outputs = reading_of(model).trace.outputs
-    name = SCORES if SCORES in outputs else "" if list(outputs) == [""] else None
-    if name is None or len(outputs[name].shape) != 2 or outputs[name].shape[0] != BATCH:
-        return None
-    return name
+    for name in SCORES:
+        if name in tables:
+            return name
+    is_tuple = all(name.partition("/")[0].isdecimal() for name in outputs)
+    alone = list(outputs) == [""] or is_tuple
+    return next(iter(tables)) if len(tables) == 1 and alone else None
+
+
+def tables_of(model: Model) -> dict[str, int]:
+    """Columns of every output that may be class scores: [images, columns]."""
+    outputs = reading_of(model).trace.outputs.items()
+    return {
+        name: value.shape[1]
+        for name, value in outputs
+        if len(value.shape) == 2 and value.shape[0] == BATCH
+    }
 
 
 def needed_leaves(model: Model, also: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ A kind is told by what a file begins with, not by its name alone: an error page 
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,8 @@ _PICKLE = (
     " .safetensors or .npz; of torch, save model.state_dict() with torch.save, which `zfjax"
     " import-weights` reads as weights only"
 )
+_TEXT_PICKLE = re.compile(rb"\([dl]p\d+\n|c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
+"""How a pickle of protocol 0 begins: an empty dict or list, or a name that is looked up."""
 TORCH = "torch"
 """The kind of what torch.save writes."""
 _TORCH_NAMES = (".pt", ".pth", ".bin", ".ckpt")
@@ -98,6 +101,8 @@ def file_kind(path: Path) -> str:
     for magic, words in _BEGINS:
         if begin.lower().lstrip(b"\xef\xbb\xbf \t\r\n").startswith(magic):
             raise DamagedCheckpoint(f"{path} {words}.")
+    if _TEXT_PICKLE.match(begin):
+        _refuse_pickle(path, "pickle")
     if begin.startswith(b"PK"):
         kind = TORCH if _is_of_torch(path) else "npz"
     elif begin[3:8] == bytes(5) and begin[8:9] == b"{":  # a header's length, and the header
@@ -134,6 +139,14 @@ def is_single(folder: Path) -> bool:
     """Whether a folder is one checkpoint of Orbax itself, rather than one of them by step."""
     marked = (folder / "_CHECKPOINT_METADATA").exists() and any(folder.glob("*/_METADATA"))
     return marked or (folder / "_METADATA").exists()
+
+
+def only_item(path: Path) -> str:
+    """The name by which the only tree in a checkpoint of Orbax was saved; "" for one that has none,
+    or several.
+    """
+    items = [child.parent.name for child in path.glob("*/_METADATA")]
+    return items[0] if len(items) == 1 and not (path / "_METADATA").exists() else ""
 
 
 def _source(path: Path) -> Path:

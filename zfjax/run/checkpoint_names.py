@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zfjax.errors import ZfjaxError, shortened
+from zfjax.run.written_steps import AS_WRITTEN, has_date, last_number, two_ways, whole_steps
 
 WEIGHTS = (".safetensors", ".npz", ".msgpack", ".flax")
 """What files of arrays are called that can be read."""
@@ -27,10 +28,9 @@ _UNFINISHED = re.compile(
 _EPOCH = re.compile(r"(?:^|[^a-z])(?:epochs?|ep)[ =_.-]?(\d+(?:\.\d+)?)", re.IGNORECASE)
 _STEP = re.compile(
     r"(?:^|[^a-z])(?:steps?|globalsteps?|iterations?|iters?|it|updates?)[ =_.-]?"
-    r"(\d+(?:(?:k|e\d+)(?![a-z0-9]))?)",
+    rf"({AS_WRITTEN})",
     re.IGNORECASE,
 )
-_LAST_NUMBER = re.compile(r"(?:.*[^0-9])?([0-9]+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,14 @@ class Naming:
 
 def saved_in(root: Path, naming: Naming) -> tuple[Saved, ...]:
     """The checkpoints in a folder, by step; what bears no step is none. Raises ZfjaxError where
-    there are none, where two are of one step, or for a pattern that is none.
+    there are none, where two are of one step, where a name may say two steps, or for a pattern that
+    is none.
     """
     names = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
     saved: dict[int, Saved] = {}
     for path, words in _candidates(names, naming):
+        if naming.pattern is None:
+            _check_plain(path)
         entry = _numbered(path, words, naming.steps_per_epoch)
         if entry.step in saved:
             raise ZfjaxError(
@@ -99,17 +102,24 @@ def _candidates(names: list[Path], naming: Naming) -> Iterator[tuple[Path, Words
         if stem is None or _UNFINISHED.fullmatch(path.name):
             continue
         step, epoch = _STEP.search(stem), _EPOCH.search(stem)
-        last = _LAST_NUMBER.fullmatch(stem)
         if step or epoch:
-            yield path, (step and _in_full(step[1]), epoch and epoch[1])
-        elif last:
-            yield path, (last[1], None)
+            yield path, (step and step[1], epoch and epoch[1])
+        elif last := last_number(stem):
+            yield path, (last, None)
 
 
-def _in_full(number: str) -> str:
-    """ "10000" of "10k" and of "1e4"."""
-    digits, _, zeros = number.lower().replace("k", "e3").partition("e")
-    return digits + "0" * min(int(zeros or 0), 18)
+def _check_plain(path: Path) -> None:
+    """Raises ZfjaxError for a name whose number may be read in two ways."""
+    stem = _stem(path) or path.name
+    if _EPOCH.search(stem):
+        return
+    ways = two_ways(stem)
+    if ways is not None and (not (step := _STEP.search(stem)) or stem[step.end() :] == "_000"):
+        end = f"{re.escape(path.suffix)}$" if path.is_file() else "$"
+        raise ZfjaxError(
+            f"{path} may be {ways[0]} or {ways[1]}: say how its step is read with --steps, like"
+            f" '(\\d[\\d_]*){end}' or '[_-](\\d+){end}'."
+        )
 
 
 def _stem(path: Path) -> str | None:
@@ -151,18 +161,22 @@ def _numbered(path: Path, words: Words, steps_per_epoch: int) -> Saved:
     """Raises ZfjaxError for words that are no numbers, and an epoch that ends between steps."""
     step, epoch = words
     try:
+        if epoch is not None and not 0 <= float(epoch) < float("inf"):
+            raise ValueError
         if step is not None:
-            if not step.isdecimal():
+            number = whole_steps(step)
+            if number is None:
                 raise ValueError
-            return Saved(path, int(step), None if epoch is None else float(epoch))
+            return Saved(path, number, None if epoch is None else float(epoch))
         if epoch is None:
             raise ValueError
         steps = float(epoch) * steps_per_epoch
         whole = round(steps)
     except (ValueError, OverflowError):
+        number_words = epoch if step is None or whole_steps(step) is not None else step
         raise ZfjaxError(
-            f"--steps: {step if step is not None else epoch!r} of {path.name} is no number of a"
-            " step; change the pattern."
+            f"--steps: {number_words!r} of {path.name} is no number of a step; change the pattern"
+            " (understood are 100, 10k, 1e3 and 1_000)."
         ) from None
     if abs(steps - whole) > 1e-6 * max(1.0, steps):
         raise ZfjaxError(
@@ -179,5 +193,7 @@ def _none_in(root: Path, names: list[Path], pattern: str | None) -> ZfjaxError:
     if (root / "_CHECKPOINT_METADATA").exists() or (root / "_METADATA").exists():
         there = "; it is one checkpoint: give the folder that holds it"
     elif names:
+        if any(has_date(path.name) for path in names):
+            there += "; a date is no step"
         there += r"; where their names hold the step otherwise, say how: --steps 'ckpt-(\d+)'"
     return ZfjaxError(f"--checkpoints {root} holds no numbered checkpoints{there}.")

@@ -11,7 +11,7 @@ from typing import Any
 from zfjax.errors import ZfjaxError
 from zfjax.files import local_path
 from zfjax.run.checkpoint_faults import DamagedCheckpoint
-from zfjax.run.checkpoint_kinds import described, is_single, read_arrays
+from zfjax.run.checkpoint_kinds import described, is_single, only_item, read_arrays
 from zfjax.run.checkpoint_names import Naming, Saved, saved_in, step_in_name
 from zfjax.run.stored import Arrays, Stored, shapes_of, stored_trees
 from zfjax.values import Place, Text, Whole, optional, path_of, text, whole_number
@@ -103,6 +103,7 @@ def _stored_in(root: Path, naming: Naming) -> Stored:
         naming.pattern,
         naming.steps_per_epoch,
         all(entry.epoch is not None for entry in saved),
+        only_item(saved[0].path),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, shortened
 from zfjax.run.checkpoint import key_name, leaf_paths
 from zfjax.run.stored import Arrays, Stored, shapes_of
 
@@ -63,24 +63,74 @@ def part_of(shapes: Any, expected: Any | None, path: str | None) -> Part:
     """The part of a checkpoint's tree that is a network's variables.
 
     ``expected``: the variables' shapes where they are known (of a module); None for a function:
-    ``path``, else "params" where there is one, else all. Raises ZfjaxError where none fits, naming
-    the first leaf that is missing or of another shape, or where several do.
+    ``path``, else "params" where there is one, else all. Collections beside a module's "params" are
+    those of their names, else the only ones of their leaves and shapes; "PATH,PATH" says which.
+    Raises ZfjaxError where none fits, naming the first leaf that is missing or of another shape, or
+    where several do.
     """
-    if path is not None and _at(shapes, path) is None:
-        top = ", ".join(_children(shapes)) or "nothing"
-        raise ZfjaxError(f"--variables {path}: the checkpoint has no such part; it has {top}.")
+    roots = _named(shapes, path, expected is not None)
+    if not roots:
+        _check_not_optimiser(shapes)
     if expected is None:
-        root = path or _parameters_alone(shapes)
+        root = roots[0] if roots else _parameters_alone(shapes)
         own = _at(shapes, root)
         return Part(shapes_of(own), {name: _joined(root, name) for name in leaf_paths(own)})
-    if path is not None:
-        return _fitted(shapes, path, expected)
+    if roots:
+        return _fitted(shapes, roots, expected)
     whole = [root for root, subtree in _parts(shapes) if not _misfit(subtree, expected)]
-    inner = _children(expected).get("params", expected)
-    alike = [root for root, subtree in _parts(shapes) if _same_leaves(subtree, inner)]
+    alike = _alike(shapes, _children(expected).get("params", expected))
     if len(alike) > 1 or len(whole) > 1:
         raise _asked_for(alike if len(alike) > 1 else whole)
-    return _fitted(shapes, (whole or alike or [""])[0], expected)
+    return _fitted(shapes, (whole or alike or _nearly(shapes, expected))[:1], expected)
+
+
+def _nearly(shapes: Any, expected: Any) -> list[str]:
+    """Parts that have the leaves of ``expected``, or of its "params", in other shapes; else the
+    whole, to say what is missing.
+    """
+    for tree in (expected, _children(expected).get("params")):
+        names = set(_leaves(tree))
+        near = [
+            root for root, subtree in _parts(shapes) if names and names <= set(_leaves(subtree))
+        ]
+        if near:
+            return near
+    return [""]
+
+
+def _named(shapes: Any, path: str | None, several: bool) -> list[str]:
+    """The parts that ``--variables`` names: none, one, or with ``several`` more than one, between
+    commas. Raises ZfjaxError for one that is not there.
+    """
+    if path is None:
+        return []
+    is_list = several and _at(shapes, path) is None
+    roots = [each.strip().strip("/") for each in path.split(",")] if is_list else [path]
+    for root in roots:
+        if _at(shapes, root) is None:
+            top = ", ".join(_children(shapes)) or "nothing"
+            raise ZfjaxError(f"--variables {root}: the checkpoint has no such part; it has {top}.")
+    return roots
+
+
+def _check_not_optimiser(shapes: Any) -> None:
+    """Raises ZfjaxError where all arrays are an optimiser's."""
+    arrays = [name.split("/") for name, leaf in leaf_paths(shapes).items() if leaf.shape]
+    if arrays and all(any(map(OPTIMISER.fullmatch, words)) for words in arrays):
+        parts = {"/".join(words[: _of_optimiser(words) + 1]) for words in arrays}
+        raise ZfjaxError(
+            f"The checkpoint holds the state of an optimiser alone ({shortened(sorted(parts), 3)}),"
+            " no parameters; give the checkpoints that have those."
+        )
+
+
+def _of_optimiser(words: list[str]) -> int:
+    return next(index for index, word in enumerate(words) if OPTIMISER.fullmatch(word))
+
+
+def _alike(shapes: Any, expected: Any) -> list[str]:
+    """The parts that have the leaves of ``expected``, and no others."""
+    return [root for root, subtree in _parts(shapes) if _same_leaves(subtree, expected)]
 
 
 def _asked_for(roots: list[str]) -> ZfjaxError:
@@ -108,26 +158,19 @@ def _parameters_alone(shapes: Any) -> str:
     return first
 
 
-def _fitted(shapes: Any, root: str, expected: Any) -> Part:
-    """What stands at ``root`` as the variables, or as their "params" with the other collections
-    beside it.
+def _fitted(shapes: Any, roots: list[str], expected: Any) -> Part:
+    """What stands at the first of ``roots`` as the variables, or as their "params" with the other
+    collections beside it, or at the other ``roots``.
     """
-    subtree, places = _at(shapes, root), {}
-    names = leaf_paths(expected)
-    parameters = _children(expected).get("params")
-    as_parameters = parameters is not None and _same_leaves(subtree, parameters)
-    beside = root.rpartition("/")[0]
-    for name, leaf in names.items():
-        collection, _, rest = name.partition("/")
-        holder = root
-        if as_parameters:
-            holder, rest = (root, rest) if collection == "params" else (beside, name)
-        else:
-            rest = name
+    root, places = roots[0], {}
+    where = f" in {root}" if root else ""
+    holders = _holders(shapes, roots, expected)
+    for name, leaf in leaf_paths(expected).items():
+        collection, _, below = name.partition("/")
+        holder, rest = (holders[collection], below) if collection in holders else (root, name)
         path = _joined(holder, rest)
         inner, stored = _leaves(_at(shapes, holder)).get(_bare(rest), (path, None))
         places[name] = path if stored is None else _joined(holder, inner)
-        where = f" in {root}" if root else ""
         if stored is None:
             raise ZfjaxError(
                 f"The checkpoint{where} does not fit the network: {path} is missing; name"
@@ -144,6 +187,50 @@ def _fitted(shapes: Any, root: str, expected: Any) -> Part:
                 f" {stored.dtype}, not of {leaf.dtype}."
             )
     return Part(expected, places)
+
+
+def _holders(shapes: Any, roots: list[str], expected: Any) -> dict[str, str]:
+    """Where each of Linen's collections stands; {} for variables that are in none. Raises
+    ZfjaxError where several parts may be one of them, or one of the other ``roots`` is none.
+    """
+    collections = _children(expected)
+    root, *others = roots
+    if "params" not in collections:
+        _check_all_taken(others, {})
+        return {}
+    as_parameters = set(_leaves(_at(shapes, root))) == set(_leaves(collections["params"]))
+    beside = root.rpartition("/")[0] if as_parameters else root
+    holders = {}
+    for name, tree in collections.items():
+        own = root if as_parameters and name == "params" else _joined(beside, name)
+        asked = [at for at in others if _same_leaves(_at(shapes, at), tree)]
+        if asked or _at(shapes, own) is None:
+            own = _only(asked or _alike(shapes, tree), root, beside, name) or own
+        holders[name] = own
+    _check_all_taken(others, holders)
+    return holders
+
+
+def _only(parts: list[str], root: str, beside: str, collection: str) -> str | None:
+    """Which of ``parts`` is a collection of the parameters at ``root``: the only one directly in
+    ``beside``, or at all; None where there is none. Raises ZfjaxError for several.
+    """
+    near = [at for at in parts if at.rpartition("/")[0] == beside]
+    if len(near or parts) > 1:
+        raise ZfjaxError(
+            f"Several parts of the checkpoint fit the network's {collection}:"
+            f" {', '.join(near or parts)}; say which with --variables"
+            f" {root or 'PARAMETERS'},{(near or parts)[0]}."
+        )
+    return next(iter(near or parts), None)
+
+
+def _check_all_taken(others: list[str], holders: Mapping[str, str]) -> None:
+    for root in others:
+        if root not in holders.values():
+            raise ZfjaxError(
+                f"--variables {root}: the network has no collection with these leaves and shapes."
+            )
 
 
 def _joined(root: str, name: str) -> str:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ import numpy as np
 
 from zfjax.errors import ZfjaxError, explain_os_error, first_line, shortened
 from zfjax.files import atomic_path, check_path, local_path, read_json
-from zfjax.network.torch_names import ORIGINS, variables_from
+from zfjax.network.torch_names import ORIGINS, names_of, variables_from
 from zfjax.run.checkpoint_kinds import file_kind
 from zfjax.run.tensor_files import Arrays, read_tensors
 from zfjax.values import Place, Text, path_of, text
 
+_TERMINAL = re.compile(r"\x1b\[[0-9;]*m")
+"""Colours of a terminal, which torch's errors have."""
 RECORD = "weights.json"
 FORMAT_VERSION = 1
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -65,9 +69,9 @@ def import_weights(file: Place, *, origin: Text, out: Place) -> Imported:
         raise ZfjaxError(f"{path} is a folder; give the file of weights in it.")
     if not path.exists():
         raise ZfjaxError(f"There is no file {path}.")
-    state = _bare(state_of(path))
     known = ORIGINS[name]
     net = known.build()
+    state = _bare(state_of(path), {named.theirs for named in names_of(net)})
     variables = variables_from(state, net)
     imported = Imported(
         name,
@@ -141,10 +145,13 @@ def _of_torch(path: Path) -> Mapping[str, Any]:
             " where it is, save the state dict as .safetensors (safetensors.torch.save_file)."
         ) from None
     try:
-        whole = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a TorchScript archive, which raises too
+            whole = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 (torch raises many kinds for other files)
+        said = _TERMINAL.sub("", first_line(error)).partition(". ")[0][:100]
         raise ZfjaxError(
-            f"{path} cannot be read as weights only ({first_line(error, 100)}): it is damaged, or a"
+            f"{path} cannot be read as weights only ({said}): it is damaged, or a"
             " pickle of more than arrays; where it is known, save model.state_dict() with"
             " torch.save."
         ) from None
@@ -155,24 +162,47 @@ def _arrays_in(whole: Any, torch: Any, path: Path) -> Mapping[str, Any]:
     for name in ("state_dict", "model_state_dict", "model"):  # as trainers save it, beside others
         if isinstance(whole, Mapping) and isinstance(whole.get(name), Mapping):
             whole = whole[name]
+    if isinstance(whole, Mapping) and not _has_arrays(whole, torch):
+        states = [name for name, own in whole.items() if _has_arrays(own, torch)]
+        if len(states) != 1:
+            raise ZfjaxError(
+                f"{path} holds no state dict at its top, but"
+                f" {shortened(map(str, whole), 6) or 'nothing'}"
+                f"{', of which several are such' if states else ''}; save the one that is meant"
+                " with torch.save."
+            )
+        whole = whole[states[0]]
     if not isinstance(whole, Mapping) or not all(isinstance(key, str) for key in whole):
         raise ZfjaxError(
             f"{path} holds {type(whole).__name__}, no state dict; save model.state_dict() with"
             " torch.save."
         )
     return {
-        name: (array.float() if array.is_floating_point() else array).numpy()
+        name: (array.float() if array.is_floating_point() else array).detach().numpy()
         for name, array in whole.items()
         if isinstance(array, torch.Tensor)
     }
 
 
-def _bare(state: Mapping[str, Any]) -> Arrays:
-    """Names without what DataParallel and torch.compile put before each; slashes as points."""
+def _has_arrays(own: Any, torch: Any) -> bool:
+    """Whether a value is a mapping with arrays directly in it."""
+    return isinstance(own, Mapping) and any(isinstance(each, torch.Tensor) for each in own.values())
+
+
+def _bare(state: Mapping[str, Any], known: Container[str]) -> Arrays:
+    """Names without what stands before each: of DataParallel ("module."), torch.compile
+    ("_orig_mod."), or, where ``known`` names come out, a trainer's module around the network
+    ("model."); slashes as points.
+    """
     names = {name: name.replace("/", ".") for name in state}
-    for before in ("_orig_mod.", "module.", "_orig_mod."):
-        if names and all(name.startswith(before) for name in names.values()):
-            names = {name: bare.removeprefix(before) for name, bare in names.items()}
+    wrapped = names
+    while not any(bare in known for bare in names.values()):
+        before = {bare.partition(".")[0] for bare in names.values()}
+        names = {name: bare.partition(".")[2] for name, bare in names.items()}
+        if len(before) != 1 or not all(names.values()):  # of another network
+            names = wrapped
+            break
+        wrapped = names if before <= {"module", "_orig_mod"} else wrapped
     return {bare: state[name] for name, bare in names.items()}
 
 

@@ -80,7 +80,7 @@ def _part(shapes: Any, tree: Any, path: str | None, is_first: bool) -> Part:
     """Below ``path``; what is not the first piece also beside it."""
     if path is None:
         return part_of(shapes, tree, None)
-    start = f"{path}/"
+    start = f"{path}/" if path else ""
     inside = {
         name.removeprefix(start): leaf
         for name, leaf in leaf_paths(shapes).items()

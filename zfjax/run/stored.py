@@ -44,6 +44,20 @@ class Stored:
     """Of their training."""
     named_epochs: bool = False
     """Whether the epochs stand in the names."""
+    item: str = ""
+    """What the only tree of each checkpoint was saved as, where it was saved by a name ("state"):
+    the paths of ``shapes`` are without it.
+    """
+
+    def path_within(self, path: str | None) -> str | None:
+        """A path as those of ``shapes``: one that begins with the item's name is as good without;
+        "" is the whole.
+        """
+        if path is None or not self.item or self.item in _heads(self.shapes):
+            return path
+        words = [each.strip().strip("/") for each in path.split(",")]
+        item = f"{self.item}/"
+        return ",".join(f"{each}/".removeprefix(item).strip("/") for each in words)
 
     def steps_at(self, wanted: Epochs | None) -> tuple[int, ...]:
         """The steps that ``--at`` names. Raises ZfjaxError for one that is not there."""
@@ -61,13 +75,20 @@ class Stored:
         arrays, known = self.read(step, names), leaf_paths(self.shapes)
         for name in names:
             if name not in arrays:
-                raise ZfjaxError(f"The tree of step {step} lacks {name}.")
+                raise ZfjaxError(f"The tree of step {step} lacks {name}{self._elsewhere(step)}.")
             if arrays[name].shape != known[name].shape:
                 raise ZfjaxError(
                     f"{name} at step {step} is of shape {arrays[name].shape}, not"
-                    f" {known[name].shape}."
+                    f" {known[name].shape}{self._elsewhere(step)}."
                 )
         return {name: arrays[name] for name in names}
+
+    def _elsewhere(self, step: int) -> str:
+        """What to do about a step that is of another network than the first."""
+        if len(self.steps) < 2:
+            return ""
+        way = "leave it out" if self.root is None else "move it away"
+        return f", as at step {self.steps[0]}: it is of another network; {way}"
 
     def with_epochs_of(self, steps_per_epoch: int) -> Stored:
         """The same at so many steps an epoch; where epochs stand in the names, those hold."""
@@ -122,6 +143,11 @@ def shapes_of(tree: Any) -> Any:
             f"{' with leaves that are no arrays' if isinstance(tree, Mapping) else ''}."
         )
     return jax.tree.map(_shape_of, tree)
+
+
+def _heads(tree: Any) -> set[str]:
+    """The first names of the paths in a tree."""
+    return {name.partition("/")[0] for name in leaf_paths(tree)}
 
 
 def is_array(leaf: Any) -> bool:

@@ -142,7 +142,13 @@ def _npz(path: Path, names: tuple[str, ...] | None) -> tuple[Shapes, Arrays]:
                             f"{path}: {name} is a pickled object, not an array, and is not read:"
                             " save the arrays themselves, numpy.savez(FILE, **{path: array})."
                         )
-                    shapes[name] = jax.ShapeDtypeStruct(shape, _as_narrow(dtype))
+                    if (kept := _as_narrow(dtype)).kind == "V" and dtype.str != "|V2":
+                        raise DamagedCheckpoint(
+                            f"{path}: {name} is of a type whose name .npz does not keep"
+                            f" ({dtype.str}: float8, or fields): save it as float32, or as"
+                            " .safetensors."
+                        )
+                    shapes[name] = jax.ShapeDtypeStruct(shape, kept)
                 if names is not None:
                     with archive.open(member) as handle:
                         array = np.lib.format.read_array(handle, allow_pickle=False)
