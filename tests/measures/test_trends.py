@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from zfjax.measures import similarity, trends
+from zfjax.measures.ranking import ranked
 
 EPOCHS = np.array([0, 0.5, 1, 2, 4, 8, 16])
 
@@ -87,7 +88,7 @@ def made_maxima(rng, emerge_at, steps=9, images=800):
 
 
 def emergence_of(maxima, epochs):
-    ranks = [similarity.standard_ranks(responses) for responses in maxima]
+    ranks = [ranked(np.ascontiguousarray(responses.T)) for responses in maxima]
     between = [similarity.spearman_between(each, ranks[-1]) for each in ranks]
     bars, chances = zip(*(trends.identity_bar(each) for each in between), strict=True)
     own = np.array([np.diag(each) for each in between])
