@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.figure import Figure
 
 import zfjax
 from tests.data_helpers import altered
@@ -30,7 +31,7 @@ from zfjax.measures.choosing import find_measure
 from zfjax.measures.keeping import Keeping
 from zfjax.measures.planning import Chosen, Wanted, plan_of
 from zfjax.measures.probing import Gathered, Probing, probe_ids
-from zfjax.measures.protocol import Measure, Quantity, Told
+from zfjax.measures.protocol import Measure, Pictures, Quantity, Told
 from zfjax.measures.running import measure, plan_of_run
 from zfjax.network.model import feature_maps
 from zfjax.run.folder import load_run
@@ -316,6 +317,14 @@ def wrong(quantity=None, kept=None):
     [
         (wrong(Quantity(1, "conv1", "x", 1.0)), "which was not asked for"),
         (wrong(Quantity(0, "conv1", "x", np.inf)), "as infinite"),
+        (
+            wrong(Quantity(0, "conv9", "x", 1.0)),
+            "mine gives x of layer 'conv9', and there are conv1",
+        ),
+        (wrong(Quantity(0, "conv9", "x", np.ones(2))), "mine gives x of layer 'conv9'"),
+        (wrong(Pictures(0, "fc", np.arange(1), np.ones((1, 2, 2, 3)))), "pictures of layer 'fc'"),
+        (wrong(Pictures(1, "conv1", np.arange(1), np.ones((1, 2, 2, 3)))), "at step 1, which was"),
+        (wrong(Pictures(0, "conv1", np.arange(2), np.ones((1, 2, 2, 3)))), r"with maps .2,. and"),
         (wrong((0, "conv1", "x", 1.0)), "are Quantity or Pictures, and it gives .0, 'conv1'"),
         (wrong(Quantity(0, "conv1", "x", np.ones((2, 2)))), "in the shape"),
         (wrong(Quantity(0, "conv1", "x", np.ones(3))), "for 3 maps, and there are 6"),
@@ -331,6 +340,53 @@ def test_what_a_measure_must_not_give(run, measure_, says):
     with pytest.raises(ZfjaxError, match=says):
         measure(run, measure_)
     assert not list((run / "measures").glob("mine.*"))
+
+
+def telling(**words):
+    return dataclasses.replace(wrong(), tell=lambda *ignored: Told("x", **words))
+
+
+@pytest.mark.parametrize(
+    "told, says",
+    [
+        ({"files": {"../x.txt": b""}}, "mine tells a file '../x.txt': a file's name has no folder"),
+        ({"files": {"/x.txt": b""}}, "a file's name has no folder"),
+        ({"files": {"sub/x.txt": b""}}, "a file's name has no folder"),
+        ({"files": {"..": b""}}, "a file's name has no folder"),
+        ({"files": {"": b""}}, "a file's name has no folder"),
+        ({"files": {"census.json": b"{}"}}, "'census.json', which zfjax writes itself"),
+        ({"files": {"mine.parquet": b""}}, "'mine.parquet', which zfjax writes itself"),
+        ({"files": {"probe.npz": b""}}, "'probe.npz', which zfjax writes itself"),
+        ({"files": {"x.txt": "words"}}, "of bytes, not 'words'"),
+        ({"figures": {"x": np.inf}}, "mine tells an infinite figure"),
+        ({"figures": {"x": {1, 2}}}, "a figure that is no number or word"),
+    ],
+)
+def test_what_is_told_stands_beside_the_measure(run, told, says):
+    with pytest.raises(ZfjaxError, match=says):
+        measure(run, telling(**told))
+    assert not (run / "measures" / "mine.json").exists()
+    assert not list(run.glob("*.txt")) and not list((run / "measures").glob("x.*"))
+
+
+def test_figures_are_plain_numbers_and_files_stand_beside(run):
+    figures = {"a": np.float32(0.5), "b": np.arange(2), "c": [np.nan, 1.0], 4: {"e": None}}
+    measured = measure(run, telling(figures=figures, files={"mine-more.csv": b"1,2"}))
+    assert measured.meta["figures"] == {"a": 0.5, "b": [0, 1], "c": [None, 1.0], "4": {"e": None}}
+    assert (run / "measures" / "mine-more.csv").read_bytes() == b"1,2"
+
+
+class Raising(Figure):
+    def savefig(self, *ignored, **words):
+        raise RuntimeError("my own fault")
+
+
+def test_a_chart_that_raises_leaves_nothing_that_speaks_of_other_numbers(run):
+    first = measure(run, telling(), at=["0", "1"])
+    assert first.steps == (0, 4)
+    with pytest.raises(RuntimeError, match="my own fault"):
+        measure(run, telling(chart=Raising()))
+    assert not (run / "measures" / "mine.json").exists()
 
 
 def test_what_is_told_is_a_told(run):
@@ -611,7 +667,7 @@ def test_a_plan_needs_a_measure(run):
 
 
 OWN_CODE = """
-from zfjax.measures.protocol import Measure, Quantity, Told
+from zfjax.measures.protocol import Measure, Pictures, Quantity, Told
 from .numbers import AMOUNT
 
 def rows(looked, options):

@@ -117,7 +117,10 @@ def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
         measured = open_measured(folder, name)
         tables = other_tables(chosen, target)
         measured = replace(measured, meta={**measured.meta, "seeds_of": others})
-        write_told(measured, told_of(chosen, measured, tables))
+        try:
+            write_told(measured, told_of(chosen, measured, tables))
+        except Exception:  # made anew, it raises the same where that is met
+            return False
     return True
 
 
