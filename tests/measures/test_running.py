@@ -522,6 +522,18 @@ def test_other_settings_are_refused_and_more_steps_are_not(run, capsys):
     assert measure(run, "census", name="mine", almost=0.5).folder == run / "measures-mine"
 
 
+def test_evolve_with_a_measure_of_other_settings_says_the_way_out_before_anything_runs(run, capsys):
+    measure(run, "census", images=20)
+    words = ["evolve", "--workdir", str(run), "--maps", "2", "--measure", "census"]
+    for dry in ([], ["--dry-run"]):
+        assert main([*words, *dry]) == 1
+        said = capsys.readouterr().err
+        assert "holds the measure census with other settings (images); nothing is evolved" in said
+        assert "leave census out of --measure to keep that one" in said
+        assert not (run / "evolution").exists()
+    assert main([*words, "--name", "more", "--dry-run"]) == 0
+
+
 def test_another_data_set_is_refused(run, data_dir, tmp_path):
     other = shutil.copytree(data_dir, tmp_path / "data")
     from tests.small import make_data

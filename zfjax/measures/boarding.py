@@ -54,6 +54,8 @@ class Target:
     """The caller holds the run's lock."""
     home: Path | None = None
     """The folder to be locked: the run's, or of somebody else's network; None: none."""
+    along: bool = False
+    """They ride along with an evolution."""
 
 
 def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
@@ -79,9 +81,10 @@ def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
     return finished, replace(plan, chosen=rest)
 
 
-def is_measured_as(plan: Plan, chosen: Chosen, folder: Path) -> bool:
+def is_measured_as(plan: Plan, chosen: Chosen, folder: Path, along: bool = False) -> bool:
     """Whether ``folder`` holds a measure with these settings, at all these steps and by the same
-    code. Raises ZfjaxError where it is there with other settings; nothing is written.
+    code. Raises ZfjaxError where it is there with other settings; nothing is written. ``along``: it
+    was to ride along with an evolution.
     """
     name = chosen.name
     if not is_measured(folder, name):
@@ -92,9 +95,15 @@ def is_measured_as(plan: Plan, chosen: Chosen, folder: Path) -> bool:
     if fields == ["steps"] and set(before["steps"]) <= set(now["steps"]):
         return False  # training has gone on: the new steps come to the old ones
     if fields:
+        way_out = f"give this one a name with --name, or delete {name}.json there."
+        if along:
+            way_out = (
+                f"nothing is evolved: leave {name} out of --measure to keep that one, give"
+                f" evolution and measures a name with --name, or delete {name}.json there."
+            )
         raise ZfjaxError(
-            f"{folder} holds the measure {name} with other settings ({', '.join(fields)}); give"
-            f" this one a name with --name, or delete {name}.json there."
+            f"{folder} holds the measure {name} with other settings ({', '.join(fields)});"
+            f" {way_out}"
         )
     return not changed_sources(record.get("sources", {}), sources_of(chosen.measure))
 
@@ -105,7 +114,7 @@ def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
     What was said over other seeds stays where none are named (``words_alone``).
     """
     folder, name = target.folder, chosen.name
-    if not is_measured_as(plan, chosen, folder):
+    if not is_measured_as(plan, chosen, folder, target.along):
         return False
     record = read_json(folder / f"{name}.json")
     if set(_earlier(chosen.measure, folder, plan.steps)) - set(record.get("read", [])):

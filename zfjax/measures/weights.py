@@ -6,8 +6,8 @@ Concept: *cosine* of each filter with itself at the last epoch, for a ReLU layer
 |w(t) - w(before)| / |w(t)| an epoch. The layer's cosine is the mean of its filters', its lengths
 are those of its whole kernel. *radius* is of filters taken to pixels without an image
 (rectification and normalisation left out, of a pool the middle cell: filters.py), of a few maps of
-each layer drawn by seed: how far they reach from their own centre, pixels (root mean square);
-weights-pixels.png shows four of them.
+each layer drawn by seed: how far they reach from their own centre, pixels (root mean square).
+weights-pixels.png shows four of those that the run's evolution draws, or would.
 *inverse_residual* asks how far W^T, by which the deconvnet comes down, is from an inverse of W, as
 the measure ``inverse`` does, on patches of white noise: 0 for orthogonal filters of equal length.
 Source: distance and speed as usual; deep filters as pixels: Voss et al. 2021, "Visualizing
@@ -23,12 +23,15 @@ little above.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from zfjax.errors import ZfjaxError
+from zfjax.features.asking import MAPS
+from zfjax.features.units import draw_maps
 from zfjax.measures.averages import mean_of_known, quotient
 from zfjax.measures.filter_figure import figure_of_filters
 from zfjax.measures.filters import architecture_in, kernels_of, radius_of, to_pixels
@@ -37,6 +40,8 @@ from zfjax.measures.protocol import Looked, Measure, Pictures, Quantity, Told, p
 from zfjax.report.kit.charts import Chart, Line, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.report.words import choose
+from zfjax.run.evolution import open_evolution
+from zfjax.run.folder import evolution_folder
 from zfjax.run.measured import Measured
 
 PICTURED_EPOCHS, PICTURED_MAPS = 5, 4
@@ -60,6 +65,10 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
     architecture = architecture_in(looked.subject.network)
     first, last = (_kernels(looked, step) for step in (looked.steps[0], looked.steps[-1]))
     drawn = {name: drawn_maps(looked.layer(name).maps, options.maps) for name in looked.layers}
+    shown_maps = {
+        name: maps[: min(PICTURED_MAPS, options.maps)]
+        for name, maps in evolved_maps(looked).items()
+    }
     pictured = [looked.steps[index] for index in choose(looked.epochs, PICTURED_EPOCHS)]
     before: dict[str, np.ndarray] = {}
     for index, step in enumerate(looked.steps):
@@ -87,8 +96,9 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
                 pixels = to_pixels(architecture, parameters, name, drawn[name].tolist())
                 yield from _of_pixels(step, name, pixels, drawn[name], count)
                 if step in pictured:
-                    pictures = pixels[..., :PICTURED_MAPS].transpose(3, 0, 1, 2)
-                    yield Pictures(step, name, drawn[name][:PICTURED_MAPS], pictures)
+                    maps = shown_maps[name]
+                    pixels = to_pixels(architecture, parameters, name, list(maps))
+                    yield Pictures(step, name, np.array(maps), pixels.transpose(3, 0, 1, 2))
         before = kernels
 
 
@@ -105,6 +115,20 @@ def _of_pixels(
     of_maps[drawn] = radius
     yield Quantity(step, name, "radius", of_maps, unit="pixels")
     yield Quantity(step, name, "radius", mean_of_known(radius), n=len(drawn), unit="pixels")
+
+
+def evolved_maps(looked: Looked) -> dict[str, tuple[int, ...]]:
+    """The maps of each layer that the evolution beside the measures draws, so that the page shows
+    filter and projection of one map; where there is none, those that it would draw.
+    """
+    layers = looked.subject.layers
+    maps = {name: tuple(each) for name, each in draw_maps(layers, looked.layers, MAPS, 0).items()}
+    if looked.home is not None:
+        with suppress(ZfjaxError):  # none, not finished, or damaged
+            evolution = open_evolution(evolution_folder(looked.home))
+            there = [name for name in looked.layers if name in evolution.layers]
+            maps |= {name: evolution.maps(name) for name in there}
+    return maps
 
 
 def drawn_maps(maps: int, count: int, seed: int = 0) -> np.ndarray:
