@@ -35,7 +35,7 @@ from zfjax.measures.protocol import Measure, Pictures, Quantity, Told
 from zfjax.measures.running import measure, plan_of_run
 from zfjax.network.model import feature_maps
 from zfjax.run.folder import load_run
-from zfjax.run.measured import open_measured
+from zfjax.run.measured import measure_record, open_measured
 from zfjax.run.probe import Probe
 from zfjax.subject import images_of
 from zfjax.training.loop import train
@@ -273,6 +273,8 @@ def raising(where):
     def rows(looked, options):
         if where == "rows":
             raise RuntimeError("my own fault")
+        if where == "exit":
+            sys.exit(3)
         yield Quantity(looked.steps[0], "conv1", "x", 1.0)
 
     def keeps(look, options):
@@ -302,6 +304,11 @@ def test_a_measure_that_raises_leaves_the_others_be(run, where, monkeypatch, cap
     assert (run / "measures" / "census.json").exists()
 
 
+def test_a_measure_that_ends_the_process_does_not(run):
+    with pytest.raises(ZfjaxError, match=r"mine called sys.exit.3."):
+        measure(run, raising("exit"))
+
+
 def wrong(quantity=None, kept=None):
     def rows(looked, options):
         yield quantity or Quantity(looked.steps[0], "conv1", "x", 1.0)
@@ -321,6 +328,9 @@ def wrong(quantity=None, kept=None):
             wrong(Quantity(0, "conv9", "x", 1.0)),
             "mine gives x of layer 'conv9', and there are conv1",
         ),
+        (wrong(Quantity(0, "conv1", "x", "much")), "at step 0 as 'much': a number"),
+        (wrong(Quantity(0, "conv1", 3, 1.0)), "mine gives a name or a unit that is no text"),
+        (wrong(Quantity(0, "conv1", "x", 1.0, unit=3)), "a name or a unit that is no text"),
         (wrong(Quantity(0, "conv9", "x", np.ones(2))), "mine gives x of layer 'conv9'"),
         (wrong(Pictures(0, "fc", np.arange(1), np.ones((1, 2, 2, 3)))), "pictures of layer 'fc'"),
         (wrong(Pictures(1, "conv1", np.arange(1), np.ones((1, 2, 2, 3)))), "at step 1, which was"),
@@ -358,6 +368,7 @@ def telling(**words):
         ({"files": {"mine.parquet": b""}}, "'mine.parquet', which zfjax writes itself"),
         ({"files": {"probe.npz": b""}}, "'probe.npz', which zfjax writes itself"),
         ({"files": {"x.txt": "words"}}, "of bytes, not 'words'"),
+        ({"lines": (3,)}, "mine tells a sentence and lines that are no text"),
         ({"figures": {"x": np.inf}}, "mine tells an infinite figure"),
         ({"figures": {"x": {1, 2}}}, "a figure that is no number or word"),
     ],
@@ -532,6 +543,17 @@ def test_evolve_with_a_measure_of_other_settings_says_the_way_out_before_anythin
         assert "leave census out of --measure to keep that one" in said
         assert not (run / "evolution").exists()
     assert main([*words, "--name", "more", "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", "null", '{"steps": [0]}'])
+def test_what_is_no_record_of_a_measure_is_said(measured, tmp_path, text):
+    folder = tmp_path / "measures"
+    folder.mkdir()
+    shutil.copy(measured / "measures" / "census.parquet", folder)
+    (folder / "census.json").write_text(text)
+    for look in (lambda: open_measured(folder, "census"), lambda: measure_record(folder, "census")):
+        with pytest.raises(ZfjaxError, match=r"census.json is no record of a measure; delete it"):
+            look()
 
 
 def test_another_data_set_is_refused(run, data_dir, tmp_path):

@@ -84,6 +84,10 @@ def _of_layers(items: Any, name: str, looked: Looked) -> Iterator[Quantity | Pic
                 f"The measure's rows are Quantity or Pictures, and it gives {item!r:.60}."
             )
         what = item.name if isinstance(item, Quantity) else "pictures"
+        if not (isinstance(what, str) and isinstance(getattr(item, "unit", ""), str)):
+            raise ZfjaxError(
+                f"The measure {name} gives a name or a unit that is no text: {item!r:.90}."
+            )
         whole = isinstance(item, Quantity) and item.layer is None
         if not whole and item.layer not in looked.subject.layers:
             raise ZfjaxError(
@@ -127,6 +131,8 @@ def told_of(chosen: Chosen, measured: Measured, others: Sequence[Measured]) -> T
         raise ZfjaxError(
             f"The measure {chosen.name} tells a Told, and its tell gives {told!r:.60}."
         )
+    if not all(isinstance(line, str) for line in (told.sentence, *told.lines)):
+        raise ZfjaxError(f"The measure {chosen.name} tells a sentence and lines that are no text.")
     for file_name, content in told.files.items():
         _check_file(chosen.name, file_name, content)
     figures = {str(key): _plain_figure(value, chosen.name) for key, value in told.figures.items()}
@@ -252,7 +258,12 @@ def _numbers(value: Any, where: str) -> np.ndarray:
     """float64, of no axis or one; NaN for None. Infinite is an error: the table has no such."""
     if isinstance(value, np.ma.MaskedArray):
         value = np.where(np.ma.getmaskarray(value), np.nan, value.data)
-    numbers = np.asarray(np.nan if value is None else value, np.float64)
+    try:
+        numbers = np.asarray(np.nan if value is None else value, np.float64)
+    except (TypeError, ValueError):
+        raise ZfjaxError(
+            f"The measure gives {where} as {value!r:.60}: a number or one a map."
+        ) from None
     if numbers.ndim > 1:
         raise ZfjaxError(
             f"The measure gives {where} in the shape {numbers.shape}: a number or one a map."
