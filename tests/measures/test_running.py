@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.figure import Figure
 
 import zfjax
 from tests.data_helpers import altered
@@ -30,11 +31,11 @@ from zfjax.measures.choosing import find_measure
 from zfjax.measures.keeping import Keeping
 from zfjax.measures.planning import Chosen, Wanted, plan_of
 from zfjax.measures.probing import Gathered, Probing, probe_ids
-from zfjax.measures.protocol import Measure, Quantity, Told
+from zfjax.measures.protocol import Measure, Pictures, Quantity, Told
 from zfjax.measures.running import measure, plan_of_run
 from zfjax.network.model import feature_maps
 from zfjax.run.folder import load_run
-from zfjax.run.measured import open_measured
+from zfjax.run.measured import measure_record, open_measured
 from zfjax.run.probe import Probe
 from zfjax.subject import images_of
 from zfjax.training.loop import train
@@ -272,6 +273,8 @@ def raising(where):
     def rows(looked, options):
         if where == "rows":
             raise RuntimeError("my own fault")
+        if where == "exit":
+            sys.exit(3)
         yield Quantity(looked.steps[0], "conv1", "x", 1.0)
 
     def keeps(look, options):
@@ -301,6 +304,11 @@ def test_a_measure_that_raises_leaves_the_others_be(run, where, monkeypatch, cap
     assert (run / "measures" / "census.json").exists()
 
 
+def test_a_measure_that_ends_the_process_does_not(run):
+    with pytest.raises(ZfjaxError, match=r"mine called sys.exit.3."):
+        measure(run, raising("exit"))
+
+
 def wrong(quantity=None, kept=None):
     def rows(looked, options):
         yield quantity or Quantity(looked.steps[0], "conv1", "x", 1.0)
@@ -316,6 +324,17 @@ def wrong(quantity=None, kept=None):
     [
         (wrong(Quantity(1, "conv1", "x", 1.0)), "which was not asked for"),
         (wrong(Quantity(0, "conv1", "x", np.inf)), "as infinite"),
+        (
+            wrong(Quantity(0, "conv9", "x", 1.0)),
+            "mine gives x of layer 'conv9', and there are conv1",
+        ),
+        (wrong(Quantity(0, "conv1", "x", "much")), "at step 0 as 'much': a number"),
+        (wrong(Quantity(0, "conv1", 3, 1.0)), "mine gives a name or a unit that is no text"),
+        (wrong(Quantity(0, "conv1", "x", 1.0, unit=3)), "a name or a unit that is no text"),
+        (wrong(Quantity(0, "conv9", "x", np.ones(2))), "mine gives x of layer 'conv9'"),
+        (wrong(Pictures(0, "fc", np.arange(1), np.ones((1, 2, 2, 3)))), "pictures of layer 'fc'"),
+        (wrong(Pictures(1, "conv1", np.arange(1), np.ones((1, 2, 2, 3)))), "at step 1, which was"),
+        (wrong(Pictures(0, "conv1", np.arange(2), np.ones((1, 2, 2, 3)))), r"with maps .2,. and"),
         (wrong((0, "conv1", "x", 1.0)), "are Quantity or Pictures, and it gives .0, 'conv1'"),
         (wrong(Quantity(0, "conv1", "x", np.ones((2, 2)))), "in the shape"),
         (wrong(Quantity(0, "conv1", "x", np.ones(3))), "for 3 maps, and there are 6"),
@@ -331,6 +350,54 @@ def test_what_a_measure_must_not_give(run, measure_, says):
     with pytest.raises(ZfjaxError, match=says):
         measure(run, measure_)
     assert not list((run / "measures").glob("mine.*"))
+
+
+def telling(**words):
+    return dataclasses.replace(wrong(), tell=lambda *ignored: Told("x", **words))
+
+
+@pytest.mark.parametrize(
+    "told, says",
+    [
+        ({"files": {"../x.txt": b""}}, "mine tells a file '../x.txt': a file's name has no folder"),
+        ({"files": {"/x.txt": b""}}, "a file's name has no folder"),
+        ({"files": {"sub/x.txt": b""}}, "a file's name has no folder"),
+        ({"files": {"..": b""}}, "a file's name has no folder"),
+        ({"files": {"": b""}}, "a file's name has no folder"),
+        ({"files": {"census.json": b"{}"}}, "'census.json', which zfjax writes itself"),
+        ({"files": {"mine.parquet": b""}}, "'mine.parquet', which zfjax writes itself"),
+        ({"files": {"probe.npz": b""}}, "'probe.npz', which zfjax writes itself"),
+        ({"files": {"x.txt": "words"}}, "of bytes, not 'words'"),
+        ({"lines": (3,)}, "mine tells a sentence and lines that are no text"),
+        ({"figures": {"x": np.inf}}, "mine tells an infinite figure"),
+        ({"figures": {"x": {1, 2}}}, "a figure that is no number or word"),
+    ],
+)
+def test_what_is_told_stands_beside_the_measure(run, told, says):
+    with pytest.raises(ZfjaxError, match=says):
+        measure(run, telling(**told))
+    assert not (run / "measures" / "mine.json").exists()
+    assert not list(run.glob("*.txt")) and not list((run / "measures").glob("x.*"))
+
+
+def test_figures_are_plain_numbers_and_files_stand_beside(run):
+    figures = {"a": np.float32(0.5), "b": np.arange(2), "c": [np.nan, 1.0], 4: {"e": None}}
+    measured = measure(run, telling(figures=figures, files={"mine-more.csv": b"1,2"}))
+    assert measured.meta["figures"] == {"a": 0.5, "b": [0, 1], "c": [None, 1.0], "4": {"e": None}}
+    assert (run / "measures" / "mine-more.csv").read_bytes() == b"1,2"
+
+
+class Raising(Figure):
+    def savefig(self, *ignored, **words):
+        raise RuntimeError("my own fault")
+
+
+def test_a_chart_that_raises_leaves_nothing_that_speaks_of_other_numbers(run):
+    first = measure(run, telling(), at=["0", "1"])
+    assert first.steps == (0, 4)
+    with pytest.raises(RuntimeError, match="my own fault"):
+        measure(run, telling(chart=Raising()))
+    assert not (run / "measures" / "mine.json").exists()
 
 
 def test_what_is_told_is_a_told(run):
@@ -464,6 +531,29 @@ def test_other_settings_are_refused_and_more_steps_are_not(run, capsys):
     )
     assert measure(run, "census").steps == (0, 4, 8, 12)
     assert measure(run, "census", name="mine", almost=0.5).folder == run / "measures-mine"
+
+
+def test_evolve_with_a_measure_of_other_settings_says_the_way_out_before_anything_runs(run, capsys):
+    measure(run, "census", images=20)
+    words = ["evolve", "--workdir", str(run), "--maps", "2", "--measure", "census"]
+    for dry in ([], ["--dry-run"]):
+        assert main([*words, *dry]) == 1
+        said = capsys.readouterr().err
+        assert "holds the measure census with other settings (images); nothing is evolved" in said
+        assert "leave census out of --measure to keep that one" in said
+        assert not (run / "evolution").exists()
+    assert main([*words, "--name", "more", "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", "null", '{"steps": [0]}'])
+def test_what_is_no_record_of_a_measure_is_said(measured, tmp_path, text):
+    folder = tmp_path / "measures"
+    folder.mkdir()
+    shutil.copy(measured / "measures" / "census.parquet", folder)
+    (folder / "census.json").write_text(text)
+    for look in (lambda: open_measured(folder, "census"), lambda: measure_record(folder, "census")):
+        with pytest.raises(ZfjaxError, match=r"census.json is no record of a measure; delete it"):
+            look()
 
 
 def test_another_data_set_is_refused(run, data_dir, tmp_path):
@@ -611,7 +701,7 @@ def test_a_plan_needs_a_measure(run):
 
 
 OWN_CODE = """
-from zfjax.measures.protocol import Measure, Quantity, Told
+from zfjax.measures.protocol import Measure, Pictures, Quantity, Told
 from .numbers import AMOUNT
 
 def rows(looked, options):

@@ -319,26 +319,61 @@ def test_a_rewind_is_resampled_by_groups_of_images():
     assert rewind_shares(whole, []).groups.shape == (0, 4)
 
 
-def test_a_representation_is_what_its_images_give_one_comparison_after_the_other(tmp_path):
-    """To 1e-9: sums over groups of images, added, round otherwise than one sum over all."""
-    values = {step: {"conv1": layer_at(3, step / 4)} for step in range(4)}
-    means = {step: {"conv1": layer_at(5, step / 4) / 3} for step in range(4)}
+def representation_by_definition(seen, groups):
+    """(CKA, Procrustes, CKA's excess without each group, that of the first half) of responses
+    [images, maps] of each step, one comparison after the other, in float64.
+    """
+
+    def excess_of(rows):
+        curve = np.array([similarity.cka(x[rows], seen[-1][rows]) for x in seen], float)
+        return curve, similarity.excess(curve, curve[0])
+
+    everyone = np.arange(len(seen[0]))
+    aligned = [similarity.procrustes(x, seen[-1]) for x in seen]
+    without = [excess_of(np.setdiff1d(everyone, group))[1] for group in groups]
+    half = np.concatenate(groups[: (len(groups) + 1) // 2])
+    return excess_of(everyone)[0], np.array(aligned), np.array(without), excess_of(half)[1]
+
+
+def seen_in(probe, layer, steps):
+    return [
+        np.concatenate([probe.values(step, layer, kind) for kind in ("maxima", "means")], axis=1)
+        for step in steps
+    ]
+
+
+def heavy(x):
+    """Few images make most of it, and maps differ by orders of magnitude."""
+    spread = np.random.default_rng(1).lognormal(0, 1, (IMAGES, 1))
+    return x * spread * 10.0 ** np.arange(-6, 18, 2)
+
+
+def outstanding(x):
+    """One image outweighs all others."""
+    return np.where(np.arange(IMAGES)[:, None] == 7, 100.0 * (1 + np.arange(MAPS)), x)
+
+
+@pytest.mark.parametrize("change", [np.asarray, heavy, outstanding])
+def test_a_representation_is_what_its_images_give_one_comparison_after_the_other(tmp_path, change):
+    """To 1e-5: its products are float32, or float64 where that could be seen."""
+    values = {step: {"conv1": change(layer_at(3, step / 4))} for step in range(4)}
+    means = {step: {"conv1": change(layer_at(5, step / 4)) / 3} for step in range(4)}
     probe = make_probe(tmp_path / "probe.npz", values, means=means)
     groups = image_groups(IMAGES, 5, 0)
-    seen = [
-        np.concatenate([probe.values(step, "conv1", kind) for kind in ("maxima", "means")], axis=1)
-        for step in range(4)
-    ]
     representation = representation_of(probe, range(4), "conv1", groups)
-    cka = [similarity.cka(x, seen[-1]) for x in seen]
-    np.testing.assert_allclose(representation.cka, cka, atol=1e-9)
-    aligned = [similarity.procrustes(x, seen[-1]) for x in seen]
-    np.testing.assert_allclose(representation.procrustes, aligned, atol=1e-9)
-    for group, curve in zip(groups, representation.cka_excess.groups, strict=True):
-        left = [np.delete(x, group, axis=0) for x in seen]
-        without = np.array([similarity.cka(x, left[-1]) for x in left])
-        np.testing.assert_allclose(curve, similarity.excess(without, without[0]), atol=1e-9)
-    half = np.concatenate(groups[:3])
-    of_half = np.array([similarity.cka(x[half], seen[-1][half]) for x in seen])
-    expected = similarity.excess(of_half, of_half[0])
-    np.testing.assert_allclose(representation.cka_excess.halves[0], expected, atol=1e-9)
+    expected = representation_by_definition(seen_in(probe, "conv1", range(4)), groups)
+    own = representation.cka_excess
+    numbers = (representation.cka, representation.procrustes, own.groups, own.halves[0])
+    for value, by_definition in zip(numbers, expected, strict=True):
+        np.testing.assert_allclose(value, by_definition, atol=1e-5)
+
+
+@pytest.mark.parametrize("images", [3, 30])
+def test_a_layer_that_tells_no_images_apart_has_no_representation(tmp_path, images):
+    flat = {step: {"conv1": np.full((images, 4), 0.1 + step)} for step in range(3)}
+    lone = {step: {"conv1": np.eye(images, 4)[::-1] * (np.arange(4) == 2)} for step in range(3)}
+    for values in (flat, lone):
+        probe = make_probe(tmp_path / "flat.npz", values, means=values)
+        representation = representation_of(probe, range(3), "conv1", image_groups(images, 2, 0))
+        assert np.isnan(representation.cka).all()
+        assert np.isnan(representation.cka_excess.groups).all()

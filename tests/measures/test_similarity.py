@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from zfjax.measures import image_sums, similarity
+from zfjax.measures import image_sums, ranking, similarity
 
 
 @pytest.fixture
@@ -118,23 +118,49 @@ def test_excess_over_the_first_step():
     assert similarity.excess(np.array([0.5]), -0.5) == pytest.approx([2 / 3])
 
 
+def ranked(x):
+    """Of responses [images, maps]."""
+    return ranking.ranked(np.ascontiguousarray(x.T))
+
+
+def strongest_of(x):
+    """The strongest images of each map, as sets."""
+    return [set(row[row >= 0].tolist()) for row in ranked(x).strongest]
+
+
 def test_overlap_of_the_strongest(rng):
     x = rng.normal(size=(1000, 5)).astype(np.float32)
-    sets = similarity.top_set(x)
-    assert (sets.sum(axis=0) == 10).all()
-    assert (np.sort(x, axis=0)[-10] == np.where(sets, x, np.inf).min(axis=0)).all()
-    assert (similarity.overlap(sets, sets) == 1).all()
-    weaker = similarity.top_set(-x)
-    assert (similarity.overlap(sets, weaker) == 0).all()
-    between = similarity.overlap_between(sets, similarity.top_set(x[:, ::-1]))
-    assert (between == similarity.overlap_between(sets, sets)[:, ::-1]).all()
-    assert (np.diag(similarity.overlap_between(sets, sets)) == 1).all()
-    half = similarity.top_set(np.where(np.cumsum(sets, axis=0) > 5, x - 100, x))
-    assert similarity.overlap(sets, half) == pytest.approx(np.full(5, 5 / 15))
+    own = ranked(x)
+    for map_, images in enumerate(strongest_of(x)):
+        assert images == set(np.argsort(x[:, map_])[-10:].tolist())
+    assert (similarity.overlap(own, own) == 1).all()
+    assert (similarity.overlap(own, ranked(-x)) == 0).all()
+    between = similarity.overlap_between(own, ranked(x[:, ::-1]))
+    assert (between == similarity.overlap_between(own, own)[:, ::-1]).all()
+    assert (np.diag(similarity.overlap_between(own, own)) == 1).all()
+    lost = np.zeros(x.shape, bool)
+    for map_, images in enumerate(strongest_of(x)):
+        lost[sorted(images)[5:], map_] = True
+    half = ranked(np.where(lost, x - 100, x))
+    assert similarity.overlap(own, half) == pytest.approx(np.full(5, 5 / 15))
+    assert np.diag(similarity.overlap_between(own, half)) == pytest.approx(np.full(5, 5 / 15))
+
+
+def test_overlap_between_is_of_sets(rng):
+    x, y = (rng.integers(0, 5, (300, 6)).astype(np.uint16) for _ in range(2))
+    x[:, 2] = 7  # tells no images apart, so it has no strongest
+    of_x, of_y = strongest_of(x), strongest_of(y)
+    between = similarity.overlap_between(ranked(x), ranked(y))
+    own = similarity.overlap(ranked(x), ranked(y))
+    for i, a in enumerate(of_x):
+        for j, b in enumerate(of_y):
+            assert between[i, j] == len(a & b) / len(a | b)
+        assert own[i] == between[i, i]
+    assert np.isnan(similarity.overlap_between(ranked(x), ranked(x))[2, 2])
 
 
 def test_overlap_by_chance_is_half_the_share(rng):
-    x, y = (similarity.top_set(rng.normal(size=(2000, 400))) for _ in range(2))
+    x, y = (ranked(rng.normal(size=(2000, 400))) for _ in range(2))
     # 20 of 2,000: shared 0.2 on average, of 40.
     assert similarity.overlap(x, y).mean() == pytest.approx(0.005, abs=0.0015)
 
@@ -143,11 +169,12 @@ def test_dead_and_tied_maps_have_no_arbitrary_strongest_images():
     x = np.zeros((200, 3), np.float32)
     x[150, 1] = 1
     x[[20, 30, 40], 2] = 4
-    sets = similarity.top_set(x)
-    assert sets[:, 0].sum() == 0 and list(np.flatnonzero(sets[:, 1])) == [150]
-    assert list(np.flatnonzero(sets[:, 2])) == [20, 30]
-    assert np.isnan(similarity.overlap(sets, sets)[0])
-    assert similarity.overlap(sets[:, :2], sets[:, 1::-1]).tolist() == [0, 0]
+    assert strongest_of(x) == [set(), {150}, {20, 30}]
+    own = ranked(x)
+    assert np.isnan(similarity.overlap(own, own)[0])
+    swapped = similarity.overlap(ranked(x[:, :2]), ranked(x[:, 1::-1]))
+    assert swapped.tolist() == [0, 0]
+    assert own.norms[0] == 0 and own.norms[1] > 0
 
 
 @pytest.mark.parametrize("highest", [2, 30, 60_000])
@@ -157,33 +184,52 @@ def test_mean_ranks_are_scipys(rng, images, maps, highest):
     np.testing.assert_array_equal(similarity.mean_ranks(x), stats.rankdata(x, axis=0))
 
 
-def test_the_strongest_are_as_many_as_there_is_room_for_the_earlier_first(rng):
-    x = rng.integers(0, 6, (400, 9)).astype(np.uint16)
-    sets = similarity.top_set(x)
-    for map_ in range(9):
-        first = sorted(range(400), key=lambda image: (-int(x[image, map_]), image))[:4]
-        assert np.flatnonzero(sets[:, map_]).tolist() == sorted(first)
+@pytest.mark.parametrize("images", [400, 70_000])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_the_strongest_are_as_many_as_there_is_room_for_the_earlier_first(rng, images, dtype):
+    x = rng.integers(1, 7, (images, 3)).astype(dtype)
+    for map_, row in enumerate(ranked(x).strongest):
+        first = np.lexsort((np.arange(images), -x[:, map_].astype(int)))[: images // 100]
+        assert row[::-1].tolist() == first.tolist()
+
+
+@pytest.mark.parametrize("images, top", [(9, 9), (30, 9), (2000, 9), (2000, 2000), (5, 9)])
+def test_the_strongest_images_are_those_of_sorting(rng, images, top):
+    x = rng.integers(0, 5 * images, (images, 7)) // 3 * (rng.random((images, 7)) > 0.3)
+    x[:, 2] = 0
+    x[1:, 3] = 0
+    keys = x.astype(np.uint16)
+    strongest = ranking.strongest_images(keys, x > 0, top)
+    for map_ in range(7):
+        order = sorted(range(images), key=lambda row: (-x[row, map_], row))[:top]
+        expected = [row if x[row, map_] > 0 else -1 for row in order]
+        assert strongest[:, map_].tolist() == expected
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_spearman_of_many_maps_is_scipys(rng, dtype):
     x = np.maximum(rng.normal(size=(70, 6)), 0).astype(dtype)  # many ties at 0
     y = (x[:, ::-1] + rng.normal(size=(70, 6)) / 2).astype(dtype)
-    ranks = similarity.standard_ranks(x), similarity.standard_ranks(y)
-    expected = [stats.spearmanr(x[:, m], y[:, m]).statistic for m in range(6)]
-    assert similarity.spearman(*ranks) == pytest.approx(expected, abs=1e-12)
-    between = similarity.spearman_between(*ranks)
-    assert between[2, 4] == pytest.approx(stats.spearmanr(x[:, 2], y[:, 4]).statistic, abs=1e-12)
+    expected = np.array([[stats.spearmanr(a, b).statistic for b in y.T] for a in x.T])
+    assert similarity.spearman(ranked(x), ranked(y)) == pytest.approx(np.diag(expected), abs=1e-12)
+    between = similarity.spearman_between(ranked(x), ranked(y))
+    np.testing.assert_allclose(between, expected, atol=1e-12)
+    standard = [similarity.standard_ranks(each) for each in (x, y)]
+    np.testing.assert_allclose(standard[0].T @ standard[1], expected, atol=1e-12)
     x[:, 1] = 0
-    dead = similarity.spearman(similarity.standard_ranks(x), ranks[1])
+    dead = similarity.spearman(ranked(x), ranked(y))
     assert np.isnan(dead[1]) and np.isfinite(np.delete(dead, 1)).all()
+    assert np.isnan(similarity.standard_ranks(x)[:, 1]).all()
 
 
 def test_only_the_same_images_are_compared(rng):
     x, y = rng.normal(size=(9, 2)), rng.normal(size=(1, 2))
-    for compare in (similarity.cka, similarity.procrustes, similarity.spearman):
+    for compare in (similarity.cka, similarity.procrustes):
         with pytest.raises(ValueError, match="same images"):
             compare(x, y)
+    for compare in (similarity.spearman, similarity.spearman_between, similarity.overlap):
+        with pytest.raises(ValueError, match="same images"):
+            compare(ranked(x), ranked(y))
 
 
 def test_mean_ranks_of_other_numbers_are_scipys(rng):
@@ -197,10 +243,32 @@ def test_mean_ranks_of_other_numbers_are_scipys(rng):
 def test_moments_with_oneself_and_another_come_together(rng, images):
     x, y = rng.gamma(1, size=(images, 5)), rng.gamma(1, size=(images, 3))
     centres = image_sums.column_means(x), image_sums.column_means(y)
-    own, cross = image_sums.own_and_cross(x, y, centres)
+    centred_x, centred_y = (image_sums.centred(each.copy()) for each in (x, y))
+    np.testing.assert_allclose(centred_x, x - centres[0], atol=1e-12)
+    own, cross = image_sums.own_and_cross(centred_x, centred_y)
     for sums, other, centre in ((own, x.copy(), centres[0]), (cross, y, centres[1])):
         alone = image_sums.moments(x, other, (centres[0], centre))
         for name, value in vars(alone).items():
-            np.testing.assert_allclose(getattr(sums, name), value, rtol=1e-12)
-        np.testing.assert_allclose(sums.cross, (x - centres[0]).T @ (other - centre), rtol=1e-9)
-    assert similarity.cka_of(*3 * (image_sums.own_and_cross(x, x, (centres[0],) * 2)[1],)) == 1
+            np.testing.assert_allclose(getattr(sums, name), value, rtol=1e-9, atol=1e-9)
+    assert similarity.cka_of(*3 * (image_sums.own_and_cross(centred_x, centred_x)[1],)) == 1
+    single = [image_sums.centred(each.astype(np.float32)) for each in (x, y)]
+    for rounded, sums in zip(image_sums.own_and_cross(*single), (own, cross), strict=True):
+        assert rounded.cross.dtype == np.float64
+        np.testing.assert_allclose(rounded.cross, sums.cross, atol=1e-6 * images)
+
+
+@pytest.mark.parametrize("constant", [0.1, -3e5])
+def test_of_constant_maps_nothing_is_left(rng, constant):
+    x = np.full((700, 3), constant, np.float32)
+    x[:, 1] += rng.normal(size=700).astype(np.float32)
+    left = image_sums.centred(x)
+    assert not left[:, [0, 2]].any() and abs(left[:, 1].mean()) < 1e-6
+
+
+@pytest.mark.parametrize("rank", [2, 40])
+@pytest.mark.parametrize("shape", [(40, 60), (60, 40)])
+def test_singular_values_are_lapacks(rng, shape, rank):
+    matrix = rng.normal(size=(shape[0], rank)) @ rng.normal(size=(rank, shape[1]))
+    expected = np.linalg.svd(matrix, compute_uv=False)
+    own = similarity.singular_values(matrix)[::-1]
+    np.testing.assert_allclose(own, expected, atol=1e-7 * expected[0])

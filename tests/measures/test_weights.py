@@ -1,6 +1,7 @@
 """What is said of weights alone, on weights whose answers are known."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +14,14 @@ from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
 from zfjax.features.units import draw_maps
 from zfjax.files import read_json, write_arrays, write_json
-from zfjax.measures import filter_figure
+from zfjax.measures import filter_figure, weights
 from zfjax.measures.filters import radius_of, to_pixels
 from zfjax.measures.inverse import inverse_residual, patches_of, unseen_share
 from zfjax.measures.planning import Chosen
 from zfjax.measures.protocol import Looked
-from zfjax.measures.weights import MEASURE, Options, cosine, drawn_maps
+from zfjax.measures.weights import MEASURE, Options, cosine, drawn_maps, evolved_maps
 from zfjax.measures.writing import write_measure
-from zfjax.network.architecture import Conv
+from zfjax.network.architecture import Architecture, Conv
 from zfjax.report.kit.style import TEXT_SIZE, text_width
 from zfjax.run.measured import Measured, picture_arrays
 
@@ -191,6 +192,22 @@ def test_a_network_of_other_layers_has_weights_but_no_pixels():
     assert measured.of_layer("cosine", "conv1")[1] == pytest.approx(1)
     assert not measured.of_layer("cosine", "conv2") and "radius" not in measured.quantities()
     assert "conv2 -" in told.sentence and not told.files
+
+
+def test_filters_are_of_the_maps_that_the_evolution_draws(monkeypatch, tmp_path):
+    many = Architecture("made", (32, 32), (Conv("conv1", 40, 3), Conv("conv2", 20, 3)))
+    subject = subject_holding(many, {step: drawn(many, step) for step in range(2)})
+    looked = Looked(subject, subject.steps, tuple(subject.layers), home=tmp_path)
+    default = draw_maps(subject.layers, ("conv1", "conv2"), 16, 0)
+    assert {name: list(maps) for name, maps in evolved_maps(looked).items()} == default
+    record = SimpleNamespace(maps={"conv2": (3, 11, 12, 17, 19)})
+    evolution = SimpleNamespace(record=record)
+    monkeypatch.setattr(weights, "open_evolution", lambda folder: evolution)
+    measured = write_measure(tmp_path, Chosen(MEASURE, Options(maps=5)), looked, {})
+    assert measured.pictures("conv1")[0][0].tolist() == default["conv1"][:4]
+    assert measured.pictures("conv2")[1][0].tolist() == [3, 11, 12, 17]
+    radius = np.isfinite(measured.of_maps("radius", "conv2")[1])
+    assert np.flatnonzero(radius).tolist() == drawn_maps(20, 5).tolist()
 
 
 def test_maps_are_drawn_alike_and_at_most_all():

@@ -86,7 +86,8 @@ def _probe(plan: Plan, options: argparse.Namespace, run: Run | None) -> ProbeCos
     most = images_by_default(options.workdir)
     along = plan_along(plan.subject, plan.request, riding_measures(options), None, most)
     for chosen in along.chosen:
-        is_measured_as(along, chosen, measures_folder(options.workdir, options.name))
+        folder = measures_folder(options.workdir, options.name)
+        is_measured_as(along, chosen, folder, along=True)
     return cost_of(along, run)
 
 

@@ -83,7 +83,7 @@ def evolve_along(
     subject, request = asked_of(run, Asked(**asked), home.data_dir, progress)
     plan = plan_along(subject, request, chosen, images, images_by_default(run.folder))
     folder = measures_folder(run.folder, home.name)
-    target = Target(folder, run, locked=True, home=run.folder)
+    target = Target(folder, run, locked=True, home=run.folder, along=True)
     shown = evolving.target_of_run(run, None, home.name, False)
     riding = _Riding(plan, target, of_first(progress))
     return riding.evolved(request, shown, progress)
@@ -102,7 +102,7 @@ def evolve_subject_along(
     shown = evolving.target_of_subject(out, None, name)
     request = request_of(subject, Asked(**asked))
     plan = plan_along(subject, request, chosen, most=images_by_default(out))
-    target = Target(measures_folder(out, name), locked=True, home=out)
+    target = Target(measures_folder(out, name), locked=True, home=out, along=True)
     return _Riding(plan, target, of_first(progress)).evolved(request, shown, progress)
 
 
@@ -157,7 +157,8 @@ def evolve(workdir: Place | Run | Subject, **words: Unpack[AlongWords]) -> Evolu
         subject, request = asked_of(run, asked, whole.data_dir, whole.progress)
     home = shown.folder.parent if run is None else run.folder
     plan = plan_along(subject, request, chosen, None, images_by_default(home))
-    target = Target(measures_folder(home, whole.name), run, locked=True, home=home)
+    folder = measures_folder(home, whole.name)
+    target = Target(folder, run, locked=True, home=home, along=True)
     riding = _Riding(plan, target, of_first(whole.progress))
     evolution, results = riding.evolved(request, shown, whole.progress)
     for error in results.failed.values():

@@ -15,7 +15,6 @@ import jax
 
 from zfjax.errors import ZfjaxError
 from zfjax.features.riding import Company, Rider
-from zfjax.files import read_json
 from zfjax.measures.keeping import Keeping, name_of
 from zfjax.measures.planning import Chosen, Plan
 from zfjax.measures.probing import Gathered, Probing, drop_scratch
@@ -27,7 +26,7 @@ from zfjax.progress import Progress
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import open_evolution
 from zfjax.run.folder import Run, evolution_folder
-from zfjax.run.measured import Measured, is_measured, open_measured
+from zfjax.run.measured import Measured, is_measured, measure_record, open_measured
 from zfjax.run.probe import PROBE_FILE as PROBE_FILE
 from zfjax.run.probe import Probe
 
@@ -54,6 +53,8 @@ class Target:
     """The caller holds the run's lock."""
     home: Path | None = None
     """The folder to be locked: the run's, or of somebody else's network; None: none."""
+    along: bool = False
+    """They ride along with an evolution."""
 
 
 def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
@@ -79,22 +80,29 @@ def standing(plan: Plan, target: Target) -> tuple[dict[str, Measured], Plan]:
     return finished, replace(plan, chosen=rest)
 
 
-def is_measured_as(plan: Plan, chosen: Chosen, folder: Path) -> bool:
+def is_measured_as(plan: Plan, chosen: Chosen, folder: Path, along: bool = False) -> bool:
     """Whether ``folder`` holds a measure with these settings, at all these steps and by the same
-    code. Raises ZfjaxError where it is there with other settings; nothing is written.
+    code. Raises ZfjaxError where it is there with other settings; nothing is written. ``along``: it
+    was to ride along with an evolution.
     """
     name = chosen.name
     if not is_measured(folder, name):
         return False
-    record = read_json(folder / f"{name}.json")
+    record = measure_record(folder, name)
     before, now = record.get("asked", {}), json.loads(json.dumps(plan.asked(chosen)))
     fields = [field for field in now if before.get(field) != now[field]]
     if fields == ["steps"] and set(before["steps"]) <= set(now["steps"]):
         return False  # training has gone on: the new steps come to the old ones
     if fields:
+        way_out = f"give this one a name with --name, or delete {name}.json there."
+        if along:
+            way_out = (
+                f"nothing is evolved: leave {name} out of --measure to keep that one, give"
+                f" evolution and measures a name with --name, or delete {name}.json there."
+            )
         raise ZfjaxError(
-            f"{folder} holds the measure {name} with other settings ({', '.join(fields)}); give"
-            f" this one a name with --name, or delete {name}.json there."
+            f"{folder} holds the measure {name} with other settings ({', '.join(fields)});"
+            f" {way_out}"
         )
     return not changed_sources(record.get("sources", {}), sources_of(chosen.measure))
 
@@ -105,9 +113,9 @@ def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
     What was said over other seeds stays where none are named (``words_alone``).
     """
     folder, name = target.folder, chosen.name
-    if not is_measured_as(plan, chosen, folder):
+    if not is_measured_as(plan, chosen, folder, target.along):
         return False
-    record = read_json(folder / f"{name}.json")
+    record = measure_record(folder, name)
     if set(_earlier(chosen.measure, folder, plan.steps)) - set(record.get("read", [])):
         return False
     if record.get(EVOLUTION) != _evolution_read(chosen, target):
@@ -117,7 +125,10 @@ def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:
         measured = open_measured(folder, name)
         tables = other_tables(chosen, target)
         measured = replace(measured, meta={**measured.meta, "seeds_of": others})
-        write_told(measured, told_of(chosen, measured, tables))
+        try:
+            write_told(measured, told_of(chosen, measured, tables))
+        except Exception:  # made anew, it raises the same where that is met
+            return False
     return True
 
 
@@ -189,7 +200,7 @@ def _say_what_changed(plan: Plan, folder: Path) -> None:
     """A line for each measure that is made anew because its code is another."""
     for chosen in plan.chosen:
         if is_measured(folder, chosen.name):
-            before = read_json(folder / f"{chosen.name}.json").get("sources", {})
+            before = measure_record(folder, chosen.name).get("sources", {})
             if changed := changed_sources(before, sources_of(chosen.measure)):
                 print(
                     f"zfjax: {', '.join(changed)} changed since {chosen.name} was measured: it is"
@@ -293,7 +304,11 @@ def _write(boarded: Boarded, target: Target, progress: Progress, results: Result
             results.measured[chosen.name] = write_measure(
                 target.folder, chosen, looked, meta, other_tables(chosen, target)
             )
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit):  # of anybody's code: not what ends this process
+                error = ZfjaxError(
+                    f"The measure {chosen.name} called sys.exit({error.code!r:.60})."
+                )
             results.failed[chosen.name] = error
     progress("measures", len(plan.chosen), len(plan.chosen))
 

@@ -158,10 +158,11 @@ def nearest_relatives(maxima: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(map, correlation) of each map's nearest relative in its layer, by the correlation of their
     answers to the images: float64 [maps] each; NaN for a map that answers all images alike.
     """
-    centred = maxima - maxima.mean(axis=0, dtype=np.float64).astype(np.float32)
-    norms = np.sqrt((centred.astype(np.float64) ** 2).sum(axis=0))
+    centred = maxima - maxima.mean(axis=0, dtype=np.float64).astype(maxima.dtype)
+    norms = np.sqrt(np.einsum("im,im->m", centred, centred, dtype=np.float64))
     varies = norms > 1e-6 * np.sqrt(len(maxima)) * np.maximum(np.abs(maxima).max(axis=0), 1e-30)
-    unit = np.where(varies, centred / np.where(varies, norms, 1), 0).astype(np.float32)
+    centred *= np.where(varies, 1 / np.where(varies, norms, 1), 0).astype(maxima.dtype)
+    unit = centred.astype(np.float32, copy=False)
     likeness = (unit.T @ unit).astype(np.float64)
     likeness[:, ~varies] = likeness[~varies] = -np.inf
     np.fill_diagonal(likeness, -np.inf)

@@ -78,7 +78,7 @@ def _imported(module_name: str, name: str) -> types.ModuleType:
             f"{name}: there is no module {module_name}; give pkg.module:measure, from the folder"
             " that holds pkg."
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself when it is imported
         what = f"{type(error).__name__}: {error}"
         raise ZfjaxError(f"{name}: {module_name} cannot be imported ({what}).") from error
 

@@ -130,17 +130,28 @@ def moments(
     return total or _none(x.shape[1], y.shape[1])
 
 
-def own_and_cross(
-    x: np.ndarray, y: np.ndarray, centres: tuple[np.ndarray, np.ndarray]
-) -> tuple[Moments, Moments]:
-    """``moments`` of (x, x) and of (x, y), with one look at the images; the same where y is x."""
+def own_and_cross(x: np.ndarray, y: np.ndarray) -> tuple[Moments, Moments]:
+    """``moments`` of (x, x) and of (x, y), of ``centred`` responses, with one look at the images:
+    products in their own dtype, sums over blocks of images in float64. The same where y is x.
+    """
     total: tuple[Moments, Moments] | None = None
-    for rows_x, rows_y in _paired_blocks(x, y, centres):
-        of_x = _with_norms(rows_x)
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        of_x = _with_norms(x[rows])
         own = _of_rows(of_x, of_x)
-        cross = own if rows_y is rows_x else _of_rows(of_x, _with_norms(rows_y))
+        cross = own if y is x else _of_rows(of_x, _with_norms(y[rows]))
         total = (own, cross) if total is None else (total[0] + own, total[1] + cross)
     return total or (_none(x.shape[1], x.shape[1]), _none(x.shape[1], y.shape[1]))
+
+
+def centred(x: np.ndarray) -> np.ndarray:
+    """Responses [images, maps] of float32 or float64 less each map's mean, changed in place. Of a
+    constant map nothing is left.
+    """
+    if len(x):
+        x -= x[0].copy()
+        x -= np.ones(len(x), x.dtype) @ x / len(x)
+    return x
 
 
 def _paired_blocks(
@@ -166,12 +177,19 @@ def _with_norms(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _of_rows(x: tuple[np.ndarray, np.ndarray], y: tuple[np.ndarray, np.ndarray]) -> Moments:
     """The moments of centred rows, each with their squared norms."""
     (rows_x, k), (rows_y, l) = x, y
-    squares = float(k.sum()), float(l.sum()), float(k @ l)
-    cross, first, weighted = rows_x.T @ rows_y, rows_x.sum(axis=0), l @ rows_x
+    sum_k, sum_l = (float(each.sum(dtype=np.float64)) for each in (k, l))
+    squares = sum_k, sum_l, float(k.astype(np.float64) @ l)
+    sums = [rows_x.T @ rows_y, _column_sums(rows_x), l @ rows_x]
+    cross, first, weighted = (each.astype(np.float64, copy=False) for each in sums)
     if rows_y is rows_x:
         return Moments(len(rows_x), cross, first, first, weighted, weighted, squares)
-    second, second_weighted = rows_y.sum(axis=0), k @ rows_y
+    sums = [_column_sums(rows_y), k @ rows_y]
+    second, second_weighted = (each.astype(np.float64, copy=False) for each in sums)
     return Moments(len(rows_x), cross, first, second, weighted, second_weighted, squares)
+
+
+def _column_sums(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows.sum(axis=0))
 
 
 @dataclass(frozen=True)
@@ -192,6 +210,11 @@ class Without:
         return tuple(  # type: ignore[return-value]
             of_all - its for of_all, its in zip(self.whole.squares, self.group.squares, strict=True)
         )
+
+    @property
+    def cross_squared(self) -> float:
+        """Of the whole, from which it is computed."""
+        return self.whole.cross_squared
 
     def dependence(self) -> float | None:
         """As in ``Moments``."""

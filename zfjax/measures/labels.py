@@ -22,16 +22,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from zfjax.errors import ZfjaxError
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
+from zfjax.measures.ranking import strongest_images
 from zfjax.measures.verdicts import adjusted_p
 from zfjax.report.kit.charts import Chart, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
-from zfjax.run.probe import MAXIMA
+from zfjax.run.probe import MAXIMA, ZERO_KEY
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,13 @@ def rows(looked: Looked, options: LabelOptions) -> Iterator[Quantity]:
             f" {len(known)}; give more with --images, or another --split."
         )
     null = Null(labels[known], options)
+    rows_known: Any = slice(None) if len(known) == len(labels) else known  # spares copies
     for step in looked.steps:
         top_classes = {}
         for layer in looked.layers:
-            keys, excites = probe.keys(step, layer)[known], probe.excites(step, layer)[known]
-            top_classes[layer] = strongest_classes(keys, excites, labels[known], options.top)
+            keys = probe.keys(step, layer)[rows_known]
+            tops = strongest_classes(keys, keys > ZERO_KEY, labels[known], options.top)
+            top_classes[layer] = tops
         chances = {layer: null.p_values(tops) for layer, tops in top_classes.items()}
         together = adjusted_p(np.concatenate(list(chances.values())))
         ends = np.cumsum([len(chance) for chance in chances.values()])
@@ -79,7 +83,7 @@ def rows(looked: Looked, options: LabelOptions) -> Iterator[Quantity]:
         for layer, tops in top_classes.items():
             about = sure[layer] <= options.rate
             alive = tops.images > 0
-            selective, best = selectivity(probe.values(step, layer)[known], labels[known])
+            selective, best = selectivity(probe.values(step, layer)[rows_known], labels[known])
             numbers = {
                 "top_class": (np.where(alive, tops.first, np.nan), "class"),
                 "top_class_images": (np.where(alive, tops.count, np.nan), "images"),
@@ -139,9 +143,9 @@ def strongest_classes(
     """Of the images of a probe, all of known label, by ``Probe.keys`` uint16 [images, maps] and
     whether they excite a map at all. Ties go to the lower image.
     """
-    order = np.argsort(~keys, axis=0, kind="stable")[:top]
-    excited = np.take_along_axis(excites, order, axis=0)
-    classes = np.where(excited, labels[order], -1)
+    strongest = strongest_images(keys, excites, top)
+    excited = strongest >= 0
+    classes = np.where(excited, labels[strongest], -1)
     same = (classes[:, None] == classes[None]) & excited[:, None] & excited[None]
     counts = same.sum(axis=1)
     leader = counts.argmax(axis=0)
@@ -149,7 +153,7 @@ def strongest_classes(
     others = np.where(classes == first, 0, counts)
     follower = others.argmax(axis=0)
     second = np.take_along_axis(classes, follower[None], axis=0)[0]
-    earlier = np.tril(np.ones((len(order), len(order)), bool), -1)[..., None]
+    earlier = np.tril(np.ones((len(classes), len(classes)), bool), -1)[..., None]
     return TopClasses(
         first,
         counts.max(axis=0),
@@ -200,18 +204,24 @@ class Null:
         """[c]: the share of groups of ``images`` in which a class has c images or more, the seen
         map itself counted as one.
         """
-        if images not in self._tails:
-            dealt = self._dealt[:images]
-            most = np.zeros(dealt.shape[1], np.int64)
-            for labels in dealt:
-                same = np.zeros(len(most), np.min_scalar_type(images))
-                for others in dealt:
-                    same += others == labels
-                np.maximum(most, same, out=most)
-            at_least = np.bincount(most, minlength=images + 1)[::-1].cumsum()[::-1]
-            self._tails[images] = (at_least + 1) / (dealt.shape[1] + 1)
-            self._tails[images][0] = 1.0
+        if not self._tails:
+            self._tails = dict(self._all_tails())
         return self._tails[images]
+
+    def _all_tails(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The tails of all numbers of images, one image after the other: only the class of the
+        image that comes to a group can have more of it than any had before.
+        """
+        most = np.zeros(self._dealt.shape[1], np.min_scalar_type(self._top))
+        for images, labels in enumerate(self._dealt, start=1):
+            same = np.ones_like(most)
+            for earlier in self._dealt[: images - 1]:
+                same += earlier == labels
+            np.maximum(most, same, out=most)
+            at_least = np.bincount(most, minlength=images + 1)[::-1].cumsum()[::-1]
+            tail = (at_least + 1) / (len(most) + 1)
+            tail[0] = 1.0
+            yield images, tail
 
 
 def selectivity(maxima: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

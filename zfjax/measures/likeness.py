@@ -7,6 +7,7 @@ interval of what is made of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from zfjax.measures.averages import mean_of_known
-from zfjax.measures.image_sums import Moments, Without, column_means, moments, own_and_cross
+from zfjax.measures.image_sums import Moments, Without, centred, own_and_cross
 from zfjax.measures.kernels import column_cosines, map_weights
+from zfjax.measures.ranking import Ranked, ranked
 from zfjax.measures.similarity import (
     cka_from,
+    clearness,
     excess,
     overlap,
     overlap_between,
@@ -25,14 +28,16 @@ from zfjax.measures.similarity import (
     procrustes_of,
     spearman,
     spearman_between,
-    standard_ranks,
-    top_set,
 )
-from zfjax.run.probe import MAXIMA, MEANS, Probe
+from zfjax.run.probe import MAXIMA, MEANS, ZERO_KEY, Probe
 from zfjax.subject import Network
 
 LEAST_OF_GROUP = 20
 """Images, so that a rank correlation and a CKA of a group say something."""
+LEAST_OF_CKA = 4
+"""Images, below which there is none."""
+CLEAR = 0.01
+"""Below it, rounding of products in float32 (1e-7) could be seen in the fifth digit of a CKA."""
 
 
 def image_groups(images: int, groups: int, seed: int) -> list[np.ndarray]:
@@ -40,6 +45,12 @@ def image_groups(images: int, groups: int, seed: int) -> list[np.ndarray]:
     count = max(2, min(groups, images // LEAST_OF_GROUP))
     order = np.random.default_rng(seed).permutation(images)
     return [np.sort(rows) for rows in np.array_split(order, count)]
+
+
+def grouped(groups: Sequence[np.ndarray]) -> tuple[np.ndarray, list[slice]]:
+    """(an order of the images in which those of each group lie together, where each lies)."""
+    ends = np.cumsum([len(rows) for rows in groups]).tolist()
+    return np.concatenate(groups), [slice(*pair) for pair in zip([0, *ends], ends, strict=False)]
 
 
 @dataclass(frozen=True)
@@ -79,29 +90,31 @@ def answers_of(probe: Probe, steps: Sequence[int], layer: str, groups: list[np.n
     last step.
     """
     # Order is all that counts here, and keys are sorted faster than values.
-    last = probe.keys(steps[-1], layer)
-    everyone = [np.arange(len(last)), *groups]
-    tops_last = [top_set(last[rows]) for rows in everyone]
-    ranks_last = [standard_ranks(last[rows]) for rows in everyone]
+    order, spans = grouped(groups)
+
+    def samples(keys: np.ndarray) -> list[Ranked]:
+        """Of all images, and of each group."""
+        apart = np.ascontiguousarray(keys[order].T)
+        whole = np.ascontiguousarray(keys.T)
+        return [ranked(whole), *(ranked(apart[:, span]) for span in spans)]
+
+    last = samples(probe.keys(steps[-1], layer))
     # [whole and groups][kind][steps]
-    own: list[list[list[np.ndarray]]] = [[[], []] for _ in everyone]
+    own: list[list[list[np.ndarray]]] = [[[], []] for _ in last]
     floors: list[list[float]] = [[], []]
     between, strongest = [], []
     for step in steps:
-        values = probe.keys(step, layer)
-        alive = probe.excites(step, layer).any(axis=0)
-        strongest.append(np.where(alive, values.argmax(axis=0), -1))
-        for index, rows in enumerate(everyone):
-            if step == steps[-1]:  # a copy: NumPy takes another way for a product with itself
-                tops, ranks = tops_last[index], ranks_last[index].copy(order="K")
-            else:
-                tops, ranks = top_set(values[rows]), standard_ranks(values[rows])
-            own[index][0].append(overlap(tops, tops_last[index]))
-            own[index][1].append(spearman(ranks, ranks_last[index]))
-            if index == 0:
-                between.append(spearman_between(ranks, ranks_last[0]))
-                floors[0].append(mean_of_others(overlap_between(tops, tops_last[0])))
-                floors[1].append(mean_of_others(between[-1]))
+        keys = probe.keys(step, layer)
+        now = last if step == steps[-1] else samples(keys)
+        alive = keys.max(axis=0) > ZERO_KEY
+        # A map that answers all images alike has no strongest ones: the first stands for them.
+        strongest.append(np.where(alive, np.maximum(now[0].strongest[:, -1], 0), -1))
+        between.append(spearman_between(now[0], last[0]))
+        floors[0].append(mean_of_others(overlap_between(now[0], last[0])))
+        floors[1].append(mean_of_others(between[-1]))
+        for of_kinds, of_step, of_last in zip(own, now, last, strict=True):
+            of_kinds[0].append(overlap(of_step, of_last))
+            of_kinds[1].append(spearman(of_step, of_last))
     curves = []
     for kind in (0, 1):
         apart = np.stack([_means(each[kind]) for each in own[1:]])
@@ -149,39 +162,73 @@ def representation_of(
     """Unbiased CKA and Procrustes of image maxima and spatial means side by side, each with that of
     the last step.
     """
-    order = np.concatenate(groups)  # so that each group's rows lie together
-    ends = np.cumsum([len(rows) for rows in groups]).tolist()
-    spans = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
-    features = _features(probe, steps[-1], layer)[order]
-    centre = column_means(features)
-    last = [features[span] for span in spans]
-    whole, *others = _samples([moments(rows, rows, (centre, centre)) for rows in last])
-    of_last = [own_dependence(sums) for sums in (whole, *others)]
-    similarities = [[_or_nan(cka_from(own, own, own)) for own in of_last]]
-    aligned = [_or_nan(procrustes_of(whole))]
-    for step in steps[-2::-1]:
-        features = _features(probe, step, layer)[order]
-        centres = column_means(features), centre
-        pairs = [
-            own_and_cross(features[span], y, centres) for span, y in zip(spans, last, strict=True)
-        ]
-        own, cross = (_samples(list(moments_of)) for moments_of in zip(*pairs, strict=True))
-        similarities.append(
-            [
-                _or_nan(cka_from(sums.dependence(), own_dependence(of_step), of_end))
-                for sums, of_step, of_end in zip(cross, own, of_last, strict=True)
-            ]
+    of_single = _Compared.at(probe, steps, layer, groups, np.float32)
+    if of_single.clearness >= CLEAR:
+        return of_single.representation()
+    return _Compared.at(probe, steps, layer, groups, np.float64).representation()
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Every step with the last."""
+
+    similarities: np.ndarray
+    """float64 [steps, samples]: CKA of each of ``_samples``."""
+    aligned: np.ndarray
+    """float64 [steps]: Procrustes of all images."""
+    clearness: float
+    """The least of all samples."""
+
+    @staticmethod
+    def at(
+        probe: Probe, steps: Sequence[int], layer: str, groups: list[np.ndarray], dtype: Any
+    ) -> _Compared:
+        """``dtype``: of the products."""
+        order, spans = grouped(groups)
+
+        def responses(step: int) -> list[np.ndarray]:
+            features = centred(_features(probe, step, layer, order, dtype))
+            return [features[span] for span in spans]
+
+        last = responses(steps[-1])
+        whole, *others = _samples([own_and_cross(rows, rows)[0] for rows in last])
+        of_last = [own_dependence(sums) for sums in (whole, *others)]
+        clear = [_clearness((whole, *others), of_last)]
+        similarities = [[_or_nan(cka_from(own, own, own)) for own in of_last]]
+        aligned = [1.0 if whole.squares[0] else np.nan]  # with itself
+        for step in steps[-2::-1]:
+            pairs = [own_and_cross(x, y) for x, y in zip(responses(step), last, strict=True)]
+            own, cross = (_samples(list(moments_of)) for moments_of in zip(*pairs, strict=True))
+            of_step = [own_dependence(sums) for sums in own]
+            clear.append(_clearness(own, of_step))
+            similarities.append(
+                [
+                    _or_nan(cka_from(sums.dependence(), first, second))
+                    for sums, first, second in zip(cross, of_step, of_last, strict=True)
+                ]
+            )
+            aligned.append(_or_nan(procrustes_of(cross[0])))
+        return _Compared(np.array(similarities[::-1]), np.array(aligned[::-1]), min(clear))
+
+    def representation(self) -> Representation:
+        """Of these numbers."""
+        cka, *samples = self.similarities.T
+        of_samples = np.stack([excess(curve, float(curve[0])) for curve in samples])
+        nothing = np.zeros(len(cka))
+        curve = Curve(excess(cka, float(cka[0])), nothing, of_samples[:-2], halves=of_samples[-2:])
+        return Representation(
+            cka, self.aligned, curve, excess(self.aligned, float(self.aligned[0]))
         )
-        aligned.append(_or_nan(procrustes_of(cross[0])))
-    similarities.reverse()
-    aligned.reverse()
-    cka, *samples = np.array(similarities).T
-    of_samples = np.stack([excess(curve, float(curve[0])) for curve in samples])
-    curve = Curve(
-        excess(cka, float(cka[0])), np.zeros(len(steps)), of_samples[:-2], of_samples[-2:]
-    )
-    similar = np.array(aligned)
-    return Representation(cka, similar, curve, excess(similar, float(similar[0])))
+
+
+def _clearness(samples: Sequence[Any], dependences: Sequence[float | None]) -> float:
+    """The least of all; 0 where x is something, though it seems to tell no images apart."""
+    clear = [
+        clearness(sums, own) if own is not None else 0.0
+        for sums, own in zip(samples, dependences, strict=True)
+        if sums.images >= LEAST_OF_CKA and sums.squares[2] > 0
+    ]
+    return min(clear, default=math.inf)
 
 
 def _samples(parts: Sequence[Moments]) -> list[Any]:
@@ -192,9 +239,16 @@ def _samples(parts: Sequence[Moments]) -> list[Any]:
     return [whole, *(Without(whole, of_group) for of_group in parts), *halves]
 
 
-def _features(probe: Probe, step: int, layer: str) -> np.ndarray:
-    """Maxima and means side by side, each map's scaled by nothing: float32 [images, 2 maps]."""
-    return np.concatenate([probe.values(step, layer, kind) for kind in (MAXIMA, MEANS)], axis=1)
+def _features(probe: Probe, step: int, layer: str, order: np.ndarray, dtype: Any) -> np.ndarray:
+    """Maxima and means side by side, of the images in that order: [images, 2 maps]. All over one
+    power of two, so that no product leaves float32: neither similarity depends on it.
+    """
+    stored = [probe.stored(step, layer, kind) for kind in (MAXIMA, MEANS)]
+    scales = np.concatenate([scale for _, scale in stored]).astype(dtype)
+    scales /= 2.0 ** np.ceil(np.log2(scales.max(initial=0) or 1))
+    features = np.concatenate([small[order] for small, _ in stored], axis=1, dtype=dtype)
+    features *= scales
+    return features
 
 
 def _sum(parts: Sequence[Moments]) -> Moments:

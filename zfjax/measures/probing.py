@@ -127,11 +127,13 @@ class Probing:
                     start, values = 0, self._values[index, step_index]
                     if len(seen) < len(values):
                         values = values[seen]
+                    small, scale = quantised(values)
                     for layer, maps in gathered.layers.items():
-                        small, scale = quantised(values[:, start : start + maps])
+                        of_layer = slice(start, start + maps)
                         start += maps
-                        yield array_name(kind, step, layer), small
-                        yield array_name(kind, step, layer, "scale"), scale
+                        array = np.ascontiguousarray(small[:, of_layer])
+                        yield array_name(kind, step, layer), array
+                        yield array_name(kind, step, layer, "scale"), scale[of_layer]
 
         return write_probe(path, meta, (gathered.ids[seen], self._labels[seen]), values())
 

@@ -7,8 +7,7 @@ Concept: *cosine* of each filter with itself at the last epoch, for a ReLU layer
 are those of its whole kernel. *radius* is of filters taken to pixels without an image
 (rectification and normalisation left out, of a pool the middle cell: filters.py), of a few maps of
 each layer drawn by seed: how far they reach from their own centre, pixels (root mean square).
-weights-pixels.png shows the first four that the evolution of the same folder draws, or a plain
-`zfjax evolve` would: so they stand beside their projections.
+weights-pixels.png shows four of those that the run's evolution draws, or would.
 *inverse_residual* asks how far W^T, by which the deconvnet comes down, is from an inverse of W, as
 the measure ``inverse`` does, on patches of white noise: 0 for orthogonal filters of equal length.
 Source: distance and speed as usual; deep filters as pixels: Voss et al. 2021, "Visualizing
@@ -23,7 +22,7 @@ little above.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -66,8 +65,11 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
     architecture = architecture_in(looked.subject.network)
     first, last = (_kernels(looked, step) for step in (looked.steps[0], looked.steps[-1]))
     drawn = {name: drawn_maps(looked.layer(name).maps, options.maps) for name in looked.layers}
+    shown_maps = {
+        name: maps[: min(PICTURED_MAPS, options.maps)]
+        for name, maps in evolved_maps(looked).items()
+    }
     pictured = [looked.steps[index] for index in choose(looked.epochs, PICTURED_EPOCHS)]
-    shown_maps = _shown_maps(looked) if options.maps else {}
     before: dict[str, np.ndarray] = {}
     for index, step in enumerate(looked.steps):
         parameters = looked.subject.parameters(step)
@@ -94,23 +96,15 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity | Pictures]:
                 pixels = to_pixels(architecture, parameters, name, drawn[name].tolist())
                 yield from _of_pixels(step, name, pixels, drawn[name], count)
                 if step in pictured:
-                    pixels = to_pixels(architecture, parameters, name, shown_maps[name].tolist())
-                    yield Pictures(step, name, shown_maps[name], pixels.transpose(3, 0, 1, 2))
+                    maps = shown_maps[name]
+                    pixels = to_pixels(architecture, parameters, name, list(maps))
+                    yield Pictures(step, name, np.array(maps), pixels.transpose(3, 0, 1, 2))
         before = kernels
 
 
 def _kernels(looked: Looked, step: int) -> dict[str, np.ndarray]:
     parameters = looked.subject.parameters(step)
     return kernels_of(looked.subject.network, parameters, looked.layers, "weights")
-
-
-def _shown_maps(looked: Looked) -> dict[str, np.ndarray]:
-    """By layer the maps whose filters are kept as pictures, ascending."""
-    drawn: Mapping[str, Sequence[int]] = draw_maps(looked.subject.layers, looked.layers, MAPS, 0)
-    if looked.home is not None:
-        with suppress(ZfjaxError):  # none there, or not finished
-            drawn = {**drawn, **open_evolution(evolution_folder(looked.home, None)).record.maps}
-    return {name: np.array(drawn[name][:PICTURED_MAPS], np.int64) for name in looked.layers}
 
 
 def _of_pixels(
@@ -121,6 +115,19 @@ def _of_pixels(
     of_maps[drawn] = radius
     yield Quantity(step, name, "radius", of_maps, unit="pixels")
     yield Quantity(step, name, "radius", mean_of_known(radius), n=len(drawn), unit="pixels")
+
+
+def evolved_maps(looked: Looked) -> dict[str, tuple[int, ...]]:
+    """The maps of each layer that the evolution beside the measures draws, so that the page shows
+    filter and projection of one map; where there is none, those that it would draw.
+    """
+    layers = looked.subject.layers
+    maps = {name: tuple(each) for name, each in draw_maps(layers, looked.layers, MAPS, 0).items()}
+    if looked.home is not None:
+        with suppress(ZfjaxError):  # none, not finished, or damaged
+            drawn = open_evolution(evolution_folder(looked.home)).record.maps
+            maps |= {name: drawn[name] for name in looked.layers if name in drawn}
+    return maps
 
 
 def drawn_maps(maps: int, count: int, seed: int = 0) -> np.ndarray:

@@ -213,6 +213,18 @@ def is_measured(folder: Path, name: str) -> bool:
     return (folder / f"{name}.json").exists()
 
 
+def measure_record(folder: Path, name: str) -> dict[str, Any]:
+    """What <name>.json holds of a finished measure. Raises ZfjaxError where it is damaged."""
+    path = folder / f"{name}.json"
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"steps", "epochs", "layers"} <= set(record):
+        raise ZfjaxError(
+            f"{path} is no record of a measure; delete it and run `zfjax measure --workdir"
+            f" {quoted(folder.parent)} {name}` again, or restore it from a copy."
+        )
+    return record
+
+
 def open_measured(folder: Path, name: str) -> Measured:
     """A measure of ``folder`` (RUN/measures). Raises ZfjaxError when it is absent or damaged."""
     if not is_measured(folder, name):
@@ -229,7 +241,7 @@ def open_measured(folder: Path, name: str) -> Measured:
             f"{path} is {what}; run `zfjax measure --workdir {quoted(folder.parent)} {name}` again"
             f" without {name}.json, or restore it from a copy."
         ) from None
-    return Measured(folder, name, read_json(folder / f"{name}.json"), table)
+    return Measured(folder, name, measure_record(folder, name), table)
 
 
 def measures_table(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> pa.Table:

@@ -25,6 +25,8 @@ from zfjax.files import write_atomic
 
 PROBE_FILE = "probe.npz"
 """In RUN/measures."""
+ZERO_KEY = 1 << 15
+"""Of 0 in ``Probe.keys``: an image whose key is above it excites the map."""
 MAXIMA, MEANS = "maxima", "means"
 """The kinds of values: a map's largest over an image, and its mean over the image."""
 
@@ -83,16 +85,22 @@ class Probe:
         if layer is None:
             every = [self.values(step, name, kind) for name in self.meta["layers"]]
             return np.concatenate(every, axis=1)
-        stored = self._stored(step, layer, kind)
-        scale = self._array(array_name(kind, step, layer, "scale"))
+        stored, scale = self.stored(step, layer, kind)
         return stored.astype(np.float32) * scale
+
+    def stored(
+        self, step: int, layer: str, kind: str = MAXIMA
+    ) -> tuple[Float16[np.ndarray, "n maps"], Float32[np.ndarray, " maps"]]:
+        """(every image's value in every map over the map's scale, the scales) of a layer."""
+        scale = self._array(array_name(kind, step, layer, "scale"))
+        return self._stored(step, layer, kind), scale
 
     def keys(self, step: int, layer: str, kind: str = MAXIMA) -> UInt16[np.ndarray, "n maps"]:
         """Whole numbers that order the images of each map as their values do, equal where these
         are: to sort them takes a tenth of the time.
         """
         bits = self._stored(step, layer, kind).view(np.uint16)
-        return np.where(bits >> 15, ~bits, bits | np.uint16(1 << 15))
+        return np.where(bits >> 15, ~bits, bits | np.uint16(ZERO_KEY))
 
     def excites(self, step: int, layer: str) -> Bool[np.ndarray, "n maps"]:
         """Whether each image excites each map at all."""
@@ -137,7 +145,8 @@ def quantised(
     scale = np.abs(values).max(axis=0, initial=0).astype(np.float32)
     scale[scale == 0] = 1
     small = (values / scale).astype(np.float16)
-    small.view(np.uint16)[small == 0] = 0  # no -0: bits are compared
+    bits = small.view(np.uint16)
+    bits[bits == 0x8000] = 0  # no -0: bits are compared
     return small, scale
 
 
