@@ -294,13 +294,15 @@ def test_links_of_any_layer_name_and_any_epoch_lead_back(tmp_path, browser):
         }
         for step in steps
     }
-    images = generator.integers(0, 256, (6, 12, 12, 3), np.uint8)
+    pixels = generator.integers(0, 256, (6, 12, 12, 3), np.uint8)
+    images = [(picture, 7) for picture in pixels]
     subject = zfjax.subject_from(trees, model=features, images=images, mean=120, std=60, input=12)
     zfjax.evolve(subject, out=tmp_path, top=2, rule=("deconvnet", "guided"))
     page = zfjax.write_report(tmp_path)
     browser.resize(1280)
     browser.open(page)
     assert browser.run("data.names") == ["0", "1", "1234567", "2000000000"]
+    assert browser.run("data.labels") == ["class 7"], "known, and without a name"
     for index, name in enumerate(NAMES_OF_LAYERS):
         for at in range(4):
             link = browser.run(f"linkTo(data.layers[{index}], data.layers[{index}].maps[0], {at})")

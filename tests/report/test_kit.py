@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from tests.reported import Page
 from zfjax.report.kit import charts, shell
-from zfjax.report.kit.charts import Chart, Line, Panel, figure_files, page_charts
+from zfjax.report.kit.charts import Chart, Line, Panel, figure_files, ordered_lines, page_charts
 from zfjax.report.kit.dots import Dot, DotRow, Scale, dot_axis, dot_cell, dot_chart, scale_of
 from zfjax.report.kit.films import Film, whole_film
 from zfjax.report.kit.shell import Piece, join_pieces, main_of, make_page, section
@@ -283,3 +283,13 @@ def test_epochs_have_names_that_tell_them_apart():
     assert epoch_names([1e5, 1e6, 123456789.0]) == ["100000", "1000000", "123456789"]
     close = [1 + 1e-12, 1 + 2e-12, 1 + 2.0001e-12]
     assert len(set(epoch_names(close))) == 3
+
+
+def test_layers_that_share_a_colour_share_an_entry_of_the_key():
+    names = [f"layer{index}" for index in range(12)]
+    html = page_charts((Chart("x", ordered_lines({n: [(0, 1), (1, 2)] for n in names})),), "k").html
+    entries = re.findall(r'<span class="(ramp[0-9])">([^<]*)</span>', html)
+    assert [role for role, _ in entries] == [f"ramp{index}" for index in range(5)]
+    assert entries[0][1].startswith("layer0 to ") and entries[-1][1].endswith(" to layer11")
+    few = page_charts((Chart("x", ordered_lines({n: [(0, 1)] for n in names[:5]})),), "k").html
+    assert [name for _, name in re.findall(r'<span class="(ramp.)">([^<]*)<', few)] == names[:5]

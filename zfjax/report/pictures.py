@@ -62,8 +62,8 @@ class MapPictures:
     ranks: tuple[tuple[Shot, ...], ...] | None
     """The strongest images at every step, where all were drawn; else None."""
     labels: tuple[tuple[str | None, ...], ...]
-    """Class names of the strongest images, by step, from rank 0; None where the label is not
-    known.
+    """What the classes of the strongest images are called, by step, from rank 0; None where the
+    label is not known.
     """
     others: Mapping[str, tuple[tuple[Shot, ...], ...]] = field(default_factory=dict)
     """By selection beside "top" and "fixed": by step, what is drawn, from rank 0; {} until
@@ -225,11 +225,21 @@ def tile_of(
     return tile
 
 
+def label_of(row: Mapping[str, Any]) -> str | None:
+    """What the label of a row's image is called: its number where its classes have no names, as of
+    somebody else's network; None where the label is not known.
+    """
+    if row["label_name"] is None and row["label"] is not None:
+        return f"class {row['label']}"
+    name: str | None = row["label_name"]
+    return name
+
+
 def _labels(
     rows: dict[tuple[int, int, str, int], dict[str, Any]], step: int, map_: int, top: int
 ) -> tuple[str | None, ...]:
     ranked = (rows.get((step, map_, "top", rank)) for rank in range(top))
-    return tuple(row["label_name"] for row in ranked if row is not None)
+    return tuple(label_of(row) for row in ranked if row is not None)
 
 
 def filter_grid(kernel: np.ndarray, aspect: float = 1.5) -> tuple[np.ndarray, float]:

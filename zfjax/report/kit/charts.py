@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from markupsafe import Markup
 from matplotlib import rc_context
@@ -222,9 +223,8 @@ def _page_chart(chart: Chart, name: str) -> Piece:
         title = plain(chart.title, 80)
         drawing = svg_of(figure, name, f"{title} over the epochs")
     key = Markup("").join(
-        Markup('<span class="{}">{}</span>').format(line.role, plain(line.name, 40))
-        for line in chart.lines
-        if line.points
+        Markup('<span class="{}">{}</span>').format(role, words)
+        for role, words in _key([line for line in chart.lines if line.points])
     )
     if len(chart.lines) > 1 and key:
         key = Markup(' <span class="key">{}</span>').format(key)
@@ -235,6 +235,19 @@ def _page_chart(chart: Chart, name: str) -> Piece:
             title, key, drawing
         )
     )
+
+
+def _key(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """(role, words) of the lines: neighbours that share a colour of the ramp, of many layers, have
+    one entry, from the first to the last of them.
+    """
+    entries = []
+    for role, same in groupby(lines, key=lambda line: line.role):
+        names = [plain(line.name, 40) for line in same]
+        if role.startswith("ramp") and len(names) > 1:
+            names = [f"{names[0]} to {names[-1]}"]
+        entries += [(role, words) for words in names]
+    return entries
 
 
 def _limit(highest: float | None, values: Sequence[float]) -> float:
