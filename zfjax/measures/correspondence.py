@@ -28,7 +28,9 @@ Cost: 2 forward passes for each part of each image, and one for the image, an ep
 What can mislead: a part that stands at about the same place in all images changes the same places
 of a convolution; a random place does not: look at gap_maps, and at the fully connected layer.
 Larger boxes change more features; the two are of equal size here. A change below a millionth of the
-layer's largest feature counts as none.
+layer's largest feature counts as none. An untrained network has some correspondence already, and
+features that stay in both images hide it: compare with epoch 0, and look at gap_nonzero. The p of
+single parts are not corrected for how many there are.
 """
 
 from __future__ import annotations
