@@ -1,6 +1,6 @@
 """Place code and rate code: how maxima of maps follow a shift of the image, layer by layer.
 
-Command:   ``python -m experiments.equivariance [--workdir runs/demo] [--tiny] [--out FOLDER]``
+Command:   ``python experiments/equivariance.py [--workdir runs/demo] [--tiny] [--out FOLDER]``
 Hardware:  2 CPU cores, shared with others: 7 s of a core (32 s at that load) for 11 epochs, 32
            images, 9 shifts. --tiny: seconds, and half a minute for its run.
 Result:    scenes, preset demo, 10 epochs, validation images. A maximum moves 1.00 pixels a pixel of

@@ -1,6 +1,6 @@
 """The paper's Fig. 5: how far features move when images are moved, enlarged and turned.
 
-Command:   ``python -m experiments.fig5_invariance [--workdir runs/demo] [--tiny] [--out FOLDER]``
+Command:   ``python experiments/fig5_invariance.py [--workdir runs/demo] [--tiny] [--out FOLDER]``
 Hardware:  2 CPU cores, shared with others: 35 s of a core (200 s at that load) for 11 epochs, 50
            images, 70 changes. --tiny: seconds, and half a minute for its run.
 Result:    scenes, preset demo, 10 epochs (top-1 93%), validation images. Moved by 5 of 224 pixels,

@@ -1,6 +1,6 @@
 """The paper's Table 1 on drawn scenes: does hiding a part change features alike?
 
-Command:   ``python -m experiments.table1_correspondence [--workdir runs/demo] [--tiny] [--out
+Command:   ``python experiments/table1_correspondence.py [--workdir runs/demo] [--tiny] [--out
            FOLDER]``
 Hardware:  2 CPU cores, shared with others: 51 s of a core (220 s at that load) for 11 epochs, 87
            parts in 394 images. --tiny: seconds, and half a minute for its run.
