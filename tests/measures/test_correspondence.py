@@ -236,6 +236,19 @@ def test_hiding_nothing_changes_no_sign(subject, looked):
         assert not unchanged.any() and changed.any()
 
 
+def test_features_that_are_not_finite_are_undefined(subject):
+    def load(step, names):
+        tree = subject.load(step, names)
+        kernel = np.full_like(tree["fc3"]["kernel"], np.nan)
+        return {**tree, "fc3": {**tree["fc3"], "kernel": kernel}}
+
+    diverged = dataclasses.replace(subject, load=load, steps=(1,), epochs=(1.0,))
+    table, told = measured_of(MEASURE, diverged, images=5, only=("face nose", "face mouth"))
+    assert math.isnan(table.of_layer("gap", "fc3")[1])
+    assert not math.isnan(table.of_layer("gap", "conv2")[1])
+    assert "at fc3 - of the features" in told.sentence and "nan" not in told.sentence
+
+
 def table_of(folder, text, name="parts.csv"):
     path = folder / name
     path.write_text(text, encoding="utf-8") if isinstance(text, str) else path.write_bytes(text)

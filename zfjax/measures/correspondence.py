@@ -28,7 +28,9 @@ Cost: 2 forward passes for each part of each image, and one for the image, an ep
 What can mislead: a part that stands at about the same place in all images changes the same places
 of a convolution; a random place does not: look at gap_maps, and at the fully connected layer.
 Larger boxes change more features; the two are of equal size here. A change below a millionth of the
-layer's largest feature counts as none.
+layer's largest feature counts as none. An untrained network has some correspondence already, and
+features that stay in both images hide it: compare with epoch 0, and look at gap_nonzero. The p of
+single parts are not corrected for how many there are.
 """
 
 from __future__ import annotations
@@ -56,6 +58,8 @@ from zfjax.subject import Network
 
 ITEMS = 16
 """Hidden places of an image in one run of the network."""
+UNDEFINED = ("change", "random", "gap", "p", "change_nonzero", "random_nonzero", "gap_nonzero")
+"""What is null where a layer's features are not finite."""
 NOTHING = 1e-6
 """Of a layer's largest feature: smaller changes are none."""
 
@@ -126,6 +130,8 @@ def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
         parameters = jax.device_put(looked.subject.parameters(step, whole=True))
         signs = signs_of(parameters, looked.subject.network, layers, inputs, hidings)
         for layer in layers:
+            if not signs[layer]:
+                yield from (Quantity(step, layer, name, None) for name in UNDEFINED)
             for variant in signs[layer]:
                 for name, numbers in quantities_of(hidings, signs[layer][variant], variant, tried):
                     yield Quantity(step, layer, name, **numbers)
@@ -141,7 +147,7 @@ def _inputs(looked: Looked, hidings: Hidings, ids: Sequence[int]) -> np.ndarray:
 
 Signs = Mapping[str, Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]]
 """{layer: {"" or "_maps": {part: (signs int8 [n, features] of the hidden part, of the random
-place)}}}."""
+place)}}}; nothing of a layer whose features are not finite."""
 
 
 def signs_of(
@@ -164,6 +170,7 @@ def signs_of(
         }
         for layer in layers
     }
+    broken: set[str] = set()
     for image_id in sorted(inputs):
         items = jobs[image_id]
         for start in range(0, len(items), ITEMS):
@@ -177,6 +184,7 @@ def signs_of(
                 for variant, by_part in variants.items():
                     for (name, which, _), row in zip(piece, own[layer + variant], strict=False):
                         by_part[name][which].append(row)
+            broken |= {layer for layer in layers if not own[f"{layer}_finite"]}
     return {
         layer: {
             variant: {
@@ -185,7 +193,7 @@ def signs_of(
             for variant, each in variants.items()
         }
         for layer, variants in kept.items()
-    }
+    } | {layer: {} for layer in broken}
 
 
 @functools.partial(jax.jit, static_argnames=("network", "layers"))
@@ -198,7 +206,8 @@ def _signs(
     layers: tuple[str, ...],
 ) -> dict[str, jax.Array]:
     """{layer: int8 [boxes, features], layer + "_maps": [boxes, maps]} of one input [h, w, 3] with
-    each of boxes int32 [b, 4] set to zero, the data's mean.
+    each of boxes int32 [b, 4] set to zero, the data's mean; layer + "_finite": whether all its
+    features are.
     """
     rows = jnp.arange(image.shape[0])[None, :]
     columns = jnp.arange(image.shape[1])[None, :]
@@ -213,6 +222,7 @@ def _signs(
         least = NOTHING * jnp.abs(values[0]).max()
         changes = values[:1] - values[1:]
         changes = jnp.where(jnp.abs(changes) > least, changes, 0)
+        signs[f"{name}_finite"] = jnp.isfinite(values).all()
         signs[name] = jnp.sign(changes).reshape(len(changes), -1).astype(jnp.int8)
         if changes.ndim == 4:
             summed = changes.sum(axis=(1, 2))

@@ -54,7 +54,7 @@ def sentence_of(measured: Measured, others: Sequence[Measured]) -> str:
             f" {shown(measured.of_layer('gap', layer)[last], '{:+.3f}')}"
             f" [{shown(low, '{:+.3f}')}, {shown(high, '{:+.3f}')}],"
             f" p {shown(measured.of_layer('p', layer)[last], '{:.2g}')}"
-            f" ({shown(nonzero, '{:+.3f}')} of those that change at all)"
+            f" ({shown(nonzero, '{:+.3f}')} of those that change in both{_before(measured, layer)})"
         )
     count = measured.counts("gap")
     words = (
@@ -73,6 +73,17 @@ def sentence_of(measured: Measured, others: Sequence[Measured]) -> str:
             f" {shown(max(gaps), '{:+.3f}')}."
         )
     return words
+
+
+def _before(measured: Measured, layer: str) -> str:
+    """The same two differences before training, where that was looked at too."""
+    if measured.epochs[0] != 0 or len(measured.steps) == 1:
+        return ""
+    first = [
+        shown(measured.of_layer(name, layer).get(measured.steps[0]), "{:+.3f}")
+        for name in ("gap", "gap_nonzero")
+    ]
+    return f"; before training {first[0]} and {first[1]}"
 
 
 def lines_of(measured: Measured) -> tuple[str, ...]:
@@ -109,20 +120,26 @@ def figure_of_parts(measured: Measured) -> Figure:
         f" as large a random place is (grey), at epoch {epoch_name(measured.epochs[-1])}; bars: 95%"
         " over images. Lower: the features change alike."
         f" {f'Shown: {which}. ' if len(parts) < len(every) else ''}Right: all parts minus random"
-        " places over the epochs; below 0, parts correspond.",
+        " places over the epochs, and of the features alone that change in both images; below 0,"
+        " parts correspond.",
     )
     grid = wide.figure.add_gridspec(
-        1, len(layers) + 1, wspace=0.14, left=0.17, right=0.93, **wide.edges
+        2, len(layers) + 1, wspace=0.14, hspace=0.35, left=0.17, right=0.93, **wide.edges
     )
     for column, layer in enumerate(layers):
-        axes = wide.figure.add_subplot(grid[0, column])
+        axes = wide.figure.add_subplot(grid[:, column])
         _dots(axes, measured, layer, parts)
         axes.set_yticks(
-            range(len(parts)), [plain(name, 22) for name in parts] if not column else []
+            range(len(parts)), [plain(name, 26) for name in parts] if not column else []
         )
         title(axes, f"sign change at {plain(layer, 16)}")
-    axes = wide.figure.add_subplot(grid[0, len(layers)])
-    _over_epochs(axes, measured, layers)
+    for row, (name, words) in enumerate(
+        (("gap", "part minus random"), ("gap_nonzero", "without unchanged features"))
+    ):
+        axes = wide.figure.add_subplot(grid[row, len(layers)])
+        _over_epochs(axes, measured, layers, name)
+        title(axes, words)
+    axes.set_xlabel("epoch")
     return wide.finished([], [])
 
 
@@ -144,10 +161,10 @@ def _dots(axes: Axes, measured: Measured, layer: str, parts: Sequence[str]) -> N
     axes.tick_params(axis="y", length=0)
 
 
-def _over_epochs(axes: Axes, measured: Measured, layers: Sequence[str]) -> None:
+def _over_epochs(axes: Axes, measured: Measured, layers: Sequence[str], name: str) -> None:
     epochs = dict(zip(measured.steps, measured.epochs, strict=True))
     for index, layer in enumerate(layers):
-        curve, bounds = measured.of_layer("gap", layer), measured.bounds("gap", layer)
+        curve, bounds = measured.of_layer(name, layer), measured.bounds(name, layer)
         known = [(epochs[s], v, *bounds[s]) for s, v in curve.items() if math.isfinite(v)]
         if known:
             at, values, low, high = zip(*known, strict=True)
@@ -155,10 +172,8 @@ def _over_epochs(axes: Axes, measured: Measured, layers: Sequence[str]) -> None:
             axes.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
             axes.plot(at, values, color=colour, lw=1.2, marker="o", ms=1.8, label=plain(layer, 16))
     axes.axhline(0, color=QUIET, lw=0.7, ls=(0, (3, 2)))
-    axes.set_xlabel("epoch")
     axes.yaxis.tick_right()
     axes.spines["right"].set_visible(True)
     axes.spines["left"].set_visible(False)
-    title(axes, "part minus random")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="best")

@@ -151,8 +151,9 @@ def _compared(
         sizes = jnp.sqrt((flat * flat).sum(axis=1))
         units = flat / sizes[:, None]
         l2[name] = _norm(flat[1:] - flat[:1])
-        # Half the squared distance of unit vectors: exactly 0 for what is equal.
-        cosine[name] = _norm(units[1:] - units[:1]) ** 2 / 2
+        # Half the squared distance of unit vectors keeps the digits of what is nearly equal.
+        apart = _norm(units[1:] - units[:1]) ** 2 / 2
+        cosine[name] = jnp.where((l2[name] == 0) & (sizes[1:] > 0), 0, apart)
         length[name] = jnp.broadcast_to(sizes[:1], l2[name].shape)
     out: dict[str, Any] = {"l2": l2, "cosine": cosine, "length": length}
     if how.scores is not None:

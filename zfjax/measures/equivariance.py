@@ -251,10 +251,18 @@ def _figures(measured: Measured, layers: Sequence[str]) -> Mapping[str, Any]:
     }
 
 
+def check(looked: Looked, options: Options) -> None:
+    """Raises ZfjaxError where there are too few images, or too few pixels to be moved by."""
+    images_for(looked, options)
+    options.shifts(looked.subject.network.input_size)
+
+
 def cost(looked: Looked, options: Options) -> tuple[int, int]:
     """(epochs, images that the network is run on at each)."""
     count = len(options.shifts(looked.subject.network.input_size)) + 1
     return len(looked.steps), len(images_for(looked, options).ids) * count
 
 
-MEASURE = Measure("equivariance", rows, tell, options=Options(), needs=("images",), evaluates=cost)
+MEASURE = Measure(
+    "equivariance", rows, tell, options=Options(), needs=("images",), checks=check, evaluates=cost
+)

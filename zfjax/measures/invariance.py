@@ -211,10 +211,17 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
     )
 
 
+def check(looked: Looked, options: Options) -> None:
+    """Raises ZfjaxError where there are too few images."""
+    images_for(looked, options)
+
+
 def cost(looked: Looked, options: Options) -> tuple[int, int]:
     """(epochs, images that the network is run on at each)."""
     chosen = images_for(looked, options)
     return len(looked.steps), len(chosen.ids) * (len(options.changes) + 3)
 
 
-MEASURE = Measure("invariance", rows, tell, options=Options(), needs=("images",), evaluates=cost)
+MEASURE = Measure(
+    "invariance", rows, tell, options=Options(), needs=("images",), checks=check, evaluates=cost
+)
