@@ -154,7 +154,7 @@ def test_the_maps_shown_are_those_that_the_evolution_draws(tmp_path):
     meta = read_json(evolution.folder / "meta.json")
     write_json(evolution.folder / "meta.json", meta | {"maps": maps})
     looked = Looked(subject, (0,), tuple(subject.layers), home=tmp_path / "run")
-    measured = write_measure(tmp_path, Chosen(MEASURE, Options(maps=2)), looked, {})
+    measured = write_measure(tmp_path, Chosen(MEASURE, Options(maps=3)), looked, {})
     for name in maps:
         assert measured.pictures(name)[0][0].tolist() == maps[name]
 
