@@ -17,7 +17,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.files import write_arrays, write_atomic, write_json, write_text
 from zfjax.measures.blas import one_blas_thread
 from zfjax.measures.planning import Chosen
-from zfjax.measures.protocol import Looked, Pictures, Quantity, Told
+from zfjax.measures.protocol import Looked, Noted, Pictures, Quantity, Told
 from zfjax.report.kit.style import DPI, quiet_style
 from zfjax.run.measured import (
     Measured,
@@ -40,8 +40,9 @@ def write_measure(
     """
     began = time.monotonic()
     pictures: dict[str, np.ndarray] = {}
+    noted: dict[str, Any] = {}
     with one_blas_thread():
-        numbers = _apart(chosen.measure.rows(looked, chosen.options), pictures)
+        numbers = _apart(chosen.measure.rows(looked, chosen.options), pictures, noted)
         table = measures_table(columns_of(numbers, looked))
     computed = time.monotonic() - began
     about = {
@@ -51,6 +52,7 @@ def write_measure(
         "epochs": list(looked.epochs),
         "layers": list(looked.layers),
         **meta,
+        **({"noted": noted} if noted else {}),
         "seconds": {**meta.get("seconds", {}), "measure": round(computed, 2)},
     }
     measured = Measured(folder, chosen.name, about, table)
@@ -62,9 +64,13 @@ def write_measure(
 
 
 def _apart(
-    items: Iterable[Quantity | Pictures], pictures: dict[str, np.ndarray]
+    items: Iterable[Quantity | Pictures | Noted],
+    pictures: dict[str, np.ndarray],
+    noted: dict[str, Any],
 ) -> Iterator[Quantity]:
-    """The numbers among a measure's items; the arrays of the others come into ``pictures``."""
+    """The numbers among a measure's items; the arrays of the others come into ``pictures``, their
+    words into ``noted``.
+    """
     if not isinstance(items, Iterable):
         raise ZfjaxError(
             f"The measure's rows are Quantity or Pictures, and it gives {items!r:.60}."
@@ -72,6 +78,8 @@ def _apart(
     for item in items:
         if isinstance(item, Quantity):
             yield item
+        elif isinstance(item, Noted):
+            noted |= item.words
         elif not isinstance(item, Pictures):
             raise ZfjaxError(
                 f"The measure's rows are Quantity or Pictures, and it gives {item!r:.60}."
