@@ -44,13 +44,20 @@ class Sliding:
     """Every map run whole, also where less would do."""
 
     @property
+    def scored_alike(self) -> bool:
+        """Whether the scores come from our own network's last maps."""
+        forward = self.network.forward
+        if not isinstance(forward, ArchitectureForward):
+            return False
+        return bool(self.scores == ArchitectureScores(forward.architecture))
+
+    @property
     def reruns(self) -> tuple[Rerun, ...] | None:
         """What is run anew; None for a network of which that is not known."""
         forward = self.network.forward
         if not isinstance(forward, ArchitectureForward):
             return None
-        own = ArchitectureScores(forward.architecture)
-        until = self.network.highest(self.layers).name if self.scores != own else None
+        until = None if self.scored_alike else self.network.highest(self.layers).name
         return patching.reruns_of(forward.architecture, self.size, until, not self.plainly)
 
     @property
@@ -170,11 +177,24 @@ def _unchanged(
     network, reruns = sliding.network, sliding.reruns
     maps = network.forward(parameters, image[None], until=_until(sliding))
     sums = {name: maps[name].sum(axis=(1, 2))[0] for name in sliding.layers}
-    scores = None if sliding.scores is None else sliding.scores(parameters, image[None])[0]
+    if reruns is None or not sliding.scored_alike:
+        scores = None if sliding.scores is None else sliding.scores(parameters, image[None])
+    else:
+        scores = _scores_of(sliding, parameters, maps[reruns[-1].name])
+    first = None if scores is None else scores[0]
     if reruns is None:
-        return {INPUT: image}, sums, scores
+        return {INPUT: image}, sums, first
     kept = {rerun.below for rerun in reruns} | {reruns[-1].name}
-    return {INPUT: image, **{name: maps[name][0] for name in kept - {INPUT}}}, sums, scores
+    return {INPUT: image, **{name: maps[name][0] for name in kept - {INPUT}}}, sums, first
+
+
+def _scores_of(
+    sliding: Sliding, parameters: Parameters, maps: Float[Array, "n h w c"]
+) -> Float32[Array, "n classes"]:
+    """Our own networks' scores from their last maps."""
+    forward = sliding.network.forward
+    assert isinstance(forward, ArchitectureForward)
+    return dense_scores(forward.architecture, parameters, maps, precision=lax.Precision.HIGHEST)
 
 
 def _until(sliding: Sliding) -> str:
@@ -210,19 +230,11 @@ def _at(
     sums = {name: patching.totals(unchanged[name], patches[name]) for name in sliding.layers}
     if sliding.scores is None:
         return sums, None
-    last = reruns[-1].name
-    forward = sliding.network.forward
-    assert isinstance(forward, ArchitectureForward)
-    if sliding.scores != ArchitectureScores(forward.architecture):
+    if not sliding.scored_alike:
         return sums, sliding.scores(parameters, patching.laid_in(image, square))
-    whole = (
-        patches[last].cells
-        if reruns[-1].whole
-        else patching.laid_in(unchanged[last], patches[last])
-    )
-    return sums, dense_scores(
-        forward.architecture, parameters, whole, precision=lax.Precision.HIGHEST
-    )
+    last = patches[reruns[-1].name]
+    whole = last.cells if reruns[-1].whole else patching.laid_in(unchanged[reruns[-1].name], last)
+    return sums, _scores_of(sliding, parameters, whole)
 
 
 def map_projections(

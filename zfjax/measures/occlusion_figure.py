@@ -50,14 +50,16 @@ def occlusion_files(measured: Measured, epochs: Mapping[int, float]) -> dict[str
     for step in drawn:
         name = epoch_name(epochs[step])
         stem = STEM if step == steps[-1] else f"{STEM}-epoch{name}"
-        files[f"{stem}.png"] = _figure(measured, step, name)
+        files[f"{stem}.png"] = occlusion_panels(measured, step)
     return files
 
 
 @quiet_style()
-def _figure(measured: Measured, step: int, epoch: str) -> bytes:
+def occlusion_panels(measured: Measured, step: int, most: int = MOST_ROWS) -> bytes:
+    """A PNG of the panels at one step, of the first ``most`` images."""
+    epoch = epoch_name(dict(zip(measured.steps, measured.epochs, strict=True))[step])
     noted, names = measured.meta["noted"], list(measured.meta.get("class_names", []))
-    seen = noted["steps"][str(step)][:MOST_ROWS]
+    seen = noted["steps"][str(step)][:most]
     kinds = ("activation", "probability", "classes", "projection")
     pictures = {kind: measured.pictures(kind)[step][1] for kind in kinds}
     pictures["image"] = next(iter(measured.pictures("image").values()))[1]
