@@ -26,7 +26,7 @@ from zfjax.network.patching import INPUT, Patch, Rerun
 from zfjax.subject import ArchitectureForward, ArchitectureScores, Network
 
 MOST_POSITIONS = 64
-"""In a batch: a power of two."""
+"""In a batch."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,9 @@ class Sliding:
             largest = self.network.highest(self.layers).image_work.largest
         else:
             largest = max(rerun.largest for rerun in reruns)
-        fitting = max(1, working_set() // largest)
-        return 2 ** min(
-            MOST_POSITIONS.bit_length() - 1,
-            fitting.bit_length() - 1,
-            (self.positions - 1).bit_length(),
-        )
+        fitting = min(MOST_POSITIONS, max(1, working_set() // largest))
+        batches = -(-self.positions // fitting)
+        return -(-self.positions // batches)  # equal batches: little is run to fill the last up
 
 
 def places_along(extent: int, size: int, stride: int) -> np.ndarray:

@@ -116,15 +116,10 @@ def _chart(measured: Measured, names: Sequence[str], epochs: Mapping[int, float]
         points = [(epochs[step], value) for step, value in values.items() if not np.isnan(value)]
         if points:
             colour = RAMP[int(ramp_role(index, len(names))[-1])]
-            axes.plot(*zip(*points, strict=True), color=colour, lw=1.2, marker="o", ms=1.8)
-            axes.annotate(
-                plain(name),
-                points[-1],
-                (4, 0),
-                textcoords="offset points",
-                va="center",
-                color=colour,
-            )
+            xs, ys = zip(*points, strict=True)
+            axes.plot(xs, ys, color=colour, lw=1.2, marker="o", ms=1.8, label=plain(name, 14))
+    if axes.lines[1:]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, handlelength=1)
     bounds = measured.bounds(EXCESS, names[-1])
     known = [step for step, (low, _) in bounds.items() if not np.isnan(low)]
     if known:
@@ -160,7 +155,7 @@ def _axes(words: str) -> tuple[Figure, Any]:
     foot = 0.42 + 0.12 * len(caption)
     total = 0.1 + 1.9 + foot
     figure = Figure(figsize=(3.5, total))
-    axes = figure.add_axes((0.135, foot / total, 0.74, 1.9 / total))
+    axes = figure.add_axes((0.16, foot / total, 0.6, 1.9 / total))
     axes.axhline(0, color=QUIET, lw=0.6, ls=(0, (3, 2)))
     axes.set_ylabel("excess agreement")
     figure.text(
