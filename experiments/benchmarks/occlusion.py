@@ -9,9 +9,9 @@ memory layouts, and the fastest is quoted; rounds are interleaved.
 Command:   taskset -c 1 python experiments/benchmarks/occlusion.py --processor [--size 64] [--tiny]
 Hardware:  one core of two, shared with others, hence processor time. Time: minutes.
 Result:    2.34x (2.32 to 2.36) for class scores and 2.14x (2.09 to 2.20) for one map at 224 pixels
-           (``--stride 28``, 49 positions; captum's fastest form is 4 at once, channels last), 2.34x
-           and 2.40x at 64 pixels (81 positions; 16 and 64 at once); outputs equal to 3e-5 of the
-           largest drop.
+           (``--stride 28``, 49 positions; captum's fastest form is channels last, 4 at once of 1,
+           4, 16, 64), 2.34x and 2.40x at 64 pixels (81 positions; 16 and 64 at once, as fast as
+           each other); outputs equal to 3e-5 of the largest drop.
 """
 
 from __future__ import annotations
