@@ -23,7 +23,7 @@ from zfjax.values import text as plain_text
 BUILT_IN: tuple[str, ...] = (
     *("spectrum", "weights", "inverse", "census", "labels"),
     *("rewind", "settling", "identity", "controls"),
-    *("invariance", "equivariance", "correspondence"),
+    *("invariance", "equivariance", "correspondence", "occlusion"),
 )
 """Each a file beside this one that ends in MEASURE, in the order in which they are run: one that
 reads another's table comes after it.
@@ -207,16 +207,26 @@ def _finite(number: float, flag: str) -> float:
     return number
 
 
-def read_flags(measures: Sequence[Measure], flags: Sequence[str]) -> dict[str, dict[str, str]]:
-    """``--<measure>.<field> VALUE ...`` as {measure: {field: text}}. Raises ZfjaxError for another
-    flag, and for a measure that is not asked for.
+def read_flags(measures: Sequence[Measure], flags: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``--<measure>.<field> VALUE ...`` as {measure: {field: text}}. A field of several values may
+    come several times, and its texts are a list then; of any other the last counts. Raises
+    ZfjaxError for another flag, and for a measure that is not asked for.
     """
+    tuples = {
+        measure.name: {
+            field.name
+            for field in dataclasses.fields(measure.options)
+            if isinstance(getattr(measure.options, field.name), tuple)
+        }
+        for measure in measures
+    }
     names = [measure.name for measure in measures]
-    texts: dict[str, dict[str, str]] = {name: {} for name in names}
+    texts: dict[str, dict[str, Any]] = {name: {} for name in names}
     rest = list(flags)
     while rest:
         flag = rest.pop(0)
-        name, equals, value = flag.partition("=")
+        name, equals, text = flag.partition("=")
+        value: Any = text
         owner, dot, field = name.removeprefix("--").partition(".")
         if not name.startswith("--") or not dot:
             raise ZfjaxError(f"Not understood: {flag}; see `zfjax measure --help`.")
@@ -229,5 +239,9 @@ def read_flags(measures: Sequence[Measure], flags: Sequence[str]) -> dict[str, d
             if not rest or rest[0].startswith("--"):
                 raise ZfjaxError(f"{name} needs a value.")
             value = rest.pop(0)
-        texts[owner][field.replace("-", "_")] = value
+        field = field.replace("-", "_")
+        before = texts[owner].get(field)
+        if before is not None and field in tuples[owner]:
+            value = [*(before if isinstance(before, list) else [before]), value]
+        texts[owner][field] = value
     return texts

@@ -74,6 +74,14 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """What ``tell`` needs beside numbers and pictures: it comes into ``Measured.meta["noted"]``."""
+
+    words: Mapping[str, Any]
+    """Words, plain numbers, lists and such mappings, as JSON has them."""
+
+
+@dataclass(frozen=True)
 class Looked:
     """What the pass has seen, for ``Measure.rows``."""
 
@@ -132,7 +140,7 @@ class Measure:
     """One analysis. ``name``: letters, digits and "_"; of its file and of its flags."""
 
     name: str
-    rows: Callable[[Looked, Any], Iterable[Quantity | Pictures]]
+    rows: Callable[[Looked, Any], Iterable[Quantity | Pictures | Noted]]
     """(what was seen, options) -> its numbers, and what there is to see."""
     tell: Callable[[Measured, Sequence[Measured], Any], Told]
     """(its table, that of other seeds' runs, options) -> sentence, lines, chart; of saved numbers

@@ -20,7 +20,7 @@ from zfjax.files import write_arrays, write_atomic, write_json, write_text
 from zfjax.measures.blas import one_blas_thread
 from zfjax.measures.choosing import BUILT_IN
 from zfjax.measures.planning import Chosen
-from zfjax.measures.protocol import Looked, Pictures, Quantity, Told
+from zfjax.measures.protocol import Looked, Noted, Pictures, Quantity, Told
 from zfjax.report.kit.style import DPI, quiet_style
 from zfjax.run.measured import (
     Measured,
@@ -46,9 +46,10 @@ def write_measure(
     """
     began = time.monotonic()
     pictures: dict[str, np.ndarray] = {}
+    noted: dict[str, Any] = {}
     with one_blas_thread():
         items = _of_layers(chosen.measure.rows(looked, chosen.options), chosen.name, looked)
-        table = measures_table(columns_of(_apart(items, pictures), looked))
+        table = measures_table(columns_of(_apart(items, pictures, noted), looked))
     computed = time.monotonic() - began
     about = {
         "format_version": 1,
@@ -57,6 +58,7 @@ def write_measure(
         "epochs": list(looked.epochs),
         "layers": list(looked.layers),
         **meta,
+        **({"noted": noted} if noted else {}),
         "seconds": {**meta.get("seconds", {}), "measure": round(computed, 2)},
     }
     measured = Measured(folder, chosen.name, about, table)
@@ -70,7 +72,7 @@ def write_measure(
     return open_measured(folder, chosen.name)
 
 
-def _of_layers(items: Any, name: str, looked: Looked) -> Iterator[Quantity | Pictures]:
+def _of_layers(items: Any, name: str, looked: Looked) -> Iterator[Quantity | Pictures | Noted]:
     """A measure's items. Raises ZfjaxError for what is none, for a layer that there is not, and for
     pictures of another shape or of a step that was not looked at.
     """
@@ -78,7 +80,11 @@ def _of_layers(items: Any, name: str, looked: Looked) -> Iterator[Quantity | Pic
         raise ZfjaxError(
             f"The measure's rows are Quantity or Pictures, and it gives {items!r:.60}."
         )
+    layers = (*looked.subject.layers, *looked.subject.network.hidden)
     for item in items:
+        if isinstance(item, Noted):
+            yield item
+            continue
         if not isinstance(item, Quantity | Pictures):
             raise ZfjaxError(
                 f"The measure's rows are Quantity or Pictures, and it gives {item!r:.60}."
@@ -89,10 +95,10 @@ def _of_layers(items: Any, name: str, looked: Looked) -> Iterator[Quantity | Pic
                 f"The measure {name} gives a name or a unit that is no text: {item!r:.90}."
             )
         whole = isinstance(item, Quantity) and item.layer is None
-        if not whole and item.layer not in looked.subject.layers:
+        if not whole and item.layer not in layers:
             raise ZfjaxError(
                 f"The measure {name} gives {what} of layer {item.layer!r:.60}, and there are"
-                f" {', '.join(looked.subject.layers)}."
+                f" {', '.join(layers)}."
             )
         if isinstance(item, Pictures):
             _check_pictures(item, name, looked)
@@ -113,12 +119,18 @@ def _check_pictures(item: Pictures, name: str, looked: Looked) -> None:
 
 
 def _apart(
-    items: Iterable[Quantity | Pictures], pictures: dict[str, np.ndarray]
+    items: Iterable[Quantity | Pictures | Noted],
+    pictures: dict[str, np.ndarray],
+    noted: dict[str, Any],
 ) -> Iterator[Quantity]:
-    """The numbers among a measure's items; the arrays of the others come into ``pictures``."""
+    """The numbers among a measure's items; the arrays of the others come into ``pictures``, their
+    words into ``noted``.
+    """
     for item in items:
         if isinstance(item, Quantity):
             yield item
+        elif isinstance(item, Noted):
+            noted |= item.words
         else:
             pictures |= picture_arrays(item.layer, item.step, item.maps, item.pixels)
 

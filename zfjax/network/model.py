@@ -155,18 +155,32 @@ def feature_maps(
             size = fact.shape[:2]
             rows, columns = ((origin + layer.padding[0]) // layer.stride for origin in origins)
             origins = rows, columns
-        if isinstance(layer, Conv):
-            kernel, bias = _weights(parameters, layer.name, x.dtype)
-            x = conv(x, kernel, bias, stride=layer.stride, padding=padding, precision=precision)
-            x = ops.relu(x, rule)
-        elif isinstance(layer, Pool):
-            x = ops.max_pool(x, layer.window, layer.stride, padding)
-        else:
-            x = ops.local_response_norm(x, layer.size, layer.k, layer.alpha, layer.beta, rule)
+        x = convolutional(layer, parameters, x, padding, rule=rule, precision=precision)
         if origins is not None and not isinstance(layer, Norm):
             x = jnp.where(inside_map(origins, x.shape, size), x, 0)
         maps[layer.name] = x
     return maps
+
+
+def convolutional(
+    layer: Conv | Pool | Norm,
+    parameters: Parameters,
+    x: Float[Array, "n _ _ _"],
+    padding: tuple[int, int],
+    *,
+    rule: Rule = GRADIENT,
+    precision: lax.Precision | None = lax.Precision.HIGHEST,
+) -> Float[Array, "n _ _ _"]:
+    """One layer below the fully connected ones, of maps [n, height, width, maps]: a convolution
+    with its ReLU, a pool or a norm. ``padding`` stands in for the layer's own.
+    """
+    if isinstance(layer, Conv):
+        kernel, bias = _weights(parameters, layer.name, x.dtype)
+        x = conv(x, kernel, bias, stride=layer.stride, padding=padding, precision=precision)
+        return ops.relu(x, rule)
+    if isinstance(layer, Pool):
+        return ops.max_pool(x, layer.window, layer.stride, padding)
+    return ops.local_response_norm(x, layer.size, layer.k, layer.alpha, layer.beta, rule)
 
 
 def _weights(
@@ -203,13 +217,32 @@ def class_scores(
     """Class scores float32 [n, classes] of normalised images [n, h, w, 3]; dropout acts when a key
     is given, of which each layer has its own part by ``layer_keys``.
     """
-    convolutional = architecture.convolutional
-    x = jnp.asarray(images)
-    if convolutional:
-        x = feature_maps(architecture, parameters, images, precision=precision)[
-            convolutional[-1].name
-        ]
-    x = x.reshape(len(x), -1)
+    x, below = jnp.asarray(images), architecture.convolutional
+    if below:
+        x = feature_maps(architecture, parameters, images, precision=precision)[below[-1].name]
+    return dense_scores(
+        architecture,
+        parameters,
+        x,
+        dropout_key=dropout_key,
+        layer_keys=layer_keys,
+        precision=precision,
+    )
+
+
+def dense_scores(
+    architecture: Architecture,
+    parameters: Parameters,
+    maps: Float[Array, "n _ _ _"],
+    *,
+    dropout_key: jax.Array | None = None,
+    layer_keys: LayerKeys = "by_name",
+    precision: lax.Precision | None = None,
+) -> Float32[Array, "n classes"]:
+    """``class_scores`` from the last maps below the fully connected layers: [n, height, width,
+    maps].
+    """
+    x = maps.reshape(len(maps), -1)
     dense = [layer for layer in architecture.layers if isinstance(layer, Dense)]
     for index, layer in enumerate(dense):
         kernel, bias = _weights(parameters, layer.name, x.dtype)
