@@ -116,6 +116,9 @@ NO_JAX = (
     "studies.results",
     "studies.standings",
     "studies.tables",
+    "studies.folds",
+    "studies.transferred",
+    "studies.transfer_rows",
     "commands.studies",
     "commands.flags",
     "data.import_options",
@@ -131,6 +134,7 @@ NO_JAX = (
     "commands.measures",
     "commands.reports",
     "commands.training",
+    "commands.transfers",
     "commands.weights",
 )
 KNOWN_SHARED: set[tuple[str, str]] = set()
