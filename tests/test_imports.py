@@ -74,6 +74,7 @@ NO_JAX = (
     "network.layers",
     "measures.averages",
     "measures.filter_figure",
+    "measures.linear_probes",
     "measures.matching",
     "measures.probe_images",
     "measures.similarity",
