@@ -20,6 +20,7 @@ from zfjax.files import data_folder
 from zfjax.inputs import open_data, reading_of, with_data_dir
 from zfjax.measures.layer_features import check_layers, own_architecture, readable_layers
 from zfjax.network.hidden import hidden_dense
+from zfjax.network.traced import TracedForward
 from zfjax.progress import Progress, tell_nobody
 from zfjax.reopening import subject_at
 from zfjax.run.adopted import AdoptedRun
@@ -211,6 +212,12 @@ def _opened(run: Run | AdoptedRun, asked: Asked, progress: Progress) -> tuple[Su
         reading = replace(reading_of(config), share=Share())
         return subject_of(run, Images(dataset, _split(dataset, asked), reading)), dataset
     theirs = subject_at(run, with_images=False)
+    forward = theirs.forward
+    if isinstance(forward, TracedForward) and forward.model.channels != 3:
+        raise ZfjaxError(
+            f"{theirs.network.name} takes inputs of {forward.model.channels} channel, and the"
+            " images of a data set have 3: build it with three."
+        )
     home = run.opened_from.get("data_dir") if asked.data_dir is None else asked.data_dir
     folder = data_home() if home is None else data_folder(path_text(home, "--data.dir"))
     name = str(asked.to)

@@ -202,13 +202,14 @@ def transfer_figure(transferred: Transferred) -> Figure:
         foot = 0.42 + 0.12 * len(words)
         total = 2.2 + foot
         figure = Figure(figsize=(3.5, total))
-        axes = figure.add_axes((0.135, foot / total, 0.66, 2.1 / total))
+        axes = figure.add_axes((0.135, foot / total, 0.6, 2.1 / total))
         steps = transferred.steps
         for index, step in enumerate(steps):
             role = "main" if len(steps) == 1 else ramp_role(index, len(steps))
-            _draw(axes, transferred.summaries(PRETRAINED, step), COLOURS[role],
-                  _arm_name(transferred, step), False)  # fmt: skip
-        _draw(axes, transferred.summaries(SCRATCH), COLOURS["ink"], "from scratch", True)
+            look = _Look(COLOURS[role], _arm_name(transferred, step), aside=0.3 * (index + 1))
+            _draw(axes, transferred.summaries(PRETRAINED, step), look)
+        control = _Look(COLOURS["ink"], "from scratch", dashed=True)
+        _draw(axes, transferred.summaries(SCRATCH), control)
         axes.set_xlim(0, 1.06 * transferred.sizes[-1])
         axes.set_ylim(bottom=0)
         axes.set_xticks([0, *transferred.sizes])
@@ -222,19 +223,31 @@ def transfer_figure(transferred: Transferred) -> Figure:
         return figure
 
 
-def _draw(axes: Any, means: Mapping[int, Summary], colour: str, name: str, dashed: bool) -> None:
+@dataclass(frozen=True)
+class _Look:
+    """Of a line. ``aside``: per cent of the axis that its dots stand to the right, so that bars do
+    not cover each other.
+    """
+
+    colour: str
+    name: str
+    dashed: bool = False
+    aside: float = 0.0
+
+
+def _draw(axes: Any, means: Mapping[int, Summary], look: _Look) -> None:
     if not means:
         return
-    sizes = list(means)
+    sizes = [size + look.aside / 100 * max(means) for size in means]
     values = [100 * mean.mean for mean in means.values()]
     ends = [
         [100 * (mean.mean - mean.low) for mean in means.values()],
         [100 * (mean.high - mean.mean) for mean in means.values()],
     ]
-    style = (0, (3, 2)) if dashed else "-"
+    style = (0, (3, 2)) if look.dashed else "-"
     axes.errorbar(
-        sizes, values, ends, color=colour, label=name, lw=1.2, ls=style, marker="o", ms=2.5,
-        elinewidth=0.7, capsize=1.5, capthick=0.7,
+        sizes, values, ends, color=look.colour, label=look.name, lw=1.2, ls=style, marker="o",
+        ms=2.5, elinewidth=0.7, capsize=1.5, capthick=0.7,
     )  # fmt: skip
 
 

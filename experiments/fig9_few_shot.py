@@ -1,0 +1,30 @@
+"""Fig. 9: how few images of a class a run's features need, against the same network from scratch.
+
+Command:   python experiments/fig9_few_shot.py --workdir runs/demo
+Hardware:  HARDWARE
+Result:    RESULT
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.gallery import arguments, run_of, save_picture
+from experiments.tables4_5_transfer import transferred
+from zfjax.studies.transfer_rows import transfer_figure
+
+
+def main(arguments_: Sequence[str] | None = None) -> None:
+    """Draws the curve of ``--workdir``'s features."""
+    options = arguments(__doc__, arguments_)
+    told = transferred(run_of(options), options.tiny)
+    few = told.meta["figures"]["few_minus_scratch"]
+    print(
+        f"{few['few']} images a class pretrained minus {few['many']} from scratch:"
+        f" {100 * few['value']:+.1f} points [{100 * few['low']:+.1f}, {100 * few['high']:+.1f}]"
+    )
+    print(save_picture(transfer_figure(told), options.out, "fig9_few_shot"))
+
+
+if __name__ == "__main__":
+    main()
