@@ -18,7 +18,6 @@ from zfjax.measures.running import measure
 from zfjax.progress import Reporter
 from zfjax.run.measured import Measured
 
-
 IMAGES = 1000
 """Half to train the classifiers, half to test them."""
 
