@@ -1,8 +1,12 @@
 """Table 7: what a linear classifier reads from each layer, from the untrained network to the last.
 
-Command:   python experiments/table7_probes.py --workdir runs/demo
-Hardware:  HARDWARE
-Result:    RESULT
+Command:   python -m experiments.table7_probes --workdir runs/demo
+Hardware:  2 CPU cores shared with eight others: 4 minutes.
+Result:    scenes, preset demo, 10 epochs, seed 1, 2,000 images, half of them to test. A linear SVM
+           on epoch 10: conv1 73.3%, conv2 83.6, conv3 88.5, conv4 90.6, conv5 91.0, fc6 94.0, fc7
+           93.7. A layer more is worth +3.0 points [+2.6, +3.5], over images; 5 of 6 steps up the
+           layers gain, and the least gain is -0.3 [-1.2, +0.5]: accuracy grows with depth, and
+           whether it does at the last step cannot be told.
 """
 
 from __future__ import annotations
@@ -17,9 +21,6 @@ from zfjax.measures.probes import KINDS
 from zfjax.measures.running import measure
 from zfjax.progress import Reporter
 from zfjax.run.measured import Measured
-
-IMAGES = 1000
-"""Half to train the classifiers, half to test them."""
 
 
 def table_of(measured: Measured) -> Figure:
@@ -47,7 +48,7 @@ def table_of(measured: Measured) -> Figure:
 def main(arguments_: Sequence[str] | None = None) -> None:
     """Draws the table of ``--workdir``."""
     options = arguments(__doc__, arguments_)
-    words = {"cs": (0.01,)} if options.tiny else {"images": IMAGES}
+    words = {"cs": (0.01,)} if options.tiny else {}
     with Reporter() as progress:
         measured = measure(run_of(options), "probes", progress=progress, **words)
     print(measured.meta["sentence"])

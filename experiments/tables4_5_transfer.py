@@ -1,8 +1,29 @@
 """Tables 4 and 5: the features of a run on other classes, against the same network from scratch.
 
-Command:   python experiments/tables4_5_transfer.py --workdir runs/demo
-Hardware:  HARDWARE
-Result:    RESULT
+Command:   python -m experiments.tables4_5_transfer --workdir runs/demo
+Hardware:  2 CPU cores shared with eight others, 6 min 28 s; a minute on quiet ones.
+Result:    scenes, preset demo, 10 epochs (top-1 92.9%); 3 folds, 200 steps, one rate (0.06):
+
+           images a class                       5                    15                    30
+           from scratch                11.2 ± 1.8            14.1 ± 3.1            13.5 ± 0.2
+           epoch 0                      9.0 ± 0.9            10.0 ± 0.7             9.7 ± 0.3
+           epoch 10                    44.8 ± 2.0            46.1 ± 1.1            47.8 ± 0.8
+           difference, last  +33.6 [+10.6, +56.5]  +32.1 [+11.6, +52.6]  +34.3 [+31.0, +37.6]
+
+           Near 50% is what telling the ten objects alone would give: the run's features know the
+           objects, and little of whether a part is missing. 200 steps are few for the control.
+
+           Photographs: 50 classes of Tiny ImageNet, preset tiny-imagenet (16 epochs), to 40 of
+           Caltech-101, 5 folds, 100 steps, rates 0.02 and 0.06, 35 minutes beside eight others:
+
+           images a class                       5                    15                    30
+           from scratch                 4.6 ± 1.1             4.0 ± 1.1             4.3 ± 2.2
+           epoch 0                      6.7 ± 2.6             7.3 ± 1.3             8.2 ± 4.0
+           epoch 16                    25.2 ± 1.6            31.9 ± 0.9            33.5 ± 2.7
+           difference, last  +20.7 [+13.8, +27.6]  +27.9 [+22.4, +33.4]  +29.3 [+21.1, +37.4]
+
+           100 steps are hardly a training of the control (chance is 2.5%). With 500 steps and
+           rates up to 0.6 the heads alone come to 26.4, 36.0 and 40.7.
 
 The other classes are drawn scenes of another seed: each of the ten objects whole, or without its
 first part: 20 classes that the run has never had to tell apart. Epoch 0 is the untrained network:
