@@ -75,6 +75,7 @@ NO_JAX = (
     "measures.agreeing",
     "measures.averages",
     "measures.filter_figure",
+    "measures.linear_probes",
     "measures.matching",
     "measures.occlusion_figure",
     "measures.probe_images",
@@ -118,6 +119,9 @@ NO_JAX = (
     "studies.results",
     "studies.standings",
     "studies.tables",
+    "studies.folds",
+    "studies.transferred",
+    "studies.transfer_rows",
     "commands.studies",
     "commands.flags",
     "data.import_options",
@@ -133,6 +137,7 @@ NO_JAX = (
     "commands.measures",
     "commands.reports",
     "commands.training",
+    "commands.transfers",
     "commands.weights",
 )
 KNOWN_SHARED: set[tuple[str, str]] = set()

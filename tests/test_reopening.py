@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import flax.linen as nn
@@ -338,3 +339,29 @@ def test_files_by_epoch_are_evolved_by_a_pattern_and_opened_again(home, tmp_path
     assert not any("was not said" in value for _, value in looked_at(run, evolution))
     assert main(["evolve", "--workdir", str(tmp_path / "out"), "--steps", "x"]) == 1
     assert "--steps goes with --model" in capsys.readouterr().err
+
+
+def test_its_features_are_carried_over_without_a_control(home, tmp_path, capsys, monkeypatch):
+    from zfjax.data.importing import import_images
+    from zfjax.studies import transfer_plans
+
+    import_images(home / "photos", "pictures", tmp_path)
+    words = ["transfer", "--workdir", str(home / "out"), "--to", "pictures", "--folds", "2"]
+    words += ["--data.dir", str(tmp_path), "--images-per-class", "1", "2", "--steps", "3"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "Without the control from scratch: it needs an initialiser and an optimiser" in said
+    assert "features are those of first, averaged to at most 4 x 4 cells" in said
+    assert "was not checked" in said and "of first of epoch" not in said
+    assert "a new softmax on first of epoch 1" in said and "scratch for" not in said
+    assert main([*words[:-1], "4"]) == 1 and "of other settings" in capsys.readouterr().err
+
+    def gray(*words, **more):
+        subject = subject_at(*words, **more)
+        model = replace(subject.forward.model, channels=1)
+        forward = replace(subject.forward, model=model)
+        return replace(subject, network=replace(subject.network, forward=forward))
+
+    monkeypatch.setattr(transfer_plans, "subject_at", gray)
+    assert main([*words, "--name", "gray"]) == 1
+    assert "takes inputs of 1 channel" in capsys.readouterr().err

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zfjax.run.imported import import_weights as import_weights
     from zfjax.studies.ablating import ablate as ablate
     from zfjax.studies.comparing import compare as compare
+    from zfjax.studies.transferring import transfer as transfer
 
 _HOMES = {
     "import_weights": "zfjax.run.imported",
@@ -48,6 +49,7 @@ _HOMES = {
     "write_report": "zfjax.report.page",
     "ablate": "zfjax.studies.ablating",
     "compare": "zfjax.studies.comparing",
+    "transfer": "zfjax.studies.transferring",
 }
 
 __all__ = sorted(_HOMES)

@@ -27,6 +27,7 @@ from zfjax.commands.reports import add_report
 from zfjax.commands.streams import flush_output, settle_streams
 from zfjax.commands.studies import add_ablate
 from zfjax.commands.training import add_train
+from zfjax.commands.transfers import add_transfer
 from zfjax.commands.weights import add_import_weights
 from zfjax.errors import ZfjaxError, explain_os_error
 from zfjax.homes import settle_matplotlib
@@ -43,6 +44,7 @@ COMMANDS = (
     add_report,
     add_ablate,
     add_compare,
+    add_transfer,
     add_import_weights,
     add_info,
 )
