@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zfjax.run.imported import import_weights as import_weights
     from zfjax.studies.ablating import ablate as ablate
     from zfjax.studies.comparing import compare as compare
+    from zfjax.studies.papers import write_paper as write_paper
 
 _HOMES = {
     "import_weights": "zfjax.run.imported",
@@ -48,6 +49,7 @@ _HOMES = {
     "write_report": "zfjax.report.page",
     "ablate": "zfjax.studies.ablating",
     "compare": "zfjax.studies.comparing",
+    "write_paper": "zfjax.studies.papers",
 }
 
 __all__ = sorted(_HOMES)
