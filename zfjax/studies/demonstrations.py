@@ -149,8 +149,8 @@ def _sent_down(
 ) -> np.ndarray:
     """What the strongest unit sends back: by the adjoint, or by another kernel's."""
     answers = _answers(kernel, image)
-    place = np.unravel_index(int(jnp.argmax(answers)), answers.shape)
-    seed = jnp.zeros_like(answers).at[place].set(answers[place])
+    strongest = np.unravel_index(int(jnp.argmax(answers)), answers.shape)
+    seed = jnp.zeros_like(answers).at[strongest].set(answers[strongest])
     back = kernel if mistaken is None else mistaken
     _, pull = jax.vjp(lambda x: _answers(back, x), jnp.asarray(image))
     return np.asarray(pull(seed)[0])[0, :, :, 0]

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json
 from zfjax.studies.grid_view import GridView, view_of
-from zfjax.studies.intervals import CONFIDENCE, Interval, over_values
+from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Interval, over_values
 from zfjax.studies.paper_claims import CLAIMS, Answer, PaperClaim, answers_of
-from zfjax.studies.paper_numbers import SEEDS, Reading, judge
+from zfjax.studies.paper_numbers import SEEDS, Judged, Reading, judge, needed
 from zfjax.studies.paper_rows import ClaimRow, missing_row
 from zfjax.studies.plans import check_plan_folder, load_plan
 from zfjax.studies.results import read_results
@@ -140,10 +140,11 @@ def _grid_row(statement: Beyond, answer: Answer, view: GridView) -> ClaimRow:
     low, high = _ends(answer.interval)
     note = " ".join(filter(None, (_sentence(answer.why), _sentence(answer.beyond))))
     reading = Reading(answer.difference, low, high, answer.seeds, SEEDS, note)
+    more = needed(reading) if answer.verdict == CANNOT_TELL and answer.claim.sense else None
     return ClaimRow(
         *(statement.id, statement.figure, statement.claim, statement.published, statement.number),
         reading,
-        answer.verdict,
+        str(Judged(answer.verdict, SEEDS, more)),
         command,
     )
 

@@ -22,7 +22,7 @@ from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.measured import Measured, is_measured, measures_folder, open_measured
 from zfjax.studies.paper_readings import EVOLUTION, Saved
-from zfjax.studies.paper_table import measures_needed
+from zfjax.studies.paper_statements import measures_needed
 from zfjax.values import Place
 
 Size = Literal["quick", "full", "saved-only"]
@@ -50,9 +50,9 @@ QUICK: dict[str, Quick] = {
     "labels": Quick(images=True),
     "rewind": Quick(options={"images": 500, "draws": 2}),
     "settling": Quick(images=True),
-    "weights": Quick(LAST),
+    "weights": Quick(),
     "inverse": Quick(LAST),
-    "controls": Quick(LAST, options={"maps": 16}),
+    "controls": Quick((0, "last"), options={"maps": 16}),
     "occlusion": Quick(LAST),
     "invariance": Quick(
         (0, "last"),
@@ -88,21 +88,26 @@ def saved_of(run: Run | AdoptedRun, size: Size) -> Saved:
         folders.append(measures_folder(run.folder, PAPER))
     measures: dict[str, Measured] = {}
     errors: dict[str, str] = {}
-    for name, quantities in needed_measures().items():
+    for name in needed_measures():
         for folder in folders:
-            if name in measures or not is_measured(folder, name):
+            if (name in measures and is_complete(measures[name])) or not is_measured(folder, name):
                 continue
             try:
                 measured = open_measured(folder, name)
             except ZfjaxError as error:
                 errors[name] = str(error)
                 continue
-            if set(quantities) <= set(measured.quantities()):
+            if name not in measures or is_complete(measured):
                 measures[name] = measured
     evolution, why = _evolution_of(run)
     if evolution is None:
         errors[EVOLUTION] = why
     return Saved(measures, evolution, errors)
+
+
+def is_complete(measured: Measured) -> bool:
+    """Whether it says all that is read of it: settling may have been made without rewind."""
+    return set(needed_measures()[measured.name]) <= set(measured.quantities())
 
 
 def _evolution_of(run: Run | AdoptedRun) -> tuple[Evolution | None, str]:
@@ -121,7 +126,8 @@ def fill(
     before = saved_of(run, size)
     if size == "saved-only":
         return before
-    missing = [name for name in needed_measures() if name not in before.measures]
+    made = [name for name, measured in before.measures.items() if is_complete(measured)]
+    missing = [name for name in needed_measures() if name not in made]
     filling = _Filling(run, size, Home(data_dir, None if size == "full" else PAPER), progress)
     errors = dict(before.errors)
     requests: dict[Wanted, list[Chosen]] = {}
@@ -132,7 +138,8 @@ def fill(
             errors[name] = str(error)
         else:
             requests.setdefault(wanted, []).append(chosen)
-    for wanted, together in requests.items():
+    # What takes no pass comes first: settling reads rewind's table.
+    for wanted, together in sorted(requests.items(), key=lambda item: item[0].images is not None):
         errors.update(filling.measure(together, wanted))
     after = saved_of(run, size)
     return Saved(after.measures, after.evolution, {**after.errors, **errors})

@@ -38,6 +38,11 @@ class Reading:
     """Kinds of evidence that have to agree, where there are several; the number is the first's."""
 
     @property
+    def half(self) -> float:
+        """Half the interval's width; NaN where there is none."""
+        return math.nan if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
     def known(self) -> bool:
         """Whether there is an interval."""
         ends = (self.low, self.high)

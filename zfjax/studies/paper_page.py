@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -41,7 +41,6 @@ TITLES = {
 SAME = {"Tables 4": "Table 4", "Table 5": "Table 4", "Table 6": "Table 4", "Fig. 6a": "Fig. 6"}
 WIDEST = 1400
 """Pixels of a picture on the page."""
-LONG_DASH = "–"
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,9 @@ def page_text(shown: Shown) -> str:
     """The page as HTML."""
     order = list(TITLES)
     rows = sorted(shown.rows, key=lambda row: order.index(head_of(row.figure)))
+    first = {row.picture: row.id for row in reversed(rows)}  # a picture stands once
     sections = [
-        _figure_section(shown, head, list(group))
+        _figure_section(shown, head, list(group), first)
         for head, group in groupby(rows, key=lambda row: head_of(row.figure))
     ]
     pieces = [style_piece(), _summary(shown, rows), *sections, _reading(shown)]
@@ -108,9 +108,7 @@ def facts_of(run: Run | AdoptedRun) -> list[str]:
 def _summary(shown: Shown, rows: Sequence[ClaimRow]) -> Piece:
     counts = counts_of(rows)
     tally = Markup("").join(
-        Markup("<li><b>{}</b>{}</li>").format(counts[word], word)
-        for word in ("holds", "does not hold", "cannot tell", "not measured")
-        if word in counts
+        Markup("<li><b>{}</b>{}</li>").format(count, words) for words, count in counts.items()
     )
     lead = Markup('<p class="lead">{}</p><ul class="tally">{}</ul>').format(
         f"{len(rows)} statements of Zeiler and Fergus (2013), each with one number of"
@@ -118,8 +116,8 @@ def _summary(shown: Shown, rows: Sequence[ClaimRow]) -> Piece:
         tally,
     )
     items = Markup("").join(
-        Markup('<li class="{}"><a href="#{}">{}</a> <small>{}</small><br>{}</li>').format(
-            row.word.replace(" ", "-"), row.id, row.verdict, head_of(row.figure), row.claim
+        Markup('<li class="{}"><a href="#{}">{}</a><br><small>{}: </small>{}</li>').format(
+            row.word.replace(" ", "-"), row.id, row.claim, row.figure.split(",")[0], row.short
         )
         for row in rows
     )
@@ -134,20 +132,21 @@ def _runs(count: int) -> str:
     return "this run" if count == 1 else f"these {count} runs of other seeds"
 
 
-def _figure_section(shown: Shown, head: str, rows: Sequence[ClaimRow]) -> Piece:
+def _figure_section(
+    shown: Shown, head: str, rows: Sequence[ClaimRow], first: Mapping[str, str]
+) -> Piece:
     anchor = Markup('<div id="{}"></div>').format(anchor_of(head))
-    return section(TITLES[head], anchor, *_contents(shown, rows))
+    return section(TITLES[head], anchor, *_contents(shown, rows, first))
 
 
-def _contents(shown: Shown, rows: Sequence[ClaimRow]) -> Iterator[Markup]:
-    last: str | None = None
+def _contents(shown: Shown, rows: Sequence[ClaimRow], first: Mapping[str, str]) -> Iterator[Markup]:
     for row in rows:
         yield claim_card(row)
+    ids = {row.id for row in rows}
     for picture in dict.fromkeys(row.picture for row in rows if row.picture):
-        about = ", ".join(head_of(row.figure) for row in rows if row.picture == picture)
-        if picture != last and (figure := picture_figure(shown.run.folder, picture, about)):
-            yield figure
-        last = picture
+        if first[picture] in ids:
+            figure = picture_figure(shown.run.folder, picture)
+            yield figure if figure is not None else Markup("")
 
 
 def claim_card(row: ClaimRow) -> Markup:
@@ -202,27 +201,28 @@ def _signed(value: float) -> str:
     return f"{sign}{number(abs(value))}"
 
 
-def picture_figure(folder: Path, name: str, about: str) -> Markup | None:
+def picture_figure(folder: Path, name: str) -> Markup | None:
     """A picture of RUN within the page; None where it cannot be read."""
     try:
         with Image.open(folder / name) as image:
             image.load()
-            small = image.convert("RGB")
+            picture = image.convert("RGB")
     except (OSError, ValueError):
         return None
-    return image_figure(small, f"{about}: RUN/{name}")
+    chart = name.startswith("measures") and "pictures" not in name
+    return image_figure(picture, f"RUN/{name}", chart)
 
 
-def image_figure(image: Image.Image, caption: str) -> Markup:
-    """A picture with its caption, at most WIDEST pixels across."""
+def image_figure(image: Image.Image, caption: str, small: bool = False) -> Markup:
+    """A picture with its caption, at most WIDEST pixels across; ``small``: shown narrower."""
     if image.width > WIDEST:
         height = round(image.height * WIDEST / image.width)
         image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
     uri = data_uri(webp(np.asarray(image), 85), "webp")
     return Markup(
-        '<figure class="shown"><img src="{}" width="{}" height="{}" alt="{}">'
+        '<figure class="shown{}"><img src="{}" width="{}" height="{}" alt="{}">'
         "<figcaption>{}</figcaption></figure>"
-    ).format(uri, image.width, image.height, caption, caption)
+    ).format(" small" if small else "", uri, image.width, image.height, caption, caption)
 
 
 def picture_of_bytes(data: bytes) -> Image.Image:

@@ -286,8 +286,7 @@ def gap_shrinks(saved: Saved) -> Reading:
     note += f"{deepest.value:+.3f}; the interval takes the two for independent."
     if not (top.known and deepest.known):
         return Reading(value, n=top.n, note=note)
-    assert None not in (top.low, top.high, deepest.low, deepest.high)
-    half = math.hypot(*((each.high - each.low) / 2 for each in (top, deepest)))  # type: ignore[operator]
+    half = math.hypot(top.half, deepest.half)
     return Reading(value, value - half, value + half, top.n, note=note)
 
 

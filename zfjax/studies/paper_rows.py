@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zfjax.files import write_atomic
+from zfjax.measures.verdicts import FAILS, HOLDS, UNKNOWN
 from zfjax.studies.paper_numbers import NOT_MEASURED, Reading, judge, over_seeds
 from zfjax.studies.paper_readings import Lacking, Saved
-from zfjax.studies.paper_table import EVOLUTION, STATEMENTS, Statement
+from zfjax.studies.paper_statements import EVOLUTION, STATEMENTS, Statement
 
 CLAIMS_SCHEMA = pa.schema(
     [
@@ -30,6 +31,15 @@ CLAIMS_SCHEMA = pa.schema(
 """Of claims.parquet: one row a statement. Undefined is null; ``verdict`` begins with "holds", "does
 not hold", "cannot tell" or "not measured".
 """
+
+
+COUNTED = {
+    HOLDS: "hold",
+    FAILS: "do not hold",
+    UNKNOWN: "cannot be told",
+    NOT_MEASURED: "not measured",
+}
+"""What a verdict begins with, and how many of it are counted."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +64,12 @@ class ClaimRow:
     @property
     def word(self) -> str:
         """The verdict without what follows it: "holds", "cannot tell", ..."""
-        return next(
-            word
-            for word in ("holds", "does not hold", "cannot tell", NOT_MEASURED)
-            if self.verdict.startswith(word)
-        )
+        return next(word for word in COUNTED if self.verdict.startswith(word))
+
+    @property
+    def short(self) -> str:
+        """The verdict without how many more would be needed."""
+        return self.verdict.split(" (")[0]
 
     def record(self) -> dict[str, Any]:
         """The row of claims.parquet."""
@@ -87,10 +98,10 @@ def missing_row(statement: Any, command: str, why: str = "") -> ClaimRow:
 
 
 def rows_of_run(
-    saved: Sequence[Saved], command: Callable[[str], str], report: Path
+    saved: Sequence[Saved], command: Callable[[str], str], figures: Path
 ) -> Iterator[ClaimRow]:
     """A row for each statement on a single run; several are of other seeds, the first is shown.
-    ``command``: what makes a measure; ``report``: the folder of the run's figures.
+    ``command``: what makes a measure; ``figures``: the folder of the evolution's.
     """
     for statement in STATEMENTS:
         command_line = command(statement.needs)
@@ -114,15 +125,15 @@ def rows_of_run(
             reading,
             str(judge(reading, statement.side)),
             command_line,
-            picture_of(statement, saved[0], report),
+            picture_of(statement, saved[0], figures),
         )
 
 
-def picture_of(statement: Statement, saved: Saved, report: Path) -> str:
+def picture_of(statement: Statement, saved: Saved, figures: Path) -> str:
     """The picture of a statement's number, below RUN, where it is there; else ""."""
     if statement.needs == EVOLUTION:
         layers = () if saved.evolution is None else saved.evolution.layers
-        path = report / statement.picture.replace("{deepest}", layers[-1] if layers else "")
+        path = figures / statement.picture.replace("{deepest}", layers[-1] if layers else "")
     else:
         path = saved.measured(statement.needs).folder / statement.picture
     return f"{path.parent.name}/{path.name}" if statement.picture and path.is_file() else ""
@@ -143,8 +154,8 @@ def write_claims(path: Path, rows: Sequence[ClaimRow]) -> None:
 
 
 def counts_of(rows: Sequence[ClaimRow]) -> Mapping[str, int]:
-    """How many rows have which verdict."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.word] = counts.get(row.word, 0) + 1
-    return counts
+    """How many rows have which verdict, in words: {"hold": 4, "cannot be told": 12, ...}; none
+    where it is 0.
+    """
+    counts = {words: sum(row.word == word for row in rows) for word, words in COUNTED.items()}
+    return {words: count for words, count in counts.items() if count}

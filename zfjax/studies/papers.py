@@ -6,10 +6,11 @@ small (``quick``), at the measures' own sizes (``full``), or not at all (``saved
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import clear_unfinished, local_path, write_text
@@ -17,6 +18,8 @@ from zfjax.measures.running import check_seeds
 from zfjax.progress import Progress, tell_nobody
 from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.folder import Run
+from zfjax.run.measured import Measured
+from zfjax.spelling import spelled
 from zfjax.studies.paper_beyond import (
     ensemble_row,
     grid_rows,
@@ -25,8 +28,9 @@ from zfjax.studies.paper_beyond import (
     transfer_rows,
 )
 from zfjax.studies.paper_ensemble import ensemble_gain
-from zfjax.studies.paper_filling import Size, command_of, fill
+from zfjax.studies.paper_filling import PAPER, Size, command_of, fill
 from zfjax.studies.paper_page import Shown, page_text
+from zfjax.studies.paper_pictures import draw_figures
 from zfjax.studies.paper_rows import ClaimRow, counts_of, rows_of_run, write_claims
 from zfjax.studies.questions_page import questions_text
 from zfjax.values import Place, Text, path_of, several
@@ -51,31 +55,35 @@ class Paper:
     def sentence(self) -> str:
         """How many statements have which verdict."""
         counts = counts_of(self.rows)
-        said = ", ".join(f"{count} {word}" for word, count in counts.items())
+        said = ", ".join(f"{count} {words}" for words, count in counts.items())
         return f"Of {len(self.rows)} statements of the paper: {said}."
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What beside the run is looked at."""
+    """What beside the run is looked at, and how."""
 
-    ablation: tuple[Path, ...] = ()
-    transfer: tuple[str, ...] = ()
-    seeds_of: tuple[Place | Run, ...] = ()
+    ablation: Place | Iterable[Place] = ()
+    transfer: Text | Iterable[Text] = ()
+    seeds_of: Place | Run | Iterable[Place | Run] = ()
     size: Size = "quick"
     data_dir: Place | None = None
+    progress: Progress | None = None
 
 
-def write_paper(
-    run: Run | AdoptedRun | Place,
-    *,
-    ablation: Place | Iterable[Place] = (),
-    transfer: Text | Iterable[Text] = (),
-    seeds_of: Place | Run | Iterable[Place | Run] = (),
-    size: Size = "quick",
-    data_dir: Place | None = None,
-    progress: Progress | None = None,
-) -> Paper:
+class AskedWords(TypedDict, total=False):
+    """``Asked`` as keywords."""
+
+    ablation: Place | Iterable[Place]
+    transfer: Text | Iterable[Text]
+    seeds_of: Place | Run | Iterable[Place | Run]
+    size: Size
+    data_dir: Place | None
+    progress: Progress | None
+
+
+@spelled(Asked)
+def write_paper(run: Run | AdoptedRun | Place, **words: Unpack[AskedWords]) -> Paper:
     """Measures what is missing, and writes page, answers and table.
 
     ``ablation``: folders of grids (Fig. 6, Table 3). ``transfer``: data sets that the run's
@@ -84,35 +92,37 @@ def write_paper(
     Raises ZfjaxError for a run that has not finished, a folder that is no grid, a data set that the
     run was not transferred to, and runs that differ in more than the seed.
     """
-    grids = tuple(local_path(path_of(each, "ablation")) for each in several(ablation))
-    asked = Asked(grids, tuple(several(transfer)), tuple(several(seeds_of)), size, data_dir)
-    if size not in ("quick", "full", "saved-only"):
-        raise ZfjaxError(f"size {size!r}: it is quick, full or saved-only.")
-    return _written(run if isinstance(run, Run | AdoptedRun) else load_any(run), asked, progress)
+    asked = Asked(**words)
+    if asked.size not in ("quick", "full", "saved-only"):
+        raise ZfjaxError(f"size {asked.size!r}: it is quick, full or saved-only.")
+    return _written(run if isinstance(run, Run | AdoptedRun) else load_any(run), asked)
 
 
-def _written(run: Run | AdoptedRun, asked: Asked, progress: Progress | None) -> Paper:
-    tell = progress if progress is not None else tell_nobody
-    runs = [run, *(load_any(other) for other in asked.seeds_of)]
+def _written(run: Run | AdoptedRun, asked: Asked) -> Paper:
+    tell = asked.progress if asked.progress is not None else tell_nobody
+    runs = [run, *(load_any(other) for other in several(asked.seeds_of))]
+    grids = [local_path(path_of(each, "ablation")) for each in several(asked.ablation)]
     for each in runs:
         _check_finished(each)
     check_seeds(runs)
-    views = [open_grid(folder) for folder in asked.ablation]
-    transfers = open_transfers(run.folder, asked.transfer)
+    views = [open_grid(folder) for folder in grids]
+    transfers = open_transfers(run.folder, several(asked.transfer))
     saved = []
     for index, each in enumerate(runs):
         tell(STAGE, index, len(runs) + 1)
-        saved.append(fill(each, asked.size, asked.data_dir, progress))
+        saved.append(fill(each, asked.size, asked.data_dir, asked.progress))
+    folder = run.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    clear_unfinished(folder, locked=False)
+    evolution = saved[0].evolution
+    figures = folder if evolution is None else draw_figures(run, evolution, folder)
     gain, why = ensemble_gain(runs, asked.size, asked.data_dir)
     rows = (
-        *rows_of_run(saved, partial(_command, saved[0].measures, run, asked.size), run.report),
+        *rows_of_run(saved, partial(_command, saved[0].measures), figures),
         *grid_rows(views),
         *transfer_rows(transfers),
         ensemble_row(gain, why),
     )
-    folder = run.folder / FOLDER
-    folder.mkdir(exist_ok=True)
-    clear_unfinished(folder, locked=False)
     tell(STAGE, len(runs), len(runs) + 1)
     shown = Shown(run, rows, len(runs), asked.size)
     questions = questions_text(shown, saved[0], asked.data_dir)
@@ -123,10 +133,10 @@ def _written(run: Run | AdoptedRun, asked: Asked, progress: Progress | None) -> 
     return Paper(folder, rows)
 
 
-def _command(measures: object, run: Run | AdoptedRun, size: Size, name: str) -> str:
+def _command(measures: Mapping[str, Measured], name: str) -> str:
     """What made a measure, or would make it at full size."""
-    measured = measures.get(name) if isinstance(measures, dict) else None
-    small = measured is not None and measured.folder.name.endswith("-paper")
+    measured = measures.get(name)
+    small = measured is not None and measured.folder.name.endswith(f"-{PAPER}")
     return command_of(name, "quick" if small else "full")
 
 

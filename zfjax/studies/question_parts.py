@@ -18,7 +18,7 @@ class Question:
     asked: str
     answer: str
     claims: tuple[str, ...] = ()
-    """Of ``paper_table`` and ``paper_beyond``."""
+    """Of ``paper_statements`` and ``paper_beyond``."""
     measures: tuple[str, ...] = ()
     """Whose sentence is printed."""
     command: str = ""

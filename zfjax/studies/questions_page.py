@@ -19,6 +19,7 @@ from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.measured import Measured
 from zfjax.studies.demonstrations import Demonstration, demonstrate
+from zfjax.studies.drawn_steps import step_figure
 from zfjax.studies.paper_filling import command_of
 from zfjax.studies.paper_page import (
     Shown,
@@ -33,9 +34,18 @@ from zfjax.studies.paper_readings import Saved
 from zfjax.studies.paper_rows import ClaimRow
 from zfjax.studies.question_parts import REPORT, Question
 from zfjax.studies.questions import GLOSSARY, GROUPS
-from zfjax.studies.step_figure import step_figure
 from zfjax.values import Place
 
+ANCHORS = {
+    "provenance": "Where patches come from",
+    "steps": "One unit's way down",
+    "rules": "What rectification takes away",
+    "vertical": "A vertical edge stays vertical",
+    "inverse": "How far the transpose is from an inverse",
+    "derivation": "Deeper layers' weights in the image",
+    "glossary": "Glossary",
+}
+"""Titles of the sections below the questions, by their anchors."""
 PROVENANCE_MAPS = 2
 """Of each layer, in the table of where patches come from."""
 
@@ -100,7 +110,14 @@ def _entry(answers: _Answers, question: Question) -> Markup:
         if (row := answers.rows.get(name)) is not None:
             lines.append(_claim_line(row))
     for name in question.measures:
-        lines.append(_measure_line(answers.saved, name))
+        if (first := _first_to_ask(name)) == question.id or name not in answers.saved.measures:
+            lines.append(_measure_line(answers.saved, name))
+        else:
+            lines.append(
+                Markup('<p class="note">{}: <a href="#q{}">{}</a>.</p>').format(
+                    name, first, "its numbers stand above"
+                )
+            )
     if question.link == REPORT:
         there = (answers.shown.run.folder / "report" / "index.html").is_file()
         made = Markup('<a href="../report/index.html">The page of the run</a>')
@@ -110,12 +127,19 @@ def _entry(answers: _Answers, question: Question) -> Markup:
             else Markup('<p class="code">zfjax report --workdir RUN</p>')
         )
     elif question.link:
-        lines.append(Markup('<p><a href="{}">Below</a>.</p>').format(question.link))
+        words = ANCHORS[question.link.removeprefix("#")]
+        lines.append(Markup('<p>Below: <a href="{}">{}</a>.</p>').format(question.link, words))
     if question.command:
         lines.append(Markup('<p class="code">{}</p>').format(question.command))
     return Markup('<article class="ask" id="q{}"><h3>{}</h3>{}</article>').format(
         question.id, question.asked, Markup("").join(lines)
     )
+
+
+def _first_to_ask(name: str) -> str:
+    """The question, the first on the page, that prints a measure's sentence."""
+    asked = (question for _, group in GROUPS for question in group)
+    return next(question.id for question in asked if name in question.measures)
 
 
 def _claim_line(row: ClaimRow) -> Markup:
@@ -135,21 +159,23 @@ def _measure_line(saved: Saved, name: str) -> Markup:
 
 def _sections(answers: _Answers) -> Iterator[Piece]:
     if answers.saved.evolution is not None:
-        yield _anchored("provenance", "Where patches come from", *_provenance(answers))
-    yield _anchored("steps", "One unit's way down", *_steps(answers))
-    yield _anchored("rules", "What rectification takes away", *_rules(answers))
-    yield _anchored("vertical", "A vertical edge stays vertical", *_vertical(answers))
-    yield _anchored("inverse", "How far the transpose is from an inverse", *_inverse(answers))
-    yield _anchored("derivation", "Deeper layers' weights in the image", *DERIVATION)
+        yield _anchored("provenance", *_provenance(answers))
+    yield _anchored("steps", *_steps(answers))
+    yield _anchored("rules", *_rules(answers))
+    yield _anchored("vertical", *_vertical(answers))
+    yield _anchored("inverse", *_inverse(answers))
+    yield _anchored("derivation", *DERIVATION)
     listed = Markup("\n").join(
         Markup("<dt>{}</dt><dd>{}.</dd>").format(word, meaning)
         for word, meaning in GLOSSARY.items()
     )
-    yield _anchored("glossary", "Glossary", Markup('<dl class="facts">{}</dl>').format(listed))
+    yield _anchored("glossary", Markup('<dl class="facts">{}</dl>').format(listed))
 
 
-def _anchored(name: str, title: str, *contents: Piece | Markup | str) -> Piece:
-    return section(title, Markup('<div id="{}"></div>').format(name), *contents)
+def _anchored(name: str, *contents: Piece | Markup | str) -> Piece:
+    return section(
+        ANCHORS[name], Markup('<div id="{}"></div>').format(name), *contents, columns=True
+    )
 
 
 def _provenance(answers: _Answers) -> Iterator[Piece | Markup | str]:
@@ -263,7 +289,7 @@ def _vertical(answers: _Answers) -> Iterator[Markup | str]:
     )
     yield (
         "That W' belongs to W is checked on the run's first layer: for random x and y, <Wx, y> and"
-        f" <x, W'y> differ by {edges.adjoint:.0e} of their size, which is rounding."
+        f" <x, W'y> differ by less than {max(edges.adjoint, 5e-8) * 2:.0e} of their size: rounding."
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zfjax.report.kit.style import QUIET, quiet_style
-from zfjax.run.colours import to_bytes
+from zfjax.report.rowed import signed_bytes
+from zfjax.run.colours import colour_scale
 from zfjax.studies.demonstrations import Demonstration
 
 MAPS = 6
@@ -20,7 +21,7 @@ WORDS = {
     "rectified": "rectified",
     "filtered": "filtered, transposed",
     "unpooled": "unpooled by its switches",
-    "contrast norm": "contrast norm passed through",
+    "contrast norm": "passed through",
 }
 
 
@@ -74,6 +75,4 @@ def _strongest(signal: np.ndarray) -> list[np.ndarray]:
 def _bytes(picture: np.ndarray) -> np.ndarray:
     if picture.dtype == np.uint8:
         return picture
-    scale = float(np.quantile(np.abs(picture), 0.995)) or float(np.abs(picture).max()) or 1.0
-    pixels = picture.repeat(3, axis=-1) if picture.shape[-1] == 1 else picture
-    return to_bytes(pixels, scale)
+    return signed_bytes(picture, colour_scale(picture))
