@@ -252,7 +252,9 @@ def test_bad_input_is_one_clear_sentence(measured, tmp_path, capsys):
     grid = tmp_path / "no-grid"
     grid.mkdir()
     assert "there is no ablation (no ablation.json)" in bad(capsys, *at, "--ablation", grid)
-    assert "is a run; an ablation is" in bad(capsys, *at, "--ablation", measured.folder)
+    assert "this is a run; give the folder of a grid" in bad(
+        capsys, *at, "--ablation", measured.folder
+    )
     assert "zfjax transfer --workdir" in bad(capsys, *at, "--transfer", "flowers")
     assert "names" in bad(capsys, *at, "--seeds-of", measured.folder)
     unfinished = finished_run(tmp_path / "unfinished")

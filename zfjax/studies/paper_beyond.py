@@ -96,6 +96,11 @@ TRANSFER_COMMAND = (
 
 def open_grid(folder: Path) -> GridView:
     """A grid's results. Raises ZfjaxError for a folder that holds none."""
+    if (folder / "config.json").exists():
+        raise ZfjaxError(
+            f"--ablation {folder}: this is a run; give the folder of a grid, as `zfjax ablate"
+            " --workdir DIR` makes it."
+        )
     plan = load_plan(check_plan_folder(folder))
     if plan is None:
         raise ZfjaxError(

@@ -93,10 +93,11 @@ def over_seeds(readings: Sequence[Reading]) -> Reading:
         for name in first.parts
         if all(name in reading.parts for reading in readings)
     }
+    note = f"Of the first run: {first.note}" if first.note else ""
     if interval is None:
-        return Reading(math.nan, n=len(readings), over=SEEDS, note=first.note, parts=parts)
+        return Reading(math.nan, n=len(readings), over=SEEDS, note=note, parts=parts)
     whole = Reading(interval.value, interval.low, interval.high, interval.n, SEEDS)
-    return replace(whole, note=first.note, parts=parts)
+    return replace(whole, note=note, parts=parts)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ TITLES = {
 }
 """In the order of the page."""
 SAME = {"Tables 4": "Table 4", "Table 5": "Table 4", "Table 6": "Table 4", "Fig. 6a": "Fig. 6"}
+CHARTS = ("settling", "labels", "controls", "probes", "correspondence")
+"""Pictures that are lines alone: shown narrower than those with images in them."""
 WIDEST = 1400
 """Pixels of a picture on the page."""
 
@@ -209,8 +211,7 @@ def picture_figure(folder: Path, name: str) -> Markup | None:
             picture = image.convert("RGB")
     except (OSError, ValueError):
         return None
-    chart = name.startswith("measures") and "pictures" not in name
-    return image_figure(picture, f"RUN/{name}", chart)
+    return image_figure(picture, f"RUN/{name}", Path(name).stem in CHARTS)
 
 
 def image_figure(image: Image.Image, caption: str, small: bool = False) -> Markup:

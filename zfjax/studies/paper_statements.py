@@ -51,7 +51,7 @@ FEATURES = (
         "controls",
         readings.switches_matter,
         ("cosine_switches",),
-        "controls.png",
+        "controls-pictures.png",
     ),
     Statement(
         "fig2-unit",
