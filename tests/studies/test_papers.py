@@ -22,10 +22,11 @@ from zfjax.measures.census import MEASURE as CENSUS
 from zfjax.measures.choosing import BUILT_IN
 from zfjax.run.folder import load_run, save_run
 from zfjax.run.measured import measures_folder
-from zfjax.studies import paper_filling, paper_readings
-from zfjax.studies.paper_beyond import TRANSFER
+from zfjax.studies import paper_ensemble, paper_filling, paper_readings
+from zfjax.studies.paper_beyond import TRANSFER, ensemble_row
 from zfjax.studies.paper_claims import CLAIMS
 from zfjax.studies.paper_filling import QUICK, fill, needed_measures, saved_of
+from zfjax.studies.paper_numbers import Reading
 from zfjax.studies.paper_page import TITLES, head_of
 from zfjax.studies.paper_readings import correlation
 from zfjax.studies.paper_rows import CLAIMS_SCHEMA
@@ -316,3 +317,27 @@ def test_what_is_missing_is_measured_small_and_told(unbroken, tmp_path):
     assert [row.record() for row in again.rows] == [row.record() for row in paper.rows]
     said = (paper.folder / "questions.html").read_text()
     assert "One unit's way down" in said.replace("&#39;", "'") and "data:image/webp" in said
+
+
+def test_an_ensemble_is_evaluated_once_and_kept(tmp_path, monkeypatch):
+    runs = [finished_run(tmp_path / f"run{seed}", seed) for seed in range(2)]
+    calls = []
+
+    def evaluated(own, data_dir):
+        calls.append(own)
+        return Reading(0.02, 0.01, 0.03, 500, "images", "The mean of 2 networks.")
+
+    monkeypatch.setattr(paper_ensemble, "_evaluated", evaluated)
+    assert paper_ensemble.ensemble_gain(runs, "saved-only", None) == (
+        None,
+        "It is not evaluated yet.",
+    )
+    assert "no ensemble" in paper_ensemble.ensemble_gain(runs[:1], "quick", None)[1]
+    for size in ("quick", "saved-only"):
+        gain, why = paper_ensemble.ensemble_gain(runs, size, None)
+        assert (gain.value, gain.n, why) == (0.02, 500, "")
+    assert len(calls) == 1
+    assert ensemble_row(gain).verdict == "holds for these runs"
+    monkeypatch.setattr(paper_ensemble, "_evaluated", lambda own, data_dir: 1 / 0)
+    (runs[0].folder / paper_ensemble.FILE).write_text("{}")
+    assert paper_ensemble.ensemble_gain(runs, "saved-only", None)[0] is None

@@ -6,7 +6,7 @@ but for the ensemble.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from zfjax.files import read_json
 from zfjax.studies.grid_view import GridView, view_of
 from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Interval, over_values
 from zfjax.studies.paper_claims import CLAIMS, Answer, PaperClaim, answers_of
-from zfjax.studies.paper_numbers import SEEDS, Judged, Reading, judge, needed
+from zfjax.studies.paper_numbers import SEEDS, THIS_RUN, Judged, Reading, judge, needed
 from zfjax.studies.paper_rows import ClaimRow, missing_row
 from zfjax.studies.plans import check_plan_folder, load_plan
 from zfjax.studies.results import read_results
@@ -302,4 +302,5 @@ def ensemble_row(gain: Reading | None, why: str = "") -> ClaimRow:
     """Table 2: what the mean of the runs' answers gains over one run."""
     if gain is None:
         return missing_row(TABLE2, ENSEMBLE_COMMAND, why)
-    return _transfer_row(TABLE2, gain, ENSEMBLE_COMMAND, "")
+    row = _transfer_row(TABLE2, gain, ENSEMBLE_COMMAND, "")
+    return replace(row, verdict=row.verdict.replace(THIS_RUN, "for these runs"))

@@ -52,7 +52,9 @@ def ensemble_gain(
 
 def _evaluated(runs: Sequence[Run], data_dir: Place | None) -> Reading:
     ensembles: Any = importlib.import_module("zfjax.training.ensembles")
-    together = ensembles.evaluate_together(ensembles.members_of(runs, data_dir=data_dir))
+    members = ensembles.members_of(runs, data_dir=data_dir)
+    [steps] = ensembles.steps_together(members, ["last"])
+    together = ensembles.evaluate_together(members, steps, ensembles.batching_together(members))
     value, low, high = together.gain
-    images = together.mean.get("images") if isinstance(together.mean, dict) else None
-    return Reading(value, low, high, images, "images", f"{len(runs)} networks.")
+    images = int(together.mean["images"])
+    return Reading(value, low, high, images, "images", f"The mean of {len(runs)} networks.")
