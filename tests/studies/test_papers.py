@@ -231,7 +231,13 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     made = by_id(write_paper(run, size="saved-only"))
     assert made["table4-caltech101"].reading.value == 0.5
     assert made["table4-caltech101"].verdict == "holds for this run"
-    assert made["fig9-caltech101-40"].verdict.startswith("cannot tell (about ")
+    assert made["fig9-few"].verdict.startswith("cannot tell (about ")
+    assert made["table5-caltech256"].verdict == "not measured"
+    for end in ("parquet", "json"):
+        shutil.copy(folder / f"caltech101-40.{end}", folder / f"caltech101-x.{end}")
+    twice = write_paper(run, size="saved-only")
+    assert len(by_id(twice)) == len(twice.rows)
+    assert "fig9-few-caltech101-x" in by_id(twice)
     with pytest.raises(ZfjaxError, match="--transfer flowers: .* not transferred .* caltech101-40"):
         write_paper(run, transfer="flowers", size="saved-only")
 

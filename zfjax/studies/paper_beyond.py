@@ -241,8 +241,12 @@ def transfer_rows(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
     how to fill them.
     """
     few = TRANSFER["fig9-few"]
+    known: set[str] = set()
     for transfer in transfers:
         statement = _table_of(transfer.name)
+        if statement.id in known:  # a second transfer to a set of that kind
+            statement = replace(statement, id=f"{statement.id}-{transfer.name}")
+        known.add(statement.id)
         command = f"zfjax transfer --workdir RUN --to {transfer.name}"
         picture = f"transfer/{transfer.name}.png"
         rows = transfer.differences()
@@ -255,14 +259,17 @@ def transfer_rows(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
             number = Reading(row["value"], row["low"], row["high"], row["n"], "folds", note)
             yield _transfer_row(statement, number, command, picture)
         figures = (transfer.meta.get("figures") or {}).get("few_minus_scratch")
-        about = Beyond(f"fig9-{transfer.name}", few.figure, few.claim, few.published, few.number)
+        about = few if few.id not in known else replace(few, id=f"{few.id}-{transfer.name}")
+        about = replace(about, claim=f"{transfer.name}: {few.claim[:1].lower()}{few.claim[1:]}")
+        known.add(about.id)
         if figures:
             value, low, high, n = (figures[end] for end in ("value", "low", "high", "n"))
             yield _transfer_row(about, Reading(value, low, high, n, "folds"), command, picture)
         else:
             yield missing_row(about, command, "One number of images a class has no curve.")
-    if not transfers:
-        yield from (missing_row(each, TRANSFER_COMMAND) for each in TRANSFER.values())
+    for name, table in TRANSFER.items():
+        if name not in known:
+            yield missing_row(table, TRANSFER_COMMAND)
 
 
 def _table_of(name: str) -> Beyond:
