@@ -35,6 +35,7 @@ proof: $(VENV)/ready
 	$(BIN)/python experiments/faults.py --syscalls $(SYSCALLS)
 	$(BIN)/python experiments/ablation_faults.py --kills $(WORKER_KILLS)
 	$(BIN)/python experiments/random_networks.py --count $(NETWORKS)
+	$(BIN)/python experiments/gallery.py --tiny
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

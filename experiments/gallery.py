@@ -21,8 +21,10 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -34,6 +36,9 @@ from zfjax.features.evolving import evolve
 from zfjax.files import write_atomic
 from zfjax.network.named import small_zfnet
 from zfjax.run.adopted import load_any
+from zfjax.studies.ablating import ablate
+from zfjax.studies.grid_view import GridView
+from zfjax.studies.paper_beyond import open_grid
 from zfjax.training.loop import train
 
 HERE = Path(__file__).parent
@@ -46,8 +51,16 @@ def tiny_run(folder: Path, seed: int = 0) -> Path:
     """A run in ``folder``/run, trained and evolved in seconds on scenes drawn into ``folder``/data;
     at once where it is there already. Returns the run's folder.
     """
+    run = folder / ("run" if seed == 0 else f"run-{seed}")
+    train(tiny_config(folder, seed), run)
+    evolve(run, maps=4, top=9, images=100)
+    return run
+
+
+def tiny_config(folder: Path, seed: int = 0) -> Config:
+    """Of the tiny run, with its scenes drawn into ``folder``/data."""
     name, data = ensure_scenes(folder / "data", train=160, validation=40)
-    config = Config(
+    return Config(
         model=small_zfnet(
             "zfnet-64-tiny", input_size=(64, 64), width=1 / 16, head=16, classes=10, dropout=0.2
         ),
@@ -57,10 +70,27 @@ def tiny_run(folder: Path, seed: int = 0) -> Path:
         batch_size=16,
         seed=seed,
     )
-    run = folder / ("run" if seed == 0 else f"run-{seed}")
-    train(config, run)
-    evolve(run, maps=4, top=9, images=100)
-    return run
+
+
+def grid_of(options: argparse.Namespace, tiny: Mapping[str, Any]) -> GridView:
+    """The grid that ``arguments`` names as --workdir; with --tiny one of ``tiny`` changes of the
+    tiny run's config, of one seed. Ends with a sentence where there is none.
+    """
+    folder = options.workdir
+    if options.tiny:
+        home = _temporary()
+        folder = home / "grid"
+        ablate(folder, replace(tiny_config(home), epochs=1), tiny, seeds=1)
+    try:
+        return open_grid(folder)
+    except ZfjaxError as error:
+        sys.exit(str(error))
+
+
+def _temporary() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="zfjax-gallery-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def arguments(doc: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -79,11 +109,16 @@ def arguments(doc: str, argv: Sequence[str] | None = None) -> argparse.Namespace
         help="at a size of seconds; without --workdir, on a tiny run of its own",
     )
     parser.add_argument(
-        "--out", type=Path, default=HERE / "figures", help="folder of the picture (default: beside)"
+        "--out",
+        type=Path,
+        default=None,
+        help="folder of the picture (default: figures, beside; with --tiny one that is removed)",
     )
     options = parser.parse_args(argv)
     if options.workdir is None and not options.tiny:
         options.workdir = Path("runs/demo")
+    if options.out is None:  # no tiny run's picture takes the place of one that is shown
+        options.out = _temporary() if options.tiny else HERE / "figures"
     return options
 
 
@@ -92,9 +127,7 @@ def run_of(options: argparse.Namespace) -> Path:
     process. Ends with a sentence where there is no run.
     """
     if options.workdir is None:
-        folder = Path(tempfile.mkdtemp(prefix="zfjax-gallery-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return tiny_run(folder)
+        return tiny_run(_temporary())
     try:
         load_any(options.workdir)
     except ZfjaxError as error:

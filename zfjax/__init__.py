@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zfjax.studies.ablating import ablate as ablate
     from zfjax.studies.comparing import compare as compare
     from zfjax.studies.transferring import transfer as transfer
+    from zfjax.studies.papers import write_paper as write_paper
 
 _HOMES = {
     "import_weights": "zfjax.run.imported",
@@ -50,6 +51,7 @@ _HOMES = {
     "ablate": "zfjax.studies.ablating",
     "compare": "zfjax.studies.comparing",
     "transfer": "zfjax.studies.transferring",
+    "write_paper": "zfjax.studies.papers",
 }
 
 __all__ = sorted(_HOMES)

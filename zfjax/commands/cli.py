@@ -22,6 +22,7 @@ from zfjax.commands.evaluation import add_evaluate
 from zfjax.commands.features import add_evolve
 from zfjax.commands.information import add_info
 from zfjax.commands.measures import add_measure
+from zfjax.commands.papers import add_paper
 from zfjax.commands.projections import add_project
 from zfjax.commands.reports import add_report
 from zfjax.commands.streams import flush_output, settle_streams
@@ -45,6 +46,7 @@ COMMANDS = (
     add_ablate,
     add_compare,
     add_transfer,
+    add_paper,
     add_import_weights,
     add_info,
 )

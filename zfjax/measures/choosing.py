@@ -22,6 +22,7 @@ from zfjax.values import text as plain_text
 
 BUILT_IN: tuple[str, ...] = (
     *("spectrum", "weights", "inverse", "census", "labels"),
+    *("rewind", "settling", "identity", "controls"),
     *("invariance", "equivariance", "correspondence", "occlusion", "probes"),
 )
 """Each a file beside this one that ends in MEASURE, in the order in which they are run: one that

@@ -146,7 +146,7 @@ def measure_runs(
     """Measures of the first run; the others, of other seeds, are measured before it where they are
     not yet.
     """
-    _check_seeds(runs)
+    check_seeds(runs)
     first, *others = runs
     results = Results()
     for run in (*others, first):
@@ -170,7 +170,7 @@ def plan_of_runs(
     """What ``measure_runs`` would do with the first of them, checked as it would be, that of the
     others too; nothing is written.
     """
-    _check_seeds(runs)
+    check_seeds(runs)
     for run in (*runs[1:], runs[0]):
         folder = measures_folder(run.folder, home.name)
         plan = plan_of_run(run, chosen, wanted, home.data_dir, progress)
@@ -179,7 +179,7 @@ def plan_of_runs(
     return plan
 
 
-def _check_seeds(runs: Sequence[Run | AdoptedRun]) -> None:
+def check_seeds(runs: Sequence[Run | AdoptedRun]) -> None:
     """Raises ZfjaxError where the others differ from the first in more than the seed, or two in
     nothing.
     """

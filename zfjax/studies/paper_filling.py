@@ -1,0 +1,199 @@
+"""What a run has of what the paper's statements need, and the measuring of what it has not.
+
+What is measured at full size goes where ``zfjax measure`` puts it, RUN/measures; what is measured
+small and quickly goes to RUN/measures-paper, where it stands in the way of nothing. A measure that
+fails leaves its reason, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from zfjax.errors import ZfjaxError, first_line
+from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
+from zfjax.measures.planning import Chosen, Wanted
+from zfjax.measures.running import Home, measure_runs, plan_of_run
+from zfjax.progress import Progress
+from zfjax.run.adopted import AdoptedRun
+from zfjax.run.evolution import Evolution
+from zfjax.run.folder import Run
+from zfjax.run.measured import Measured, is_measured, measures_folder, open_measured
+from zfjax.studies.paper_readings import EVOLUTION, Saved
+from zfjax.studies.paper_statements import measures_needed
+from zfjax.values import Place
+
+Size = Literal["quick", "full", "saved-only"]
+PAPER = "paper"
+"""Of RUN/measures-paper."""
+QUICK_IMAGES = 1000
+"""Of the probe."""
+
+
+@dataclass(frozen=True)
+class Quick:
+    """A measure at a size of seconds."""
+
+    at: tuple[int | str, ...] | None = None
+    """Epochs; None: all."""
+    images: bool = False
+    """Whether it reads the probe, of QUICK_IMAGES then."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+LAST = ("last",)
+QUICK: dict[str, Quick] = {
+    "spectrum": Quick(),
+    "census": Quick(images=True),
+    "labels": Quick(images=True),
+    "rewind": Quick(options={"images": 500, "draws": 2}),
+    "settling": Quick(images=True),
+    "weights": Quick(),
+    "inverse": Quick(LAST),
+    "controls": Quick((0, "last"), options={"maps": 16}),
+    "occlusion": Quick(LAST),
+    "invariance": Quick(
+        (0, "last"),
+        options={"images": 16, "translation_points": 9, "scale_points": 5, "rotation_points": 8},
+    ),
+    "equivariance": Quick(LAST, options={"images": 16, "points": 5}),
+    "correspondence": Quick(LAST, options={"images": 10}),
+    "probes": Quick((0, "last"), options={"images": 600}),
+}
+ALSO: dict[str, tuple[str, ...]] = {
+    "weights": ("inverse_residual",),
+    "inverse": ("inverse_residual",),
+    "spectrum": ("coverage",),
+    "census": ("dead_share",),
+    "equivariance": ("place_slope",),
+}
+"""What the readers' questions are answered with, beside the statements."""
+
+
+def needed_measures() -> dict[str, tuple[str, ...]]:
+    """By measure, in the order in which they are run, the quantities that are read of it."""
+    wanted = {**measures_needed(), **ALSO}
+    # Settling reads it, and is of little use to the paper's statement without.
+    wanted.setdefault("rewind", ("top1",))
+    order = [*BUILT_IN, *wanted]
+    return {name: wanted[name] for name in dict.fromkeys(order) if name in wanted}
+
+
+def saved_of(run: Run | AdoptedRun, size: Size) -> Saved:
+    """What the run has; for the size "full" what was measured small does not count."""
+    folders = [measures_folder(run.folder)]
+    if size != "full":
+        folders.append(measures_folder(run.folder, PAPER))
+    measures: dict[str, Measured] = {}
+    errors: dict[str, str] = {}
+    for name in needed_measures():
+        for folder in folders:
+            if (name in measures and is_complete(measures[name])) or not is_measured(folder, name):
+                continue
+            try:
+                measured = open_measured(folder, name)
+            except ZfjaxError as error:
+                errors[name] = str(error)
+                continue
+            if name not in measures or is_complete(measured):
+                measures[name] = measured
+    evolution, why = _evolution_of(run)
+    if evolution is None:
+        errors[EVOLUTION] = why
+    return Saved(measures, evolution, errors)
+
+
+def is_complete(measured: Measured) -> bool:
+    """Whether it says all that is read of it: settling may have been made without rewind."""
+    return set(needed_measures()[measured.name]) <= set(measured.quantities())
+
+
+def _evolution_of(run: Run | AdoptedRun) -> tuple[Evolution | None, str]:
+    try:
+        return run.evolution(), ""
+    except ZfjaxError as error:
+        return None, str(error)
+
+
+def fill(
+    run: Run | AdoptedRun, size: Size, data_dir: Place | None, progress: Progress | None = None
+) -> Saved:
+    """What the run has after its missing measures were made, as few passes over the images as
+    there are different requests; with "saved-only" nothing is made.
+    """
+    before = saved_of(run, size)
+    if size == "saved-only":
+        return before
+    made = [name for name, measured in before.measures.items() if is_complete(measured)]
+    missing = [name for name in needed_measures() if name not in made]
+    filling = _Filling(run, size, Home(data_dir, None if size == "full" else PAPER), progress)
+    errors = dict(before.errors)
+    requests: dict[Wanted, list[Chosen]] = {}
+    for name in missing:
+        try:
+            chosen, wanted = filling.request(name)
+        except ZfjaxError as error:
+            errors[name] = str(error)
+        else:
+            requests.setdefault(wanted, []).append(chosen)
+    # What takes no pass comes first: settling reads rewind's table.
+    for wanted, together in sorted(requests.items(), key=lambda item: item[0].images is not None):
+        errors.update(filling.measure(together, wanted))
+    after = saved_of(run, size)
+    return Saved(after.measures, after.evolution, {**after.errors, **errors})
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """Whose measures are made, at what size and where."""
+
+    run: Run | AdoptedRun
+    size: Size
+    home: Home
+    progress: Progress | None
+
+    def request(self, name: str) -> tuple[Chosen, Wanted]:
+        """A measure with its options, and what it is made of. Raises ZfjaxError for what the run
+        cannot give.
+        """
+        measure = find_measure(name)
+        quick = QUICK[name] if self.size == "quick" else Quick()
+        options = {
+            key: value for key, value in quick.options.items() if hasattr(measure.options, key)
+        }
+        chosen = Chosen(measure, with_options(measure, options))
+        wanted = Wanted(at=quick.at)
+        plan = plan_of_run(self.run, [chosen], wanted, self.home.data_dir, self.progress)
+        images = min(QUICK_IMAGES, plan.images) if quick.images else None
+        return chosen, Wanted(at=wanted.at, images=images)
+
+    def measure(self, chosen: Sequence[Chosen], wanted: Wanted) -> dict[str, str]:
+        """Makes them in one pass; returns why some were not made."""
+        try:
+            results = measure_runs([self.run], chosen, wanted, self.home, self.progress)
+        except ZfjaxError as error:
+            return {item.name: str(error) for item in chosen}
+        return {name: _reason(error) for name, error in results.failed.items()}
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ZfjaxError) else first_line(error)
+
+
+def command_of(name: str, size: Size = "full") -> str:
+    """What a person types for one measure of a run; quick ones with their options."""
+    if name == EVOLUTION:
+        return "zfjax evolve --workdir RUN"
+    words = ["zfjax", "measure", "--workdir", "RUN", name]
+    if size == "quick":
+        quick = QUICK[name]
+        if quick.images:
+            words += ["--images", str(QUICK_IMAGES)]
+        for key, value in quick.options.items():
+            words += [f"--{name}.{key.replace('_', '-')}", str(value)]
+        if quick.at is not None:
+            words += ["--at", *map(str, quick.at)]
+        words += ["--name", PAPER]
+    return shlex.join(words)
