@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from zfjax.run.imported import import_weights as import_weights
     from zfjax.studies.ablating import ablate as ablate
     from zfjax.studies.comparing import compare as compare
-    from zfjax.studies.transferring import transfer as transfer
     from zfjax.studies.papers import write_paper as write_paper
+    from zfjax.studies.transferring import transfer as transfer
 
 _HOMES = {
     "import_weights": "zfjax.run.imported",

@@ -236,7 +236,7 @@ def open_transfers(run_folder: Path, names: Sequence[str]) -> list[Transferred]:
     return opened
 
 
-def transfer_rows(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
+def transfer_statements(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
     """The tables and the figure of transfer: for each data set that the features were taken to, or
     how to fill them.
     """

@@ -25,7 +25,7 @@ from zfjax.studies.paper_beyond import (
     grid_rows,
     open_grid,
     open_transfers,
-    transfer_rows,
+    transfer_statements,
 )
 from zfjax.studies.paper_ensemble import ensemble_gain
 from zfjax.studies.paper_filling import PAPER, Size, command_of, fill
@@ -120,7 +120,7 @@ def _written(run: Run | AdoptedRun, asked: Asked) -> Paper:
     rows = (
         *rows_of_run(saved, partial(_command, saved[0].measures), figures),
         *grid_rows(views),
-        *transfer_rows(transfers),
+        *transfer_statements(transfers),
         ensemble_row(gain, why),
     )
     tell(STAGE, len(runs), len(runs) + 1)
