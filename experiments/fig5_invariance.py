@@ -1,8 +1,9 @@
 """The paper's Fig. 5: how far features move when images are moved, enlarged and turned.
 
 Command:   ``python experiments/fig5_invariance.py [--workdir runs/demo] [--tiny] [--out FOLDER]``
-Hardware:  2 CPU cores, shared with others: 35 s of a core (200 s at that load) for 11 epochs, 50
-           images, 70 changes. --tiny: seconds, and half a minute for its run.
+Hardware:  2 CPU cores, shared with others.
+Time:      35 s of a core (200 s at that load) for 11 epochs, 50 images, 70 changes. --tiny:
+           seconds, and half a minute for its run.
 Result:    scenes, preset demo, 10 epochs (top-1 93%), validation images. Moved by 5 of 224 pixels,
            an image is as far from itself as 0.32 [0.29, 0.36] of the distance of two random images
            at conv1 and 0.17 [0.14, 0.21] at fc7: the difference 0.15 [0.10, 0.20] was 0.01 before

@@ -1,7 +1,8 @@
 """Fig. 9: how few images of a class a run's features need, against the same network from scratch.
 
 Command:   python -m experiments.fig9_few_shot --workdir runs/demo
-Hardware:  as tables4_5_transfer.py, whose transfer it shows: seconds after that.
+Hardware:  as tables4_5_transfer.py, whose transfer it shows.
+Time:      seconds after that.
 Result:    scenes, preset demo: 5 images a class with the run's features minus 30 from scratch (200
            steps): +31.3 points [+10.8, +51.8], over 3 folds that share images.
 """

@@ -2,8 +2,9 @@
 
 Command:   ``python experiments/table1_correspondence.py [--workdir runs/demo] [--tiny] [--out
            FOLDER]``
-Hardware:  2 CPU cores, shared with others: 51 s of a core (220 s at that load) for 11 epochs, 87
-           parts in 394 images. --tiny: seconds, and half a minute for its run.
+Hardware:  2 CPU cores, shared with others.
+Time:      51 s of a core (220 s at that load) for 11 epochs, 87 parts in 394 images. --tiny:
+           seconds, and half a minute for its run.
 Result:    scenes, preset demo, 10 epochs, validation images; mean feature sign change of parts and
            of random places: conv5 0.299 and 0.306, -0.007 [-0.009, -0.004]; fc7 0.295 and 0.331,
            -0.036 [-0.043, -0.030], p 0.0005 (2,000 exchanges). Of the features that change in both

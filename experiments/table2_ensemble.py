@@ -2,7 +2,8 @@
 
 Command:   python -m experiments.table2_ensemble --workdir runs/order/seed-0
            (the runs beside it are taken along: runs/order/seed-1, ...)
-Hardware:  2 CPU cores shared with eight others: 70 s.
+Hardware:  2 CPU cores shared with eight others.
+Time:      70 s.
 Result:    scenes, preset demo, 10 epochs, three seeds, 2,000 images; top-1 error, 1 crop and 10:
            7.1 and 5.9, 5.8 and 5.1, 4.4 and 3.6; their mean 3.7 and 3.1. Against the runs' average
            +2.1 points [+1.5, +2.6] and +1.7 [+1.3, +2.2] more right, 95% over images.

@@ -1,7 +1,8 @@
 """Table 7: what a linear classifier reads from each layer, from the untrained network to the last.
 
 Command:   python -m experiments.table7_probes --workdir runs/demo
-Hardware:  2 CPU cores shared with eight others: 4 minutes.
+Hardware:  2 CPU cores shared with eight others.
+Time:      4 minutes.
 Result:    scenes, preset demo, 10 epochs, seed 1, 2,000 images, half of them to test. A linear SVM
            on epoch 10: conv1 73.3%, conv2 83.6, conv3 88.5, conv4 90.6, conv5 91.0, fc6 94.0, fc7
            93.7. A layer more is worth +3.0 points [+2.6, +3.5], over images; 5 of 6 steps up the

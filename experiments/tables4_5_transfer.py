@@ -1,7 +1,8 @@
 """Tables 4 and 5: the features of a run on other classes, against the same network from scratch.
 
 Command:   python -m experiments.tables4_5_transfer --workdir runs/demo
-Hardware:  2 CPU cores shared with eight others, 6 min 28 s; a minute on quiet ones.
+Hardware:  2 CPU cores shared with eight others.
+Time:      6 min 28 s there.
 Result:    scenes, preset demo, 10 epochs (top-1 92.9%); 3 folds, 200 steps, one rate (0.06):
 
            images a class                       5                    15                    30

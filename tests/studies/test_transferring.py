@@ -48,7 +48,9 @@ def other(data_dir):
     import_images(make_tree(data_dir / "other-source", files), "other", data_dir)
     lone = {f"only/{index}.jpg": jpeg(9000 + index, 20, 20) for index in range(5)}
     import_images(make_tree(data_dir / "lone-source", lone), "lone", data_dir)
-    return data_dir
+    yield data_dir
+    for name in ("other", "other-source", "lone", "lone-source"):  # others list that folder
+        shutil.rmtree(data_dir / name)
 
 
 @pytest.fixture

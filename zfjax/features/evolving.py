@@ -197,7 +197,8 @@ def evolve_subject(
             projected = time.monotonic() - clock
             seconds = {"search": round(searched, 1), "projection": round(projected, 1)}
             record = _record(subject, request, drawn, target.name)
-            record = dataclasses.replace(record, seconds=seconds, asked=asked, ranked=ranked)
+            checked = {**record.checked, **({"ranked": ranked} if ranked else {})}
+            record = dataclasses.replace(record, seconds=seconds, asked=asked, checked=checked)
             write_record(target.folder, record)
             shares = target.folder.glob("search-*.part.npz"), ranking_files(target.folder)
             for passing in (target.folder / "search.npz", target.folder / EARLIER, *chain(*shares)):

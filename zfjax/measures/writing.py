@@ -94,8 +94,9 @@ def _of_layers(items: Any, name: str, looked: Looked) -> Iterator[Quantity | Pic
             raise ZfjaxError(
                 f"The measure {name} gives a name or a unit that is no text: {item!r:.90}."
             )
-        whole = isinstance(item, Quantity) and item.layer is None
-        if not whole and item.layer not in layers:
+        # Pictures of ours are also of what is no layer: a panel, a kind of change.
+        free = item.layer is None if isinstance(item, Quantity) else name in BUILT_IN
+        if not free and item.layer not in layers:
             raise ZfjaxError(
                 f"The measure {name} gives {what} of layer {item.layer!r:.60}, and there are"
                 f" {', '.join(layers)}."

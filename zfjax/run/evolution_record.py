@@ -64,7 +64,8 @@ class EvolutionRecord:
     purity: Mapping[str, tuple[float | None, ...]]
     """Mean share of the commonest label among a map's strongest images, 0..1, by step."""
     checked: Mapping[str, Any]
-    """units: reproduced activations; drawn: all; worst: the largest relative difference."""
+    """units: reproduced activations; drawn: all; worst: the largest relative difference; of a
+    search below the highest precision, ranked: ``ranking.Doubt`` by step."""
     seconds: Mapping[str, float]
     asked: Mapping[str, Any] = field(default_factory=dict)
     """The request, and whose images and checkpoints it was about."""
@@ -74,15 +75,20 @@ class EvolutionRecord:
     """As in RUN/evolution-NAME; None for RUN/evolution."""
     command: str
     """That asks for it again, with RUN for the folder."""
-    ranked: Mapping[str, Any] = field(default_factory=dict)
-    """By step, of a search below the highest precision: how sure its strongest images are
-    (``ranking.Doubt``); {} of one at the highest."""
     later: Mapping[str, Any] = field(default_factory=dict)
     """What a later version has added, which this one does not know."""
 
     def window(self, layer: str) -> Window:
         """What one unit of the layer sees; the whole input where its window is not known."""
         return self.windows[layer] or Window(max(self.input_size), 0, 0)
+
+    @property
+    def ranked(self) -> Mapping[str, Mapping[str, Any]]:
+        """By step, how sure the strongest images of a search below the highest precision are; {}
+        of one at the highest.
+        """
+        known: Mapping[str, Mapping[str, Any]] = self.checked.get("ranked", {})
+        return known
 
     @property
     def search_precision(self) -> str:
@@ -140,9 +146,7 @@ def _by_layer(made: Callable[[Any], Any]) -> Callable[[Mapping[str, Any]], dict[
 _READ: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("steps", "epochs", "layers", "input_size"), tuple),
     **dict.fromkeys(("shapes", "tile_size", "maps", "dead_share", "purity"), _by_layer(tuple)),
-    **dict.fromkeys(
-        ("map_count", "method", "checked", "seconds", "asked", "fingerprint", "ranked"), dict
-    ),
+    **dict.fromkeys(("map_count", "method", "checked", "seconds", "asked", "fingerprint"), dict),
     "windows": _by_layer(_window),
 }
 """How a field's JSON becomes its value; others are taken as they are."""
