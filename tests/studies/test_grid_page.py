@@ -265,7 +265,9 @@ def test_which_cell_is_best_is_said_as_far_as_it_is_shown(plan):
 
 
 def test_verdicts_are_told_apart_without_colour():
-    verdicts = (BETTER, WORSE, CANNOT_TELL, "holds", "does not hold", NO_RESULT)
+    alike = Interval(0.0, 0.001, 2.0)
+    alike = Comparison(3, 100, 0.0, these_images=alike, these_networks=alike, both=alike).words
+    verdicts = (BETTER, WORSE, CANNOT_TELL, "holds", "does not hold", NO_RESULT, alike)
     marked = [str(marked_verdict(verdict)) for verdict in verdicts]
     signs = {re.search(r"<span[^>]*>(.)</span>", text)[1] for text in marked}
     assert len(signs) == len(verdicts)

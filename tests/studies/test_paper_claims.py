@@ -121,6 +121,7 @@ def test_the_papers_stems_beside_a_grid_in_which_they_hold(made_up):
     # Half of three times a step of 1 / 24 that is rounded to: no interval of maps is narrower.
     least = 9.925 * 100 / 24 / 6
     assert f"narrower than ±{least:.2f} points" in words and "(the floor: the seeds agree)" in words
+    assert "(the floor: the seeds agree); * stem-7-stride-4 has 0.71 times the base's" in words
     assert "● holds" in words and "○ cannot tell" in words
 
 

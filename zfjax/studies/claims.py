@@ -157,7 +157,7 @@ def reading_notes(results: Results) -> tuple[str, ...]:
         " say where the doubt comes from: other seeds on these images, and these networks on other"
         " images.",
         "The headline interval may be narrower than one over other seeds alone would be at the same"
-        " confidence: three seeds say little of their own spread, thousands of images say much of"
+        " confidence: few seeds say little of their own spread, thousands of images say much of"
         " theirs, and the more of the doubt comes from images, the more degrees of freedom the"
         " headline has.",
         'The difference beside "8 of 10" is the smallest that could have been shown with 80% power:'

@@ -21,7 +21,8 @@ from zfjax.report.kit.shell import Piece, join_pieces
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.wording import plain
 from zfjax.studies.cells import BASE, Wanted, cells_of
-from zfjax.studies.claims import interval_words, level_words, points
+from zfjax.studies.claims import interval_words, level_words, points, shown_name
+from zfjax.studies.costs import MARK, MARKED
 from zfjax.studies.grid_view import CellView, GridView
 from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Interval, over_values
 from zfjax.studies.verdict_marks import DOES_NOT_HOLD, HOLDS, marked_verdict
@@ -145,6 +146,8 @@ class Answer:
     """Why there is no interval, or what it cannot show."""
     floor: float = 0.0
     """Shares: half the width of the narrowest interval that there can be of such numbers."""
+    size: str = ""
+    """That one of the two differs from the base in size too; or ""."""
 
     @property
     def verdict(self) -> str:
@@ -186,11 +189,15 @@ def answers_of(view: GridView) -> tuple[Answer, ...]:
         if {claim.cell, claim.against} <= set(variants[claim.grid])
     ]
     features = max(1, sum(claim.quantity != "top1" for claim, _, _ in asked))
-    return tuple(
+    answers = (
         _of_accuracy(claim, cell, other)
         if claim.quantity == "top1"
         else _of_features(claim, cell, other, features)
         for claim, cell, other in asked
+    )
+    return tuple(
+        replace(answer, size=_size_words(cell, other))
+        for answer, (_, cell, other) in zip(answers, asked, strict=True)
     )
 
 
@@ -271,6 +278,15 @@ def _of_features(claim: PaperClaim, cell: CellView, other: CellView, count: int)
     return Answer(claim, layer, float(differences.mean()), interval, len(pairs), why, floor)
 
 
+def _size_words(*cells: CellView) -> str:
+    shares = {cell.name: float(cell.row["flops_of_base"]) for cell in cells}
+    return ", ".join(
+        f"{MARK} {shown_name(name)} has {share:.2f} times the base's FLOPs"
+        for name, share in shares.items()
+        if abs(share - 1) > MARKED
+    )
+
+
 def _said(answer: Answer) -> str:
     if answer.difference is None:
         return f"{answer.why}."
@@ -281,7 +297,7 @@ def _said(answer: Answer) -> str:
         words += f", {interval}, n = {answer.seeds} seeds"
         if answer.floor and float(answer.interval.half_width) <= answer.floor:
             words += " (the floor: the seeds agree)"
-    return "; ".join(filter(None, (words, answer.why, answer.beyond))) + "."
+    return "; ".join(filter(None, (words, answer.why, answer.beyond, answer.size))) + "."
 
 
 def _notes(view: GridView, answers: tuple[Answer, ...]) -> Iterator[str]:

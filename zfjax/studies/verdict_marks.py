@@ -16,15 +16,17 @@ MARKS = {
     DOES_NOT_HOLD: ("×", "against"),
     CANNOT_TELL: ("○", "open"),
 }
-"""(sign, CSS class) of a verdict; others, "no difference larger than ..." and "no result", have
-OTHER.
-"""
+"""(sign, CSS class) of a verdict."""
+ALIKE = ("=", "for")
+"""Of "no difference larger than 0.80 points shown"."""
 OTHER = ("–", "open")
+"""Of "no result"."""
 
 
 def marked_verdict(verdict: str) -> Markup:
     """``verdict`` with its sign before it; those who hear the page hear the words alone."""
-    sign, kind = MARKS.get(verdict, OTHER)
+    other = ALIKE if verdict.startswith("no difference") else OTHER
+    sign, kind = MARKS.get(verdict, other)
     return Markup('<em class="verdict {}"><span aria-hidden="true">{}</span> {}</em>').format(
         kind, sign, verdict
     )
