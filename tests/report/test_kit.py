@@ -140,7 +140,8 @@ def test_dots_lie_where_the_scale_puts_them():
     kinds = lines_of(html)
     assert [float(place) for _, place, _ in kinds[:5]] == [3, 26.5, 50, 73.5, 97], "ticks"
     assert kinds[5] == ("base", "50.0", "50.0") and kinds[6] == ("main", "50.0", "97.0")
-    assert len(kinds) == 7, "no bar without an interval"
+    assert kinds[7:] == [("main", "50.0", "50.0"), ("main", "97.0", "97.0")], "its ends"
+    assert len(kinds) == 9, "no bar without an interval"
     assert re.findall(r'<circle class="([\w ]+)" cx="([\d.]+)%" cy="(\d+)"', html) == [
         ("main", "73.5", "10"),
         ("ink open", "26.5", "30"),
@@ -160,7 +161,9 @@ def test_numbers_beside_dots_have_equal_decimals_where_a_scale_says_so():
 def test_what_lies_beyond_the_scale_is_cut_off():
     html = dot_cell(Scale(0.0, 1.0, None), (Dot(2.0, 0.5, 3.0), Dot(-9.0, -10.0, -8.0))).html
     bars = [line for line in lines_of(html) if line[0] != "ground"]
-    assert bars == [("main", "50.0", "100.0"), ("ink", "0.0", "0.0")] and "<circle" not in html
+    ends = [("main", "50.0", "50.0")]  # an end that is cut off is not drawn as if it were one
+    assert bars == [("main", "50.0", "100.0"), *ends, ("ink", "0.0", "0.0")]
+    assert "<circle" not in html
     assert "2 (0.5 to 3)" in html and "−9 (−10 to −8)" in html, "the numbers say where"
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.browser import Browser, find_browser
 from tests.reported import Page
 from tests.small import make_config
-from zfjax.report.pictures import read_layer
+from zfjax.report.pictures import filter_grid, read_layer
 from zfjax.studies import evolutions
 from zfjax.studies.cells import Axis, Wanted
 from zfjax.studies.claims import NO_RESULT, claims_of, fate_words, points, summary_of
@@ -24,15 +24,24 @@ from zfjax.studies.evolutions import (
     cell_choices,
     evolutions_side_by_side,
 )
+from zfjax.studies.findings import best_words
 from zfjax.studies.grid_page import STOPS, write_grid_page
 from zfjax.studies.grid_view import spread_of, view_of
-from zfjax.studies.intervals import BETTER, CANNOT_TELL, WORSE, comparison
+from zfjax.studies.intervals import BETTER, CANNOT_TELL, WORSE, Comparison, Interval, comparison
 from zfjax.studies.measured import FILTERS, Filters
 from zfjax.studies.planning import Request, plan_of
 from zfjax.studies.plans import save_plan
-from zfjax.studies.portraits import FRAME, portrait_of, spectrum_picture
+from zfjax.studies.portraits import (
+    ASPECT,
+    FILTERS_WIDTH,
+    FRAME,
+    pixel_edge,
+    portrait_of,
+    spectrum_picture,
+)
 from zfjax.studies.results import CellRuns, Results, read_results
 from zfjax.studies.standings import DIVERGED, FAILED, FINISHED, Outcome, Standing, save_outcome
+from zfjax.studies.verdict_marks import marked_verdict
 
 IMAGES = 400
 HOSTILE = "</script><script>alert(1)</script> {{ 7 * 7 }}"
@@ -192,11 +201,77 @@ def test_the_frame_stands_at_what_the_stride_carries_and_dead_filters_are_dark()
 
 def test_a_picture_shows_what_was_saved_last_until_the_stop():
     kernels = np.random.default_rng(0).normal(size=(3, 5, 5, 3, 6)).astype(np.float32)
-    portrait = portrait_of(Filters(kernels, (1.0, 2.0, 4.0)), 2, (0.0, 1.0, 3.0, 4.0), 7, "cell")
+    portrait = portrait_of(
+        Filters(kernels, (1.0, 2.0, 4.0)), 2, (0.0, 1.0, 3.0, 4.0), (7, "cell"), 4.0
+    )
     film = portrait.filters.data["films"]["filters-7"]
     assert film["frames"] == [None, 0, 1, 2]
     assert film["captions"][0] == "" and film["captions"][2].endswith("saved at 2")
     assert "saved" not in film["captions"][1] + film["captions"][3]
+
+
+def test_filters_of_all_cells_are_drawn_at_one_scale():
+    random = np.random.default_rng(0)
+    for maps, kernels in ((24, (7, 11)), (96, (7, 11)), (6, (3, 5, 9)), (400, (11, 11))):
+        cells = [
+            Filters(random.normal(size=(1, kernel, kernel, 3, maps)).astype(np.float32), (1.0,))
+            for kernel in kernels
+        ]
+        edge, widths = pixel_edge(cells), []
+        for number, cell in enumerate(cells):
+            shown = portrait_of(cell, 2, (1.0,), (number, "cell"), edge).filters
+            large = float(re.search(rf"film-filters-{number}{{--w:(\d+)px", shown.sheets)[1])
+            pixels = filter_grid(cell.kernels[0], ASPECT)[0].shape[1]
+            assert large == pytest.approx(edge * pixels, abs=0.5)
+            widths.append(large)
+        assert FILTERS_WIDTH / 2 < max(widths) <= FILTERS_WIDTH
+
+
+def test_power_speaks_of_other_studies_and_never_against_a_verdict(plan):
+    runs = [CellRuns(cell, dict.fromkeys(plan.seeds, Standing(FINISHED))) for cell in plan.cells]
+    name = plan.cells[1].name
+
+    def words_of(center, half_width, singles):
+        compared = Comparison(
+            *(3, 100, center),
+            these_images=Interval(center, singles, 2.0),
+            these_networks=Interval(center, singles, 99.0),
+            both=Interval(center, half_width, 2.0, 0.9875),
+        )
+        return claims_of(Results(plan, tuple(runs[:2]), {name: compared}))[0].words
+
+    shown = words_of(-0.15, 0.14, 0.05)  # smaller than what 8 of 10 would show, yet shown
+    assert "is shown by 8 of 10 such studies (80% power); what a single study" in shown
+    assert "Both single" not in shown and "could have" not in shown
+    unsure = words_of(-0.05, 0.06, 0.04)
+    assert "is shown by less than 8 of 10 such studies" in unsure and "unseen" not in unsure
+    assert "Both single intervals lie beside zero" in unsure and "at once, at 98.75%." in unsure
+    assert "Both single" not in words_of(-0.05, 0.06, 0.055)
+
+
+def test_which_cell_is_best_is_said_as_far_as_it_is_shown(plan):
+    rights = {"base": 0.6, "conv1.kernel=3": 0.61, "conv1.kernel=4": 0.3}
+    for cell, seed in plan.runs():
+        if cell.name in rights:
+            finish(plan.run_folder(cell, seed), cell.config, rights[cell.name], seed)
+    base, near, far, *others = view_of(read_results(plan)).cells
+    assert best_words([base]) == best_words([base, *others]) == ""
+    sure = best_words([base, far, *others])
+    assert sure.startswith("The base has the highest mean top-1, ")
+    assert sure.endswith(", and is shown to be better than each of the others.")
+    assert near.claim.verdict == CANNOT_TELL
+    unsure = best_words([base, near, far])
+    assert unsure.startswith("conv1.kernel=3 has") and "not shown to be better than" in unsure
+
+
+def test_verdicts_are_told_apart_without_colour():
+    alike = Interval(0.0, 0.001, 2.0)
+    alike = Comparison(3, 100, 0.0, these_images=alike, these_networks=alike, both=alike).words
+    verdicts = (BETTER, WORSE, CANNOT_TELL, "holds", "does not hold", NO_RESULT, alike)
+    marked = [str(marked_verdict(verdict)) for verdict in verdicts]
+    signs = {re.search(r"<span[^>]*>(.)</span>", text)[1] for text in marked}
+    assert len(signs) == len(verdicts)
+    assert all(verdict in text for verdict, text in zip(verdicts, marked, strict=True))
 
 
 def test_spreads_leave_out_what_is_not_known():
@@ -212,6 +287,9 @@ def test_a_whole_page_answers_the_five_questions(grid):
     assert "Of 4 cells compared with the base: 1 worse, 1 " in words and "2 no result" in words
     [claim] = [claim for claim in claims_of(read_results(grid)) if claim.cell == "conv1.kernel=3"]
     assert claim.verdict == WORSE and claim.words in words
+    assert "The base has filters of 5x5 pixels and stride 2 in conv1." in words
+    assert "highest mean top-1" in words and "judged with a handicap" in words
+    assert "▼ worse" in words and "* It has 0.57 times the base's FLOPs" in words
     # Rows that say so, once a cell, with what a hostile message says as text.
     assert words.count("3 of 3 runs diverged") == 2 and words.count("3 of 3 runs failed") == 2
     assert "alert(1)" in words and "7 * 7" in words
@@ -219,9 +297,13 @@ def test_a_whole_page_answers_the_five_questions(grid):
     assert not any(name == "style" or name.startswith("on") for _, name, _ in page.attributes)
     assert not re.search(r"(src|href)=.?(https?:|/)", text)
     assert "MFLOPs" in words and "0.57 × base *" in words and "12 s to train" in words
-    for said in ("Dead maps of conv1, %", "Aliasing of conv1, %", "conv1 settles at epoch"):
+    for said in ("Dead maps of conv1, %", "Aliased energy of conv1, %", "conv1 settles at epoch"):
         assert said in words
-    assert "dead 50" in words and "conv1 settles at 1.2" in words and "Not measured" not in words
+    assert (
+        "maps dead 50.0" in words
+        and "conv1 settles at 1.2" in words
+        and "Not measured" not in words
+    )
     # Films of the three that have filters, at the base's epochs, one slider.
     assert page.data["names"] == ["0", "1", "2"]
     assert {name for name in page.data["films"]} == {

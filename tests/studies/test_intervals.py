@@ -29,6 +29,8 @@ SPREADS = (
     Spread(0.2, 1.0, 0.5),
     Spread(0.3, 0.5, 1.0),
     Spread(0.6, 1.0, 0.3),
+    # Images decide nearly all: three seeds' headline is often narrower than one over seeds alone.
+    Spread(0.2, 1.0, 2.0),
 )
 MEANS = np.array([0.2, 0.45])
 

@@ -116,7 +116,13 @@ def test_the_papers_stems_beside_a_grid_in_which_they_hold(made_up):
     words = " ".join(" ".join(Page(page_of(plan)).words).split())
     assert "The paper's claims" in words and "what holds here is not shown for ImageNet" in words
     assert "−50.00 points of aliased maps of conv1, 99% interval from" in words
-    assert "but for the claims of the paper below" in words and "Little difference" not in words
+    assert "The next section reads 5 of them, each at 99%" in words
+    assert "Little difference" not in words
+    # Half of three times a step of 1 / 24 that is rounded to: no interval of maps is narrower.
+    least = 9.925 * 100 / 24 / 6
+    assert f"narrower than ±{least:.2f} points" in words and "(the floor: the seeds agree)" in words
+    assert "(the floor: the seeds agree); * stem-7-stride-4 has 0.71 times the base's" in words
+    assert "● holds" in words and "○ cannot tell" in words
 
 
 def test_with_the_older_stem_as_base_the_claims_are_the_same(made_up):

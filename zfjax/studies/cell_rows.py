@@ -12,14 +12,14 @@ from zfjax.progress import time_words
 from zfjax.report.kit.dots import Dot, Scale, dot_axis, dot_cell, dot_key, scale_of
 from zfjax.report.kit.shell import Piece, join_pieces
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.wording import number, percent, plain
+from zfjax.report.kit.wording import plain
 from zfjax.studies.cells import BASE
 from zfjax.studies.claims import fate_words, level_words, shown_name
 from zfjax.studies.costs import MARK, MARKED
 from zfjax.studies.grid_view import CellView, GridView, Spread, spread_of
-from zfjax.studies.portraits import Portrait, portrait_of
+from zfjax.studies.portraits import Portrait, pixel_edge, portrait_of
 from zfjax.studies.standings import DIVERGED, FAILED, FINISHED
-from zfjax.studies.tables import count_words
+from zfjax.studies.tradeoff import megaflop_words
 
 INTERVALS = ("other seeds and images", "other seeds", "other images")
 """The headline first."""
@@ -27,7 +27,8 @@ INTERVALS = ("other seeds and images", "other seeds", "other images")
 
 def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
     """All cells; ``stops``: the slider's epochs, () where the page has none."""
-    portraits = [_portrait(cell, stops) for cell in view.cells]
+    edge = pixel_edge([cell.filters for cell in view.cells if cell.filters is not None])
+    portraits = [_portrait(cell, stops, edge) for cell in view.cells]
     dots = [dot for cell in view.cells for dot in _dots(cell)]
     scale = replace(scale_of(dots, signed=True), places=2)
     several = any(cell.comparison and cell.comparison.both for cell in view.cells)
@@ -71,11 +72,11 @@ def changed_words(cell: CellView) -> str:
     return "; ".join(said)
 
 
-def _portrait(cell: CellView, stops: Sequence[float]) -> Portrait | None:
+def _portrait(cell: CellView, stops: Sequence[float], edge: float) -> Portrait | None:
     if cell.filters is None or not stops:
         return None
     stride = cell.cell.config.model.conv(cell.layers[0]).stride
-    return portrait_of(cell.filters, stride, stops, cell.number, cell.name)
+    return portrait_of(cell.filters, stride, stops, (cell.number, cell.name), edge)
 
 
 def _pictures(portrait: Portrait | None) -> tuple[Piece | str, Piece | str]:
@@ -154,8 +155,8 @@ def _cost(cell: CellView) -> Piece:
     mark = f" {MARK}" if abs(share - 1) > MARKED else ""
     seconds = spread_of([item.seconds for item in cell.runs.finished.values()])
     lines = [
-        f"{count_words(cell.cell.config.model.parameter_count)} parameters",
-        f"{number(cell.megaflops)} MFLOPs",
+        f"{cell.cell.config.model.parameter_count:,} parameters",
+        f"{megaflop_words(cell.megaflops)} MFLOPs",
         f"{share:.2f} × base{mark}",
     ]
     if seconds is not None:
@@ -167,8 +168,8 @@ def _features(cell: CellView) -> Piece | str:
     first = cell.layers[0]
     settled = [layer for layer in (first, cell.layers[-1]) if cell.spread(layer, "settled")]
     lines = [
-        _known("dead", cell.spread(first, "dead_share")),
-        _known("aliased", cell.spread(first, "aliased_share")),
+        _known("maps dead", cell.spread(first, "dead_share")),
+        _known("maps aliased", cell.spread(first, "aliased_share")),
         *(
             _known(f"{layer} settles", cell.spread(layer, "settled"), share=False)
             for layer in dict.fromkeys(settled)
@@ -181,7 +182,7 @@ def _features(cell: CellView) -> Piece | str:
 def _known(words: str, spread: Spread | None, share: bool = True) -> str:
     if spread is None:
         return ""
-    return f"{words} {percent(spread.mean) if share else f'at {number(spread.mean, 2)}'}"
+    return f"{words} {100 * spread.mean:.1f}\u2009%" if share else f"{words} at {spread.mean:.1f}"
 
 
 def _lines(lines: Sequence[str]) -> Piece:

@@ -115,14 +115,30 @@ def _numbers(comparison: Comparison) -> str:
             f" {interval_words(of_networks)}. Two seeds or more give a verdict (--seeds 3)."
         )
     least = points(float(both.detectable), signed=False)
-    unseen = (
-        f"A true difference below {least} points would mostly have gone unseen."
+    power = (
+        f"A true difference below {least} points is shown by less than 8 of 10 such studies (80%"
+        " power)."
         if comparison.verdict == CANNOT_TELL
-        else f"The smallest difference that it could have shown: {least} points."
+        else f"A true difference of {least} points is shown by 8 of 10 such studies (80% power);"
+        " what a single study shows may be smaller."
     )
     return (
         f"{difference}, {level_words(both)} interval {interval_words(both)} over other seeds and"
-        f" other images, {over}. {unseen}"
+        f" other images, {over}. {_single_words(comparison)}{power}"
+    )
+
+
+def _single_words(comparison: Comparison) -> str:
+    """Why nobody can tell though both single intervals leave zero out; "" where that is not so."""
+    singles = (comparison.these_images, comparison.these_networks)
+    beside_zero = all(
+        single is not None and float(single.low) * float(single.high) > 0 for single in singles
+    )
+    if comparison.verdict != CANNOT_TELL or comparison.both is None or not beside_zero:
+        return ""
+    return (
+        "Both single intervals lie beside zero, but each asks about other seeds or other images"
+        f" alone, at 95%: the verdict needs both at once, at {level_words(comparison.both)}. "
     )
 
 
@@ -140,8 +156,13 @@ def reading_notes(results: Results) -> tuple[str, ...]:
         " interval lies wholly on one side of zero, else nobody can tell. The other two, at 95%,"
         " say where the doubt comes from: other seeds on these images, and these networks on other"
         " images.",
-        "The smallest difference that could have been shown is the true difference that such an"
-        " interval would have kept from zero in 8 of 10 studies like this one.",
+        "The headline interval may be narrower than one over other seeds alone would be at the same"
+        " confidence: few seeds say little of their own spread, thousands of images say much of"
+        " theirs, and the more of the doubt comes from images, the more degrees of freedom the"
+        " headline has.",
+        'The difference beside "8 of 10" is the smallest that could have been shown with 80% power:'
+        " the true difference that such an interval keeps from zero in 8 of 10 studies like this"
+        " one. It speaks of studies to come, not of this one's verdict.",
     )
 
 

@@ -6,14 +6,13 @@ No verdict is read from them: they were not declared before training.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from zfjax.report.kit.dots import Dot, DotRow, Scale, dot_chart, scale_of
 from zfjax.report.kit.shell import Piece, join_pieces
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.wording import number
 from zfjax.studies.cells import BASE
 from zfjax.studies.claims import shown_name
 from zfjax.studies.grid_view import CellView, GridView, Spread
@@ -28,36 +27,51 @@ class Feature:
     """With {} for the layer."""
     why: str
     factor: float = 1.0
+    places: int = 1
+    """Decimals."""
 
 
 FEATURES = (
-    Feature("dead_share", "Dead maps of {}, %", "Maps that no image of the probe excites.", 100),
     Feature(
-        "aliased_share",
-        "Aliased maps of {}, %",
-        "Maps of which half or more of what they pass of natural images comes out of the stride as"
-        " a lower frequency.",
+        "dead_share",
+        "Dead maps of {}, %",
+        "The share of its maps that no image of the probe excites.",
         100,
     ),
     Feature(
-        "aliasing", "Aliasing of {}, %", "The same as a share of the whole layer's response.", 100
+        "aliased_share",
+        "Aliased maps of {}, %",
+        "The share of its maps that are aliased: half or more of the energy that they pass of"
+        " natural images comes out of the stride as a lower frequency.",
+        100,
+    ),
+    Feature(
+        "aliasing",
+        "Aliased energy of {}, %",
+        "Of the energy that all its maps together pass, the share that comes out as a lower"
+        " frequency: no map is counted.",
+        100,
     ),
     Feature(
         "coverage",
         "Coverage of {}, %",
-        "How evenly the filters fill octaves and directions; noise fills them too: look at the"
-        " filters.",
+        "How evenly the filters together fill four octaves of frequency by eight directions; 100:"
+        " all alike. Noise fills them too: look at the filters.",
         100,
     ),
     Feature(
         "dominance",
         "Strongest filter of {}, times the median",
         "By the RMS of its weights; 1: all alike.",
+        places=2,
     ),
     Feature(
         "settled",
         "{} settles at epoch",
-        "The area above the curve of likeness to the last epoch: smaller is earlier.",
+        "No date but an area, in epochs: that above the curve of likeness, 0 to 1, of how its maps"
+        " rank the probe's images to how they do at the last epoch. A layer made at one stroke in"
+        " epoch 4 has 4; smaller is earlier.",
+        places=2,
     ),
 )
 BY_LAYER = (("dead_share", "Dead maps, %"), ("settled", "Settles at epoch"))
@@ -148,7 +162,7 @@ def _chart(view: GridView, feature: Feature, layer: str) -> Piece | None:
 def _scale(dots: Sequence[Dot], base: float | None, feature: Feature) -> Scale:
     scale = scale_of([*dots, Dot(0.0)], base)
     # All of them zero: a scale around zero would show shares below nothing.
-    return scale if scale.low >= 0 else Scale(0.0, 1.0, base)
+    return replace(scale if scale.low >= 0 else Scale(0.0, 1.0, base), places=feature.places)
 
 
 def _dot(cell: CellView, spread: Spread | None, feature: Feature) -> Dot:
@@ -162,7 +176,5 @@ def _dot(cell: CellView, spread: Spread | None, feature: Feature) -> Dot:
 def _range(spread: Spread | None, factor: float) -> str | None:
     if spread is None:
         return None
-    mean = number(factor * spread.mean, 2)
-    if spread.low == spread.high:
-        return mean
-    return f"{mean} ({number(factor * spread.low, 2)} to {number(factor * spread.high, 2)})"
+    mean, low, high = (f"{factor * value:.1f}" for value in (spread.mean, spread.low, spread.high))
+    return mean if spread.low == spread.high else f"{mean} ({low} to {high})"

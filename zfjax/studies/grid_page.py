@@ -12,6 +12,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from zfjax.fields import text_of
 from zfjax.files import clear_unfinished, write_atomic
 from zfjax.report.curves import Points
 from zfjax.report.kit.charts import Chart, Line, page_charts
@@ -21,7 +22,7 @@ from zfjax.report.kit.wording import date, percent, plain
 from zfjax.report.words import choose
 from zfjax.run.naming import network_name
 from zfjax.studies.cell_rows import cell_table
-from zfjax.studies.claims import reading_notes, shown_name, summary_of
+from zfjax.studies.claims import reading_notes, shown_name
 from zfjax.studies.costs import MARK, MARKED
 from zfjax.studies.evolutions import (
     MOST_CELLS,
@@ -31,15 +32,23 @@ from zfjax.studies.evolutions import (
     layers_of,
 )
 from zfjax.studies.feature_charts import first_layer_charts, layer_tables, missing_note
+from zfjax.studies.findings import findings_section
 from zfjax.studies.grid_view import GridView, view_of
+from zfjax.studies.intervals import CONFIDENCE
 from zfjax.studies.paper_claims import Answer, answers_of, paper_table
 from zfjax.studies.results import Results
 from zfjax.studies.tradeoff import Spot, tradeoff_chart
+from zfjax.studies.verdict_marks import with_commands
 
 STOPS = 12
 """Epochs of the slider, at most."""
 MOST_CURVES = 24
 """Cells that have a chart over the epochs of their own."""
+RECIPES = {
+    "faithful": "as the paper: inputs of about −128 to 128, first weights N(0, 0.01)",
+    "modern": "inputs of unit scale, first weights after He",
+}
+"""What a recipe is, for who has not read the config's documentation."""
 
 
 def write_grid_page(results: Results) -> Path:
@@ -58,7 +67,7 @@ def page_text(view: GridView) -> str:
     stops, answers = _stops(view), answers_of(view)
     style = Piece(Markup(), style=part_text("css", "grid", folder="parts"))
     pieces = [
-        _findings(view),
+        findings_section(view),
         section("The cells", cell_table(view, stops), *_table_notes(view, stops)),
         section("Accuracy against cost", tradeoff_chart(_spots(view))),
         *_features(view, answers),
@@ -131,8 +140,10 @@ def _evolutions(view: GridView, stops: tuple[float, ...]) -> list[Piece]:
     if not any(cell.runs.finished for cell in view.cells):
         return []
     note = Markup('<p class="note">{}</p>').format(
-        "Two cells' maps are shown side by side here once two of them have an evolution: `zfjax"
-        " evolve --workdir DIR/cells/NAME/seed-N` for each, then the same zfjax ablate."
+        with_commands(
+            "Shown here once two of them have an evolution: `zfjax evolve --workdir"
+            " DIR/cells/NAME/seed-N` for each, then `zfjax ablate --workdir DIR`."
+        )
     )
     return [section("Two cells' maps", note)]
 
@@ -148,28 +159,21 @@ def _left_out(cells: list[Evolved], stop_count: int) -> str:
     return f" Shown are {' and '.join(said)}: a page is to open at once." if said else ""
 
 
-def _findings(view: GridView) -> Piece:
-    claims = [cell.claim for cell in view.cells if cell.claim is not None]
-    items = Markup("").join(
-        Markup("<li><b>{}</b>: <em>{}</em>. {}</li>").format(
-            plain(claim.cell, 80), claim.verdict, claim.words
-        )
-        for claim in claims
-    )
-    listed = Markup('<ul class="claims">{}</ul>').format(items) if claims else Markup("")
-    lead = Markup('<p class="lead">{}</p>').format(summary_of(claims))
-    return section("What was found", lead, listed)
-
-
 def _table_notes(view: GridView, stops: tuple[float, ...]) -> list[Markup]:
-    notes = []
+    notes = [
+        "Parameters are weights and biases. MFLOPs are millions of operations of one image's"
+        " forward pass, two for each multiply-add. The time to train is the mean of a cell's runs,"
+        " on whatever machine each of them had."
+    ]
+    if several := _changes_words(view):
+        notes.append(several)
     if stops and any(cell.filters for cell in view.cells):
         notes.append(
             "Filters and spectra are of each cell's first seed and follow the slider; all its"
-            " filters share one scale, which stands below them. A spectrum has frequency 0 in its"
-            " middle and half a cycle a pixel at its edges, 20 dB from light to dark, the mean over"
-            " all filters; what lies outside the blue frame is above what the stride can carry, and"
-            " comes out as a lower frequency."
+            " filters share one scale of values, which stands below them; a pixel is equally large"
+            " in all cells. A spectrum has frequency 0 in its middle and half a cycle a pixel at"
+            " its edges, 20 dB from light to dark, the mean over all filters; what lies outside the"
+            " blue frame is above what the stride can carry, and comes out as a lower frequency."
         )
     if any(abs(float(cell.row["flops_of_base"]) - 1) > MARKED for cell in view.cells):
         notes.append(
@@ -178,7 +182,43 @@ def _table_notes(view: GridView, stops: tuple[float, ...]) -> list[Markup]:
         )
     if missing := missing_note(view):
         notes.append(missing)
-    return [Markup('<p class="note">{}</p>').format(note) for note in notes]
+    return [Markup('<p class="note">{}</p>').format(with_commands(note)) for note in notes]
+
+
+def _changes_words(view: GridView) -> str:
+    """Which cells change more than one field, why stems do, and how a padding is read; or ""."""
+    base = view.cells[0]
+    changed = {
+        cell.number: dict(cell.cell.fields) for cell in view.cells if len(cell.cell.fields) > 1
+    }
+    if not changed:
+        return ""
+    first, *later = base.layers
+    strides = {f"model.{first}.stride", *(f"model.{name}.stride" for name in later[:1])}
+    listed = ", ".join(map(str, changed))
+    said = [
+        f"{'Cell' if len(changed) == 1 else 'Cells'} {listed}: several fields differ from the"
+        " base's at once, so a difference is that of all of them together."
+    ]
+    if len(strides) == 2 and any(strides <= set(fields) for fields in changed.values()):
+        said.append(
+            f"Where the stride of {first} differs, that of {later[0]} makes up for it, and paddings"
+            f" keep the maps' sizes: those of {later[0]} and of all later layers stay comparable,"
+            " but it is no change of one factor."
+        )
+    paddings = [
+        text_of(value)
+        for fields in changed.values()
+        for path, value in fields.items()
+        if path.endswith(".padding") and "x" in text_of(value)
+    ]
+    if paddings:
+        before, _, after = paddings[0].partition("x")
+        said.append(
+            f"A padding of {paddings[0]} is {before} pixels before the image and {after} after it,"
+            " along both axes."
+        )
+    return " ".join(said)
 
 
 def _spots(view: GridView) -> list[Spot]:
@@ -190,12 +230,26 @@ def _features(view: GridView, answers: tuple[Answer, ...]) -> list[Piece]:
     if not any(cell.spread(layer, "dead_share") for cell in view.cells for layer in cell.layers):
         return []
     note = Markup('<p class="note">{}</p>').format(
-        "At the last epoch, on images of the training split; dots are means over the seeds, bars"
-        " reach from the lowest to the highest, the line is the base. These were not declared"
-        " before training: no verdict is read from them"
-        f"{', but for the claims of the paper below' if answers else ''}."
+        "At the last epoch, on the probe: a fixed sample of images of the training split. Dots are"
+        " means over the seeds, bars reach from the lowest to the highest, the line is the base."
+        " None of these comparisons was declared with the grid, and no verdict is read from this"
+        f" section.{_of_paper(answers)}"
     )
     return [section("What it did to the features", charts, note, *tables)]
+
+
+def _of_paper(answers: tuple[Answer, ...]) -> str:
+    """Which comparisons of features the paper's section reads verdicts from, and why it may."""
+    count = sum(answer.claim.quantity != "top1" for answer in answers)
+    if not count:
+        return ""
+    level = f"{100 * (1 - (1 - CONFIDENCE) / count):.4g}%"
+    return (
+        f" The next section reads {count} of them, each at {level}, which is 95% over the {count}"
+        " together: which networks, which number and which direction each compares is the paper's"
+        " and stands in a table in zfjax's code, the same for every grid. That table is no part of"
+        " this grid's declaration: it may be younger than the runs."
+    )
 
 
 def _paper(view: GridView, answers: tuple[Answer, ...]) -> list[Piece]:
@@ -240,8 +294,9 @@ def _origin(view: GridView) -> Piece:
         tuned = f"{tuning.path} among {among}, for each cell, on seed {tuning.seed}"
     facts = {
         "Base": network_name(plan.base),
-        "Recipe": f"{plan.base.recipe}, batches of {plan.base.batch_size}",
-        "Data set": f"{plan.base.data.name}, validated on {plan.base.data.validation_split}",
+        "Recipe": f"{plan.base.recipe} ({RECIPES[plan.base.recipe]}),"
+        f" batches of {plan.base.batch_size}",
+        "Data set": _data_words(view),
         "Seeds": ", ".join(map(str, plan.seeds)),
         "Tuned": tuned,
         "Declared": "; ".join(
@@ -269,5 +324,20 @@ def _origin(view: GridView) -> Piece:
     )
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
+def _data_words(view: GridView) -> str:
+    """The data set: its classes and images, as far as the base's run has said."""
+    data, run = view.plan.base.data, view.base_run
+    said = [data.name]
+    if run is not None:
+        said.append(_counted(len(run.class_names), "class", "es"))
+        if count := int(run.fingerprint.get("count") or 0):
+            said.append(f"{count:,} training images")
+    validated = next(
+        (item.images for item in view.results.cells[0].finished.values() if item.images), None
+    )
+    images = f" ({validated:,} images)" if validated else ""
+    return f"{', '.join(said)}; validated on its split {data.validation_split}{images}"
+
+
+def _counted(count: int, what: str, plural: str = "s") -> str:
+    return f"{count} {what}{plural * (count != 1)}"

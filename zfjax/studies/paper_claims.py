@@ -2,9 +2,9 @@
 
 Sources: section 4.1 and Fig. 6 for the first layer (no counts or spectra are printed there), Table
 3 for layers gone and widths: single runs on ImageNet, so each published difference has no interval.
-The claims stand here before any run does. A verdict is read from the interval beside it alone: of
-accuracy the declared headline, of features Student's t over the seeds, widened for all that the
-section says of features.
+The claims are the same for every grid, whatever its runs show. A verdict is read from the interval
+beside it alone: of accuracy the declared headline, of features Student's t over the seeds, widened
+for all that the section says of features.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from zfjax.report.kit.shell import Piece, join_pieces
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.wording import plain
 from zfjax.studies.cells import BASE, Wanted, cells_of
-from zfjax.studies.claims import interval_words, level_words, points
+from zfjax.studies.claims import interval_words, level_words, points, shown_name
+from zfjax.studies.costs import MARK, MARKED
 from zfjax.studies.grid_view import CellView, GridView
 from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Interval, over_values
+from zfjax.studies.verdict_marks import DOES_NOT_HOLD, HOLDS, marked_verdict
 
-HOLDS, DOES_NOT_HOLD = "holds", "does not hold"
 LITTLE = 0.02
 """Of accuracy: the paper calls "little difference" what is up to 1.8 points in its Table 3."""
 STEM, OLD_STEM = "stem-7-stride-2", "stem-11-stride-4"
@@ -92,13 +93,13 @@ CLAIMS = tuple(
         (OLD_STEM, "coverage", 1, f"{_NEW} cover frequencies more evenly than {_OLD}", _PICTURES),
         (
             *("stem-7-stride-4", "aliased_share", -1),
-            f"aliasing comes of the stride: fewer aliased maps with {_NEW} than with 7x7 of stride"
-            " 4",
+            "of filters of 7x7, those of stride 2 leave fewer aliased maps than those of stride 4",
             _PICTURES,
         ),
         (
             *("stem-11-stride-2", "coverage", 1),
-            f"coverage comes of the size: more of it with {_NEW} than with 11x11 of stride 2",
+            "of filters of stride 2, those of 7x7 cover frequencies more evenly than those of"
+            " 11x11",
             _PICTURES,
         ),
     )
@@ -128,7 +129,7 @@ CLAIMS = tuple(
         ),
     )
 )
-"""Before any run."""
+"""The same for every grid."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,10 @@ class Answer:
     seeds: int
     why: str = ""
     """Why there is no interval, or what it cannot show."""
+    floor: float = 0.0
+    """Shares: half the width of the narrowest interval that there can be of such numbers."""
+    size: str = ""
+    """That one of the two differs from the base in size too; or ""."""
 
     @property
     def verdict(self) -> str:
@@ -184,11 +189,15 @@ def answers_of(view: GridView) -> tuple[Answer, ...]:
         if {claim.cell, claim.against} <= set(variants[claim.grid])
     ]
     features = max(1, sum(claim.quantity != "top1" for claim, _, _ in asked))
-    return tuple(
+    answers = (
         _of_accuracy(claim, cell, other)
         if claim.quantity == "top1"
         else _of_features(claim, cell, other, features)
         for claim, cell, other in asked
+    )
+    return tuple(
+        replace(answer, size=_size_words(cell, other))
+        for answer, (_, cell, other) in zip(answers, asked, strict=True)
     )
 
 
@@ -198,7 +207,7 @@ def paper_table(view: GridView, answers: tuple[Answer, ...]) -> list[Piece | Mar
     rows = [
         Row(
             answer.claim.words,
-            [answer.claim.published, _said(answer), _verdict_piece(answer.verdict)],
+            [answer.claim.published, _said(answer), Piece(marked_verdict(answer.verdict))],
         )
         for answer in answers
     ]
@@ -206,7 +215,13 @@ def paper_table(view: GridView, answers: tuple[Answer, ...]) -> list[Piece | Mar
     table = data_table(columns, rows)
     html = Markup('<div class="paper">{}</div>').format(table.html)
     notes = [Markup('<p class="note">{}</p>').format(note) for note in _notes(view, answers)]
-    return [join_pieces([table], html), *notes]
+    above = Markup('<p class="note">{}</p>').format(
+        "The paper: M. D. Zeiler and R. Fergus, Visualizing and Understanding Convolutional"
+        " Networks, 2013 (ECCV 2014). A difference here is that of the network named first minus"
+        " the other, whichever is the base: signs may be the other way round than in What was"
+        " found, where all are the cell's minus the base's."
+    )
+    return [above, join_pieces([table], html), *notes]
 
 
 def _variants(view: GridView, grid: str) -> dict[str, CellView]:
@@ -258,7 +273,18 @@ def _of_features(claim: PaperClaim, cell: CellView, other: CellView, count: int)
     why = "" if interval is not None else "one seed: no interval over other seeds"
     if interval is not None and claim.quantity in OF_MAPS and not values.any():
         why = f"no map is {OF_MAPS[claim.quantity]} in either"
-    return Answer(claim, layer, float(differences.mean()), interval, len(pairs), why)
+    narrowest = over_values(np.zeros(len(pairs)), 1 - (1 - CONFIDENCE) / count, step)
+    floor = 0.0 if narrowest is None else float(narrowest.half_width)
+    return Answer(claim, layer, float(differences.mean()), interval, len(pairs), why, floor)
+
+
+def _size_words(*cells: CellView) -> str:
+    shares = {cell.name: float(cell.row["flops_of_base"]) for cell in cells}
+    return ", ".join(
+        f"{MARK} {shown_name(name)} has {share:.2f} times the base's FLOPs"
+        for name, share in shares.items()
+        if abs(share - 1) > MARKED
+    )
 
 
 def _said(answer: Answer) -> str:
@@ -269,11 +295,9 @@ def _said(answer: Answer) -> str:
     if answer.interval is not None:
         interval = f"{level_words(answer.interval)} interval {interval_words(answer.interval)}"
         words += f", {interval}, n = {answer.seeds} seeds"
-    return "; ".join(filter(None, (words, answer.why, answer.beyond))) + "."
-
-
-def _verdict_piece(verdict: str) -> Piece:
-    return Piece(Markup("<em>{}</em>").format(verdict))
+        if answer.floor and float(answer.interval.half_width) <= answer.floor:
+            words += " (the floor: the seeds agree)"
+    return "; ".join(filter(None, (words, answer.why, answer.beyond, answer.size))) + "."
 
 
 def _notes(view: GridView, answers: tuple[Answer, ...]) -> Iterator[str]:
@@ -284,7 +308,7 @@ def _notes(view: GridView, answers: tuple[Answer, ...]) -> Iterator[str]:
         "A claim holds where the whole interval is on its side of zero, does not hold where all of"
         " it is on the other, else nobody can tell. Of accuracy it is the declared interval over"
         " other seeds and other images; of features Student's t over other seeds on these images,"
-        " 95% over all rows of features together."
+        f" 95% over all rows of features together.{_floor_words(answers)}"
     )
     little = f" Little difference is less than {100 * LITTLE:g} points either way."
     yield (
@@ -294,7 +318,16 @@ def _notes(view: GridView, answers: tuple[Answer, ...]) -> Iterator[str]:
         f" what holds here is not shown for ImageNet.{little if 'layers' in said else ''}"
     )
     if view.plan.tuning is None:
-        yield (
-            "All cells were trained with the base's learning rate; one for which another is better"
-            " is judged with a handicap, which tuning each cell would take from it."
-        )
+        yield "The handicap of one learning rate for all cells (What was found) is in these too."
+
+
+def _floor_words(answers: tuple[Answer, ...]) -> str:
+    """How narrow an interval of shares of maps can be at all; "" where there is none of them."""
+    floors = sorted({points(item.floor, signed=False) for item in answers if item.floor})
+    if not floors:
+        return ""
+    return (
+        " Shares of maps come in steps of one map: where the seeds differ by less than that, what"
+        " rounding to a step alone would spread them stands for their spread, so that no such"
+        f" interval is narrower than ±{' or ±'.join(floors)} points."
+    )

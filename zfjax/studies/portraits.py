@@ -13,13 +13,13 @@ from markupsafe import Markup
 from zfjax.measures.spectra import spectra_of
 from zfjax.report.kit.films import Film, film_data, film_now
 from zfjax.report.kit.shell import Piece, join_pieces
-from zfjax.report.kit.wording import epoch_name, number
+from zfjax.report.kit.wording import epoch_name
 from zfjax.report.pictures import filter_grid, make_sheet
 from zfjax.studies.measured import Filters
 
 ASPECT = 0.6
 """Rows of filters for each column: wider than tall, to stand in a table's row."""
-FILTERS_WIDTH, SPECTRUM_WIDTH = 190, 128
+FILTERS_WIDTH, SPECTRUM_WIDTH = 214, 128
 """CSS pixels, at most."""
 DECIBELS = 20.0
 """Below the strongest frequency, at which a spectrum is black."""
@@ -39,13 +39,23 @@ class Portrait:
     spectrum: Piece
 
 
-def portrait_of(
-    filters: Filters, stride: int, stops: Sequence[float], index: int, cell: str
-) -> Portrait:
-    """Of cell ``index`` (unique on the page), at each epoch of ``stops``: what was saved last until
-    then. ``stride``: of the first layer; what lies outside the frame of its Nyquist frequency
-    aliases.
+def pixel_edge(cells: Sequence[Filters]) -> float:
+    """CSS pixels of a filter's pixel, so that those of all ``cells`` are drawn at one scale and the
+    widest in FILTERS_WIDTH: a whole number where that is 1 or more.
     """
+    widths = [filter_grid(filters.kernels[-1], ASPECT)[0].shape[1] for filters in cells]
+    edge = FILTERS_WIDTH / max(widths, default=FILTERS_WIDTH)
+    return float(int(edge)) if edge >= 1 else edge
+
+
+def portrait_of(
+    filters: Filters, stride: int, stops: Sequence[float], cell: tuple[int, str], edge: float
+) -> Portrait:
+    """Of ``cell``, its number (unique on the page) and name, at each epoch of ``stops``: what was
+    saved last until then. ``stride``: of the first layer; what lies outside the frame of its
+    Nyquist frequency aliases. ``edge``: CSS pixels of a filter's pixel.
+    """
+    index, name = cell
     shown = [_latest(filters.epochs, stop) for stop in stops]
     used = sorted({at for at in shown if at is not None})
     frames = [None if at is None else used.index(at) for at in shown]
@@ -57,7 +67,7 @@ def portrait_of(
     ]
     grids = [filter_grid(filters.kernels[at], ASPECT) for at in used]
     scales = [
-        "" if frame is None else ", ".join(filter(None, (f"±{number(grids[frame][1], 2)}", when)))
+        "" if frame is None else ", ".join(filter(None, (f"±{_two_digits(grids[frame][1])}", when)))
         for frame, when in zip(frames, late, strict=True)
     ]
     spectra = np.stack([spectrum_picture(filters.kernels[at], stride) for at in used])
@@ -68,7 +78,7 @@ def portrait_of(
             2 * index,
             frames,
             scales,
-            large=FILTERS_WIDTH,
+            large=round(edge * grids[0][0].shape[1]),
         ),
         Film(
             f"spectrum-{index}",
@@ -79,7 +89,7 @@ def portrait_of(
             large=SPECTRUM_WIDTH,
         ),
     )
-    words = (f"First layer's filters of {cell}", f"Spectrum of the first layer's filters of {cell}")
+    words = (f"First layer's filters of {name}", f"Spectrum of the first layer's filters of {name}")
     pieces = [
         join_pieces([now, film_data(film)], _wrapped(film, now))
         for film, now in zip(films, map(film_now, films, words), strict=True)
@@ -114,6 +124,11 @@ def heat(values: np.ndarray) -> np.ndarray:
     at = [share for share, _ in HEAT]
     channels = [np.interp(values, at, [colour[band] for _, colour in HEAT]) for band in range(3)]
     return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+
+
+def _two_digits(value: float) -> str:
+    """ "0.20", "0.25", "12"."""
+    return f"{value:#.2g}".rstrip(".")
 
 
 def _latest(epochs: Sequence[float], stop: float) -> int | None:

@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.transforms import offset_copy
 
 from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.style import ACCENT, FAINT, INK, QUIET, quiet_style
@@ -21,6 +22,10 @@ SIZE = (420, 270)
 """Points."""
 WIDE = 4.0
 """Largest FLOPs over the smallest from which on the axis is logarithmic."""
+ASIDE = 9.0
+"""Points from a mean to its seeds, left of it: neither hides the other."""
+PAPER = "#ffffff"
+"""Round each mean, so that two that overlap are told apart."""
 LABEL_GAP = 11.0
 """Points between two labels, at least."""
 
@@ -56,26 +61,42 @@ def tradeoff_chart(spots: Sequence[Spot]) -> Piece:
     )
     return Piece(
         Markup(
-            '<div class="tradeoff"><figure><figcaption>Top-1, %, over MFLOPs of one image; small'
-            ' dots are single seeds, the line is the base</figcaption>{}</figure><ul class="spots">'
-            "{}</ul></div>"
-        ).format(drawing, key)
+            '<div class="tradeoff"><figure><figcaption>Top-1, %; discs are means, the rings beside'
+            " them single seeds, the line is the base{}</figcaption>{}</figure>"
+            '<ul class="spots">{}</ul></div>'
+        ).format(_range_words(known), drawing, key)
     )
 
 
 def _figures(spot: Spot) -> str:
-    return f"{spot.mean:.1f} % at {number(spot.megaflops)} MFLOPs"
+    return f"{spot.mean:.1f} % at {megaflop_words(spot.megaflops)} MFLOPs"
+
+
+def megaflop_words(megaflops: float) -> str:
+    """One decimal, as in a column of them; three digits below 1."""
+    return f"{megaflops:,.1f}" if megaflops >= 1 else number(megaflops)
+
+
+def _limits(spots: Sequence[Spot]) -> tuple[float, float]:
+    """Of the axis of accuracies, per cent."""
+    values = [value for spot in spots for value in spot.accuracies]
+    margin = max(1.0, 0.12 * (max(values) - min(values)))
+    return max(0.0, min(values) - margin), min(100.0, max(values) + margin)
+
+
+def _range_words(spots: Sequence[Spot]) -> str:
+    """That the axis is cut, so that heights are no measure of accuracies; "" where it is not."""
+    return "" if _limits(spots)[0] == 0 else "; the scale does not begin at zero"
 
 
 def _drawn(spots: Sequence[Spot]) -> Markup:
     width, height = SIZE
     with quiet_style(), rc_context({"font.size": 10}):
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-        axes = figure.add_axes((0.09, 0.1, 0.87, 0.87))
+        axes = figure.add_axes((0.09, 0.17, 0.87, 0.8))
         costs = [spot.megaflops for spot in spots]
-        values = [value for spot in spots for value in spot.accuracies]
-        margin = max(1.0, 0.12 * (max(values) - min(values)))
-        axes.set_ylim(max(0.0, min(values) - margin), min(100.0, max(values) + margin))
+        axes.set_ylim(*_limits(spots))
+        axes.set_xlabel("MFLOPs of one image's forward pass", color=QUIET, labelpad=5)
         _cost_axis(axes, min(costs), max(costs))
         axes.grid(axis="y", color=FAINT, lw=0.8, alpha=0.5)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
@@ -83,13 +104,20 @@ def _drawn(spots: Sequence[Spot]) -> Markup:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0, labelsize=10, pad=6)
         axes.axhline(spots[0].mean, color=QUIET, lw=1.2)
+        aside = offset_copy(axes.transData, figure, x=-ASIDE, units="points")
         for spot in spots:
             axes.plot(
-                [spot.megaflops] * len(spot.accuracies), spot.accuracies, "o", ms=3.2, color=FAINT
+                [spot.megaflops] * len(spot.accuracies),
+                spot.accuracies,
+                *("o",),
+                ms=4.2,
+                mfc="none",
+                mec=QUIET,
+                transform=aside,
             )
         for spot in spots[1:]:
-            axes.plot(spot.megaflops, spot.mean, "o", ms=7.5, color=ACCENT)
-        axes.plot(spots[0].megaflops, spots[0].mean, "o", ms=7.5, color=INK)
+            axes.plot(spot.megaflops, spot.mean, "o", ms=8.5, color=ACCENT, mec=PAPER)
+        axes.plot(spots[0].megaflops, spots[0].mean, "o", ms=8.5, color=INK, mec=PAPER)
         _label(axes, spots)
         return svg_of(figure, "tradeoff", "Top-1 accuracy of each cell over its FLOPs")
 

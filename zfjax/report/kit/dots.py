@@ -21,6 +21,8 @@ from zfjax.report.kit.wording import number, plain
 
 LANE = 20
 """CSS pixels of height for each series of a row."""
+END = 7
+"""CSS pixels that the ends of a bar reach above and below it: more than a dot."""
 EDGE = 3.0
 """Per cent of the width left free at both sides: for half a dot, and half a tick's label."""
 ROLES = ("main", "ink", "ramp4", "ramp1")
@@ -214,8 +216,19 @@ def _drawn(scale: Scale, dot: Dot, index: int) -> Markup:
     middle = LANE * index + LANE // 2
     drawing = Markup("")
     if _known(dot.low) and _known(dot.high):
-        drawing += Markup('<line class="{}" x1="{}%" x2="{}%" y1="{}" y2="{}"/>').format(
-            _role(index), scale.place(dot.low), scale.place(dot.high), middle, middle
+        low, high = scale.place(dot.low), scale.place(dot.high)
+        ends = [(low, high, middle, middle)]
+        # A bar narrower than its dot is seen by its ends, which stand out above and below.
+        ends += [
+            (at, at, middle - END, middle + END)
+            for at, value in ((low, dot.low), (high, dot.high))
+            if scale.low <= value <= scale.high
+        ]
+        drawing += Markup("").join(
+            Markup('<line class="{}" x1="{}%" x2="{}%" y1="{}" y2="{}"/>').format(
+                _role(index), *line
+            )
+            for line in ends
         )
     if _known(dot.value) and scale.low <= dot.value <= scale.high:
         drawing += _dot(f"{scale.place(dot.value)}%", middle, index)
