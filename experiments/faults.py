@@ -12,7 +12,7 @@ when any does not.
 
 --syscalls N does something else instead: system calls that fail, one by one (syscall_faults.py).
 
-Command:   python experiments/faults.py [--kills 20] [--signals 8] [--lost 4] [--seed 0]
+Command:   python experiments/faults.py [--kills 20] [--signals 8] [--lost 4] [--only kills]
            python experiments/faults.py --syscalls 20 [--calls rename fsync mkdir unlink open]
 """
 
@@ -38,6 +38,7 @@ from experiments.syscall_faults import CALLS, Failure, missing, syscalls  # noqa
 
 SPEEDS = ("images_per_second", "data_wait")
 EPOCHS = 6
+CHECKS = ("kills", "signals", "drawing", "lost", "damage", "limited", "full")
 
 
 LIMITED = """
@@ -366,6 +367,7 @@ def main() -> int:
     parser.add_argument(
         "--calls", nargs="+", choices=CALLS, default=list(CALLS), help="with --syscalls"
     )
+    parser.add_argument("--only", nargs="+", choices=CHECKS, help="some of these (default: all)")
     options = parser.parse_args()
     random.seed(options.seed)
     if options.syscalls is not None:
@@ -380,16 +382,16 @@ def main() -> int:
         finished(reference, "the unbroken run")
         seconds = time.monotonic() - clock
         print(f"the unbroken run: {seconds:.1f} s, {EPOCHS} epochs", flush=True)
-        checks: tuple[Callable[[], str], ...] = (
-            lambda: kills(root, reference, seconds, options.kills),
-            lambda: signals(root, reference, seconds, options.signals),
-            lambda: signals(root, reference, 2 * seconds, options.signals, DRAWING),
-            lambda: lost(root, options.lost),
-            lambda: damage(root, reference, seconds),
-            lambda: limited(root, reference),
-            lambda: full(root, reference),
-        )
-        for check in checks:
+        checks: dict[str, Callable[[], str]] = {
+            "kills": lambda: kills(root, reference, seconds, options.kills),
+            "signals": lambda: signals(root, reference, seconds, options.signals),
+            "drawing": lambda: signals(root, reference, 2 * seconds, options.signals, DRAWING),
+            "lost": lambda: lost(root, options.lost),
+            "damage": lambda: damage(root, reference, seconds),
+            "limited": lambda: limited(root, reference),
+            "full": lambda: full(root, reference),
+        }
+        for check in (checks[name] for name in options.only or checks):
             clock = time.monotonic()
             try:
                 print(f"kept: {check()} ({time.monotonic() - clock:.0f} s)", flush=True)

@@ -52,7 +52,7 @@ part search 60 "$python" $here/gpu.py --only search $tiny
 part projection 45 "$python" $here/gpu.py --only projection --no-peers $tiny
 part agreement 45 "$python" $here/gpu_agreement.py $tiny
 part resume 75 env XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_deterministic_ops=true" \
-  "$python" experiments/faults.py --kills 1 --signals 0 --lost 0
+  "$python" experiments/faults.py --kills 2 --only kills
 part precisions 40 "$python" $here/gpu.py --only precisions $tiny
 part peer 90 "$python" $here/train_step.py --size 224 --batch 256 --compute bfloat16 --rounds 3 $tiny
 part captum 45 "$python" $here/gpu.py --only projection $tiny
