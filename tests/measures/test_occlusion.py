@@ -1,6 +1,7 @@
 """Occlusion as a measure: its numbers from loops of another kind, its panels, its refusals."""
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -15,6 +16,7 @@ from tests.small import ARCHITECTURE
 from tests.test_foreign_looks import Net
 from zfjax.commands.cli import main
 from zfjax.data.dataset import open_dataset
+from zfjax.data.images import view_of_file
 from zfjax.errors import ZfjaxError
 from zfjax.features.occluding import map_projections
 from zfjax.inputs import central_crop
@@ -235,6 +237,54 @@ def test_any_image_and_epoch_and_what_has_no_label_says_so(run, tmp_path, capsys
     assert measured.counts("probability") == 1, "of the image that has a label"
     assert measured.meta["noted"]["layer"] == "conv1"
     assert (measured.folder / "occlusion-pictures.png").exists()
+
+
+@pytest.mark.slow
+def test_own_files_have_the_labels_that_are_given(run, tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 20, 20, 3), np.uint8)
+    files = [tmp_path / f"{index}.png" for index in range(2)]
+    for file, own in zip(files, pixels, strict=True):
+        Image.fromarray(own).save(file)
+    options = {"size": 8, "stride": 8, "maps": 2, "at": ["last"]}
+    images = (files[0], "1", files[1])
+    two = zfjax.measure(run, "occlusion", image=images, label=(2, 0), name="two", **options)
+    noted = two.meta["noted"]["images"]
+    assert [image["label"] for image in (noted[0], noted[2])] == [2, 0]
+    parameters = checkpoint.load(run.checkpoints / "12")
+    view = central_crop(view_of_file(files[0], (18, 18)), (16, 16))
+    inputs = (np.float32(view)[None] - np.float32((123.7, 116.3, 103.5))) / np.float32(58)
+    _, shares = jax.jit(whole_passes)(parameters, inputs)
+    [first, _, _] = two.meta["noted"]["steps"]["12"]
+    assert first["probability"] == pytest.approx(float(shares[0, 2]), abs=1e-5)
+    assert two.counts("probability") == 3 and "without labels" not in two.meta["sentence"]
+    for label, says in (
+        (("none such",), "'none such': the network has no such class"),
+        ((99,), "'99': the network has no such class"),
+        ((0, 1, 2), "names 3 classes for 2 image files"),
+    ):
+        with pytest.raises(ZfjaxError, match=says):
+            zfjax.measure(run, "occlusion", image=images, label=label, name="bad", **options)
+    with pytest.raises(ZfjaxError, match="names 1 class for 0 image files"):
+        zfjax.measure(run, "occlusion", image=(1,), label=0, name="bad", **options)
+    with pytest.raises(ZfjaxError, match="name them with --occlusion.image"):
+        OcclusionOptions(label="0")
+
+
+@pytest.mark.slow
+def test_what_was_measured_before_an_option_came_still_stands(run, measured):
+    path = measured.folder / "occlusion.json"
+    kept = path.read_text()
+    record = json.loads(kept)
+    del record["asked"]["options"]["label"]
+    path.write_text(json.dumps(record))
+    try:
+        again = zfjax.measure(run, "occlusion", at=["1", "last"], **OPTIONS)
+        assert again.meta["created"] == measured.meta["created"]
+        with pytest.raises(ZfjaxError, match="other settings"):
+            other = {**OPTIONS, "size": 6}
+            zfjax.measure(run, "occlusion", at=["1", "last"], **other)
+    finally:
+        path.write_text(kept)
 
 
 @pytest.mark.slow

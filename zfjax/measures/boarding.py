@@ -90,6 +90,9 @@ def is_measured_as(plan: Plan, chosen: Chosen, folder: Path, along: bool = False
         return False
     record = measure_record(folder, name)
     before, now = record.get("asked", {}), json.loads(json.dumps(plan.asked(chosen)))
+    # An option that came later stood at its default when it was measured.
+    standard = json.loads(json.dumps(plan.asked(replace(chosen, options=chosen.measure.options))))
+    before = {**before, "options": {**standard["options"], **before.get("options", {})}}
     fields = [field for field in now if before.get(field) != now[field]]
     if fields == ["steps"] and set(before["steps"]) <= set(now["steps"]):
         return False  # training has gone on: the new steps come to the old ones

@@ -5,15 +5,16 @@ the network gets right.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from zfjax.data.dataset import NO_LABEL
 from zfjax.data.images import view_of_file
 from zfjax.data.views import LookedAt
-from zfjax.errors import ZfjaxError
+from zfjax.errors import ZfjaxError, shortened
 from zfjax.files import local_path
 from zfjax.measures.protocol import Looked
 from zfjax.network.model import Parameters
@@ -66,6 +67,49 @@ def named_images(looked: Looked, names: Sequence[str], split: str | None) -> lis
         else:
             images.append(Looking(path.name, view_of_file(path, (side, side))))
     return images
+
+
+def labelled(looked: Looked, images: Sequence[Looking], labels: Sequence[str]) -> list[Looking]:
+    """Somebody's own files with their true classes, one each or one for all; no labels: as they
+    are. Raises ZfjaxError for another number of labels than files, and for a class that is not
+    there.
+    """
+    own = [index for index, image in enumerate(images) if image.image_id is None]
+    if not labels:
+        return list(images)
+    if len(labels) not in (1, len(own)) or not own:
+        raise ZfjaxError(
+            f"--occlusion.label names {len(labels)} class{'' if len(labels) == 1 else 'es'} for"
+            f" {len(own)} image file{'' if len(own) == 1 else 's'}; give one each, or one for all"
+            " (images by their number have their own)."
+        )
+    numbers = [_class_number(looked.subject, label) for label in labels]
+    numbers *= len(own) // len(numbers)
+    known = dict(zip(own, numbers, strict=True))
+    return [
+        replace(image, label=known.get(index, image.label)) for index, image in enumerate(images)
+    ]
+
+
+def _class_number(subject: Subject, label: str) -> int:
+    """By its name, else by its number."""
+    names = subject.labels or ()
+    if label in names:
+        return list(names).index(label)
+    count = _class_count(subject)
+    if label.isdecimal() and int(label) < count:
+        return int(label)
+    there = f"; there are {shortened(names, 8)}" if names else ""
+    raise ZfjaxError(
+        f"--occlusion.label {label!r}: the network has no such class{there}, numbered 0 to"
+        f" {count - 1}."
+    )
+
+
+def _class_count(subject: Subject) -> int:
+    parameters = subject.parameters(subject.steps[0], whole=True)
+    inputs = jax.ShapeDtypeStruct((1, *subject.network.input_size, 3), jnp.float32)
+    return int(jax.eval_shape(subject.need("scores", "A label"), parameters, inputs).shape[1])
 
 
 def _numbered(images: LookedAt, number: int) -> Looking:

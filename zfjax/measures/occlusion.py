@@ -36,7 +36,7 @@ import numpy as np
 from zfjax.errors import ZfjaxError
 from zfjax.features.occluding import Occluded, Sliding, map_projections, occlude
 from zfjax.measures.agreeing import agreements, interval_over_images, pooled
-from zfjax.measures.occluded_images import Looking, drawn_images, named_images, split_of
+from zfjax.measures.occluded_images import Looking, drawn_images, labelled, named_images, split_of
 from zfjax.measures.occlusion_words import tell
 from zfjax.measures.protocol import Looked, Measure, Noted, Pictures, Quantity
 from zfjax.network.model import Parameters
@@ -56,6 +56,8 @@ class OcclusionOptions:
 
     image: tuple[Any, ...] = ()
     """Image files, or numbers of images of the split; none: --occlusion.count drawn by lot."""
+    label: tuple[Any, ...] = ()
+    """True classes of the image files, by name or number, in their order; one stands for all."""
     count: int = 6
     """Images drawn by lot among those that the network gets right."""
     split: str | None = None
@@ -82,6 +84,11 @@ class OcclusionOptions:
             str(item) if isinstance(item, int) else os.fspath(item) for item in several(self.image)
         )
         object.__setattr__(self, "image", names)
+        object.__setattr__(self, "label", tuple(str(label) for label in several(self.label)))
+        if self.label and not self.image:
+            raise ZfjaxError(
+                "--occlusion.label is of one's own image files: name them with --occlusion.image."
+            )
         for name, least in (("count", 1), ("maps", 2), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ZfjaxError(
@@ -140,6 +147,7 @@ def rows(looked: Looked, options: OcclusionOptions) -> Iterator[Quantity | Pictu
     last = jax.device_put(subject.parameters(asked.steps[-1], whole=True))
     if options.image:
         images = named_images(looked, options.image, options.split)
+        images = labelled(looked, images, options.label)
     else:
         images = drawn_images(looked, last, options.count, options.split, options.seed)
     views = np.stack([image.view for image in images])
