@@ -60,7 +60,7 @@ def test_lives_are_told_from_the_epoch_before(measured):
     assert flagged(table, "born", 8) == [LATE]
     for step, name in ((0, "born"), (12, "born"), (12, "died"), (4, "revived")):
         assert not flagged(table, name, step)
-    assert "1 maps were born, 1 died and 1 came back to life" in told.sentence
+    assert "1 map was born, 1 died and 1 came back to life" in told.sentence
 
 
 def test_relatives_are_the_largest_correlations():

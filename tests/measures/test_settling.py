@@ -93,6 +93,11 @@ def test_lower_layers_that_settle_first_are_found_to(measured):
         assert told.figures["families"][family]["p"] == pytest.approx(1 / 6)
     assert told.figures["verdict"] == "holds" and told.figures["over"] == "images"
     assert "Yes, of this run only" in told.sentence and "epoch 8" in told.sentence
+    assert told.sentence.count("epochs a layer (a slope above 0") == 3
+    weights = told.sentence.split("rewind")[1].split("; ")[1]
+    assert weights.startswith("weights, not asked for the verdict"), (
+        "the fourth, where the verdict is"
+    )
     assert told.lines[-1].split()[0] == "verdict" and told.chart is not None
 
 
@@ -185,6 +190,22 @@ def test_seeds_decide_over_seeds(measured):
     told = tell_order(table, [table, table], SettlingOptions())
     assert told.figures["over"] == "seeds" and told.figures["runs"] == 3
     assert "over 3 seeds" in told.sentence and "of this run only" not in told.sentence
+
+
+def test_the_sentence_names_neighbours_out_of_order_and_those_not_told_apart():
+    """The slope is above zero all the same: it is of all layers together."""
+    spans = {"conv1": (1.0, 1.2), "conv2": (0.6, 0.8), "conv3": (2.0, 2.4), "conv4": (2.3, 2.6)}
+    rows = [("responses_time", layer, sum(ends) / 2, *ends) for layer, ends in spans.items()]
+    rows += [("responses_slope", None, 0.5, 0.3, 0.7), ("weights_slope", None, -0.5, None, None)]
+    names, layers, values, lows, highs = map(list, zip(*rows, strict=True))
+    columns = {"quantity": names, "layer": layers, "value": values, "low": lows, "high": highs}
+    same = {"step": 8, "epoch": 8.0, "map": None, "n": 60, "unit": None}
+    columns |= {name: [value] * len(rows) for name, value in same.items()}
+    meta = {"steps": [8], "epochs": [8.0], "layers": list(spans), "asked": {"options": {}}}
+    table = Measured(Path("x"), "settling", meta, measures_table(columns))
+    said = tell_order(table, [], SettlingOptions()).sentence
+    assert "(a slope above 0; conv2 before conv1; not told apart conv3 and conv4)" in said
+    assert "weights, not asked for the verdict, go the other way: -0.50 epochs a layer" in said
 
 
 def test_curves_rise_from_floor_to_the_last_epoch(measured):

@@ -218,7 +218,7 @@ def tell(measured: Measured, others: Sequence[Measured], options: CensusOptions)
     sentence = (
         f"Dead maps at epoch {epoch_name(epochs[last])} (no image excites them, of"
         f" {measured.meta.get('images', 0):,} of {measured.meta['asked'].get('split')}):"
-        f" {'; '.join(clauses)}. Over all epochs {changed['born']} maps were born,"
+        f" {'; '.join(clauses)}. Over all epochs {_maps_words(changed['born'])} born,"
         f" {changed['died']} died and {changed['revived']} came back to life."
     )
     lines = ordered_lines(measured.curves("dead_share", 100))
@@ -240,3 +240,7 @@ def _counted(measured: Measured, name: str, layer: str) -> list[np.ndarray]:
 MEASURE = Measure(
     "census", rows, tell, options=CensusOptions(), probe=(MAXIMA,), reads=("spectrum",)
 )
+
+
+def _maps_words(count: int) -> str:
+    return "1 map was" if count == 1 else f"{count} maps were"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from zfjax.measures.protocol import Told, plain_table, shown
 from zfjax.measures.settling_times import NEAR
 from zfjax.measures.trends import slope_on_depth
 from zfjax.measures.verdicts import (
+    FAILS,
     HOLDS,
     UNKNOWN,
     Interval,
@@ -35,6 +37,8 @@ from zfjax.run.measured import Measured
 RESPONSES, REPRESENTATION, WEIGHTS, REWIND = "responses", "representation", "weights", "rewind"
 FAMILIES = (RESPONSES, REPRESENTATION, WEIGHTS, REWIND)
 DECIDING = (RESPONSES, REPRESENTATION, REWIND)
+SLOPES = {HOLDS: "a slope above 0", FAILS: "a slope below 0", UNKNOWN: "a slope of unsure sign"}
+"""A family's verdict in the sentence: it is about the slope, not about each pair of layers."""
 
 
 def tell_order(measured: Measured, others: Sequence[Measured], options: object) -> Told:
@@ -147,16 +151,70 @@ def _sentence(
         lacking = next(family for family in DECIDING if verdicts[family] == joint)
         answer += f" ({lacking} would need about {joint.needed:,} {joint.over})"
     said = "; ".join(
-        f"{family} {_slope_words(slopes[family])} epochs a layer ({verdicts[family].word})"
+        f"{family} {_slope_words(slopes[family])} epochs a layer"
+        f" ({SLOPES[verdicts[family].word]}{_neighbours_words(family, runs)})"
         if slopes[family] is not None
         else f"{family} {_missing(measured, family)}"
         for family in DECIDING
     )
+    said += f"; {_weights_words(runs, slopes[WEIGHTS])}"
     schedule = measured.meta.get("schedule")
     rate = f" (learning rate {schedule})" if schedule else ""
     return (
         f"Do lower layers settle first? {answer[0].upper()}{answer[1:]}, {over}: {said}. Settled"
         f" means like epoch {last}, the last one{rate}.{_ambient_words(runs)}"
+    )
+
+
+def _neighbours_words(family: str, runs: Sequence[Measured]) -> str:
+    """The neighbouring layers that a slope above zero would hide: those in the other order, and
+    those not told apart; "" where all are in order.
+    """
+    turned, unsure = [], []
+    for lower, upper in pairwise(runs[0].layers):
+        order = _order_of(family, runs, lower, upper)
+        if order == FAILS:
+            turned.append(f"{upper} before {lower}")
+        elif order == UNKNOWN:
+            unsure.append(f"{lower} and {upper}")
+    words = [", ".join(turned)] if turned else []
+    words += [f"not told apart {', '.join(unsure)}"] if unsure else []
+    return "".join(f"; {each}" for each in words)
+
+
+def _order_of(family: str, runs: Sequence[Measured], lower: str, upper: str) -> str | None:
+    """Whether ``lower`` settles before ``upper``: by the interval of their difference over seeds,
+    by whether their intervals lie apart in one run. None where a time or an interval is unknown.
+    """
+    name = f"{family}_time"
+    pairs = [
+        [run.of_layer(name, layer).get(run.steps[-1], math.nan) for layer in (lower, upper)]
+        for run in runs
+    ]
+    if len(runs) > 1:
+        interval = interval_of_seeds([late - early for early, late in pairs])
+        return None if interval is None else verdict(interval).word
+    [run] = runs
+    unknown = (math.nan, math.nan)
+    (low, high), (upper_low, upper_high) = (
+        run.bounds(name, layer).get(run.steps[-1], unknown) for layer in (lower, upper)
+    )
+    if not math.isfinite(low + high + upper_low + upper_high):
+        return None
+    return HOLDS if high < upper_low else FAILS if upper_high < low else UNKNOWN
+
+
+def _weights_words(runs: Sequence[Measured], slope: Interval | None) -> str:
+    """What the family says that the verdict does not ask, and which way it goes."""
+    value = slope.value if slope is not None else math.nan
+    if len(runs) == 1:  # they see no images, so that one run has no interval
+        value = runs[0].of_layer(f"{WEIGHTS}_slope", None).get(runs[0].steps[-1], math.nan)
+    if not math.isfinite(value):
+        return "weights, not asked for the verdict: undefined"
+    number = _slope_words(slope) if slope is not None else f"{value:+.2f}"
+    way = "go the other way" if value < 0 else "go the same way" if value > 0 else "show no order"
+    return f"weights, not asked for the verdict, {way}: {number} epochs a layer" + (
+        " (no interval: they see no images)" if slope is None else ""
     )
 
 

@@ -164,9 +164,10 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
     worst = max(residuals, key=lambda name: _known(residuals[name]), default=None)
     if worst is not None and not np.isnan(residuals[worst]):
         sentence += (
-            " At the last epoch a layer's transpose, at its best scale, misses what the layer sees"
-            f" of white noise by {_known(min(residuals.values(), key=_known)):.0%} to"
-            f" {residuals[worst]:.0%} (0: it is an inverse)."
+            " Random noise sent up through one layer's filters at the last epoch and back down"
+            " through them, as projections go, at its best scale misses"
+            f" {_known(min(residuals.values(), key=_known)):.0%} to {residuals[worst]:.0%} of what"
+            " the layer can see of it, by layer (0%: the way down undoes the way up)."
         )
     if others:
         values = [
