@@ -57,7 +57,8 @@ FEATURES = (
     Statement(
         "fig2-unit",
         "Fig. 2, section 4",
-        "A projection shows what its own map looks for: another map's on the same image differs",
+        "A projection shows what its own map looks for: another map's on the same image"
+        " is another picture",
         PICTURES,
         "one half (the bar is ours) less the cosine with another unit's projection on the same"
         " image",
