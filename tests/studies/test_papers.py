@@ -15,6 +15,7 @@ import pytest
 from tests.browser import Browser, find_browser
 from tests.reported import Page
 from tests.studies.paper_runs import finished_run, write_everything, write_settling_slopes
+from zfjax.commands.cli import _parser as build_parser
 from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
@@ -22,13 +23,13 @@ from zfjax.measures.census import MEASURE as CENSUS
 from zfjax.measures.choosing import BUILT_IN
 from zfjax.run.folder import load_run, save_run
 from zfjax.run.measured import measures_folder
-from zfjax.studies import paper_ensemble, paper_filling, paper_readings
+from zfjax.studies import paper_beyond, paper_ensemble, paper_filling, paper_readings, papers
 from zfjax.studies.paper_beyond import TRANSFER, ensemble_row
 from zfjax.studies.paper_claims import CLAIMS
 from zfjax.studies.paper_filling import QUICK, fill, needed_measures, saved_of
 from zfjax.studies.paper_numbers import Reading
 from zfjax.studies.paper_page import TITLES, head_of
-from zfjax.studies.paper_readings import correlation
+from zfjax.studies.paper_readings import Saved, correlation
 from zfjax.studies.paper_rows import CLAIMS_SCHEMA
 from zfjax.studies.paper_statements import EVOLUTION, STATEMENTS
 from zfjax.studies.papers import write_paper
@@ -77,12 +78,18 @@ def test_numbers_and_verdicts_are_those_of_the_tables(paper):
     top = rows["table1-top"].reading
     assert top.value == pytest.approx(0.02)
     assert top.high - top.value == pytest.approx(0.005 * 2**0.5)
-    assert rows["fig2-unit"].reading.value == pytest.approx(0.5)
+    assert rows["fig2-unit"].reading.value == pytest.approx(0)  # half is the image's
+    assert rows["fig2-unit"].verdict == "cannot tell"
+    assert rows["fig1-switches"].reading.value == pytest.approx(0.2)
+    undone = rows["fig7-object"]  # it loses 0.5 [0.4, 0.6]
+    assert (undone.reading.value, undone.reading.low) == pytest.approx((0, -0.1))
+    assert undone.verdict == "cannot tell"
     assert rows["fig1-switches"].reading.n == 6 and rows["fig1-switches"].reading.over == "maps"
     assert rows["fig2-classes"].verdict == "holds for this run"
     assert rows["fig4-lower"].reading.value == pytest.approx(1.0 - 0.4)  # a tenth of 4 epochs
     assert rows["fig4-upper"].reading.value == pytest.approx(3.0 - 2.0)
     order = rows["fig4-order"]
+    assert "have to agree" in order.reading.note  # its own interval is above 0
     assert order.verdict.startswith("cannot tell (about ")  # rewind alone does not agree
     assert "rewind +0.20 [-0.20, +0.60]" in order.reading.note
     assert rows["table6-voc"].verdict == "not measured"
@@ -232,6 +239,7 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     assert made["table4-caltech101"].reading.value == 0.5
     assert made["table4-caltech101"].verdict == "holds for this run"
     assert made["fig9-few"].verdict.startswith("cannot tell (about ")
+    assert made["fig9-few"].command == "zfjax transfer --workdir RUN --to caltech101-40"
     assert made["table5-caltech256"].verdict == "not measured"
     for end in ("parquet", "json"):
         shutil.copy(folder / f"caltech101-40.{end}", folder / f"caltech101-x.{end}")
@@ -247,6 +255,35 @@ def bad(capsys, *words):
     said = capsys.readouterr().err
     assert "Traceback" not in said and len(said.strip().splitlines()) <= 2
     return said
+
+
+def test_a_transfer_is_asked_for_as_it_was_asked(tmp_path):
+    words = (
+        "--workdir RUN --to flowers --images-per-class 5 --folds 3 --steps 100"
+        " --learning-rates 0.02 0.06 --remove-overlaps --layer fc6 --at 0 4 --name few"
+    ).split()
+    options = build_parser().parse_args(["transfer", *words])
+    asked = {"to": "flowers", "layer": "fc6", "images_per_class": [5], "folds": 3,
+             "test_per_class": 50, "seed": 0, "training_steps": 100, "batch_size": 32,
+             "learning_rates": [0.02, 0.06], "remove_overlaps": True,
+             "data": {"split": "train"}}  # fmt: skip
+    meta = {"asked": asked, "epochs": [0.0, 4.0]}
+    line = paper_beyond.transfer_command("flowers-few", meta).split()
+    assert line[0] == "zfjax"
+    again = build_parser().parse_args(line[1:])
+    for name in ("to", "images_per_class", "folds", "steps", "layer", "name", "remove_overlaps"):
+        assert getattr(again, name) == getattr(options, name)
+    assert again.learning_rates == options.learning_rates and again.at == ["0", "4"]
+
+
+def test_why_measures_are_missing_is_told_once(tmp_path, monkeypatch, capsys):
+    run = finished_run(tmp_path / "run")
+    errors = {"probes": "There is no data set.", "census": "There is no data set."}
+    monkeypatch.setattr(papers, "fill", lambda *words: Saved(errors=errors))
+    assert main(["paper", "--workdir", str(run.folder)]) == 0
+    assert capsys.readouterr().out.count("Not measured: probes, census: There is no data set.") == 1
+    assert main(["paper", "--workdir", str(run.folder), "--saved-only"]) == 0
+    assert "There is no data set" not in capsys.readouterr().out
 
 
 def test_bad_input_is_one_clear_sentence(measured, tmp_path, capsys):

@@ -69,6 +69,8 @@ def paper(options: argparse.Namespace) -> int:
             progress=progress,
         )
     print(written.sentence)
+    for obstacle in written.obstacles:
+        print(f"Not measured: {obstacle}")
     print(f"Table: {written.folder / 'claims.parquet'}")
     print(f"Page: {written.page}")
     return 0

@@ -5,7 +5,8 @@ but for the ensemble.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -247,7 +248,7 @@ def transfer_statements(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
         if statement.id in known:  # a second transfer to a set of that kind
             statement = replace(statement, id=f"{statement.id}-{transfer.name}")
         known.add(statement.id)
-        command = f"zfjax transfer --workdir RUN --to {transfer.name}"
+        command = transfer_command(transfer.name, transfer.meta)
         picture = f"transfer/{transfer.name}.png"
         rows = transfer.differences()
         if not rows:
@@ -270,6 +271,31 @@ def transfer_statements(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
     for name, table in TRANSFER.items():
         if name not in known:
             yield missing_row(table, TRANSFER_COMMAND)
+
+
+def transfer_command(stem: str, meta: Mapping[str, Any]) -> str:
+    """What a person types for this very transfer: with other settings it is refused. ``stem``: of
+    its files.
+    """
+    asked = meta.get("asked")
+    words = ["zfjax", "transfer", "--workdir", "RUN", "--to", asked["to"] if asked else stem]
+    if asked:
+        for flag, name in TRANSFER_FLAGS.items():
+            values = asked[name] if isinstance(asked[name], list) else [asked[name]]
+            words += [
+                flag,
+                *(f"{value:g}" if isinstance(value, float) else str(value) for value in values),
+            ]
+        words += [
+            "--split",
+            asked["data"]["split"],
+            "--at",
+            *(f"{each:g}" for each in meta["epochs"]),
+        ]
+        words += ["--remove-overlaps"] * bool(asked["remove_overlaps"])
+        name = stem.removeprefix(asked["to"]).removeprefix("-")
+        words += ["--name", name] if name else []
+    return shlex.join(words)
 
 
 def _table_of(name: str) -> Beyond:
@@ -299,6 +325,16 @@ def _transfer_row(about: Beyond, reading: Reading, command: str, picture: str) -
     )
 
 
+TRANSFER_FLAGS = {
+    "--images-per-class": "images_per_class",
+    "--folds": "folds",
+    "--test-per-class": "test_per_class",
+    "--seed": "seed",
+    "--layer": "layer",
+    "--steps": "training_steps",
+    "--batch-size": "batch_size",
+    "--learning-rates": "learning_rates",
+}
 ENSEMBLE_COMMAND = (
     "zfjax evaluate --workdir RUN RUN2 RUN3 --ensemble; zfjax paper --workdir RUN --seeds-of RUN2"
     " RUN3"

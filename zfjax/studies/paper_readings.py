@@ -112,21 +112,36 @@ def _of_maps(measured: Measured, name: str, layer: str) -> np.ndarray:
     return by_step[max(by_step)]
 
 
+HALF = 0.5
+"""The bar for "another picture" and for "undoes": a cosine is never above 1, and the least of many
+never above the first, so that against these nothing could fail.
+"""
+
+
 def switches_matter(saved: Saved) -> Reading:
-    """1 minus the likeness of a projection to the same unit's by another image's switches."""
+    """HALF minus the likeness of a projection to the same unit's by another image's switches."""
     controls = saved.measured("controls")
     layer = str(_layer(controls, "cosine_switches", "deepest"))
-    values = 1 - _of_maps(controls, "cosine_switches", layer)
-    return of_values(values, note=_in(layer, "0: by any image's switches it is the same picture."))
+    likeness = _of_maps(controls, "cosine_switches", layer)
+    note = f"The cosine is {np.nanmean(likeness):.2f} in the mean over maps."
+    return of_values(HALF - likeness, note=_in(layer, note))
 
 
 def unit_matters(saved: Saved) -> Reading:
-    """1 minus the likeness to another unit's projection on the same image."""
+    """HALF minus the likeness to another unit's projection on the same image."""
     controls = saved.measured("controls")
     layer = str(_layer(controls, "image_share", "deepest"))
     share = _of_maps(controls, "image_share", layer)
-    note = f"1 minus the share that is the image's, whose median is {np.nanmedian(share):.2f}."
-    return of_values(1 - share, note=_in(layer, note))
+    note = f"The share that is the image's has the median {np.nanmedian(share):.2f}."
+    return of_values(HALF - share, note=_in(layer, note))
+
+
+def answer_undone(saved: Saved) -> Reading:
+    """What the true class's probability loses under the worst square, less HALF."""
+    row = _row(saved.measured("occlusion"), "probability_drop", None, "images")
+    low, high = (None if end is None else end - HALF for end in (row.low, row.high))
+    note = f"The probability falls by {row.value:.2f}; {HALF:g} is the bar. {row.note}".strip()
+    return Reading(row.value - HALF, low, high, row.n, note=note)
 
 
 def grouping(saved: Saved) -> Reading:
@@ -246,7 +261,8 @@ def lower_first(saved: Saved) -> Reading:
         parts[family] = reading
     first = parts[FAMILIES[0]]
     said = "; ".join(f"by {name} {slope_words(each)}" for name, each in parts.items())
-    note = f"Epochs a layer: {said}. The learning rate: {settling.meta.get('schedule')}."
+    note = f"Epochs a layer, by three kinds of evidence that have to agree: {said}."
+    note += f" The number is the first's. The learning rate: {settling.meta.get('schedule')}."
     return Reading(first.value, first.low, first.high, first.n, "images", note, parts)
 
 

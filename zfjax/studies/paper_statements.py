@@ -46,7 +46,8 @@ FEATURES = (
         "A projection comes down by the switches of its own image: by another image's it is"
         " another picture",
         "a drawing",
-        "1 minus the cosine with the same unit's projection by another image's switches",
+        "one half (the bar is ours) less the cosine with the same unit's projection by another"
+        " image's switches",
         1,
         "controls",
         readings.switches_matter,
@@ -56,9 +57,11 @@ FEATURES = (
     Statement(
         "fig2-unit",
         "Fig. 2, section 4",
-        "A projection shows what its own map looks for: another map's on the same image differs",
+        "A projection shows what its own map looks for: another map's on the same image"
+        " is another picture",
         PICTURES,
-        "1 minus the cosine with another unit's projection on the same image",
+        "one half (the bar is ours) less the cosine with another unit's projection on the same"
+        " image",
         1,
         "controls",
         readings.unit_matters,
@@ -228,10 +231,11 @@ CHANGING = (
         "Fig. 7, section 4.2",
         "The network looks at the object: covering a part of the image undoes its answer",
         PICTURES,
-        "probability of the true class, less its least under the square",
+        "what the true class's probability loses under the worst square, less one half (the bar is"
+        " ours)",
         1,
         "occlusion",
-        quantity("occlusion", "probability_drop", note="The least of many is below by itself."),
+        readings.answer_undone,
         ("probability_drop",),
         "occlusion-pictures.png",
     ),

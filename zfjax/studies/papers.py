@@ -31,6 +31,7 @@ from zfjax.studies.paper_ensemble import ensemble_gain
 from zfjax.studies.paper_filling import PAPER, Size, command_of, fill
 from zfjax.studies.paper_page import Shown, page_text
 from zfjax.studies.paper_pictures import draw_figures
+from zfjax.studies.paper_readings import Saved
 from zfjax.studies.paper_rows import ClaimRow, counts_of, rows_of_run, write_claims
 from zfjax.studies.questions_page import questions_text
 from zfjax.values import Place, Text, path_of, several
@@ -45,6 +46,8 @@ class Paper:
 
     folder: Path
     rows: tuple[ClaimRow, ...]
+    obstacles: tuple[str, ...] = ()
+    """Why measures could not be made, each reason once, with the measures' names."""
 
     @property
     def page(self) -> Path:
@@ -130,7 +133,16 @@ def _written(run: Run | AdoptedRun, asked: Asked) -> Paper:
     write_text(folder / QUESTIONS, questions)
     write_text(folder / "index.html", page_text(shown))
     tell(STAGE, len(runs) + 1, len(runs) + 1)
-    return Paper(folder, rows)
+    return Paper(folder, rows, () if asked.size == "saved-only" else _obstacles(saved))
+
+
+def _obstacles(saved: Iterable[Saved]) -> tuple[str, ...]:
+    names: dict[str, dict[str, None]] = {}
+    for each in saved:
+        for name, reason in each.errors.items():
+            if name not in each.measures:
+                names.setdefault(reason, {})[name] = None
+    return tuple(f"{', '.join(those)}: {reason}" for reason, those in names.items())
 
 
 def _command(measures: Mapping[str, Measured], name: str) -> str:
