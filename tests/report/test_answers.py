@@ -89,9 +89,9 @@ def test_intervals_apart_are_sure(tmp_path):
 
 def test_census_says_which_and_when(answered):
     words, (layer, map_, step) = answered.words, answered.born
-    census = words.split("Census: dead, born and doubled maps")[1].split("What maps are about")[0]
+    census = words.split("Census: dead, born and duplicate maps")[1].split("What maps are about")[0]
     epoch = answered.run.epoch(step)
-    assert f"born: {map_} at epoch {epoch:g}" in census
+    assert f"born: map {map_} at epoch {epoch:g}" in census
     for of_layer, dead in answered.dead.items():
         assert f"{of_layer} dead at the end: {dead}" in census
     assert f'<a href="#map={layer}:{map_}">{map_}</a>' in answered.text

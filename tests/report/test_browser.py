@@ -230,7 +230,7 @@ def test_a_link_opens_a_film(measured, browser, form):
     known = text(browser, ".panel .known")
     assert "</script><b>stripes: 75\u2009% of its strongest images" in known.replace("\n", " ")
     assert "nearest relative" not in known, "the census was of conv2 alone"
-    assert re.search(r"settled by its answers at epoch \d", text(browser, ".panel .life"))
+    assert re.search(r"answers steady from epoch \d", text(browser, ".panel .life"))
     relative = reported.evolution.maps("conv2")[0]
     browser.run(f"location.hash = '#map=conv2:{relative}'")
     settled(browser)

@@ -21,19 +21,20 @@ from zfjax.report.layers import View
 from zfjax.report.lives import class_name, layer_events
 from zfjax.report.settling import settling_contents
 from zfjax.report.weighed import weights_contents
+from zfjax.report.words import searched
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.measured import Measured
 
 TITLES = {
     "settling": "Settling: which layer is ready first",
-    "census": "Census: dead, born and doubled maps",
+    "census": "Census: dead, born and duplicate maps",
     "controls": "Controls: how much of a projection is the unit's",
     "labels": "What maps are about",
     "weights": "Weights: the filters themselves, without an image",
 }
 FILLS = {
     "settling": "when each layer and map settles, and how sure that is",
-    "census": "which maps are dead or doubled, and which were born, died or came back",
+    "census": "which maps are dead or duplicate, and which were born, died or came back",
     "controls": "how much of a projection is the unit's and how much the image's",
     "labels": "which maps are about a class, beside what chance gives",
     "weights": "every layer's filters as pixels, without an image, beside the projections",
@@ -122,7 +123,10 @@ def _census(view: View, census: Measured) -> list[Piece | Markup | str]:
     )
     about = (
         "What a map is, counted at the last epoch; what happened to it, over all epochs. Dead is"
-        f" dead on these {_images(census)} alone: the search above asked all its images."
+        f" dead on these {_images(census)} alone; {_asked_above(view, census)} Almost dead: fewer"
+        " than one image in a thousand excites it. Dominant: its filter is several times as strong"
+        " as its layer's median. Duplicate: it answers almost as another map of its layer does."
+        " Born: alive for the first time; revived: alive again."
     )
     return [_sentence(census), data_table(columns, rows), told, _note(about)]
 
@@ -137,7 +141,8 @@ def _fates(
     for what in CHANGES:
         happened = [(epoch, map_) for name, epoch, map_ in events if name == what]
         parts = [
-            Markup("{} at epoch {}").format(
+            Markup("{} {} at epoch {}").format(
+                "map" if sum(when == epoch for when, _ in happened) == 1 else "maps",
                 _maps_list(view, layer, [map_ for when, map_ in happened if when == epoch]),
                 epoch_name(epoch),
             )
@@ -181,8 +186,10 @@ def _labels(view: View, labels: Measured) -> list[Piece | Markup | str]:
     shares = ordered_lines(labels.curves("about_share", 100))
     note = (
         "A map is about a class where its strongest images share it more than permuted labels would"
-        " let them; all others are about nothing that so few images can show. The numbers are the"
-        " maps; those drawn on this page are links."
+        " let them: the commonest class of them, which need not be that of the picture shown; how"
+        " many of them are of it stands with each map that is opened. Purity: the share of a map's"
+        " strongest images that are of their commonest class. All others are about nothing that so"
+        " few images can show. The numbers are the maps; those drawn on this page are links."
     )
     chart = page_charts((Chart("Maps about a class, %", shares, 100.0),), "labels")
     return [_sentence(labels), data_table(columns, rows), listed, chart, _note(note)]
@@ -203,6 +210,14 @@ def _images(measured: Measured) -> str:
     images = measured.meta.get("images")
     count = f"{images:,} images" if isinstance(images, int) else "images"
     return f"{count} of {plain(str(split))}" if split else count
+
+
+def _asked_above(view: View, census: Measured) -> str:
+    """How many images the page's search asked, beside the census."""
+    asked = searched(view.evolution)
+    record = view.evolution.record
+    same = census.meta.get("images") == record.images - record.unreadable
+    return f"the search above asked {'as many' if same else 'others'}: {asked}."
 
 
 def _known(value: float | None) -> float | None:

@@ -48,7 +48,10 @@ def controls_contents(controls: Measured, store: Store, link: Link) -> list[Piec
         *_tables(controls),
         Markup(
             '<p class="note">1: the same picture; 0: none of it. In brackets the quartiles over the'
-            " layer's maps, or the interval that the measure gives.</p>"
+            " layer's maps. By chance: what two units on two images have in common. Drawn anew:"
+            " random filters in place of the trained ones. More layers drawn anew may resemble the"
+            " original more than fewer, probably since the image's switches stay, and random layers"
+            " pass on what these let through.</p>"
         ),
         _pictures(controls, store, link),
     ]

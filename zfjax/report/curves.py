@@ -62,7 +62,7 @@ def settling_charts(evolution: Evolution) -> tuple[Chart, ...]:
     settled = {layer: evolution.settled(layer) for layer in evolution.layers}
     dead = {layer: by_step(evolution, "dead_share", layer) for layer in evolution.layers}
     return (
-        Chart("Settled maps, %", by_layer(settled), 100.0),
+        Chart("Maps with their final image, %", by_layer(settled), 100.0),
         Chart("Dead maps, %", by_layer(dead)),
     )
 
@@ -98,7 +98,7 @@ def settled_figure(evolution: Evolution, network: str) -> dict[str, bytes]:
         " image is already the last epoch's; below, the share of maps that no image excites."
     )
     panels = (
-        Panel("settled, %", (settled,), 3, legend=True),
+        Panel("final image, %", (settled,), 3, legend=True),
         Panel("dead, %", (replace(dead, highest=_at_least(dead, 5.0)),), 1.6),
     )
     return figure_files("settled", panels, words)

@@ -26,7 +26,7 @@ CODE = ("Command", "This page")
 def numbers_table(evolution: Evolution) -> Piece:
     """A row a layer: what a unit sees, when half of the maps are settled, dead and pure maps."""
     heads = (
-        *("layer", "sees, pixels", "maps", "half settled at epoch", "dead at the end"),
+        *("layer", "sees, pixels", "maps", "half with final image at epoch", "dead at the end"),
         "purity, first → last",
     )
     rows = [
@@ -45,10 +45,10 @@ def numbers_table(evolution: Evolution) -> Piece:
 def numbers_notes(evolution: Evolution) -> Markup:
     """What the columns of that table mean."""
     return Markup(
-        '<p class="note"><b>Settled</b>: the share of live maps whose strongest image is already'
-        " the one they have at the last epoch; half settled is the first epoch where that holds for"
-        " half of them. <b>Dead</b>: no image excites the map at all. <b>Purity</b>: how far the"
-        " {} strongest images of a map agree on one class, among those whose label is known.</p>"
+        '<p class="note"><b>Final image</b>: the strongest image that a live map has at the last'
+        " epoch; the column says the first epoch where half of them show it already. <b>Dead</b>:"
+        " no image excites the map at all. <b>Purity</b>: how far the {} strongest"
+        " images of a map agree on one class, among those whose label is known.</p>"
     ).format(evolution.record.top)
 
 

@@ -279,14 +279,14 @@ def _contents(view: View, files: dict[str, bytes]) -> dict[str, Any]:
         evolution_slider(view),
         main_of(
             layer_blocks(view, _lighter(files["figure4.png"])),
+            section(
+                "What a projection is, and what it is not", projection_words(view), columns=True
+            ),
             *answer_sections(view),
             section(
                 "Over the checkpoints" if adopted else "Training", page_charts(charts, "chart")
             ),
             section("The layers in numbers", numbers_table(evolution), numbers_notes(evolution)),
-            section(
-                "What a projection is, and what it is not", projection_words(view), columns=True
-            ),
             section("Where this came from", *origin_of(view, files)),
         ),
     ]

@@ -27,6 +27,13 @@ WHAT = {
 }
 
 
+SHARES = (
+    "Share of the way: how like its state at the last epoch a layer is, from what other maps (or"
+    " epoch 0) show, 0%, to what the last two epochs show, 100%; for weights, the filters' likeness"
+    " to the last epoch's. A layer whose filters start near where they end has most of its way"
+    " behind it at epoch 0: its early time by weights is then the starting"
+    " point's doing, not an early settling."
+)
 NOTE = (
     "Epochs a layer: how much later a layer settles than the one below it, by the slope through all"
     " of them, with its 95% interval. A layer's settling time is how long it stays away from what"
@@ -57,6 +64,7 @@ def settling_contents(
         Markup('<p class="note">{}</p>').format(NOTE),
         *_answer(settling),
         _emerged(settling),
+        Markup('<p class="note">{}</p>').format(SHARES),
         _charts(run, settling),
     ]
     if other is not None:

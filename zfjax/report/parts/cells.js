@@ -61,9 +61,10 @@ function showCell(cell, layer, map) {
 
 function showLayer(section, layer) {
   const settled = layer.settled[state.at], dead = layer.dead[state.at], point = layer.spark[state.at];
-  section.querySelector(".share").textContent = settled === null ? "no live map" : percent(settled) + " settled";
+  section.querySelector(".share").textContent = settled === null ? "no live map" : state.at === last ? "" : percent(settled);
   section.querySelector(".rest").textContent =
-    settled === null ? "" : "live maps that already show the image they end with";
+    settled === null ? "" : state.at === last ? "All live maps show their final image here, by definition." :
+      "of live maps already show their final image, the one they end with";
   const silent = dead === 0 ? "No map is dead." : `${percent(dead)} of its maps are dead.`;
   section.querySelector(".dead").textContent = dead === null ? "" : silent;
   const dot = section.querySelector("circle");

@@ -21,7 +21,7 @@ function lifeWords(map) {
     ? `its strongest image changed ${moved.length === 1 ? "once" : `${moved.length} times`}, last at epoch ${data.names[moved.at(-1)]}`
     : "its strongest image never changed");
   if (map.settled !== undefined)
-    words.push(map.settled === null ? "never settled" : `settled by its answers at ${atEpoch(map.settled)}`);
+    words.push(map.settled === null ? "answers never steady" : `answers steady from ${atEpoch(map.settled)}`);
   if (map.emerged !== undefined)
     words.push(map.emerged === null ? "never emerged" : `itself for good from ${atEpoch(map.emerged)}`);
   return words.join("; ");
