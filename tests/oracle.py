@@ -123,19 +123,30 @@ def climb(architecture, parameters, image, layer):
 def descend(parameters, memory, signal, relu, norm):
     """Takes ``signal`` down to pixels. ``relu``: "deconvnet", "gradient" or "guided"; ``norm``: as
     in Rule."""
+    for _, _, below in steps_down(parameters, memory, signal, relu, norm):
+        signal = below
+    return signal
+
+
+def steps_down(parameters, memory, signal, relu, norm):
+    """(layer, "rectified", "filtered", "unpooled" or "normalised", signal after it) of each."""
     for spec, below, kept in reversed(memory):
         if isinstance(spec, Conv):
             if relu != "gradient":
                 signal = np.maximum(signal, 0)
             if relu != "deconvnet":
                 signal = np.where(kept > 0, signal, 0)
+            yield spec.name, "rectified", signal
             kernel = np.asarray(parameters[spec.name]["kernel"])
             signal = convolve_down(signal, kernel, spec.stride, spec.padding, below.shape)
+            yield spec.name, "filtered", signal
         elif isinstance(spec, Pool):
             signal = unpool(signal, kept, below.shape)
-        elif norm == "gradient":
-            signal = normalise_down(below, signal, spec)
-    return signal
+            yield spec.name, "unpooled", signal
+        else:
+            if norm == "gradient":
+                signal = normalise_down(below, signal, spec)
+            yield spec.name, "normalised", signal
 
 
 def one_hot(values, y, x, map_):

@@ -10,7 +10,6 @@ from tests import oracle
 from tests.small import ARCHITECTURE
 from zfjax.errors import ZfjaxError
 from zfjax.features.stepping import FILTERED, RECTIFIED, SEEDED, UNPOOLED, step_through
-from zfjax.network.architecture import Conv, Pool
 from zfjax.network.model import initial_parameters
 from zfjax.network.ops import RULES
 
@@ -23,29 +22,22 @@ def scene():
     return parameters, image
 
 
+OPERATIONS = {
+    "rectified": RECTIFIED,
+    "filtered": FILTERED,
+    "unpooled": UNPOOLED,
+    "normalised": "contrast norm",
+}
+
+
 def by_hand(parameters, image, unit, relu, norm):
     """(layer, operation, signal) of each step, in float64 loops."""
     layer, map_, y, x = unit
     values, memory = oracle.climb(ARCHITECTURE, parameters, image, layer)
     signal = oracle.one_hot(values, y, x, map_)
     yield layer, SEEDED, signal
-    for spec, below, kept in reversed(memory):
-        if isinstance(spec, Conv):
-            if relu != "gradient":
-                signal = np.maximum(signal, 0)
-            if relu != "deconvnet":
-                signal = np.where(kept > 0, signal, 0)
-            yield spec.name, RECTIFIED, signal
-            kernel = np.asarray(parameters[spec.name]["kernel"])
-            signal = oracle.convolve_down(signal, kernel, spec.stride, spec.padding, below.shape)
-            yield spec.name, FILTERED, signal
-        elif isinstance(spec, Pool):
-            signal = oracle.unpool(signal, kept, below.shape)
-            yield spec.name, UNPOOLED, signal
-        else:
-            if norm == "gradient":
-                signal = oracle.normalise_down(below, signal, spec)
-            yield spec.name, "contrast norm", signal
+    for name, operation, below in oracle.steps_down(parameters, memory, signal, relu, norm):
+        yield name, OPERATIONS[operation], below
 
 
 @pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient"])

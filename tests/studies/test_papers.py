@@ -23,8 +23,8 @@ from zfjax.measures.census import MEASURE as CENSUS
 from zfjax.measures.choosing import BUILT_IN
 from zfjax.run.folder import load_run, save_run
 from zfjax.run.measured import measures_folder
-from zfjax.studies import paper_beyond, paper_ensemble, paper_filling, paper_readings, papers
-from zfjax.studies.paper_beyond import TRANSFER, ensemble_row
+from zfjax.studies import paper_ensemble, paper_filling, paper_readings, paper_transfers, papers
+from zfjax.studies.paper_beyond import ensemble_row
 from zfjax.studies.paper_claims import CLAIMS
 from zfjax.studies.paper_filling import QUICK, fill, needed_measures, saved_of
 from zfjax.studies.paper_numbers import Reading
@@ -32,6 +32,7 @@ from zfjax.studies.paper_page import TITLES, head_of
 from zfjax.studies.paper_readings import Saved, correlation
 from zfjax.studies.paper_rows import CLAIMS_SCHEMA
 from zfjax.studies.paper_statements import EVOLUTION, STATEMENTS
+from zfjax.studies.paper_transfers import TRANSFER
 from zfjax.studies.papers import write_paper
 from zfjax.studies.question_parts import REPORT
 from zfjax.studies.questions import QUESTIONS
@@ -227,7 +228,7 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     folder.mkdir()
     rows = [
         {"arm": arm, "step": step, "images_per_class": count, "fold": None, "value": value,
-         "low": value - 0.02, "high": value + 0.02, "n": 5}
+         "low": value - 0.02, "high": value + 0.02, "n": 5, "classes": 40}
         for arm, step, count, value in (
             ("pretrained", 400, 15, 0.8), ("scratch", None, 15, 0.3), ("difference", 0, 15, 0.01),
             ("difference", 400, 5, 0.4), ("difference", 400, 15, 0.5))
@@ -237,10 +238,15 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     (folder / "caltech101-40.json").write_text(json.dumps({"figures": {"few_minus_scratch": few}}))
     made = by_id(write_paper(run, size="saved-only"))
     assert made["table4-caltech101"].reading.value == 0.5
+    assert "weak control" not in made["table4-caltech101"].reading.note
     assert made["table4-caltech101"].verdict == "holds for this run"
     assert made["fig9-few"].verdict.startswith("cannot tell (about ")
     assert made["fig9-few"].command == "zfjax transfer --workdir RUN --to caltech101-40"
     assert made["table5-caltech256"].verdict == "not measured"
+    untrained = [{**row, "classes": 4} for row in rows]
+    pq.write_table(pa.Table.from_pylist(untrained), folder / "caltech101-40.parquet")
+    weak = by_id(write_paper(run, size="saved-only"))["table4-caltech101"].reading.note
+    assert "A weak control: the network from scratch is right on 30.0%, where chance" in weak
     for end in ("parquet", "json"):
         shutil.copy(folder / f"caltech101-40.{end}", folder / f"caltech101-x.{end}")
     twice = write_paper(run, size="saved-only")
@@ -268,7 +274,7 @@ def test_a_transfer_is_asked_for_as_it_was_asked(tmp_path):
              "learning_rates": [0.02, 0.06], "remove_overlaps": True,
              "data": {"split": "train"}}  # fmt: skip
     meta = {"asked": asked, "epochs": [0.0, 4.0]}
-    line = paper_beyond.transfer_command("flowers-few", meta).split()
+    line = paper_transfers.transfer_command("flowers-few", meta).split()
     assert line[0] == "zfjax"
     again = build_parser().parse_args(line[1:])
     for name in ("to", "images_per_class", "folds", "steps", "layer", "name", "remove_overlaps"):

@@ -84,6 +84,18 @@ def data_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def seeds_argument(parser: argparse.ArgumentParser) -> None:
+    """``--seeds-of``."""
+    parser.add_argument(
+        "--seeds-of",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="RUN",
+        help="runs that differ in the seed: intervals are over seeds then",
+    )
+
+
 def deterministic_argument(parser: argparse.ArgumentParser) -> None:
     """--deterministic."""
     parser.add_argument(

@@ -15,6 +15,7 @@ from zfjax.commands.arguments import (
     data_argument,
     join_others,
     process_arguments,
+    seeds_argument,
     takes_config_fields,
 )
 from zfjax.errors import ZfjaxError
@@ -55,14 +56,7 @@ def add_measure(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--split", default=None, help="split looked at (default: the training split)"
     )
-    parser.add_argument(
-        "--seeds-of",
-        nargs="+",
-        type=Path,
-        default=(),
-        metavar="RUN",
-        help="runs that differ in the seed: intervals are over seeds then",
-    )
+    seeds_argument(parser)
     parser.add_argument("--name", default=None, help="write RUN/measures-NAME")
     parser.add_argument(
         "--dry-run", action="store_true", help="print what it would cost, run nothing"

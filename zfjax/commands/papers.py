@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from zfjax.commands.arguments import Subparsers, add_command, data_argument
+from zfjax.commands.arguments import Subparsers, add_command, data_argument, seeds_argument
 from zfjax.errors import ZfjaxError
 
 
@@ -33,14 +33,7 @@ def add_paper(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="data sets that zfjax transfer took the run to (default: all that are finished)",
     )
-    parser.add_argument(
-        "--seeds-of",
-        nargs="+",
-        type=Path,
-        default=(),
-        metavar="RUN",
-        help="runs that differ in the seed: intervals are over seeds then",
-    )
+    seeds_argument(parser)
     parser.add_argument(
         "--quick", action="store_true", help="measure what is missing, small (the default)"
     )

@@ -123,10 +123,10 @@ def _census(view: View, census: Measured) -> list[Piece | Markup | str]:
     )
     about = (
         "What a map is, counted at the last epoch; what happened to it, over all epochs. Dead is"
-        f" dead on these {_images(census)} alone; {_asked_above(view, census)} Almost dead: fewer"
-        " than one image in a thousand excites it. Dominant: its filter is several times as strong"
-        " as its layer's median. Duplicate: it answers almost as another map of its layer does."
-        " Born: alive for the first time; revived: alive again."
+        f" dead on these {_images(census)} alone; {_asked_above(view, census)} Almost dead:"
+        " hardly an image excites it. Dominant: its filter is far stronger than its layer's median."
+        " Duplicate: it answers almost as another map of its layer does. Born: alive for the first"
+        " time; revived: alive again."
     )
     return [_sentence(census), data_table(columns, rows), told, _note(about)]
 

@@ -49,9 +49,7 @@ def controls_contents(controls: Measured, store: Store, link: Link) -> list[Piec
         Markup(
             '<p class="note">1: the same picture; 0: none of it. In brackets the quartiles over the'
             " layer's maps. By chance: what two units on two images have in common. Drawn anew:"
-            " random filters in place of the trained ones. More layers drawn anew may resemble the"
-            " original more than fewer, probably since the image's switches stay, and random layers"
-            " pass on what these let through.</p>"
+            " random filters in place of the trained ones.</p>"
         ),
         _pictures(controls, store, link),
     ]

@@ -20,19 +20,14 @@ from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.folder import Run
 from zfjax.run.measured import Measured
 from zfjax.spelling import spelled
-from zfjax.studies.paper_beyond import (
-    ensemble_row,
-    grid_rows,
-    open_grid,
-    open_transfers,
-    transfer_statements,
-)
+from zfjax.studies.paper_beyond import ensemble_row, grid_rows, open_grid
 from zfjax.studies.paper_ensemble import ensemble_gain
 from zfjax.studies.paper_filling import PAPER, Size, command_of, fill
 from zfjax.studies.paper_page import Shown, page_text
 from zfjax.studies.paper_pictures import draw_figures
 from zfjax.studies.paper_readings import Saved
 from zfjax.studies.paper_rows import ClaimRow, counts_of, rows_of_run, write_claims
+from zfjax.studies.paper_transfers import open_transfers, transfer_statements
 from zfjax.studies.questions_page import questions_text
 from zfjax.values import Place, Text, path_of, several
 
