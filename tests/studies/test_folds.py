@@ -111,5 +111,5 @@ def test_too_few_images_are_named():
         check_enough(labels, names, Protocol((2, 4)))
     with pytest.raises(ZfjaxError, match=r"'dog' has 0, 'bee' has 4.*without such classes"):
         check_enough(labels, (*names, "dog"), Protocol((4,)))
-    with pytest.raises(ZfjaxError, match="of 1 class,"):
-        check_enough(labels[:3], names[:1], Protocol((1,)))
+    with pytest.raises(ZfjaxError, match=r"of 1 class \(2 copies of others left out\),"):
+        check_enough(labels[:3], names[:1], Protocol((1,)), "2 copies of others")

@@ -222,6 +222,11 @@ def test_alike_and_unlike_pictures_are_told_apart():
     assert agree.value > 0.8 and agree.low > 0
 
 
+def transfer_rows(run):
+    transfers = paper_transfers.open_transfers(run.folder, ())
+    return {row.id: row for row in paper_transfers.transfer_statements(transfers)}
+
+
 def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     run = finished_run(tmp_path / "run")
     folder = run.folder / "transfer"
@@ -249,6 +254,23 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     assert "A weak control: the network from scratch is right on 30.0%, where chance" in weak
     for end in ("parquet", "json"):
         shutil.copy(folder / f"caltech101-40.{end}", folder / f"caltech101-x.{end}")
+    # One size has no curve, and a transfer without a control is filled by the command without it.
+    asked = {"to": "caltech101-40", "layer": "fc6", "images_per_class": [30], "folds": 5,
+             "test_per_class": 50, "seed": 0, "training_steps": 100, "batch_size": 32,
+             "learning_rates": [0.02], "remove_overlaps": False,
+             "data": {"split": "train"}}  # fmt: skip
+    meta = {"asked": asked, "epochs": [4.0], "scratch": False}
+    meta |= {"figures": {"few_minus_scratch": {**few, "few": 30, "many": 30}}}
+    (folder / "caltech101-40.json").write_text(json.dumps(meta))
+    alone = transfer_rows(run)["fig9-few"]
+    assert alone.verdict == "not measured" and "--images-per-class 6 30" in alone.command
+    assert alone.command.endswith("--name curve")
+    pq.write_table(pa.Table.from_pylist(untrained[:1]), folder / "caltech101-40.parquet")
+    bare = transfer_rows(run)
+    for name in ("table4-caltech101", "fig9-few"):
+        assert "made with --no-scratch" in bare[name].why
+        assert bare[name].command.endswith("--split train --at 4")
+    assert paper_transfers.transfer_command("caltech101-40", meta).endswith(" --no-scratch")
     twice = write_paper(run, size="saved-only")
     assert len(by_id(twice)) == len(twice.rows)
     assert "fig9-few-caltech101-x" in by_id(twice)

@@ -21,9 +21,10 @@ from zfjax.run.folder import load_run
 from zfjax.studies import new_heads, transferring
 from zfjax.studies.folds import batches_of_rows, folds_of, mixed
 from zfjax.studies.new_heads import FrozenFeatures, Training, _train_heads, settled
-from zfjax.studies.overlaps import overlap_words, seen_in, usable_images
+from zfjax.studies.overlaps import left_out_words, overlap_words, seen_in, usable_images
 from zfjax.studies.scratch import FromScratch, config_for, trainings_of
 from zfjax.studies.transfer_plans import Asked, cost_of_transfer, plan_of_transfer
+from zfjax.studies.transfer_rows import Cell, edge_words
 from zfjax.studies.transferred import open_transferred, transferred_names
 from zfjax.studies.transferring import transfer
 from zfjax.training.optimiser import learning_rate
@@ -173,6 +174,17 @@ def test_images_that_are_shared_or_twice_are_found(run):
     nothing = {"unlabelled": 0, "copies": 0, "shared": 0, "removed": 0}
     assert overlap_words(nothing, 25, "other") is None
     assert "not checked" in overlap_words({**nothing, "shared": None}, 25, "other")
+    assert left_out_words(nothing) == ""
+    assert left_out_words({**nothing, "copies": 3, "removed": 2}) == (
+        "3 copies of others and 2 of the run's own"
+    )
+
+
+def test_a_rate_that_nobody_judged_was_not_chosen():
+    cells = {(4, size, fold): Cell(0.5, 0.1, 2, 2 * size, 4) for size in (1, 3) for fold in (0, 1)}
+    assert edge_words(cells, (0.1, 0.3)).startswith("2 of 2 new heads chose the lowest rate")
+    alone = {key: cell for key, cell in cells.items() if key[1] == 1}
+    assert edge_words(alone, (0.1, 0.3)) is None and edge_words(cells, (0.1,)) is None
 
 
 def test_a_transfer_is_whole_and_goes_on(run, monkeypatch):

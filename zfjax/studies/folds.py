@@ -90,15 +90,19 @@ class Fold:
         return np.concatenate(train), np.concatenate(judge)
 
 
-def check_enough(labels: np.ndarray, class_names: Sequence[str], protocol: Protocol) -> None:
+def check_enough(
+    labels: np.ndarray, class_names: Sequence[str], protocol: Protocol, left_out: str = ""
+) -> None:
     """Raises ZfjaxError where fewer than two classes are there, or a class has too few images to
-    train on and to leave one to test on. ``labels``: of the usable images.
+    train on and to leave one to test on. ``labels``: of the usable images; ``left_out``: which
+    others there were, in words.
     """
     counts = np.bincount(labels, minlength=len(class_names))
+    without = f" ({left_out} left out)" if left_out else ""
     if np.count_nonzero(counts) < 2:
         raise ZfjaxError(
-            f"The data set has images of {np.count_nonzero(counts)} class, and a classifier needs"
-            " two or more: choose another with --to."
+            f"The data set has images of {np.count_nonzero(counts)} class{without}, and a"
+            " classifier needs two or more: choose another with --to."
         )
     short = [
         f"{class_names[label]!r:.40} has {counts[label]}"
@@ -114,7 +118,7 @@ def check_enough(labels: np.ndarray, class_names: Sequence[str], protocol: Proto
         )
         raise ZfjaxError(
             f"--images-per-class {protocol.most} needs {protocol.most + 1} images or more of every"
-            f" class, one of them to test on; {shortened(short, 3)}: {advice}."
+            f" class, one of them to test on; {shortened(short, 3)}{without}: {advice}."
         )
 
 

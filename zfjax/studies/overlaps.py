@@ -118,6 +118,14 @@ def usable_images(
     return once, counts
 
 
+def left_out_words(counts: dict[str, int | None]) -> str:
+    """Which images folds are not drawn from: "3 copies and 2 of the run's own"; "" for none."""
+    kinds = {"unlabelled": "without a label", "copies": "copies of others"}
+    kinds["removed"] = "of the run's own"
+    words = [f"{counts[name]:,} {kind}" for name, kind in kinds.items() if counts[name]]
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
 def overlap_words(counts: dict[str, int | None], usable: int, name: str) -> str | None:
     """What is to be said of the images shared, and of copies; None where there is nothing."""
     words = []

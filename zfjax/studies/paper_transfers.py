@@ -85,6 +85,16 @@ class Transferred:
         shown = [row for row in rows if row["step"] == last]
         return sorted(shown, key=lambda row: row["images_per_class"])
 
+    @property
+    def without_control(self) -> str:
+        """Why no network trained from scratch is beside it, where none is."""
+        without = f"The transfer to {self.name} has no network trained from scratch beside it"
+        if self.meta.get("scratch") is None:
+            return f"{without}."
+        if self.meta["scratch"]:
+            return f"{without}: a network that zfjax has not trained has no recipe to train it by."
+        return f"{without}: it was made with --no-scratch, which the command here leaves out."
+
     def weak_control(self, of: Mapping[str, Any]) -> str:
         """A warning where the network from scratch of that difference has hardly learnt anything:
         then little follows from beating it.
@@ -137,11 +147,11 @@ def transfer_statements(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
         if statement.id in known:  # a second transfer to a set of that kind
             statement = replace(statement, id=f"{statement.id}-{transfer.name}")
         known.add(statement.id)
-        command = transfer_command(transfer.name, transfer.meta)
+        command = transfer_command(transfer.name, {**transfer.meta, "scratch": True})
         picture = f"transfer/{transfer.name}.png"
         rows = transfer.differences()
+        why = transfer.without_control
         if not rows:
-            why = f"The transfer to {transfer.name} has no network trained from scratch beside it."
             yield missing_row(statement, command, why)
         else:
             row = rows[-1]
@@ -152,11 +162,14 @@ def transfer_statements(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
         about = few if few.id not in known else replace(few, id=f"{few.id}-{transfer.name}")
         about = replace(about, claim=f"{transfer.name}: {few.claim[:1].lower()}{few.claim[1:]}")
         known.add(about.id)
-        if figures:
+        if not rows:
+            yield missing_row(about, command, why)
+        elif figures and figures.get("few", 0) < figures.get("many", 1):
             value, low, high, n = (figures[end] for end in ("value", "low", "high", "n"))
             yield beyond_row(about, Reading(value, low, high, n, "folds"), command, picture)
         else:
-            yield missing_row(about, command, "One number of images a class has no curve.")
+            why = "One number of images a class has no curve."
+            yield missing_row(about, _curve_command(transfer), why)
     for name, table in TRANSFER.items():
         if name not in known:
             yield missing_row(table, TRANSFER_COMMAND)
@@ -182,9 +195,21 @@ def transfer_command(stem: str, meta: Mapping[str, Any]) -> str:
             *(f"{each:g}" for each in meta["epochs"]),
         ]
         words += ["--remove-overlaps"] * bool(asked["remove_overlaps"])
-        name = stem.removeprefix(asked["to"]).removeprefix("-")
+        words += ["--no-scratch"] * (not meta.get("scratch", True))
+        name = stem.removeprefix(asked["to"].replace("/", "-")).removeprefix("-")
         words += ["--name", name] if name else []
     return shlex.join(words)
+
+
+def _curve_command(transfer: Transferred) -> str:
+    """A transfer like this one, of fewer images a class too, beside it."""
+    asked = transfer.meta.get("asked")
+    if asked is None:
+        return TRANSFER_COMMAND
+    most = max(asked["images_per_class"])
+    sizes = [max(1, most // 5), most] if most > 1 else [1, 2]
+    meta = {**transfer.meta, "scratch": True, "asked": {**asked, "images_per_class": sizes}}
+    return transfer_command(f"{transfer.name}-curve", meta)
 
 
 def _table_of(name: str) -> Beyond:

@@ -175,6 +175,11 @@ def plan_of_transfer(
     """
     if jax.process_count() > 1:
         raise ZfjaxError("zfjax transfer is for one process; start it without --coordinator.")
+    if asked.remove_overlaps and not isinstance(run, Run):
+        raise ZfjaxError(
+            f"--remove-overlaps: {run.folder} is of a network that zfjax has not trained, so that"
+            " what it was trained on is not known; leave this out."
+        )
     notes: list[str] = []
     subject, dataset = _opened(run, asked, progress or tell_nobody)
     images = subject.need("images", "A transfer")

@@ -115,8 +115,8 @@ def sentence_of(transferred: Transferred) -> str:
     own = transferred.summaries(PRETRAINED, last)[size]
     row = transferred.table.to_pylist()[0]
     sentence = (
-        f"With {size} images a class of {plain(asked['to'])} ({row['classes']} classes, {own.folds}"
-        f" folds), a new softmax on {asked['layer']} of epoch"
+        f"With {size} image{'' if size == 1 else 's'} a class of {plain(asked['to'])}"
+        f" ({row['classes']} classes, {own.folds} folds), a new softmax on {asked['layer']} of epoch"
         f" {epoch_name(transferred.meta['epochs'][-1])} is right on {own.mean:.1%} (mean over"
         f" classes; sd over folds {100 * own.sd:.1f}, 95% {own.low:.1%} to {own.high:.1%})"
     )
@@ -169,13 +169,14 @@ def _arm_name(transferred: Transferred, step: int | None) -> str:
 
 def edge_words(cells: Mapping[Key, Cell], rates: Sequence[float]) -> str | None:
     """Where half or more of an arm's trainings chose the least or the highest rate that was
-    offered, what to do; None elsewhere.
+    offered, what to do; None elsewhere. On one image a class no rate is chosen.
     """
     if len(rates) < 2:
         return None
+    judged = {key: cell.rate for key, cell in cells.items() if key[1] > 1}
     for arm, of_arm in (
-        ("new heads", [cell.rate for key, cell in cells.items() if key[0] is not None]),
-        ("networks from scratch", [cell.rate for key, cell in cells.items() if key[0] is None]),
+        ("new heads", [rate for key, rate in judged.items() if key[0] is not None]),
+        ("networks from scratch", [rate for key, rate in judged.items() if key[0] is None]),
     ):
         for rate, way in ((rates[0], "lower"), (rates[-1], "higher")):
             chosen = sum(math.isclose(own, rate) for own in of_arm)

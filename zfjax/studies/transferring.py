@@ -26,7 +26,14 @@ from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.folder import Run, locked_run
 from zfjax.studies.folds import Fold, check_enough, folds_of
 from zfjax.studies.new_heads import FrozenFeatures, Scored, rows_of
-from zfjax.studies.overlaps import Seen, overlap_words, seen_in, training_digests, usable_images
+from zfjax.studies.overlaps import (
+    Seen,
+    left_out_words,
+    overlap_words,
+    seen_in,
+    training_digests,
+    usable_images,
+)
 from zfjax.studies.scratch import FromScratch, config_for, trainings_of
 from zfjax.studies.transfer_plans import Asked, TransferPlan, plan_of_transfer
 from zfjax.studies.transfer_rows import (
@@ -86,7 +93,8 @@ def run_transfer(plan: TransferPlan, progress: Progress | None = None) -> Transf
             if set(plan.steps) <= set(before.steps):
                 return before
         seen, counts = _usable(plan, tell)
-        check_enough(seen.labels, plan.class_names, plan.protocol)
+        left_out = left_out_words(counts)
+        check_enough(seen.labels, plan.class_names, plan.protocol, left_out)
         folds = folds_of(seen.ids, seen.labels, plan.protocol)
         write_json(folder / "asked.json", plan.record())
         for key, scored in _trained(plan, seen, folds, missing, tell):
@@ -245,6 +253,7 @@ def _written(
         "steps": list(steps),
         "epochs": list(epochs.values()),
         "overlap": counts,
+        "scratch": bool(plan.asked.scratch),
         "images": usable,
         "notes": notes,
         "seconds": round(seconds, 1),
