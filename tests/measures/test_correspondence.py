@@ -19,7 +19,7 @@ from zfjax.measures.correspondence import MEASURE, Options, layers_for, signs_of
 from zfjax.measures.hiding import LEAST, Wish, _numbered, hidings_of
 from zfjax.measures.part_files import PartBox, boxes_in_file
 from zfjax.measures.planning import Chosen, Wanted, plan_of
-from zfjax.measures.protocol import Looked
+from zfjax.measures.protocol import Looked, Noted
 from zfjax.measures.sign_changes import (
     chance_of,
     distances_of,
@@ -166,6 +166,10 @@ def test_the_drawn_scenes_own_boxes(looked, scenes):
 def test_numbers_on_scenes_are_those_of_loops(subject, looked):
     options = {"images": 5, "only": ("face nose", "face mouth"), "every": True}
     table, told = measured_of(MEASURE, subject, **options)
+    assert next(MEASURE.rows(looked, with_options(MEASURE, options))) == Noted({"left_out": []})
+    assert "left out" not in " ".join(told.lines)
+    few = dataclasses.replace(table, meta={**table.meta, "noted": {"left_out": ["'ear' in 2"]}})
+    assert MEASURE.tell(few, (), Options()).lines[-1] == "left out, in too few images: 'ear' in 2"
     hidings = hidings_of(looked, with_options(MEASURE, options).wish)
     [nose] = [hidden for hidden in hidings.parts if hidden.name == "face nose"]
     parameters = subject.parameters(1, whole=True)
@@ -289,7 +293,9 @@ GOOD = "image_id,part,y0,x0,y1,x1\n"
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("", "has the columns"),
+        ("", "is empty; it needs a head with file_name or image_id, part"),
+        ("image_id,part,y0,y0,x0,y1,x1\n", "has the column y0 twice"),
+        (GOOD + "0,a,0,0,1,1\n0,b,0,0,1,1\n0,a,0,0.0,1,1\n", "line 4: this is the box of line 2"),
         ("image,part,y0,x0,y1,x1\n0,a,0,0,1,1\n", "has the columns image, part.*needs file_name"),
         ("image_id,part,y0,x0,y1\n0,a,0,0,1\n", "needs file_name or image_id, part, y0"),
         (GOOD, "no line below its head"),
@@ -325,8 +331,11 @@ def test_what_cannot_be_hidden_is_refused(tmp_path, looked, subject, scenes):
     with pytest.raises(ZfjaxError, match=r"No part is in 5 or more images .* 'a' in 4"):
         hidings_of(looked, wish(file=few))
     large = table_of(tmp_path, GOOD + "".join(f"{i},a,0,0,60,60\n" for i in range(6)))
-    with pytest.raises(ZfjaxError, match=r"none leaves room"):
+    with pytest.raises(ZfjaxError, match=r"leaves room .* 'a' in 0; .* smaller"):
         hidings_of(looked, wish(file=large))
+    alike = table_of(tmp_path, GOOD + "".join(f"0,a,0,{i},5,{i + 2}\n" for i in range(4)))
+    with pytest.raises(ZfjaxError, match=r"an image has more than 3 of each name"):
+        hidings_of(looked, wish(file=alike))
     with pytest.raises(ZfjaxError, match=r"--correspondence.only 'tail fin': there is no such"):
         hidings_of(looked, wish(only=("tail fin",)))
     with pytest.raises(ZfjaxError, match="nothing"):

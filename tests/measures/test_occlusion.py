@@ -1,6 +1,7 @@
 """Occlusion as a measure: its numbers from loops of another kind, its panels, its refusals."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -257,6 +258,16 @@ def test_own_files_have_the_labels_that_are_given(run, tmp_path):
     [first, _, _] = two.meta["noted"]["steps"]["12"]
     assert first["probability"] == pytest.approx(float(shares[0, 2]), abs=1e-5)
     assert two.counts("probability") == 3 and "without labels" not in two.meta["sentence"]
+    # Another picture under the same name is another measure.
+    kept = files[0].read_bytes()
+    files[0].write_bytes(files[1].read_bytes())
+    again = functools.partial(zfjax.measure, run, "occlusion", image=images, name="two", **options)
+    with pytest.raises(ZfjaxError, match=r"other settings \(files\)"):
+        again(label=(2, 0))
+    files[0].write_bytes(kept)
+    assert again(label=(2, 0)).meta["created"] == two.meta["created"]
+    with pytest.raises(ZfjaxError, match="0.png twice"):
+        zfjax.measure(run, "occlusion", image=(files[0], files[0]), name="bad", **options)
     for label, says in (
         (("none such",), "'none such': the network has no such class"),
         ((99,), "'99': the network has no such class"),
@@ -307,6 +318,10 @@ def test_what_was_measured_before_an_option_came_still_stands(run, measured):
         (("image", "-1"), "has images 0 to 11"),
         (("image", __file__), "is not an image"),
         (("image", "."), "irectory"),
+        (("image", ""), "--occlusion.image has an empty name"),
+        (("image", "1,"), "--occlusion.image has an empty name"),
+        (("image", "3,1,3"), "--occlusion.image names 3 twice"),
+        (("image", "--5"), "--5"),
     ],
 )
 def test_what_cannot_be_occluded_is_one_sentence(run, capsys, flags, says):
@@ -315,7 +330,24 @@ def test_what_cannot_be_occluded_is_one_sentence(run, capsys, flags, says):
     assert main([*command, f"--occlusion.{name}={value}"]) == 1
     error = capsys.readouterr().err
     assert says in error and "Traceback" not in error
-    assert not (run.folder / "measures-bad" / "occlusion.json").exists()
+    assert not (run.folder / "measures-bad").exists(), "refused before anything is written"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["evolve", "--measure", "occlusion", "--occlusion.image", "12"], "has images 0 to 11"),
+        (["measure", "probes", "--probes.split", "nowhere"], "no split 'nowhere'"),
+        (["measure", "rewind", "--rewind.split", "nowhere"], "no split 'nowhere'"),
+        (["measure", "correspondence", "--correspondence.parts="], "parts is empty"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_run(run, capsys, words, says):
+    """Riding along with an evolution too, of the validation split as without it."""
+    assert main([*words, "--workdir", str(run.folder), "--at", "last", "--name", "bad"]) == 1
+    assert says in capsys.readouterr().err
+    assert not list(run.folder.glob("*-bad"))
 
 
 def test_a_flag_of_several_values_may_come_several_times():

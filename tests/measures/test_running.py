@@ -545,7 +545,7 @@ def test_evolve_with_a_measure_of_other_settings_says_the_way_out_before_anythin
     assert main([*words, "--name", "more", "--dry-run"]) == 0
 
 
-@pytest.mark.parametrize("text", ["[1]", "{}", "null", '{"steps": [0]}'])
+@pytest.mark.parametrize("text", ["[1]", "{}", "null", '{"steps": [0]}', "{", "\x00"])
 def test_what_is_no_record_of_a_measure_is_said(measured, tmp_path, text):
     folder = tmp_path / "measures"
     folder.mkdir()
@@ -554,6 +554,16 @@ def test_what_is_no_record_of_a_measure_is_said(measured, tmp_path, text):
     for look in (lambda: open_measured(folder, "census"), lambda: measure_record(folder, "census")):
         with pytest.raises(ZfjaxError, match=r"census.json is no record of a measure; delete it"):
             look()
+
+
+def test_the_way_out_names_the_folder_of_its_name(measured, tmp_path):
+    folder = tmp_path / "measures-paper"
+    folder.mkdir()
+    shutil.copy(measured / "measures" / "census.json", folder)
+    with pytest.raises(ZfjaxError, match=r"is missing; run `.* census --name paper` again"):
+        open_measured(folder, "census")
+    with pytest.raises(ZfjaxError, match=r"no measure 'labels' .* labels --name paper` first"):
+        open_measured(folder, "labels")
 
 
 def test_another_data_set_is_refused(run, data_dir, tmp_path):

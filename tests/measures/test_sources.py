@@ -2,13 +2,19 @@
 
 import functools
 import importlib
+import json
 import sys
+from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 
 import pytest
 
+from zfjax.errors import ZfjaxError
+from zfjax.measures.boarding import is_measured_as
 from zfjax.measures.choosing import BUILT_IN, find_measure
+from zfjax.measures.planning import Chosen
 from zfjax.measures.protocol import Measure, Told
-from zfjax.measures.sources import changed_sources, sources_of
+from zfjax.measures.sources import changed_sources, is_ours, sources_of
 
 FILES = {
     "whole/__init__.py": "",
@@ -60,3 +66,40 @@ def test_ours_have_none_nor_has_what_no_file_defines():
     exec("def rows(*seen): return []\ndef tell(*seen): return Told('')", names)
     assert sources_of(Measure("mine", names["rows"], names["tell"])) == {}
     assert changed_sources({}, {"a": "b"}) == []
+
+
+@dataclass(frozen=True)
+class Later:
+    """Options, of which ``more`` came after the measure was made."""
+
+    one: int = 1
+    more: int = 2
+
+
+def nothing(looked, options):
+    return ()
+
+
+@pytest.mark.parametrize(
+    ("module", "sources", "stands"),
+    [("zfjax.measures.census", {}, True), ("nowhere", {}, False), ("nowhere", {"own": "0"}, None)],
+)
+def test_an_option_that_came_later(tmp_path, monkeypatch, module, sources, stands):
+    """Of ours it stood at its default; of code that changed all is made anew; of code without a
+    file nobody knows what was done before.
+    """
+    monkeypatch.setattr(nothing, "__module__", module)
+    monkeypatch.setattr(Later, "__module__", module)
+    measure = Measure("own", nothing, lambda *seen: Told(""), options=Later())
+    monkeypatch.setattr(measure.tell, "__module__", module)
+    record = {"steps": [1], "epochs": [1.0], "layers": [], "asked": {"options": {"one": 1}}}
+    (tmp_path / "own.json").write_text(json.dumps({**record, "sources": sources}))
+    plan = SimpleNamespace(asked=lambda chosen: {"options": asdict(chosen.options)})
+    assert is_ours(measure) == module.startswith("zfjax.")
+    if stands is False:
+        with pytest.raises(ZfjaxError, match=r"other settings \(options\)"):
+            is_measured_as(plan, Chosen(measure, Later()), tmp_path)
+    else:
+        assert is_measured_as(plan, Chosen(measure, Later()), tmp_path) == bool(stands)
+    with pytest.raises(ZfjaxError, match=r"other settings \(options\)"):
+        is_measured_as(plan, Chosen(measure, Later(more=3)), tmp_path)

@@ -36,6 +36,7 @@ from zfjax.studies.paper_transfers import TRANSFER
 from zfjax.studies.papers import write_paper
 from zfjax.studies.question_parts import REPORT
 from zfjax.studies.questions import QUESTIONS
+from zfjax.studies.transferred import open_transferred
 
 FIGURES = ("Fig. 1", "Fig. 2", "Fig. 4", "Fig. 5", "Fig. 6", "Fig. 7", "Fig. 9")
 TABLES = tuple(f"Table {number}" for number in range(1, 8))
@@ -271,6 +272,13 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
         assert "made with --no-scratch" in bare[name].why
         assert bare[name].command.endswith("--split train --at 4")
     assert paper_transfers.transfer_command("caltech101-40", meta).endswith(" --no-scratch")
+    for text in ("[]", "1"):
+        (folder / "caltech101-40.json").write_text(text)
+        with pytest.raises(ZfjaxError, match="caltech101-40.json is no record of a transfer"):
+            transfer_rows(run)
+        with pytest.raises(ZfjaxError, match="caltech101-40.json is no record of a transfer"):
+            open_transferred(run.folder, "caltech101-40")
+    (folder / "caltech101-40.json").write_text(json.dumps(meta))
     twice = write_paper(run, size="saved-only")
     assert len(by_id(twice)) == len(twice.rows)
     assert "fig9-few-caltech101-x" in by_id(twice)

@@ -84,7 +84,7 @@ def _probe(plan: Plan, options: argparse.Namespace, run: Run | None) -> ProbeCos
     from zfjax.run.measured import measures_folder
 
     most = images_by_default(options.workdir)
-    along = plan_along(plan.subject, plan.request, riding_measures(options), None, most)
+    along = plan_along(plan.subject, plan.request, riding_measures(options), None, most, run)
     for chosen in along.chosen:
         folder = measures_folder(options.workdir, options.name)
         is_measured_as(along, chosen, folder, along=True)

@@ -14,6 +14,7 @@ from PIL import Image
 from zfjax.data.boxes import Parts
 from zfjax.data.dataset import NO_LABEL
 from zfjax.data.images import fitted
+from zfjax.data.labels import within
 from zfjax.data.reading import Batch, Share, empty_batch
 from zfjax.data.views import most_kept
 from zfjax.errors import ZfjaxError
@@ -149,8 +150,8 @@ class HeldImages:
         spread = np.unique(np.linspace(0, self.count - 1, DIGESTED).astype(int))
         if all(label == NO_LABEL for label, _ in self.describe(spread.tolist())):
             raise ZfjaxError(
-                f"The images have no labels, and {purpose} needs them: give (image, label) pairs,"
-                " or a folder of class folders."
+                f"The images have no labels, and {within(purpose)} needs them: give (image, label)"
+                " pairs, or a folder of class folders."
             )
 
     def of_split(self, split: str) -> HeldImages:

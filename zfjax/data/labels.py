@@ -33,9 +33,14 @@ def check_labelled(dataset: Dataset, split: str, purpose: str) -> None:
         which = "its images" if count <= LOOKED_AT else f"the {LOOKED_AT:,} images looked at"
         raise ZfjaxError(
             f"Split {split!r} of {dataset.name} has no labels (all {which} are marked -1, not"
-            f" known), and {purpose} needs them: choose another split; `zfjax evolve --split"
-            f" {split}` and `zfjax project` need none."
+            f" known), and {within(purpose)} needs them: choose another split; `zfjax evolve"
+            f" --split {split}` and `zfjax project` need none."
         )
+
+
+def within(purpose: str) -> str:
+    """ "The measure probes" as it stands within a sentence."""
+    return f"{purpose[:1].lower()}{purpose[1:]}"
 
 
 def without_label(dataset: Dataset, split: str, image_id: int) -> str:

@@ -43,10 +43,11 @@ def plan_along(
     chosen: Sequence[Chosen],
     images: int | None = None,
     most: int = PROBE_IMAGES,
+    run: Run | None = None,
 ) -> Plan:
     """Measures of what an evolution looks at: its steps and layers, a probe of so many of the
-    images that it searches (None: ``most``, or all). Raises ZfjaxError for what the subject does
-    not have.
+    images that it searches (None: ``most``, or all); ``run``: whose it is. Raises ZfjaxError for
+    what the subject does not have.
     """
     if chosen and request.search_precision != HIGHEST:
         raise ZfjaxError(
@@ -62,7 +63,8 @@ def plan_along(
         check_steps(item.measure, request.steps)
         check_needs(item.measure, subject)
         if item.measure.checks is not None:
-            item.measure.checks(Looked(subject, request.steps, request.layers), item.options)
+            looked = Looked(subject, request.steps, request.layers, run=run)
+            item.measure.checks(looked, item.options)
     size = probe_size(subject, images, request.images, most)
     return Plan(subject, tuple(chosen), request.steps, request.layers, request.images, size)
 
@@ -81,7 +83,7 @@ def evolve_along(
     """
     run = load_run(workdir)
     subject, request = asked_of(run, Asked(**asked), home.data_dir, progress)
-    plan = plan_along(subject, request, chosen, images, images_by_default(run.folder))
+    plan = plan_along(subject, request, chosen, images, images_by_default(run.folder), run)
     folder = measures_folder(run.folder, home.name)
     target = Target(folder, run, locked=True, home=run.folder, along=True)
     shown = evolving.target_of_run(run, None, home.name, False)
@@ -156,7 +158,7 @@ def evolve(workdir: Place | Run | Subject, **words: Unpack[AlongWords]) -> Evolu
         shown = evolving.target_of_run(run, whole.out, whole.name, whole.locked)
         subject, request = asked_of(run, asked, whole.data_dir, whole.progress)
     home = shown.folder.parent if run is None else run.folder
-    plan = plan_along(subject, request, chosen, None, images_by_default(home))
+    plan = plan_along(subject, request, chosen, None, images_by_default(home), run)
     folder = measures_folder(home, whole.name)
     target = Target(folder, run, locked=True, home=home, along=True)
     riding = _Riding(plan, target, of_first(whole.progress))

@@ -16,10 +16,10 @@ import jax
 from zfjax.errors import ZfjaxError
 from zfjax.features.riding import Company, Rider
 from zfjax.measures.keeping import Keeping, name_of
-from zfjax.measures.planning import Chosen, Plan
+from zfjax.measures.planning import FILES, Chosen, Plan
 from zfjax.measures.probing import Gathered, Probing, drop_scratch
 from zfjax.measures.protocol import EVOLUTION, Looked, Measure
-from zfjax.measures.sources import changed_sources, sources_of
+from zfjax.measures.sources import changed_sources, is_ours, sources_of
 from zfjax.measures.writing import told_of, words_of, write_measure, write_told
 from zfjax.processes import as_first, first_alone, is_first, seen_by_all
 from zfjax.progress import Progress
@@ -90,9 +90,14 @@ def is_measured_as(plan: Plan, chosen: Chosen, folder: Path, along: bool = False
         return False
     record = measure_record(folder, name)
     before, now = record.get("asked", {}), json.loads(json.dumps(plan.asked(chosen)))
-    # An option that came later stood at its default when it was measured.
-    standard = json.loads(json.dumps(plan.asked(replace(chosen, options=chosen.measure.options))))
-    before = {**before, "options": {**standard["options"], **before.get("options", {})}}
+    if is_ours(chosen.measure) or record.get("sources"):
+        # An option that came later stood at its default when it was measured: ours are made so, and
+        # what of somebody else's is not is of other code. Of code without a file nobody can tell.
+        plain = replace(chosen, options=chosen.measure.options)
+        standard = json.loads(json.dumps(plan.asked(plain)))
+        before = {**before, "options": {**standard["options"], **before.get("options", {})}}
+    if FILES not in before and FILES in now:  # of a time when their contents were not noted
+        before = {**before, FILES: now[FILES]}
     fields = [field for field in now if before.get(field) != now[field]]
     if fields == ["steps"] and set(before["steps"]) <= set(now["steps"]):
         return False  # training has gone on: the new steps come to the old ones

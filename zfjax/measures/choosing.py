@@ -160,6 +160,8 @@ def _value(hint: Any, text: Any, flag: str) -> Any:
             return {"true": True, "false": False}[text.lower()]
         if hint is float:
             return _finite(float(text), flag)
+        if hint is Path and not text.strip():
+            raise ZfjaxError(f"{flag} is empty: give the name of a file, or leave it out.")
         return hint(text) if hint in (int, Path) else text
     except (ValueError, KeyError):
         expected = {bool: "true or false", int: "a whole number", float: "a number"}[hint]

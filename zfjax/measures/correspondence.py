@@ -50,7 +50,7 @@ from zfjax.measures.correspondence_words import figure_of_parts, lines_of, sente
 from zfjax.measures.hiding import LEAST, Hidings, Wish, hidings_of
 from zfjax.measures.part_files import Frame
 from zfjax.measures.part_numbers import Exchanges, quantities_of
-from zfjax.measures.protocol import Looked, Measure, Quantity, Told
+from zfjax.measures.protocol import Looked, Measure, Noted, Quantity, Told
 from zfjax.measures.sign_changes import exchanges_of
 from zfjax.network.model import Parameters
 from zfjax.run.measured import Measured
@@ -116,10 +116,11 @@ def layers_for(looked: Looked, options: Options) -> tuple[str, ...]:
     return (looked.layers[-1], *hidden[-1:])
 
 
-def rows(looked: Looked, options: Options) -> Iterator[Quantity]:
+def rows(looked: Looked, options: Options) -> Iterator[Quantity | Noted]:
     """Signs of all changes and what they have in common, step by step."""
     hidings = hidings_of(looked, options.wish)
     layers = layers_for(looked, options)
+    yield Noted({"left_out": list(hidings.left_out)})
     ids = [image_id for group in hidings.groups for image_id in group]
     inputs = dict(zip(ids, _inputs(looked, hidings, ids), strict=True))
     which, exact = exchanges_of(len(ids), options.permutations, options.seed)

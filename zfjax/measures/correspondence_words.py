@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from zfjax.errors import shortened
 from zfjax.measures.invariance_words import layers_in
 from zfjax.measures.protocol import plain_table, shown
 from zfjax.measures.wide_figure import WideFigure, layer_colour, title
@@ -103,7 +104,9 @@ def lines_of(measured: Measured) -> tuple[str, ...]:
                 row.append(f"{shown(value, '{:.3f}')} +- {shown(beside, '{:.3f}')}")
             row.append(shown(measured.of_layer(f"p_of_{name}", layer).get(last), "{:.3f}"))
         table.append(row)
-    return plain_table(head, table)
+    few = measured.meta.get("noted", {}).get("left_out", [])
+    rest = (f"left out, in too few images: {plain(shortened(few, 8), 600)}",) if few else ()
+    return (*plain_table(head, table), *rest)
 
 
 def figure_of_parts(measured: Measured) -> Figure:

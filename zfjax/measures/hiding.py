@@ -77,12 +77,13 @@ def hidings_of(looked: Looked, wish: Wish) -> Hidings:
     images = subject.need("images", "The measure correspondence").of_split(split)
     own = wish.file is None
     boxes = _own_boxes(images, subject.labels) if own else _of_file(images, wish)
-    usable: dict[str, dict[int, tuple[Box, Box]]] = defaultdict(dict)
-    for item in _numbered(boxes):
+    numbered, usable = _numbered(boxes), defaultdict[str, dict[int, tuple[Box, Box]]](dict)
+    _check_names(wish, [item.name for item in numbered])
+    for item in numbered:
+        of_part = usable[item.name]
         pair = _places(item, subject, wish.seed)
         if pair is not None:
-            usable[item.name][item.image_id] = pair
-    _check_names(wish, [item.name for item in _numbered(boxes)])
+            of_part[item.image_id] = pair
     parts, few = [], []
     for name, by_image in sorted(usable.items()):
         if wish.only and not _is_asked(name, wish.only):
@@ -94,10 +95,11 @@ def hidings_of(looked: Looked, wish: Wish) -> Hidings:
         pairs = np.array([by_image[image_id] for image_id in ids], np.int64)
         parts.append(Hidden(name, ids, pairs[:, 0], pairs[:, 1]))
     if not parts:
-        said = shortened(few, 4) if few else "none leaves room for as large a place beside it"
+        said = shortened(few, 4) if few else f"an image has more than {MOST_ALIKE} of each name"
         raise ZfjaxError(
             f"No part is in {LEAST} or more images of split {split!r} of {images.name} that can be"
-            f" hidden: {said}; give boxes of more images."
+            f" hidden, which the network's input shows and leaves room for as large a place beside:"
+            f" {said}; give boxes of more images, or smaller ones."
         )
     every = sorted({image_id for hidden in parts for image_id in hidden.ids})
     return Hidings(images, tuple(parts), _groups(images, every, own), tuple(few))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -55,18 +56,37 @@ def named_images(looked: Looked, names: Sequence[str], split: str | None) -> lis
     """These images: a number is one of the split, unless there is a file of that name. Raises
     ZfjaxError for a number that is not there, and for a file that is no image.
     """
+    side = looked.subject.preparation.view
+    images: dict[Path | int, Looking] = {}
+    for item in _files_and_numbers(names):
+        which = item.resolve() if isinstance(item, Path) else item
+        if which in images:
+            raise ZfjaxError(
+                f"--occlusion.image names {item} twice: an image counted twice makes intervals too"
+                " narrow."
+            )
+        if isinstance(item, Path):
+            images[which] = Looking(item.name, view_of_file(item, (side, side)))
+        else:
+            images[which] = _numbered(split_of(looked, split), item)
+    return list(images.values())
+
+
+def files_among(names: Sequence[str]) -> tuple[Path, ...]:
+    """Those of ``named_images`` that are files."""
+    return tuple(item for item in _files_and_numbers(names) if isinstance(item, Path))
+
+
+def _files_and_numbers(names: Sequence[str]) -> list[Path | int]:
     joined = ",".join(names)
     if len(names) > 1 and local_path(path_of(joined, "image")).is_file():
         names = (joined,)  # one file with commas in its name
-    side = looked.subject.preparation.view
-    images = []
+    items: list[Path | int] = []
     for name in names:
         path = local_path(path_of(name, "--occlusion.image"))
-        if name.lstrip("-").isdigit() and not path.exists():
-            images.append(_numbered(split_of(looked, split), int(name)))
-        else:
-            images.append(Looking(path.name, view_of_file(path, (side, side))))
-    return images
+        is_number = name.removeprefix("-").isdecimal() and not path.exists()
+        items.append(int(name) if is_number else path)
+    return items
 
 
 def labelled(looked: Looked, images: Sequence[Looking], labels: Sequence[str]) -> list[Looking]:

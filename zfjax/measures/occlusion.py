@@ -28,6 +28,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -36,7 +37,14 @@ import numpy as np
 from zfjax.errors import ZfjaxError
 from zfjax.features.occluding import Occluded, Sliding, map_projections, occlude
 from zfjax.measures.agreeing import agreements, interval_over_images, pooled
-from zfjax.measures.occluded_images import Looking, drawn_images, labelled, named_images, split_of
+from zfjax.measures.occluded_images import (
+    Looking,
+    drawn_images,
+    files_among,
+    labelled,
+    named_images,
+    split_of,
+)
 from zfjax.measures.occlusion_words import tell
 from zfjax.measures.protocol import Looked, Measure, Noted, Pictures, Quantity
 from zfjax.network.model import Parameters
@@ -84,6 +92,11 @@ class OcclusionOptions:
             str(item) if isinstance(item, int) else os.fspath(item) for item in several(self.image)
         )
         object.__setattr__(self, "image", names)
+        if not all(name.strip() for name in names):
+            raise ZfjaxError(
+                "--occlusion.image has an empty name; give image files, or numbers of images of the"
+                " split, joined by commas without another at either end."
+            )
         object.__setattr__(self, "label", tuple(str(label) for label in several(self.label)))
         if self.label and not self.image:
             raise ZfjaxError(
@@ -134,6 +147,24 @@ def asked_of(looked: Looked, options: OcclusionOptions) -> Asked:
     return Asked(sliding, layer, looked.steps[-1:] if last else looked.steps)
 
 
+def _own_images(looked: Looked, options: OcclusionOptions) -> list[Looking]:
+    return labelled(looked, named_images(looked, options.image, options.split), options.label)
+
+
+def check(looked: Looked, options: OcclusionOptions) -> None:
+    """Raises ZfjaxError as ``asked_of``, and for images and labels that are not there."""
+    asked_of(looked, options)
+    if options.image:
+        _own_images(looked, options)
+    else:
+        split_of(looked, options.split).count  # noqa: B018 (raises)
+
+
+def image_files(options: OcclusionOptions) -> tuple[Path, ...]:
+    """The image files among the images."""
+    return files_among(options.image)
+
+
 def cost(looked: Looked, options: OcclusionOptions) -> tuple[int, int]:
     """(passes of each image, images). Raises ZfjaxError as ``asked_of``."""
     asked = asked_of(looked, options)
@@ -146,8 +177,7 @@ def rows(looked: Looked, options: OcclusionOptions) -> Iterator[Quantity | Pictu
     asked, subject = asked_of(looked, options), looked.subject
     last = jax.device_put(subject.parameters(asked.steps[-1], whole=True))
     if options.image:
-        images = named_images(looked, options.image, options.split)
-        images = labelled(looked, images, options.label)
+        images = _own_images(looked, options)
     else:
         images = drawn_images(looked, last, options.count, options.split, options.seed)
     views = np.stack([image.view for image in images])
@@ -289,5 +319,12 @@ def _quantities(looked: Looked, step: int, slid: Sequence[_Slid]) -> Iterator[Qu
 SIDES = ("own", "swapped", "excess")
 
 MEASURE = Measure(
-    "occlusion", rows, tell, options=OcclusionOptions(), needs=("images", "scores"), evaluates=cost
+    "occlusion",
+    rows,
+    tell,
+    options=OcclusionOptions(),
+    needs=("images", "scores"),
+    checks=check,
+    files=image_files,
+    evaluates=cost,
 )

@@ -39,11 +39,8 @@ def tell(measured: Measured, others: Sequence[Measured], options: Any) -> Told:
     about = f"{len(images)} images" if len(images) > 1 else "one image"
     about += f" ({right} of them classified rightly)" if labelled else " (without labels)"
     sentence = (
-        f"{at}, a square of {noted['size']} pixels moved by {noted['stride']} over {about}: where"
-        f" it lowers the strongest maps of {deepest} agrees with where their projections lie by"
-        f" {_value(measured, 'spearman_own', deepest, last)} (rank correlation), with other maps'"
-        f" projections by {_value(measured, 'spearman_swapped', deepest, last)}; the excess is"
-        f" {_value(measured, EXCESS, deepest, last)}{_interval(measured, deepest, last)}."
+        f"{at}, a square of {noted['size']} pixels moved by {noted['stride']} over {about}:"
+        f" {_agreement(measured, deepest, last)}"
     )
     probability = measured.of_layer("probability", None)[last]
     if not np.isnan(probability):
@@ -92,6 +89,23 @@ def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value(measured: Measured, quantity: str, layer: str, step: int) -> str:
     return shown(measured.of_layer(quantity, layer)[step])
+
+
+def _agreement(measured: Measured, layer: str, step: int) -> str:
+    noted = measured.meta["noted"]
+    if np.isnan(measured.of_layer(EXCESS, layer)[step]):
+        positions = len(noted["rows"]) * len(noted["columns"])
+        of = "one position" if positions == 1 else f"{positions} positions"
+        return (
+            f"whether it lowers the strongest maps of {layer} where their projections lie cannot be"
+            f" told of {of}, where nothing differs."
+        )
+    return (
+        f"where it lowers the strongest maps of {layer} agrees with where their projections lie by"
+        f" {_value(measured, 'spearman_own', layer, step)} (rank correlation), with other maps'"
+        f" projections by {_value(measured, 'spearman_swapped', layer, step)}; the excess is"
+        f" {_value(measured, EXCESS, layer, step)}{_interval(measured, layer, step)}."
+    )
 
 
 def _last(measured: Measured, layer: str) -> float:

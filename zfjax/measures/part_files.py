@@ -39,12 +39,19 @@ def boxes_in_file(path: Path, images: LookedAt, frame: Frame) -> list[PartBox]:
     rows = _rows(path)
     ids = _ids(path, rows, images)
     boxes = []
+    lines: dict[tuple[int, str, Box], int] = {}
     for line, row in rows:
         where = f"{path}, line {line}"
         image_id = ids(where, row)
         if not row["part"]:
             raise ZfjaxError(f"{where}: the part has no name.")
         box = _box(where, row)
+        earlier = lines.setdefault((image_id, row["part"], box), line)
+        if earlier != line:
+            raise ZfjaxError(
+                f"{where}: this is the box of line {earlier} again; a part that stands twice would"
+                " count twice."
+            )
         height, width = images.view_size if frame == "view" else images.stored_size(image_id)
         if box[0] < 0 or box[1] < 0 or box[2] > height or box[3] > width:
             raise ZfjaxError(
@@ -66,6 +73,13 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     reader = csv.reader(io.StringIO(text), delimiter=_separator(text))
     try:
         head = [cell.strip().casefold() for cell in next(reader, [])]
+        if not any(head):
+            raise ZfjaxError(
+                f"{path} is empty; it needs a head with file_name or image_id, {', '.join(NEEDED)},"
+                " separated by commas, and a line for each part of each image."
+            )
+        if twice := [name for name in (*NEEDED, "file_name", "image_id") if head.count(name) > 1]:
+            raise ZfjaxError(f"{path} has the column {twice[0]} twice: keep one of them.")
         lacking = [name for name in NEEDED if name not in head]
         if lacking or not {"file_name", "image_id"} & set(head):
             raise ZfjaxError(

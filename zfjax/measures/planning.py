@@ -24,6 +24,8 @@ from zfjax.values import Epochs, Names, Text, Whole, optional, text, texts, whol
 
 GRID_IMAGES = 2000
 """Of the probe of an ablation's run, by default."""
+FILES = "files"
+"""In what <name>.json keeps as "asked": the user's files with their digests."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class Plan:
             for name, value in asdict(chosen.options).items()
         }
         about = {"steps": list(self.steps), "layers": list(self.layers), "options": options}
+        if chosen.measure.files is not None and (files := chosen.measure.files(chosen.options)):
+            about[FILES] = [_file_asked(path) for path in files]
         with_images = chosen.measure.takes_images or "images" in chosen.measure.needs
         return {**about, **(self.probed() if with_images else self._theirs)}
 

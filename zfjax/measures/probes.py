@@ -133,6 +133,13 @@ def images_to_probe(looked: Looked, options: Options) -> SomeImages:
     return some_images(images, split, options.images)
 
 
+def check(looked: Looked, options: Options) -> None:
+    """Raises ZfjaxError for a split that is not there, and for too few images of two classes."""
+    chosen = images_to_probe(looked, options)
+    labels = np.array([label for label, _ in chosen.images.describe(chosen.ids)], np.int64)
+    halves_of(np.array(chosen.ids, np.int64)[labels >= 0], labels[labels >= 0])
+
+
 def layers_to_probe(looked: Looked, options: Options) -> tuple[str, ...]:
     """In forward order: fully connected ones where all convolutions are looked at."""
     architecture = own_architecture(looked.subject.network)
@@ -262,5 +269,11 @@ def _chart(measured: Measured, layers: Sequence[str], epochs: dict[int, float]) 
 
 
 MEASURE = Measure(
-    "probes", rows, tell, options=Options(), needs=("images", "labels"), evaluates=cost
+    "probes",
+    rows,
+    tell,
+    options=Options(),
+    needs=("images", "labels"),
+    checks=check,
+    evaluates=cost,
 )

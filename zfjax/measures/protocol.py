@@ -164,6 +164,9 @@ class Measure:
     checks: Callable[[Looked, Any], None] | None = None
     """(what is looked at, options): raises ZfjaxError for what it cannot do with these, before
     anything is run."""
+    files: Callable[[Any], Sequence[Path]] | None = None
+    """(options) -> the user's files among them that are no field of type Path: with other contents
+    it is another measure."""
     evaluates: Callable[[Looked, Any], tuple[int, int]] | None = None
     """(what is looked at, options) -> how often ``rows`` runs the whole network by itself, and over
     how many images each time: for who asks what it will cost."""

@@ -150,6 +150,11 @@ def cost(looked: Looked, options: Options) -> tuple[int, int]:
     return _evaluations(looked, options), images_for(looked, options).count
 
 
+def check(looked: Looked, options: Options) -> None:
+    """Raises ZfjaxError for a split that is not there."""
+    images_for(looked, options)
+
+
 def _seeds(looked: Looked, draws: int) -> list[int]:
     """Seeds of initial parameters, none of them the run's own."""
     if looked.subject.initial is None:
@@ -245,5 +250,11 @@ def _chart(measured: Measured, own: float) -> Figure:
 
 
 MEASURE = Measure(
-    "rewind", rows, tell, options=Options(), needs=("images", "labels", "scores"), evaluates=cost
+    "rewind",
+    rows,
+    tell,
+    options=Options(),
+    needs=("images", "labels", "scores"),
+    checks=check,
+    evaluates=cost,
 )

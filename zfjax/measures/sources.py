@@ -34,6 +34,14 @@ def sources_of(measure: Measure) -> dict[str, str]:
     return dict(sorted(digests.items()))
 
 
+def is_ours(measure: Measure) -> bool:
+    """Whether it is one of zfjax's own."""
+    code: Any = measure.rows
+    while isinstance(code, functools.partial):
+        code = code.func
+    return str(getattr(code, "__module__", "")).partition(".")[0] == OURS
+
+
 def changed_sources(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """The modules that are other than they were; none where nothing was noted before."""
     if not before:

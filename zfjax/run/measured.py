@@ -216,21 +216,32 @@ def is_measured(folder: Path, name: str) -> bool:
 def measure_record(folder: Path, name: str) -> dict[str, Any]:
     """What <name>.json holds of a finished measure. Raises ZfjaxError where it is damaged."""
     path = folder / f"{name}.json"
-    record = read_json(path)
+    try:
+        record = read_json(path)
+    except ZfjaxError as error:
+        if not isinstance(error.__context__, ValueError | RecursionError):  # not its contents
+            raise
+        record = None
     if not isinstance(record, dict) or not {"steps", "epochs", "layers"} <= set(record):
         raise ZfjaxError(
-            f"{path} is no record of a measure; delete it and run `zfjax measure --workdir"
-            f" {quoted(folder.parent)} {name}` again, or restore it from a copy."
+            f"{path} is no record of a measure; delete it and run `{_command(folder, name)}` again,"
+            " or restore it from a copy."
         )
     return record
+
+
+def _command(folder: Path, name: str) -> str:
+    """What measures it into ``folder``."""
+    words = f"zfjax measure --workdir {quoted(folder.parent)} {name}"
+    of_name = folder.name.removeprefix("measures").removeprefix("-")
+    return f"{words} --name {of_name}" if of_name else words
 
 
 def open_measured(folder: Path, name: str) -> Measured:
     """A measure of ``folder`` (RUN/measures). Raises ZfjaxError when it is absent or damaged."""
     if not is_measured(folder, name):
         raise ZfjaxError(
-            f"There is no measure {name!r} in {folder}; run `zfjax measure --workdir"
-            f" {quoted(folder.parent)} {name}` first."
+            f"There is no measure {name!r} in {folder}; run `{_command(folder, name)}` first."
         )
     path = folder / f"{name}.parquet"
     try:
@@ -238,8 +249,8 @@ def open_measured(folder: Path, name: str) -> Measured:
     except (OSError, pa.ArrowException) as error:
         what = "missing" if isinstance(error, FileNotFoundError) else "damaged"
         raise ZfjaxError(
-            f"{path} is {what}; run `zfjax measure --workdir {quoted(folder.parent)} {name}` again"
-            f" without {name}.json, or restore it from a copy."
+            f"{path} is {what}; run `{_command(folder, name)}` again without {name}.json, or"
+            " restore it from a copy."
         ) from None
     return Measured(folder, name, measure_record(folder, name), table)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from zfjax.errors import ZfjaxError, first_line
@@ -134,6 +135,8 @@ def fill(
     for name in missing:
         try:
             chosen, wanted = filling.request(name)
+            if is_measured(filling.folder, name):
+                open_measured(filling.folder, name)  # damaged, it would stop those beside it
         except ZfjaxError as error:
             errors[name] = str(error)
         else:
@@ -153,6 +156,11 @@ class _Filling:
     size: Size
     home: Home
     progress: Progress | None
+
+    @property
+    def folder(self) -> Path:
+        """Where they are written."""
+        return measures_folder(self.run.folder, self.home.name)
 
     def request(self, name: str) -> tuple[Chosen, Wanted]:
         """A measure with its options, and what it is made of. Raises ZfjaxError for what the run

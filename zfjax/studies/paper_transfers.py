@@ -117,14 +117,19 @@ def open_transfers(run_folder: Path, names: Sequence[str]) -> list[Transferred]:
     folder = run_folder / "transfer"
     there = sorted(path.stem for path in folder.glob("*.json"))
     opened = []
-    for name in names or there:
+    for name in dict.fromkeys(names or there):
         if name not in there:
             known = f"; finished are {', '.join(there)}" if there else ""
             raise ZfjaxError(
                 f"--transfer {name}: {run_folder} was not transferred to it{known}. Run `zfjax"
                 f" transfer --workdir {quoted(run_folder)} --to {name}` first."
             )
-        path = folder / f"{name}.parquet"
+        meta, path = read_json(folder / f"{name}.json"), folder / f"{name}.parquet"
+        if not isinstance(meta, dict):
+            raise ZfjaxError(
+                f"{folder / name}.json is no record of a transfer; delete it and run the same"
+                " `zfjax transfer` again: finished folds are kept."
+            )
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException):
@@ -132,7 +137,7 @@ def open_transfers(run_folder: Path, names: Sequence[str]) -> list[Transferred]:
                 f"{path} is missing or damaged; delete {name}.json there and run `zfjax transfer"
                 f" --workdir {quoted(run_folder)} --to {name}` again."
             ) from None
-        opened.append(Transferred(name, read_json(folder / f"{name}.json"), table))
+        opened.append(Transferred(name, meta, table))
     return opened
 
 

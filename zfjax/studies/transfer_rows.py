@@ -116,8 +116,8 @@ def sentence_of(transferred: Transferred) -> str:
     row = transferred.table.to_pylist()[0]
     sentence = (
         f"With {size} image{'' if size == 1 else 's'} a class of {plain(asked['to'])}"
-        f" ({row['classes']} classes, {own.folds} folds), a new softmax on {asked['layer']} of epoch"
-        f" {epoch_name(transferred.meta['epochs'][-1])} is right on {own.mean:.1%} (mean over"
+        f" ({row['classes']} classes, {own.folds} folds), a new softmax on {asked['layer']} of"
+        f" epoch {epoch_name(transferred.meta['epochs'][-1])} is right on {own.mean:.1%} (mean over"
         f" classes; sd over folds {100 * own.sd:.1f}, 95% {own.low:.1%} to {own.high:.1%})"
     )
     control = transferred.summaries(SCRATCH).get(size)

@@ -134,6 +134,12 @@ def open_transferred(run_folder: Path, name: str) -> Transferred:
             f"There is no transfer {name!r} in {folder} (there: {there}); run `zfjax transfer"
             f" --workdir {quoted(run_folder)} --to {name}` first."
         )
+    meta = read_json(path)
+    if not isinstance(meta, dict) or not {"asked", "steps", "epochs", "notes"} <= set(meta):
+        raise ZfjaxError(
+            f"{path} is no record of a transfer; delete it and run the same `zfjax transfer` again:"
+            " finished folds are kept."
+        )
     table_path = folder / f"{name}.parquet"
     try:
         table = pq.read_table(table_path, schema=TRANSFER_SCHEMA)
@@ -142,7 +148,7 @@ def open_transferred(run_folder: Path, name: str) -> Transferred:
             f"{table_path} is missing or damaged; delete {path.name} beside it and run the same"
             " `zfjax transfer` again: finished folds are kept."
         ) from None
-    return Transferred(folder, name, read_json(path), table)
+    return Transferred(folder, name, meta, table)
 
 
 def transfer_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
