@@ -360,6 +360,14 @@ def test_a_measure_that_fails_leaves_a_row_that_says_so(measured, monkeypatch):
     saved = fill(measured, "quick", None)
     assert saved.errors["probes"] == "The disk is full."
     assert "invariance" in saved.measures
+    # One that is damaged is not asked for together with others, which it would stop.
+    damaged = measures_folder(measured.folder, "paper") / "probes.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{")
+    shutil.copy(measures_folder(measured.folder) / "probes.parquet", damaged.parent)
+    saved = fill(measured, "quick", None)
+    assert "probes.json is no record of a measure; delete it" in saved.errors["probes"]
+    shutil.rmtree(damaged.parent)
     (measured.folder / "probes.json").rename(measures_folder(measured.folder) / "probes.json")
     assert "probes" in saved_of(measured, "saved-only").measures
 

@@ -204,7 +204,7 @@ def check_steps(measure: Measure, steps: Sequence[int]) -> None:
         raise ZfjaxError(
             f"The measure {measure.name} needs {measure.least_steps} checkpoints or more, and"
             f" {len(steps)} {'is' if len(steps) == 1 else 'are'} asked for: leave out --at, or"
-            " train with --keep all."
+            " train with --keep all, or for more epochs."
         )
 
 
