@@ -275,6 +275,7 @@ def test_what_makes_no_transfer_is_one_sentence(run, capsys, flags, told):
     assert len(lines) == 1 and "Traceback" not in error
     assert re.search(told, lines[0]), lines[0]
     assert not list((run.folder / "transfer").glob("*.json"))
+    assert not list((run.folder / "transfer").glob("*.folds"))
 
 
 def test_a_damaged_table_says_how_to_mend_it(run):

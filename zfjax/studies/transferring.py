@@ -80,7 +80,7 @@ def run_transfer(plan: TransferPlan, progress: Progress | None = None) -> Transf
     began = time.monotonic()
     with locked_run(plan.run.folder):
         folder = home / f"{plan.asked.stem}.folds"
-        folder.mkdir(parents=True, exist_ok=True)
+        home.mkdir(exist_ok=True)
         clear_unfinished(home, locked=True)
         clear_unfinished(folder, locked=True)
         _check_same(plan, folder)
@@ -96,6 +96,7 @@ def run_transfer(plan: TransferPlan, progress: Progress | None = None) -> Transf
         left_out = left_out_words(counts)
         check_enough(seen.labels, plan.class_names, plan.protocol, left_out)
         folds = folds_of(seen.ids, seen.labels, plan.protocol)
+        folder.mkdir(exist_ok=True)
         write_json(folder / "asked.json", plan.record())
         for key, scored in _trained(plan, seen, folds, missing, tell):
             kept.keep(key, _cell(scored, folds[key[2]], key[1]))
