@@ -62,6 +62,9 @@ def test_lines_that_end_alike_have_names_apart_and_styles_of_their_own():
     shares = {f"conv{index}": [(0, 0), (8, 100 - 15 * index), (16, 100)] for index in range(1, 6)}
     html = page_charts([Chart("Share, %", ordered_lines(shares), 100.0)], "c").html
     Page(str(html))
+    flat = {name: [(0, 0), (16, 0)] for name in shares}
+    equal = sorted(named(page_charts([Chart("Dead, %", ordered_lines(flat))], "d").html))
+    assert [text for _, text in equal] == list(shares), "equal ones from above too"
     names = sorted(named(html))
     assert [text for _, text in names] == list(shares), "from above, as they lie before"
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(names)]

@@ -121,7 +121,7 @@ def _classes(about: _About, layer: str, link: Callable[[str, int], Markup]) -> l
     for map_ in np.flatnonzero(sure == 1).tolist():
         of_class.setdefault(class_name(labels, float(classes[map_])) or "no class", []).append(map_)
     listed = []
-    for named in sorted(of_class):
+    for named in sorted(of_class, key=str.casefold):
         maps = of_class[named]
         said = [about.of_map(map_, classes[map_], link(layer, map_)) for map_ in maps[:MOST_MAPS]]
         more = len(maps) - MOST_MAPS

@@ -228,11 +228,11 @@ def _page_chart(chart: Chart, name: str) -> Piece:
         write_ends(axes, ends, PAGE.text_size)
         title = plain(chart.title, 80)
         drawing = svg_of(figure, name, f"{title} over the epochs")
+    known = [line for line in chart.lines if line.points]
     key = Markup("").join(
-        Markup('<span class="{}">{}</span>').format(role, words)
-        for role, words in _key([line for line in chart.lines if line.points])
+        Markup('<span class="{}">{}</span>').format(role, words) for role, words in _key(known)
     )
-    if len(chart.lines) > max(1, len(ends)) and key:
+    if len(chart.lines) > 1 and len(known) > len(ends):
         key = Markup(' <span class="key">{}</span>').format(key)
     else:
         key = Markup("")

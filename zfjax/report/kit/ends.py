@@ -84,7 +84,7 @@ def most_names(height: float, size: float) -> int:
 
 def write_ends(axes: Axes, ends: Sequence[End], size: float) -> None:
     """Writes each name beside the field at its line's end, no more than ``most_names``. Lines that
-    end alike keep the order that they have before.
+    end alike keep the order that they have before, and equal ones theirs, from above.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -95,7 +95,7 @@ def write_ends(axes: Axes, ends: Sequence[End], size: float) -> None:
         values = [value for _, value in end.points]
         return round((values[-1] - low) / (high - low), 2), sum(values) / len(values)
 
-    ordered = sorted(ends, key=order)
+    ordered = sorted(reversed(ends), key=order)
     lasts = [(end.points[-1][1] - low) / (high - low) for end in ordered]
     levels = spread(np.maximum.accumulate(lasts).tolist(), GAP * size / height, 0.0, 1.0)
     tied, shown, named = 1 + np.cumsum((TIE, SAMPLE, PAD)) / width
