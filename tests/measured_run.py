@@ -68,8 +68,11 @@ def write_census(run: Run, steps: tuple[int, ...], dead: dict[str, int], born: t
     for layer, map_ in dead.items():
         maps = run.config.model.fact(layer).shape[2]
         for step in steps:
-            flags = {name: np.zeros(maps) for name in ("dead", "born", "died", "revived")}
-            flags["dead"][map_] = 1
+            kinds = ("dead", "duplicate", "born", "died", "revived")
+            flags = {name: np.zeros(maps) for name in kinds}
+            flags["dead"][map_] = flags["duplicate"][0] = 1
+            if layer == "conv1":
+                flags["aliased"] = np.arange(maps) % 2
             if (layer, step) == (born[0], born[2]):
                 flags["born"][born[1]] = 1
             for name, values in flags.items():

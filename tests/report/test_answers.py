@@ -91,11 +91,20 @@ def test_intervals_apart_are_sure(tmp_path):
 
 def test_census_says_which_and_when(answered):
     words, (layer, map_, step) = answered.words, answered.born
-    census = words.split("Census: dead, born and duplicate maps")[1].split("What maps are about")[0]
+    census = (
+        words.split("Census: dead, born and duplicate maps")[1]
+        .split("What maps are about")[0]
+        .replace(" )", ")")
+    )
     epoch = answered.run.epoch(step)
     assert f"born: map {map_} at epoch {epoch:g}" in census
     for of_layer, dead in answered.dead.items():
-        assert f"{of_layer} dead at the end: {dead}" in census
+        listed = f"{of_layer} dead at the end: {dead} duplicate at the end: 0 (like 1)"
+        assert listed in census
+        maps = answered.run.config.model.fact(of_layer).shape[2]
+        aliased = maps // 2 if of_layer == "conv1" else "n/a"
+        assert f"{of_layer} {maps} 1 1 {aliased} " in census, "n/a where a layer has none"
+    assert "aliased at the end: 1, 3, 5" in census and "Aliased, in the first layer" in census
     assert f'<a href="#map={layer}:{map_}">{map_}</a>' in answered.text
 
 

@@ -39,6 +39,13 @@ FILLS = {
     "weights": "every layer's filters as pixels, without an image, beside the projections",
 }
 KINDS = ("dead", "almost_dead", "dominant", "duplicate", "aliased", "clipped")
+ABOUT = {
+    "aliased": (
+        " Aliased, in the first layer: much of what its filter passes is too fine for the layer's"
+        " stride."
+    ),
+    "clipped": " Clipped: its filter is as strong as the recipe lets it be.",
+}
 CHANGES = ("born", "died", "revived")
 
 
@@ -107,35 +114,61 @@ def _census(view: View, census: Measured) -> list[Piece | Markup | str]:
     for layer in census.layers:
         flags = {name: census.of_maps(name, layer).get(last, np.zeros(0)) for name in kinds}
         events = layer_events(census, layer)
-        counts = [str(int(np.nansum(flags[name]))) for name in kinds]
+        counts = [_count(flags[name]) for name in kinds]
         counts += [str(sum(name == what for name, _, _ in events)) for what in CHANGES]
         maps = len(census.of_maps("firing", layer).get(last, ()))
         rows.append(Row(layer, (str(maps), *counts)))
-        dead = np.flatnonzero(flags.get("dead", np.zeros(0)) == 1).tolist()
-        lists += _fates(view, layer, dead, events)
+        relatives = census.of_maps("relative", layer).get(last, np.zeros(0))
+        lists += _fates(view, layer, _kinds(view, layer, flags, relatives), events)
     columns = [Column(head, right=index > 0) for index, head in enumerate(heads)]
     told = (
         Markup('<dl class="facts fates">{}</dl>').format(Markup("\n").join(lists))
         if lists
-        else Markup('<p class="note">No map is dead at the end, and none was born or died.</p>')
+        else _note("No map is any of these at the end, and none was born or died.")
     )
     about = (
         "What a map is, counted at the last epoch; what happened to it, over all epochs. Dead is"
         f" dead on these {_images(census)} alone; {_asked_above(view, census)} Almost dead:"
         " hardly an image excites it. Dominant: its filter is far stronger than its layer's median."
-        " Duplicate: it answers almost as another map of its layer does. Born: alive for the first"
-        " time; revived: alive again."
+        " Duplicate: it answers almost as another map of its layer does."
+        f"{''.join(ABOUT[name] for name in kinds if name in ABOUT)}"
+        " Born: alive for the first time; revived: alive again."
     )
     return [_sentence(census), data_table(columns, rows), told, _note(about)]
 
 
-def _fates(
-    view: View, layer: str, dead: Sequence[int], events: Sequence[tuple[str, float, int]]
+def _count(flags: np.ndarray) -> str | None:
+    """How many maps are so; None where that is not defined, as of a layer that has no stride."""
+    return str(int(np.nansum(flags))) if np.isfinite(flags).any() else None
+
+
+def _kinds(
+    view: View, layer: str, flags: Mapping[str, np.ndarray], relatives: np.ndarray
 ) -> list[Markup]:
-    """Which maps of a layer are dead, and which changed when."""
+    """Which maps of a layer are what at the end; a duplicate with the one that it is like."""
     said = []
-    if dead:
-        said.append(Markup("dead at the end: {}").format(_maps_list(view, layer, dead)))
+    for name, values in flags.items():
+        maps = np.flatnonzero(values == 1).tolist()
+        if not maps:
+            continue
+        listed = _maps_list(view, layer, maps)
+        known = len(relatives) == len(values) and np.isfinite(relatives[maps]).all()
+        if name == "duplicate" and known and len(maps) <= MOST_MAPS:
+            listed = Markup(", ").join(
+                Markup("{} (like {})").format(
+                    link_to(view, layer, map_), link_to(view, layer, int(relatives[map_]))
+                )
+                for map_ in maps
+            )
+        said.append(Markup("{} at the end: {}").format(name.replace("_", " "), listed))
+    return said
+
+
+def _fates(
+    view: View, layer: str, said: Sequence[Markup], events: Sequence[tuple[str, float, int]]
+) -> list[Markup]:
+    """What maps of a layer are, as ``said``, and which changed when."""
+    said = list(said)
     for what in CHANGES:
         happened = [(epoch, map_) for name, epoch, map_ in events if name == what]
         parts = [
