@@ -65,8 +65,8 @@ def _legend(labels: Measured, strange: bool) -> Markup:
     if not strange:
         return Markup("")
     return Markup(
-        ' <span class="strange">≠</span> The one image that excites the map most at epoch {}, whose'
-        " picture is on this page where the map is drawn, is of another class."
+        ' <span class="strange">≠</span> Of all images searched for this page, the one that excites'
+        " the map most at epoch {} is of another class; where it is drawn, its picture shows so."
     ).format(epoch_name(labels.epochs[-1]))
 
 
