@@ -68,8 +68,11 @@ def write_census(run: Run, steps: tuple[int, ...], dead: dict[str, int], born: t
     for layer, map_ in dead.items():
         maps = run.config.model.fact(layer).shape[2]
         for step in steps:
-            flags = {name: np.zeros(maps) for name in ("dead", "born", "died", "revived")}
-            flags["dead"][map_] = 1
+            kinds = ("dead", "duplicate", "born", "died", "revived")
+            flags = {name: np.zeros(maps) for name in kinds}
+            flags["dead"][map_] = flags["duplicate"][0] = 1
+            if layer == "conv1":
+                flags["aliased"] = np.arange(maps) % 2
             if (layer, step) == (born[0], born[2]):
                 flags["born"][born[1]] = 1
             for name, values in flags.items():
@@ -89,12 +92,15 @@ def write_labels(run: Run, steps: tuple[int, ...], layer: str, sure: dict[int, i
         about = np.array([float(map_ in sure) for map_ in range(maps)])
         rows.maps(step, layer, "about", about)
         rows.maps(step, layer, "top_class", [float(sure.get(map_, 2)) for map_ in range(maps)])
+        rows.maps(step, layer, "top_class_images", np.full(maps, 3.0))
         rows.maps(step, layer, "purity", np.full(maps, 0.75))
         rows.maps(step, layer, "adjusted_p", np.full(maps, 0.01))
         rows.layer(step, layer, "about_share", float(about.mean()))
         rows.layer(step, layer, "mean_purity", 0.75)
         rows.layer(step, None, "chance_purity", 0.3)
-    rows.write("labels", "Maps about a class: some.", class_names=list(LABELS))
+    asked = {"split": "train", "fingerprint": run.evolution().record.fingerprint}
+    words = "Maps about a class: some."
+    rows.write("labels", words, class_names=list(LABELS), asked=asked)
 
 
 def write_controls(run: Run, steps: tuple[int, ...], layers: tuple[str, ...]) -> None:
@@ -105,6 +111,7 @@ def write_controls(run: Run, steps: tuple[int, ...], layers: tuple[str, ...]) ->
         rows.maps(steps[-1], layer, "image_share", np.linspace(0, 1, 9))
         for place, control in enumerate(("swapped", "initial", "randomised_1", "randomised_2")):
             rows.layer(steps[-1], layer, f"cosine_{control}", 0.9 - 0.2 * place, 0.0, 1.0)
+    rows.maps(steps[-1], layers[-1], "swapped_map", (np.arange(9) + 1) % 9)
     rows.layer(steps[-1], layers[-1], "initial_cosine", 0.0625)
     rows.layer(steps[-1], layers[-1], "spearman_initial", 0.4375)
     rows.layer(steps[-1], "conv1", "exempt", 1.0)

@@ -130,6 +130,10 @@ def test_controls_are_those_of_the_explicit_deconvnet(run, measured):
                 assert value(control) == pytest.approx(expected, abs=2e-3), control
             swaps = [cosine(own, projected(run, parameters, row, other)) for other in live - {map_}]
             assert min(abs(value("swapped") - each) for each in swaps) < 2e-3
+            asked = int(measured.of_maps("swapped_map", "conv2")[step][map_])
+            assert asked in live - {map_}, "another one that lives"
+            other = cosine(own, projected(run, parameters, row, asked))
+            assert value("swapped") == pytest.approx(other, abs=2e-3)
             switched = [
                 cosine(own, projected(run, parameters, row, None, other))
                 for other in images - {row["image_id"]}
@@ -248,6 +252,6 @@ def test_a_map_that_is_alone_alive_has_no_swap(run, tmp_path):
     evolve(folder, maps=3, top=2, at=["last"], name="alone")
     options = {"evolution": "alone", "name": "alone", "at": ["last"]}
     table = zfjax.measure(folder, "controls", **options)
-    assert "cosine_swapped" not in table.quantities()
+    assert not {"cosine_swapped", "swapped_map"} & set(table.quantities())
     assert np.isfinite(table.of_maps("cosine_switches", "conv2")[12][drawn])
     assert "conv2 - (no two live maps; -)" in table.meta["sentence"]

@@ -51,7 +51,9 @@ class Answered:
         evolution = self.run.evolution()
         steps, maps = evolution.steps, evolution.maps("conv3")
         self.born = ("conv3", maps[2], steps[1])
-        self.sure = {maps[0]: 1, maps[3]: 0}
+        rows = evolution.rows(step=steps[-1], layer="conv3", selection="top", rank=0)
+        self.strongest = {row["map"]: row["label"] for row in rows}
+        self.sure = {maps[0]: 1, maps[3]: self.strongest[maps[3]]}
         write_settling(self.run, steps, TIMES)
         write_settling(other, steps, {"conv1": (0.5, 0.25, 0.75), "conv2": (0.7, 0.3, 1.1)})
         self.dead = {layer: evolution.maps(layer)[1] for layer in evolution.layers}
@@ -89,18 +91,30 @@ def test_intervals_apart_are_sure(tmp_path):
 
 def test_census_says_which_and_when(answered):
     words, (layer, map_, step) = answered.words, answered.born
-    census = words.split("Census: dead, born and duplicate maps")[1].split("What maps are about")[0]
+    census = (
+        words.split("Census: dead, born and duplicate maps")[1]
+        .split("What maps are about")[0]
+        .replace(" )", ")")
+    )
     epoch = answered.run.epoch(step)
     assert f"born: map {map_} at epoch {epoch:g}" in census
     for of_layer, dead in answered.dead.items():
-        assert f"{of_layer} dead at the end: {dead}" in census
+        listed = f"{of_layer} dead at the end: {dead} duplicate at the end: 0 (like 1)"
+        assert listed in census
+        maps = answered.run.config.model.fact(of_layer).shape[2]
+        aliased = maps // 2 if of_layer == "conv1" else "n/a"
+        assert f"{of_layer} {maps} 1 1 {aliased} " in census, "n/a where a layer has none"
+    assert "aliased at the end: 1, 3, 5" in census and "Aliased, in the first layer" in census
     assert f'<a href="#map={layer}:{map_}">{map_}</a>' in answered.text
 
 
 def test_labels_and_controls_say_their_numbers(answered):
     labels = answered.words.split("What maps are about")[1].split("Training")[0]
-    for map_, number in answered.sure.items():
-        assert f"{LABELS[number]} {map_}" in labels
+    (strange, number), (alike, same) = answered.sure.items()
+    assert f"{LABELS[number]} {strange} (3 of 4) ≠" in labels
+    assert f"{name_of(same)} {alike} (3 of 4)" in labels and labels.count("≠") == 2, "and a legend"
+    told = f"its strongest image is of another class: {name_of(answered.strongest[strange])}"
+    assert f'title="{escape(told)}" aria-label="{escape(told)}"' in answered.text
     assert f"{LABELS[1]}" in labels and str(escape(LABELS[1])) in answered.text
     assert "75 % 30 %" in labels, "purity, and by chance"
     controls = answered.words.split("how much of a projection is the unit's")[1]
@@ -112,7 +126,9 @@ def test_labels_and_controls_say_their_numbers(answered):
     ranks = controls.split("Rank correlation of magnitudes conv3")[1]
     assert ranks.strip().startswith("the network before training 0.438")
     assert "exempt" not in controls.split("1: the same picture")[0], "the sentence says it"
-    heads = controls.split("conv3 at epoch 2, from above: maps 3, 5 ")[1]
+    heads = controls.split(
+        "conv3 at epoch 2, from above: maps 3 (other unit: map 4), 5 (other unit: map 6) "
+    )[1]
     assert heads.startswith(" ".join(" ".join(COLUMNS).split()))
     pixels = figures_of(answered)[0]
     cell, edge = EDGE + GAP, EDGE // 9 * 9
@@ -148,6 +164,11 @@ def test_weights_stand_beside_projections(answered):
         )
 
 
+def name_of(label):
+    """What the measure labels calls a class."""
+    return LABELS[label] if label < len(LABELS) else f"class {label}"
+
+
 def figures_of(answered):
     """The pictures of rows on the page: of the controls, and of the weights."""
     images = [
@@ -170,12 +191,18 @@ def test_scripts_know_what_each_map_is(answered):
             assert map_["relative"] == [(map_["map"] + 1) % count[name], 0.5]
             wanted = None if name == "conv1" or map_["map"] > 8 else map_["map"] / 8
             assert map_["image_share"] == wanted
+            other = (map_["map"] + 1) % 9 if name == "conv3" and map_["map"] <= 8 else None
+            assert map_["swapped_map"] == other
             assert map_["firing"] == (0 if map_["map"] == answered.dead[name] else 1)
     about = {map_["map"]: map_["about"] for map_ in layers["conv3"]}
     for map_, fact in about.items():
         number = answered.sure.get(map_)
         assert fact["sure"] == (number is not None)
-        assert fact["class"] == LABELS[2 if number is None else number] and fact["p"] == 0.01
+        named = 2 if number is None else number
+        assert fact["class"] == name_of(named) and fact["p"] == 0.01
+        assert fact["count"] == "3 of 4"
+        label = answered.strongest.get(map_, named)
+        assert fact["strongest"] == (None if label == named else name_of(label))
     _, born, step = answered.born
     events = {map_["map"]: map_["events"] for map_ in layers["conv3"]}
     assert events.pop(born) == [["born", answered.run.epoch(step)]] and not any(events.values())

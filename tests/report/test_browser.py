@@ -228,7 +228,7 @@ def test_a_link_opens_a_film(measured, browser, form):
     )
     assert len(tiles) > 20 and min(tiles) > 26, "its pictures are there"
     known = text(browser, ".panel .known")
-    assert "</script><b>stripes: 75\u2009% of its strongest images" in known.replace("\n", " ")
+    assert "</script><b>stripes: 3 of 4 of its strongest images" in known.replace("\n", " ")
     assert "nearest relative" not in known, "the census was of conv2 alone"
     assert re.search(r"answers steady from epoch \d", text(browser, ".panel .life"))
     relative = reported.evolution.maps("conv2")[0]
@@ -335,7 +335,7 @@ def test_rules_are_a_toggle(measured, browser, form):
         )
 
     # A map of conv1 is alive at every epoch, so that its first tile is that of epoch 0.
-    browser.run(f"location.hash = '#epoch=1&map=conv1:{map_}'")
+    browser.run(f"location.hash = '#epoch=1&map=conv1:{map_}&weaker=shown'")
     settled(browser)
     first = seen()
     assert browser.run("state.rule") == "deconvnet"
@@ -345,7 +345,7 @@ def test_rules_are_a_toggle(measured, browser, form):
     assert float(guided[0].strip("\u2009 ±")) == pytest.approx(
         float(first[0].strip("\u2009 ±")) / 2, rel=0.02
     )
-    address = f"#epoch=1&rule=guided&map=conv1:{map_}"
+    address = f"#epoch=1&rule=guided&map=conv1:{map_}&weaker=shown"
     assert browser.run("location.hash") == address
     assert text(browser, ".panel pre").endswith("--rule guided")
     browser.run("document.querySelector('input[name=rule][value=guided]').focus()")
@@ -383,6 +383,11 @@ def test_an_opened_map_shows_its_weaker_images(measured, browser, form):
     alive, dead = reported.evolution.maps("conv2")[:2]
     browser.run(f"location.hash = '#epoch=2&map=conv2:{alive}'")
     settled(browser)
+    assert text(browser, ".panel .others").endswith("at epoch 2 (weakest 1, typical 1)")
+    assert browser.run("document.querySelectorAll('.panel .others .tile').length") == 0
+    browser.run("document.querySelector('.panel .others summary').focus()")
+    browser.press("Enter")
+    assert browser.run("location.hash") == f"#epoch=2&map=conv2:{alive}&weaker=shown"
     shown_ones = text(browser, ".panel .others")
     step = reported.evolution.steps[2]
     for selection in ("low", "quantile:0.5"):
@@ -397,11 +402,19 @@ def test_an_opened_map_shows_its_weaker_images(measured, browser, form):
         browser, ".panel .others"
     )
     assert browser.run("document.querySelectorAll('.panel .others .tile').length") == 2
-    assert too_wide(browser) == 0
+    assert browser.run("document.activeElement.tagName") == "SUMMARY" and too_wide(browser) == 0
     browser.run(f"location.hash = '#epoch=2&map=conv2:{dead}'")
     settled(browser)
+    assert browser.run("state.weaker"), "of every map that is opened"
     assert "dead: no image excites it" in text(browser, ".panel .others")
     assert browser.run("document.querySelectorAll('.panel .others .tile').length") == 0
+    browser.run("document.querySelector('.panel .others summary').focus()")
+    browser.press(" ")
+    assert browser.run("[state.weaker, timer]") == [False, None], "space plays nothing there"
+    assert "weaker" not in browser.run("location.hash")
+    browser.run("location.hash = '#weaker=both'")
+    settled(browser)
+    assert not browser.run("state.weaker")
 
 
 def test_a_folder_keeps_the_browser_content(measured, browser):
@@ -445,6 +458,54 @@ def test_paper_has_film_strips(made, browser):
     assert browser.run("getComputedStyle(document.querySelector('.layers')).display") == "none"
     assert browser.run("document.getElementById('printed').offsetHeight") > 500
     browser.prefer()
+
+
+def test_paper_has_all_of_an_opened_map(measured, browser):
+    reported, paths = measured
+    browser.resize(1280)
+    browser.open(paths["file"])
+    alive = reported.evolution.maps("conv2")[0]
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.run("document.querySelector('.opened')") is None
+    browser.run(f"location.hash = '#epoch=2&map=conv2:{alive}'")
+    settled(browser)
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    browser.prefer(media="print")
+    printed = text(browser, "#printed .opened")
+    assert printed.startswith(f"conv2, map {alive}") and "What is known of it" in printed
+    assert "typical: stronger than" in printed.lower(), "unfolded on paper alone"
+    assert not browser.run("state.weaker")
+    aims = "[...document.querySelectorAll('.opened .tile')].map((tile) => getComputedStyle(tile)"
+    aimed = browser.run(f"{aims}.backgroundPosition)")
+    assert len(set(aimed)) > 4 and browser.run(f"{aims}.backgroundImage)").count("none") == 0
+    browser.prefer()
+
+
+@pytest.mark.parametrize("width", (1400, 800, 390))
+def test_no_picture_of_a_film_is_cut(made, browser, width):
+    """At either end, wherever it is scrolled to."""
+    browser.resize(width)
+    browser.open(made.path)
+    browser.click(".cell")
+    # As a run of many epochs: the film's own slots once more.
+    browser.run(
+        "(() => { const strip = document.querySelector('.panel .strip'), frames ="
+        " [...strip.querySelectorAll('.frame')]; for (let i = 0; i < 5; i += 1)"
+        " strip.append(...frames.map((frame) => frame.cloneNode(true))); })()"
+    )
+    cut = (
+        "(() => { const strip = document.querySelector('.panel .strip').getBoundingClientRect();"
+        " const left = document.querySelector('.panel .labels').getBoundingClientRect().right;"
+        " const seen = [...document.querySelectorAll('.panel .slot')].map((slot) =>"
+        " slot.getBoundingClientRect()).filter((box) => box.right > left + 1 && box.left <"
+        " strip.right - 1); return [seen.length, seen.filter((box) => box.left < left - 0.5 ||"
+        " box.right > strip.right + 0.5).length]; })()"
+    )
+    for scrolled in (0, 37, 150, 401, 1e5):
+        browser.run(f"document.querySelector('.panel .strip').scrollLeft = {scrolled}")
+        settled(browser)
+        count, across = browser.run(cut)
+        assert count > 4 and across == 0, scrolled
 
 
 @pytest.mark.parametrize("width", WIDTHS)

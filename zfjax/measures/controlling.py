@@ -72,6 +72,8 @@ class ControlledUnits:
     """
     boxes: tuple[np.ndarray, ...]
     """As ``box_within``."""
+    swapped: np.ndarray | None = None
+    """int [n]: which map is asked in the place of each; None where no two are alive."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,8 @@ def _controlled(controls: Controls, step: int, name: str) -> ControlledUnits:
         for depth, below in enumerate(downwards, start=1):
             mixed = {**mixed, below: controls.anew[below]}
             tiles[f"randomised_{depth}"] = project(mixed, own)
-    return ControlledUnits(maps, tiles, boxes)
+    others = np.array([unit.map for unit in swapped], np.int64) if len(live) > 1 else None
+    return ControlledUnits(maps, tiles, boxes, others)
 
 
 @dataclass(frozen=True)

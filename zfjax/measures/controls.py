@@ -10,8 +10,8 @@ own filters and switches; *randomised_n*, the n topmost layers from this one dow
 as *cosine_* of the two projections, and *spearman_* of their magnitudes, within the unit's box. The
 *image_share* is the cosine with the swapped unit: what stays the same when another unit is asked is
 the image's. Near that of two images, the picture is the unit's; near 1, any unit would have given
-it. Of a layer: the median over its maps, quartiles as low and high. The first layer is exempt: its
-projection is its filter.
+it. Of a layer: the median over its maps, quartiles as low and high. *swapped_map* says which map
+was asked instead. The first layer is exempt: its projection is its filter.
 Source: Mahendran and Vedaldi 2016, "Salient Deconvolutional Networks" (units swapped); Adebayo et
 al. 2018, "Sanity Checks for Saliency Maps" (layers randomised from the top); Nie, Zhang and Patel
 2018, "A Theoretical Explanation for Perplexing Behaviors" (partial recovery of the image).
@@ -106,6 +106,10 @@ def _of_layer(asked: ControlledUnits, step: int, layer: str, maps: int) -> Itera
             if (name, control) == ("cosine", "swapped"):
                 shares = values
     yield from _with_quartiles(step, layer, "image_share", shares)
+    if asked.swapped is not None:
+        others = np.full(maps, np.nan)
+        others[asked.maps] = asked.swapped
+        yield Quantity(step, layer, "swapped_map", others, unit="map")
 
 
 def _with_quartiles(step: int, layer: str, name: str, values: np.ndarray) -> Iterator[Quantity]:

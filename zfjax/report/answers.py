@@ -4,7 +4,6 @@ about. A measure that the run has not is one line with the command that makes it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from urllib.parse import quote
@@ -12,13 +11,13 @@ from urllib.parse import quote
 import numpy as np
 from markupsafe import Markup
 
+from zfjax.report.class_lists import MOST_MAPS, labels_contents
 from zfjax.report.controlled import controls_contents
-from zfjax.report.kit.charts import Chart, ordered_lines, page_charts
 from zfjax.report.kit.shell import Piece, part_text, section
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.wording import epoch_name, percent, plain
+from zfjax.report.kit.wording import epoch_name, plain
 from zfjax.report.layers import View
-from zfjax.report.lives import class_name, layer_events
+from zfjax.report.lives import layer_events
 from zfjax.report.settling import settling_contents
 from zfjax.report.weighed import weights_contents
 from zfjax.report.words import searched
@@ -39,15 +38,19 @@ FILLS = {
     "labels": "which maps are about a class, beside what chance gives",
     "weights": "every layer's filters as pixels, without an image, beside the projections",
 }
-MOST_MAPS = 60
-"""Named in one list; beyond, it says how many more."""
 KINDS = ("dead", "almost_dead", "dominant", "duplicate", "aliased", "clipped")
+ABOUT = {
+    "aliased": (
+        " Aliased, in the first layer: much of what its filter passes is too fine for the layer's"
+        " stride."
+    ),
+    "clipped": " Clipped: its filter is as strong as the recipe lets it be.",
+}
 CHANGES = ("born", "died", "revived")
 
 
 def answer_sections(view: View) -> list[Piece]:
     """A section for each measure that the run has, and one that says what it has not."""
-    contents = {"census": _census, "labels": _labels}
     sections = []
     for name, title in TITLES.items():
         measured = view.measures.get(name)
@@ -60,8 +63,10 @@ def answer_sections(view: View) -> list[Piece]:
         elif name == "weights":
             link = partial(link_to, view)
             inner = weights_contents(measured, view.evolution, view.store, link)
+        elif name == "labels":
+            inner = labels_contents(measured, view.evolution, partial(link_to, view))
         else:
-            inner = contents[name](view, measured)
+            inner = _census(view, measured)
         style = part_text("css", "answers", folder="parts")
         sections.append(section(title, *inner, Piece(Markup(), style=style)))
     missing = [name for name in TITLES if name not in view.measures]
@@ -109,35 +114,61 @@ def _census(view: View, census: Measured) -> list[Piece | Markup | str]:
     for layer in census.layers:
         flags = {name: census.of_maps(name, layer).get(last, np.zeros(0)) for name in kinds}
         events = layer_events(census, layer)
-        counts = [str(int(np.nansum(flags[name]))) for name in kinds]
+        counts = [_count(flags[name]) for name in kinds]
         counts += [str(sum(name == what for name, _, _ in events)) for what in CHANGES]
         maps = len(census.of_maps("firing", layer).get(last, ()))
         rows.append(Row(layer, (str(maps), *counts)))
-        dead = np.flatnonzero(flags.get("dead", np.zeros(0)) == 1).tolist()
-        lists += _fates(view, layer, dead, events)
+        relatives = census.of_maps("relative", layer).get(last, np.zeros(0))
+        lists += _fates(view, layer, _kinds(view, layer, flags, relatives), events)
     columns = [Column(head, right=index > 0) for index, head in enumerate(heads)]
     told = (
         Markup('<dl class="facts fates">{}</dl>').format(Markup("\n").join(lists))
         if lists
-        else Markup('<p class="note">No map is dead at the end, and none was born or died.</p>')
+        else _note("No map is any of these at the end, and none was born or died.")
     )
     about = (
         "What a map is, counted at the last epoch; what happened to it, over all epochs. Dead is"
         f" dead on these {_images(census)} alone; {_asked_above(view, census)} Almost dead:"
         " hardly an image excites it. Dominant: its filter is far stronger than its layer's median."
-        " Duplicate: it answers almost as another map of its layer does. Born: alive for the first"
-        " time; revived: alive again."
+        " Duplicate: it answers almost as another map of its layer does."
+        f"{''.join(ABOUT[name] for name in kinds if name in ABOUT)}"
+        " Born: alive for the first time; revived: alive again."
     )
     return [_sentence(census), data_table(columns, rows), told, _note(about)]
 
 
-def _fates(
-    view: View, layer: str, dead: Sequence[int], events: Sequence[tuple[str, float, int]]
+def _count(flags: np.ndarray) -> str | None:
+    """How many maps are so; None where that is not defined, as of a layer that has no stride."""
+    return str(int(np.nansum(flags))) if np.isfinite(flags).any() else None
+
+
+def _kinds(
+    view: View, layer: str, flags: Mapping[str, np.ndarray], relatives: np.ndarray
 ) -> list[Markup]:
-    """Which maps of a layer are dead, and which changed when."""
+    """Which maps of a layer are what at the end; a duplicate with the one that it is like."""
     said = []
-    if dead:
-        said.append(Markup("dead at the end: {}").format(_maps_list(view, layer, dead)))
+    for name, values in flags.items():
+        maps = np.flatnonzero(values == 1).tolist()
+        if not maps:
+            continue
+        listed = _maps_list(view, layer, maps)
+        known = len(relatives) == len(values) and np.isfinite(relatives[maps]).all()
+        if name == "duplicate" and known and len(maps) <= MOST_MAPS:
+            listed = Markup(", ").join(
+                Markup("{} (like {})").format(
+                    link_to(view, layer, map_), link_to(view, layer, int(relatives[map_]))
+                )
+                for map_ in maps
+            )
+        said.append(Markup("{} at the end: {}").format(name.replace("_", " "), listed))
+    return said
+
+
+def _fates(
+    view: View, layer: str, said: Sequence[Markup], events: Sequence[tuple[str, float, int]]
+) -> list[Markup]:
+    """What maps of a layer are, as ``said``, and which changed when."""
+    said = list(said)
     for what in CHANGES:
         happened = [(epoch, map_) for name, epoch, map_ in events if name == what]
         parts = [
@@ -153,46 +184,6 @@ def _fates(
     if not said:
         return []
     return [Markup("<dt>{}</dt><dd>{}</dd>").format(layer, Markup("<br>").join(said))]
-
-
-def _labels(view: View, labels: Measured) -> list[Piece | Markup | str]:
-    first, last = labels.steps[0], labels.steps[-1]
-    chance = labels.of_layer("chance_purity", None).get(last)
-    began = f"at epoch {epoch_name(labels.epochs[0])}"
-    heads = ("layer", "live maps", "about a class", began)
-    rest = ("about nothing shown", "purity", "by chance")
-    rows, lists = [], []
-    for layer in labels.layers:
-        about = labels.of_maps("about", layer)
-        sure, classes = about.get(last, np.zeros(0)), labels.of_maps("top_class", layer).get(last)
-        alive = int(np.isfinite(sure).sum())
-        count, before = int(np.nansum(sure)), int(np.nansum(about.get(first, np.zeros(0))))
-        purity = labels.of_layer("mean_purity", layer).get(last)
-        cells = (*map(str, (alive, count, before, alive - count)), percent(_known(purity)))
-        rows.append(Row(layer, (*cells, percent(_known(chance)))))
-        of_class: dict[str, list[int]] = {}
-        for map_ in np.flatnonzero(sure == 1).tolist():
-            named = class_name(labels, None if classes is None else float(classes[map_]))
-            of_class.setdefault(named or "no class", []).append(map_)
-        parts = [
-            Markup("<b>{}</b> {}").format(named, _maps_list(view, layer, of_class[named]))
-            for named in sorted(of_class)
-        ]
-        if parts:
-            said = Markup("; ").join(parts)
-            lists.append(Markup("<dt>{}</dt><dd>{}</dd>").format(layer, said))
-    columns = [Column(head, right=index > 0) for index, head in enumerate((*heads, *rest))]
-    listed = Markup('<dl class="facts fates">{}</dl>').format(Markup("\n").join(lists))
-    shares = ordered_lines(labels.curves("about_share", 100))
-    note = (
-        "A map is about a class where its strongest images share it more than permuted labels would"
-        " let them: the commonest class of them, which need not be that of the picture shown; how"
-        " many of them are of it stands with each map that is opened. Purity: the share of a map's"
-        " strongest images that are of their commonest class. All others are about nothing that so"
-        " few images can show. The numbers are the maps; those drawn on this page are links."
-    )
-    chart = page_charts((Chart("Maps about a class, %", shares, 100.0),), "labels")
-    return [_sentence(labels), data_table(columns, rows), listed, chart, _note(note)]
 
 
 def _sentence(measured: Measured) -> Markup:
@@ -218,7 +209,3 @@ def _asked_above(view: View, census: Measured) -> str:
     record = view.evolution.record
     same = census.meta.get("images") == record.images - record.unreadable
     return f"the search above asked {'as many' if same else 'others'}: {asked}."
-
-
-def _known(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

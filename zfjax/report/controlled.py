@@ -121,6 +121,13 @@ def _cell(controls: Measured, name: str, layer: str) -> str | None:
     return f"{number(value)}{between}"
 
 
+def _with_other(link: Link, layer: str, map_: int, other: float) -> Markup:
+    """The map's number, and that of the unit that was asked in its place where it is known."""
+    if not math.isfinite(other):
+        return link(layer, map_)
+    return Markup("{} (other unit: map {})").format(link(layer, map_), link(layer, int(other)))
+
+
 def _pictures(controls: Measured, store: Store, link: Link) -> Piece:
     """A picture a layer: a row for each map, its projection at the left, its controls beside it."""
     figures = []
@@ -133,7 +140,11 @@ def _pictures(controls: Measured, store: Store, link: Link) -> Piece:
         step = max(by_step)
         maps, pixels = by_step[step]
         rows = [np.split(signed_bytes(each), len(COLUMNS), axis=1) for each in pixels]
-        listed = Markup(", ").join(link(layer, map_) for map_ in maps.tolist())
+        others = controls.of_maps("swapped_map", layer).get(step, np.zeros(0))
+        listed = Markup(", ").join(
+            _with_other(link, layer, map_, others[map_] if map_ < len(others) else math.nan)
+            for map_ in maps.tolist()
+        )
         caption = Markup("{} at epoch {}, from above: maps {}").format(
             plain(layer), epoch_name(epochs[step]), listed
         )

@@ -99,7 +99,7 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
     for layer, sheets in zip(view.layers, view.sheets, strict=True):
         maps = []
         numbers = [map_.map for map_ in layer.maps]
-        facts = layer_facts(view.measures, view.inputs, layer.layer, numbers)
+        facts = layer_facts(view.measures, view.inputs, evolution, layer.layer, numbers)
         for map_, sheet, of_map in zip(layer.maps, sheets, facts, strict=True):
             maps.append({**map_values(map_, sheet, count, labels, file_names), **of_map})
             if sheet is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from zfjax.report.inputs import Inputs
 from zfjax.report.kit.wording import plain
 from zfjax.report.payload import single
+from zfjax.run.evolution import Evolution
 from zfjax.run.measured import Measured
 
 FLAGS = ("almost_dead", "dominant", "duplicate", "aliased", "clipped")
@@ -23,15 +25,18 @@ OF_SETTLING = ("settled_epoch", "emergence")
 OF_LABELS = ("top_class", "about", "purity", "adjusted_p", "selectivity", "selective_class")
 OF_CENSUS = (*FLAGS, "firing", "relative", "likeness")
 
-IMAGE_SHARE = "image_share"
-"""Of the measure controls."""
+OF_CONTROLS = ("image_share", "swapped_map")
 
 Facts = dict[str, Any]
 """Of one map, JSON values by name; only those that were measured."""
 
 
 def layer_facts(
-    measures: Mapping[str, Measured], inputs: Mapping[str, Inputs], layer: str, maps: Sequence[int]
+    measures: Mapping[str, Measured],
+    inputs: Mapping[str, Inputs],
+    evolution: Evolution,
+    layer: str,
+    maps: Sequence[int],
 ) -> list[Facts]:
     """Facts of each of the ``maps`` of a layer."""
     facts: list[Facts] = [{} for _ in maps]
@@ -48,13 +53,17 @@ def layer_facts(
             of_map |= {"events": own, **_counted(numbers, map_)}
     if "labels" in measures:
         labels = measures["labels"]
-        numbers = _last(labels, OF_LABELS, layer)
+        numbers, counts = _last(labels, OF_LABELS, layer), counted(labels, layer, labels.steps[-1])
+        strongest = strongest_labels(labels, evolution, layer)
         for map_, of_map in zip(maps, facts, strict=True):
-            of_map["about"] = _about(labels, numbers, map_)
+            of_map["about"] = {**_about(labels, numbers, map_), "count": counts.words(map_)}
+            label = strongest.get(map_)
+            other = label is not None and label != _number(numbers["top_class"], map_)
+            of_map["about"]["strongest"] = class_name(labels, label) if other else None
     if "controls" in measures:
-        numbers = _last(measures["controls"], (IMAGE_SHARE,), layer)
+        numbers = _last(measures["controls"], OF_CONTROLS, layer)
         for map_, of_map in zip(maps, facts, strict=True):
-            of_map[IMAGE_SHARE] = _number(numbers[IMAGE_SHARE], map_)
+            of_map |= {name: _number(numbers[name], map_) for name in OF_CONTROLS}
     for map_, of_map in zip(maps, facts, strict=True):
         if layer in inputs:
             of_map["inputs"] = [
@@ -93,6 +102,48 @@ def class_name(labels: Measured, number: float | None) -> str | None:
     first = names[index].split(",")[0]
     alone = sum(name.split(",")[0] == first for name in names) == 1
     return plain(first if alone else names[index], 60)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Of a layer's maps at one epoch: arrays [maps], NaN where a map is dead."""
+
+    images: np.ndarray
+    """Of the commonest class, among a map's strongest images."""
+    among: np.ndarray
+    """How many these are."""
+
+    def words(self, map_: int) -> str:
+        """ "5 of 9"; "" where it was not measured."""
+        if map_ >= len(self.images) or not math.isfinite(self.images[map_] + self.among[map_]):
+            return ""
+        return f"{self.images[map_]:.0f} of {self.among[map_]:.0f}"
+
+
+def counted(labels: Measured, layer: str, step: int) -> Counted:
+    """How pure maps are, in images."""
+    images = labels.of_maps("top_class_images", layer).get(step, np.zeros(0))
+    purity = labels.of_maps("purity", layer).get(step, np.zeros(0))
+    if len(images) != len(purity):
+        return Counted(np.zeros(0), np.zeros(0))
+    undefined = np.full(len(images), np.nan)
+    return Counted(images, np.divide(images, purity, out=undefined, where=purity > 0))
+
+
+def strongest_labels(labels: Measured, evolution: Evolution, layer: str) -> dict[int, int]:
+    """By map, the label of its strongest image at the labels' last epoch, as the evolution has it,
+    drawn or not. {} where that is of other data, or does not show that epoch.
+    """
+    asked: Mapping[str, object] = labels.meta.get("asked") or {}
+    data = asked.get("fingerprint")
+    ours = evolution.record.fingerprint
+    if not isinstance(data, Mapping) or data.get("name") != ours.get("name"):
+        return {}
+    step = labels.steps[-1]
+    if layer not in evolution.layers or step not in evolution.steps:
+        return {}
+    rows = evolution.rows(step=step, layer=layer, selection="top", rank=0)
+    return {row["map"]: row["label"] for row in rows if row["label"] is not None}
 
 
 def _counted(numbers: Mapping[str, np.ndarray], map_: int) -> Facts:

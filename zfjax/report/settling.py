@@ -40,9 +40,10 @@ NOTE = (
     " it is at the end: where that is late for all layers, it may be the schedule's doing."
 )
 PACE = (
-    "Maps that from some epoch on to the end stay more like their last self than like others of"
-    " their layer. Pace: how fast the distance that a layer's weights have left shrinks, over all"
-    " epochs; at 0.7 it halves in one."
+    "Emerged: maps that are themselves for good, from some epoch on to the end more like their last"
+    " self than 99% of the layer's other maps are; by chance, how many would be. A map's answers"
+    " are steady from when they stay at 90% of their way. Pace: how fast the distance that a"
+    " layer's weights have left shrinks, over all epochs; at 0.7 it halves in one."
 )
 
 
@@ -64,6 +65,7 @@ def settling_contents(
         Markup('<p class="note">{}</p>').format(NOTE),
         *_answer(settling),
         _emerged(settling),
+        Markup('<p class="note">{}</p>').format(PACE),
         Markup('<p class="note">{}</p>').format(SHARES),
         _charts(run, settling),
     ]
@@ -153,7 +155,7 @@ def _emerged(settling: Measured) -> Piece:
         rows.append(Row(layer, (str(maps), *shown)))
     heads = ("layer", "maps", "emerged", "by chance", "pace, 1/epoch")
     columns = [Column(head, right=index > 0) for index, head in enumerate(heads)]
-    return data_table(columns, rows, PACE)
+    return data_table(columns, rows)
 
 
 def _charts(run: object, settling: Measured) -> Piece:

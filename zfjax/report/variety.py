@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from zfjax.report.budget import ALWAYS
 from zfjax.report.pictures import LayerPictures, MapPictures, Shot, Stack, tile_of
-from zfjax.report.words import selection_words, silent_words
+from zfjax.report.words import selection_name, selection_words, silent_words
 from zfjax.run.evolution import Evolution, Tile
 
 Tiles = Mapping[tuple[str, int, int], Tile]
@@ -29,9 +29,16 @@ def other_selections(evolution: Evolution) -> tuple[str, ...]:
 
 
 def selection_values(evolution: Evolution) -> list[dict[str, str]]:
-    """What the page's script says of each of them: its name, what it is, and why a map has none."""
+    """What the page's script says of each of them: its name, what it is, in short too, and why a
+    map has none.
+    """
     return [
-        {"name": name, "words": selection_words(name), "silent": silent_words(name)}
+        {
+            "name": name,
+            "short": selection_name(name),
+            "words": selection_words(name),
+            "silent": silent_words(name),
+        }
         for name in other_selections(evolution)
     ]
 

@@ -118,6 +118,14 @@ def selection_words(selection: str) -> str:
     return f"{typical}stronger than about {100 * quantile:g}\u2009% of the images"
 
 
+def selection_name(selection: str) -> str:
+    """What "low" or "quantile:q" is called in a word or two."""
+    if selection == "low":
+        return "weakest"
+    quantile = float(selection.removeprefix("quantile:"))
+    return "typical" if quantile == 0.5 else f"quantile {quantile:g}"
+
+
 def silent_words(selection: str) -> str:
     """Why a map has no picture of a selection ("top", "fixed", "low", "quantile:q")."""
     if selection.startswith("quantile:"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib import rc_context
@@ -16,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from zfjax.report.kit.ends import STYLES, End, most_names, room_of, write_ends
 from zfjax.report.kit.shell import Piece, join_pieces
 from zfjax.report.kit.style import (
     ACCENT,
@@ -61,7 +63,7 @@ class Line:
     marked: bool = False
     """A dot at each point, in figures."""
     end: str = ""
-    """What stands at the line's end, in figures."""
+    """What stands at the line's end, in figures; a page names lines that have an order there."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def draw_charts(axes: Axes, charts: Sequence[Chart], look: Look) -> None:
     """
     lines = [line for chart in charts for line in chart.lines]
     points = [point for line in lines for point in line.points]
+    styles = {} if look.spines else dict(_ordered(lines))
     for line in lines:
         if not line.points:
             continue
@@ -188,7 +191,7 @@ def draw_charts(axes: Axes, charts: Sequence[Chart], look: Look) -> None:
             color=COLOURS[line.role],
             label=plain(line.name, 16),
             lw=look.widths.get(line.role, look.widths[""]),
-            ls=(0, (3, 2)) if line.dashed else "-",
+            ls=(0, (3, 2)) if line.dashed else styles.get(line, "-"),
             marker="o" if line.marked and look.marker or len(line.points) == 1 else None,
             ms=single,
             clip_on=False,
@@ -219,14 +222,17 @@ def _page_chart(chart: Chart, name: str) -> Piece:
         axes = figure.add_axes(rectangle)
         draw_charts(axes, [chart], PAGE)
         left = max(left, _label_width(axes) + PAGE.pads[1] + 2)
+        ends = _ends(chart.lines, top - bottom)
+        right -= room_of([end.name for end in ends], PAGE.text_size) if ends else 0
         axes.set_position((left / width, bottom / height, (right - left) / width, rectangle[3]))
+        write_ends(axes, ends, PAGE.text_size)
         title = plain(chart.title, 80)
         drawing = svg_of(figure, name, f"{title} over the epochs")
+    known = [line for line in chart.lines if line.points]
     key = Markup("").join(
-        Markup('<span class="{}">{}</span>').format(role, words)
-        for role, words in _key([line for line in chart.lines if line.points])
+        Markup('<span class="{}">{}</span>').format(role, words) for role, words in _key(known)
     )
-    if len(chart.lines) > 1 and key:
+    if len(chart.lines) > 1 and len(known) > len(ends):
         key = Markup(' <span class="key">{}</span>').format(key)
     else:
         key = Markup("")
@@ -235,6 +241,29 @@ def _page_chart(chart: Chart, name: str) -> Piece:
             title, key, drawing
         )
     )
+
+
+def _ordered(lines: Sequence[Line]) -> list[tuple[Line, Any]]:
+    """The lines that have an order, each with the style that tells it from its neighbours."""
+    ordered = [line for line in lines if line.role.startswith("ramp") and line.points]
+    return [(line, STYLES[index % len(STYLES)]) for index, line in enumerate(ordered)]
+
+
+def _ends(lines: Sequence[Line], height: float) -> list[End]:
+    """Those of them that are named at their ends, in a field of ``height`` points: all, or as many
+    as there is room for, evenly from the first to the last.
+    """
+    ordered, most = _ordered(lines), most_names(height, PAGE.text_size)
+    if len(ordered) < 2:
+        return []
+    if len(ordered) > most:
+        steps = [round(index * (len(ordered) - 1) / (most - 1)) for index in range(most)]
+        ordered = [ordered[step] for step in steps]
+    width = PAGE.widths[""]
+    return [
+        End(line.end or line.name, line.points, COLOURS[line.role], width, style)
+        for line, style in ordered
+    ]
 
 
 def _key(lines: Sequence[Line]) -> list[tuple[str, str]]:

@@ -58,11 +58,12 @@ function fact(list, name, ...values) {
   list.append(make("dt", "", name), value);
 }
 
-function aboutWords({ class: named, sure, purity, p }) {
+function aboutWords({ class: named, sure, purity, p, count, strongest }) {
   if (named === null) return "dead: about nothing";
   const rate = p < 0.001 ? "below 0.001" : number(p);
-  const share = `${percent(purity)} of its strongest images are ${named}, rate of false discoveries ${rate}`;
-  return sure ? `${named}: ${share}` : `nothing that so few images can show (${share})`;
+  const share = `${count || percent(purity)} of its strongest images are ${named}, rate of false discoveries ${rate}`;
+  const but = strongest ? `; its strongest image is of another class: ${strongest}` : "";
+  return (sure ? `${named}: ${share}` : `nothing that so few images can show (${share})`) + but;
 }
 
 function fillFacts(list, layer, map) {
@@ -76,8 +77,9 @@ function fillFacts(list, layer, map) {
   }
   if (typeof map.image_share === "number")
     fact(list, "the image's share of its picture",
-      `${number(map.image_share)}: as like it (cosine) is another map's picture, drawn at the same place of the same image; ` +
-      `1 would be all the image's`);
+      `${number(map.image_share)}: as like it (cosine) is `,
+      ...(typeof map.swapped_map === "number" ? ["the picture of ", mapLink(layer, map.swapped_map)] : ["another map's picture"]),
+      ", drawn at the same place of the same image; 1 would be all the image's");
   if (map.firing !== undefined && map.firing !== null) fact(list, "excited by", `${percent(map.firing)} of the images`);
   if (map.relative) {
     const [other, likeness] = map.relative;

@@ -2,9 +2,22 @@
 
 const MOST_PRINTED = 48;
 
+// An opened map's panel, all of it unfolded; its film is the strip among the others.
+function printedPanel() {
+  const { layer, map, panel } = state.open, section = make("section", `opened L${data.layers.indexOf(layer)}`);
+  const more = panel.querySelector(".more").cloneNode(true), others = more.querySelector(".others");
+  if (others) {
+    others.open = true;
+    others.querySelector(".groups").replaceChildren(...otherGroups(map));
+  }
+  section.append(make("h2", "", `${layer.name}, map ${map.map}`), make("p", "note", panel.querySelector(".bar-top p").textContent), more);
+  return section;
+}
+
 function printStrips() {
   const root = byId("printed");
   for (const section of root.querySelectorAll("section")) section.remove();
+  if (state.open) root.append(printedPanel());
   data.layers.forEach((layer, index) => {
     const section = make("section", `L${index}`);
     const grid = document.querySelector(`.layer[data-layer="${index}"] .grid`);

@@ -25,10 +25,24 @@ function otherImages({ words, silent }, frames, map) {
   return group;
 }
 
+// Folded away until they are asked for, and then of every map that is opened: the address remembers it.
+state.weaker = false;
+fields.push({
+  name: "weaker",
+  tell: () => (state.weaker ? "shown" : ""),
+  take: (text) => { if (["shown", "folded"].includes(text)) state.weaker = text === "shown"; },
+});
+
+const otherGroups = (map) =>
+  data.selections.map((selection, index) => otherImages(selection, map.others[index][state.at], map));
+
 function fillOthers(box, map) {
   if (!box) return;
   if (!data.selections.length) { box.remove(); return; }
-  box.querySelector("h4").textContent = `Other images at epoch ${data.names[state.at]}`;
-  box.querySelector(".groups").replaceChildren(
-    ...data.selections.map((selection, index) => otherImages(selection, map.others[index][state.at], map)));
+  const counts = data.selections.map(({ short }, index) => `${short} ${map.others[index][state.at].length || "none"}`);
+  const summary = box.querySelector("summary"), said = make("span", "", ` (${counts.join(", ")})`);
+  summary.replaceChildren(`Other images than the strongest at epoch ${data.names[state.at]}`, said);
+  box.open = state.weaker;
+  box.querySelector(".groups").replaceChildren(...(state.weaker ? otherGroups(map) : []));
+  summary.onclick = (event) => { event.preventDefault(); state.weaker = !state.weaker; show(); };
 }
