@@ -28,7 +28,7 @@ demo: $(VENV)/ready
 	$(BIN)/zfjax demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(if $(FAST),-m "not slow")
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(FAST),-m "not slow")
 
 proof: $(VENV)/ready
 	$(BIN)/python experiments/faults.py --kills $(KILLS) --signals $(SIGNALS) --lost $(LOST)

@@ -225,8 +225,8 @@ class Runs:
         folder = root / "small"
         folder.mkdir()
         # Compiling takes most of so small a run's time, and is the same each time.
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(root / "compiled"))
         os.environ |= {
-            "JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }

@@ -1,5 +1,6 @@
-"""Strictness (strict.py, first of all), eight fake CPU devices, compiled programs kept for all
-processes, absl flags marked as parsed (for grain: google/grain#1355), shared runs and reports.
+"""Strictness (strict.py, first of all), eight fake CPU devices, programs compiled quickly and kept
+for all processes, absl flags marked as parsed (for grain: google/grain#1355), shared runs and
+reports.
 """
 
 import os
@@ -12,7 +13,7 @@ from absl import flags
 
 from tests import strict as strict
 from tests.data_helpers import altered, jpeg, make_tree
-from tests.reported import Reported
+from tests.reported import Reported, spare_figures
 from tests.small import make_config, make_data
 from tests.synthetic_run import SMALL
 from zfjax.data.importing import import_images
@@ -28,8 +29,39 @@ for name, value in COMPILED.items():
     jax.config.update(name, value)
     os.environ[name.upper()] = str(value)
 
+# They are compiled in a third of the time with these two; a run's parameters and its table came out
+# the same to the bit. test_whole_run.py compiles as users do. One's own flags come last, and win.
+QUICKLY = ("--xla_backend_optimization_level=1", "--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join((*QUICKLY, os.environ.get("XLA_FLAGS", ""))).strip()
+
 jax.config.update("jax_num_cpu_devices", 8)
 flags.FLAGS.mark_as_parsed()
+
+
+LONGEST = (
+    "test_gallery.py",
+    "test_processes.py",
+    "test_ablating.py",
+    "test_train.py",
+    "test_running.py",
+    "test_more_epochs.py",
+    "test_faults.py",
+    "test_traced.py",
+    "test_engine.py",
+    "test_papers.py",
+    "test_own_network.py",
+    "test_paths.py",
+    "test_browser.py",
+    "test_whole_run.py",
+    "test_doors.py",
+    "test_ops.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files come first, so that no worker of ``make test`` is left alone with them."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +121,9 @@ def without_photos(tmp_path_factory):
         replace(SMALL, epochs=2, layers=("conv1", "conv3")),
         photos=False,
     )
+
+
+@pytest.fixture
+def spare_of_figures(monkeypatch):
+    """For reports of which a test reads the page's words alone."""
+    spare_figures(monkeypatch)

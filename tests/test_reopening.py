@@ -76,6 +76,7 @@ def home(tmp_path_factory):
     return home
 
 
+@pytest.mark.usefixtures("spare_of_figures")
 def test_its_page_says_whose_network_it_is(home, capsys):
     assert main(["report", "--workdir", str(home / "out")]) == 0
     text = (home / "out" / "report" / "index.html").read_text(encoding="utf-8")

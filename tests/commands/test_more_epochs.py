@@ -108,6 +108,7 @@ def assert_same_evolutions(one, other):
     assert files[0] == files[1], "nothing is left over"
 
 
+@pytest.mark.usefixtures("spare_of_figures")
 def test_more_epochs_and_their_evolution_are_those_of_a_run_asked_at_once(
     grown, data_dir, at_once, capsys
 ):

@@ -166,6 +166,7 @@ def test_project_names_what_is_of_another_kind(run_folder, arguments, says):
     assert says in str(refused.value) and "\n" not in str(refused.value)
 
 
+@pytest.mark.usefixtures("spare_of_figures")
 def test_a_run_and_its_folder_are_alike_and_nothing_else_is(evolved, tmp_path):
     run = zfjax.load_run(str(evolved))
     assert zfjax.load_run(run) == run == zfjax.load_run(evolved)

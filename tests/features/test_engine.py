@@ -157,6 +157,7 @@ def test_questions_that_have_no_answer_are_told_so(evolution):
             ask()
 
 
+@pytest.mark.usefixtures("spare_of_figures")
 def test_every_rank_is_drawn_and_shown_at_every_step(trained):
     evolution = evolve(
         trained, maps=2, top=3, at=["0", "last"], every_rank=True, name="ranks", rule="guided+norm"

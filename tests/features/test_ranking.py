@@ -158,6 +158,7 @@ def test_where_every_image_is_a_candidate_the_evolution_is_the_same(unbroken, tm
         evolve(folders[1], **words)
 
 
+@pytest.mark.usefixtures("spare_of_figures")
 def test_the_command_and_the_page_say_how_sure_it_is(unbroken, tmp_path, capsys):
     run = shutil.copytree(unbroken, tmp_path / "run")
     words = ["evolve", "--workdir", str(run), "--at", "last", "--maps", "2", "--top", "2"]

@@ -97,6 +97,7 @@ def test_accuracy_is_said_to_be_on_what_it_is_on(on_train, turned, unbroken):
     assert words.final_accuracy(on_train) == final["top1"]
 
 
+@pytest.mark.usefixtures("spare_of_figures")
 def test_the_page_keeps_training_and_evaluation_apart(on_train, turned):
     evolve(on_train.folder, maps=2, top=2, at=["last"])
     text = write_report(on_train).read_text(encoding="utf-8")

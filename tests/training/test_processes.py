@@ -95,9 +95,9 @@ def assert_close_runs(one, other):
         np.testing.assert_allclose(leaf, trees[1][name], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_many_processes_train_alike(tmp_path, data_dir, unbroken, count):
-    told = finish(start(count, *train_arguments(tmp_path, data_dir, tmp_path / "run")))
+def test_four_processes_train_alike(tmp_path, data_dir, unbroken):
+    """Two are below, and in commands/test_more_epochs.py."""
+    told = finish(start(4, *train_arguments(tmp_path, data_dir, tmp_path / "run")))
     own = [[line for line in out.splitlines() if not line.startswith("[Gloo]")] for out, _ in told]
     assert own[0][-1].startswith("Next: zfjax evolve") and not any(own[1:]), "process 0 speaks"
     assert_close_runs(unbroken, tmp_path / "run")
@@ -214,13 +214,12 @@ def test_the_search_of_many_processes_or_devices_gives_the_same_table(tmp_path, 
     shutil.copytree(unbroken, expected)
     # On eight fake devices, where conftest.py has set them.
     evolve(expected, maps=3, top=4, selections=["low", "quantile:0.5"])
-    for count in (2, 3):
-        folder = tmp_path / str(count)
-        shutil.copytree(unbroken, folder)
-        asked = ("--maps", "3", "--top", "4", "--selections", "low", "quantile:0.5")
-        finish(start(count, "evolve", "--workdir", folder, *asked))
-        assert table_of(folder) == table_of(expected)
-        assert not list((folder / "evolution").glob("search*"))
+    folder = tmp_path / "three"
+    shutil.copytree(unbroken, folder)
+    asked = ("--maps", "3", "--top", "4", "--selections", "low", "quantile:0.5")
+    finish(start(3, "evolve", "--workdir", folder, *asked))
+    assert table_of(folder) == table_of(expected)
+    assert not list((folder / "evolution").glob("search*"))
     assert len(jax.devices()) == 8 or pytest.skip("needs the 8 fake devices of conftest.py")
 
 
@@ -347,9 +346,11 @@ def test_what_ends_process_0_alone_ends_the_others_in_a_sentence(mode, status, s
 
 
 def test_a_signal_is_heard_while_process_0_works_alone():
-    processes = start(2, "done", program=("-c", ALONE.replace("sleep(1.5)", "sleep(60)")))
+    working = 'print("alone", flush=True); time.sleep(60)'
+    processes = start(2, "done", program=("-c", ALONE.replace("time.sleep(1.5)", working)))
     try:
-        time.sleep(12)
+        assert "alone\n" in iter(processes[0].stdout.readline, "")
+        time.sleep(2)
         begun = time.monotonic()
         processes[1].send_signal(signal.SIGTERM)
         assert processes[1].wait(timeout=30) == 128 + signal.SIGTERM
