@@ -95,6 +95,25 @@ def test_all_gradients_of_a_convolution_are_those_of_the_plain_one(
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6 * np.abs(other).max())
 
 
+@pytest.mark.parametrize(("images", "stride", "padding"), [(6, 2, (2, 1)), (5, 3, (0, 0))])
+def test_many_channels_go_up_by_a_matmul_but_in_training(monkeypatch, images, stride, padding):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    monkeypatch.setattr(convolution, "working_set", lambda: 2 * 4 * 4 * 28 * 5 * 25 * 4)
+    monkeypatch.setattr(convolution, "MANY_CHANNELS", 5)
+    x, kernel, g = drawn((images, 14, 11, 5)), drawn((5, 5, 5, 17), 1), drawn(17, 2)
+    settings = {"stride": stride, "padding": padding}
+
+    def ours(kernel, precision=HIGHEST):
+        return convolution.conv(x, kernel, g, precision=precision, **settings)
+
+    looked_at, learnt = ours(kernel), jax.vjp(ours, kernel)[0]
+    by_matmul = str(jax.make_jaxpr(ours)(kernel))
+    assert "dot_general" in by_matmul
+    assert "dot_general" not in str(jax.make_jaxpr(lambda kernel: ours(kernel, None))(kernel))
+    np.testing.assert_array_equal(learnt, ours(kernel, None))  # as it ever was
+    np.testing.assert_allclose(looked_at, learnt, atol=2e-6 * np.abs(learnt).max(), rtol=1e-5)
+
+
 def test_kernel_gradients_in_bfloat16_add_up_in_float32(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     monkeypatch.setattr(convolution, "working_set", lambda: 1)  # one image after the other
