@@ -92,7 +92,7 @@ def test_numbers_and_verdicts_are_those_of_the_tables(paper):
     order = rows["fig4-order"]
     assert "have to agree" in order.reading.note  # its own interval is above 0
     assert order.verdict.startswith("cannot tell (about ")  # rewind alone does not agree
-    assert "rewind +0.20 [-0.20, +0.60]" in order.reading.note
+    assert "rewind +0.20 [−0.20, +0.60]" in order.reading.note
     assert rows["table6-voc"].verdict == "not measured"
     assert "zfjax transfer --workdir RUN --to NAME" in rows["table6-voc"].command
 

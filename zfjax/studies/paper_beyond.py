@@ -21,6 +21,13 @@ from zfjax.studies.plans import check_plan_folder, load_plan
 from zfjax.studies.results import read_results
 
 FIGURES = {"stems": "Fig. 6, section 4.1", "layers": "Table 3, section 5.1"}
+QUANTITIES = {
+    "top1": "top-1",
+    "dead_share": "the share of dead maps of the first layer",
+    "aliased_share": "the share of aliased maps of the first layer",
+    "coverage": "coverage of frequencies by the first layer (1: all alike)",
+}
+"""What is compared, in words."""
 GRID_COMMAND = (
     "zfjax ablate --workdir DIR --preset demo --seeds 3 --grid {grid}; then zfjax paper --workdir"
     " RUN --ablation DIR"
@@ -37,6 +44,8 @@ class Beyond:
     published: str
     number: str
     side: int = 1
+    unit: str = ""
+    """As of a ``ClaimRow``."""
 
 
 CLIP = Beyond(
@@ -53,6 +62,7 @@ TABLE2 = Beyond(
     "Several networks' mean answers are right more often than one network's",
     "38.4 to 36.7 % wrong with five networks",
     "accuracy of the mean answer minus the runs' average",
+    unit="points",
 )
 
 
@@ -94,10 +104,12 @@ def _beyond_of(claim: PaperClaim) -> Beyond:
     name = figure.split(",")[0].lower().replace(". ", "").replace(" ", "")
     against = "" if claim.against == "base" else f"-against-{claim.against}"
     what = claim.quantity.replace("_", "-")
-    unit = "top-1" if claim.quantity == "top1" else f"{what} of the first layer"
+    unit = QUANTITIES[claim.quantity]
     words = f"{claim.words[:1].upper()}{claim.words[1:]}"
     number = f"difference of {unit}, mean over the seeds"
-    return Beyond(f"{name}-{claim.cell}{against}-{what}", figure, words, claim.published, number)
+    id_ = f"{name}-{claim.cell}{against}-{what}"
+    points = "" if claim.quantity == "coverage" else "points"
+    return Beyond(id_, figure, words, claim.published, number, unit=points)
 
 
 def _grid_row(statement: Beyond, answer: Answer, view: GridView) -> ClaimRow:
@@ -113,6 +125,7 @@ def _grid_row(statement: Beyond, answer: Answer, view: GridView) -> ClaimRow:
         reading,
         str(Judged(answer.verdict, SEEDS, more)),
         command,
+        unit=statement.unit,
     )
 
 
@@ -161,6 +174,7 @@ def beyond_row(about: Beyond, reading: Reading, command: str, picture: str) -> C
         str(judge(reading, about.side)),
         command,
         picture,
+        unit=about.unit,
     )
 
 

@@ -27,6 +27,7 @@ TRANSFER = {
         "Caltech-101: features trained elsewhere beat a network trained from scratch",
         "86.5 ± 0.5 against 46.5 ± 1.7 % (30 images a class)",
         "mean accuracy of the classes, pretrained minus scratch",
+        unit="points",
     ),
     "table5-caltech256": Beyond(
         "table5-caltech256",
@@ -34,6 +35,7 @@ TRANSFER = {
         "Caltech-256: features trained elsewhere beat a network trained from scratch",
         "74.2 ± 0.3 against 38.8 ± 1.4 % (60 images a class)",
         "mean accuracy of the classes, pretrained minus scratch",
+        unit="points",
     ),
     "table6-voc": Beyond(
         "table6-voc",
@@ -41,6 +43,7 @@ TRANSFER = {
         "Pascal VOC 2012: the features serve for pictures of several objects, though less well",
         "79.0 % against the 82.2 % of the best system",
         "mean accuracy of the classes, pretrained minus scratch",
+        unit="points",
     ),
     "fig9-few": Beyond(
         "fig9-few",
@@ -48,6 +51,7 @@ TRANSFER = {
         "A few images a class with these features beat many without them",
         "6 images a class beat the best earlier system at 60",
         "pretrained on the fewest images minus scratch on the most",
+        unit="points",
     ),
 }
 TRANSFER_COMMAND = (
@@ -201,4 +205,5 @@ def _table_of(name: str) -> Beyond:
         f"{name}: features trained elsewhere beat a network trained from scratch",
         f"Caltech-101: {example.published}",
         example.number,
+        unit=example.unit,
     )
