@@ -93,7 +93,7 @@ def controls_sheet(controls: Measured, evolution: Evolution | None) -> bytes | N
         return None
     step = max(kept[layers[0]])
     epoch = epoch_name(dict(zip(controls.steps, controls.epochs, strict=True))[step])
-    words = (
+    caption = (
         f"One unit's projection at epoch {epoch} and what changes it: another unit of the layer at"
         " the same place of the same image; the same unit down the switches of another image; the"
         " network before training. Under each its cosine with the projection."
@@ -102,7 +102,7 @@ def controls_sheet(controls: Measured, evolution: Evolution | None) -> bytes | N
     header, row, between = 2 * LINE + 12, EDGE + LINE - 6, LINE + 14
     block = between + CONTROLLED * row
     blocks, across = -(-len(layers) // 2), WIDTH // 2
-    lines = wrap(words, WIDTH - 2 * MARGIN)
+    lines = wrap(caption, WIDTH - 2 * MARGIN)
     board = Board(header + blocks * block + LINE * len(lines) + 24, width=WIDTH)
     step_across = (across - 2 * MARGIN - 16) // len(WAYS)
     for index, layer in enumerate(layers):
@@ -129,10 +129,12 @@ def controls_sheet(controls: Measured, evolution: Evolution | None) -> bytes | N
                     continue
                 _lay(board, strong_bytes(picture), at, EDGE)
                 if column > 1:
-                    value = controls.of_maps(LIKENESS[column - 2], layer)[step][int(map_)]
-                    below = at.y + EDGE + 1
-                    board.write(f"{value:.2f}", below, at.x, color=QUIET, size=TEXT_SIZE - 1.4)
-    board.caption(words, header + blocks * block + 4, MARGIN, MARGIN)
+                    values = controls.of_maps(LIKENESS[column - 2], layer).get(step)
+                    if values is not None and np.isfinite(values[int(map_)]):
+                        words = f"{values[int(map_)]:.2f}".replace("-", "−")
+                        below = at.y + EDGE + 1
+                        board.write(words, below, at.x, color=QUIET, size=TEXT_SIZE - 1.4)
+    board.caption(caption, header + blocks * block + 4, MARGIN, MARGIN)
     return board.files("sheet", ("png",))["sheet.png"]
 
 
@@ -163,8 +165,13 @@ def _patch_of(evolution: Evolution | None, layer: str, step: int, map_: int) -> 
 
 def _lay(board: Board, picture: np.ndarray, corner: _Corner, edge: int) -> None:
     """In the middle of a square: enlarged a whole number of times where it is smaller."""
-    times = max(1, edge // max(picture.shape[:2]))
-    board.tile(picture.repeat(times, axis=0).repeat(times, axis=1), corner.y, corner.x, edge)
+    times = edge // max(picture.shape[:2])
+    if times < 1:
+        board.tile(picture, corner.y, corner.x, edge)
+        return
+    large = picture.repeat(times, axis=0).repeat(times, axis=1)
+    top, left = ((edge - extent) // 2 for extent in large.shape[:2])
+    board.place(large, corner.y + top, corner.x + left)
 
 
 def _title(board: Board, corner: _Corner, layer: str, said: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from zfjax.errors import ZfjaxError, quoted
-from zfjax.studies.grid_view import GridView, view_of
+from zfjax.studies.grid_view import CellView, GridView, view_of
 from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Interval, over_values
 from zfjax.studies.paper_claims import CLAIMS, Answer, PaperClaim, answers_of
 from zfjax.studies.paper_numbers import SEEDS, THIS_RUN, Judged, Reading, judge, needed
@@ -28,6 +28,8 @@ QUANTITIES = {
     "coverage": "coverage of frequencies by the first layer (1: all alike)",
 }
 """What is compared, in words."""
+PAPER_LIMIT = 0.1
+"""Of a filter's RMS (section 3)."""
 GRID_COMMAND = (
     "zfjax ablate --workdir DIR --preset demo --seeds 3 --grid {grid}; then zfjax paper --workdir"
     " RUN --ablation DIR"
@@ -138,25 +140,30 @@ def _sentence(text: str) -> str:
 
 
 def _clip_row(views: Sequence[GridView]) -> ClaimRow:
-    """Dominance in the first layer with the recipe's limit and without one, over the seeds."""
+    """Dominance in the first layer with a limit and without one, over the seeds: the paper's limit,
+    or where no filter reaches that the largest that is reached.
+    """
     for view in views:
-        cells = {cell.cell.config.rms_clip: cell for cell in view.cells}
-        limits = sorted(limit for limit in cells if limit)
+        cells = {cell.cell.config.clip_radius: cell for cell in view.cells}
+        limits = sorted(
+            (limit for limit in cells if limit), key=lambda limit: (limit != PAPER_LIMIT, -limit)
+        )
         if 0.0 not in cells or not limits:
             continue
-        limit = 0.1 if 0.1 in limits else limits[0]
-        pairs = []
-        for seed in sorted(set(cells[limit].measured) & set(cells[0.0].measured)):
-            values = [
-                cell.measured[seed].get(f"{cell.layers[0]}.dominance")
-                for cell in (cells[limit], cells[0.0])
-            ]
-            if None not in values:
-                pairs.append(values[0] - values[1])  # type: ignore[operator]
-        if not pairs:
+        by_limit = {limit: _dominance(cells[limit], cells[0.0]) for limit in limits}
+        reached = [limit for limit, pairs in by_limit.items() if np.ptp(pairs, axis=-1).any()]
+        limit = reached[0] if reached else limits[0]
+        pairs = by_limit[limit]
+        if not len(pairs):
             continue
-        low, high = _ends(over_values(np.asarray(pairs, np.float64), CONFIDENCE))
-        reading = Reading(sum(pairs) / len(pairs), low, high, len(pairs), SEEDS)
+        differences = pairs[:, 0] - pairs[:, 1]
+        low, high = _ends(over_values(differences, CONFIDENCE))
+        note = f"{pairs[:, 0].mean():.2f} limited to {limit:g}, {pairs[:, 1].mean():.2f} without."
+        if limit not in reached:
+            note += " No filter reaches the limit: they are the same networks."
+        elif limit != limits[0]:
+            note += f" No filter reaches a limit of {limits[0]:g}."
+        reading = Reading(float(differences.mean()), low, high, len(pairs), SEEDS, note)
         return ClaimRow(
             *(CLIP.id, CLIP.figure, CLIP.claim, CLIP.published, CLIP.number),
             reading,
@@ -164,6 +171,15 @@ def _clip_row(views: Sequence[GridView]) -> ClaimRow:
             "zfjax ablate --workdir DIR --grid clip",
         )
     return missing_row(CLIP, GRID_COMMAND.format(grid="clip"))
+
+
+def _dominance(limited: CellView, free: CellView) -> np.ndarray:
+    """Strongest filter over the median in both, float64 [seeds that both were measured with, 2]."""
+    pairs = [
+        [cell.measured[seed].get(f"{cell.layers[0]}.dominance") for cell in (limited, free)]
+        for seed in sorted(set(limited.measured) & set(free.measured))
+    ]
+    return np.asarray([pair for pair in pairs if None not in pair], np.float64).reshape(-1, 2)
 
 
 def beyond_row(about: Beyond, reading: Reading, command: str, picture: str) -> ClaimRow:

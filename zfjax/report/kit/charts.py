@@ -48,6 +48,8 @@ _FIGURE_WIDTH = 3.5
 """Inches: one column of a paper."""
 _CAPTION_WIDTH = 1352
 """Pixels of the board (``style.DPI``) for lines of a caption."""
+BESIDE = 6
+"""Letters of a legend's longest word that there is room for at the right of the lines."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,12 @@ def figure_of(panels: Sequence[Panel], words: str) -> Figure:
         for axes, panel in zip(fields, panels, strict=True):
             draw_charts(axes, panel.charts, FIGURE)
             axes.set_ylabel(plain(panel.label))
-            if panel.legend and axes.get_legend_handles_labels()[0]:
+            words = axes.get_legend_handles_labels()[1]
+            if panel.legend and words:
+                beside = max(map(len, words)) <= BESIDE  # where no line is
                 axes.legend(
-                    loc="lower right",
+                    loc="upper left" if beside else "best",
+                    bbox_to_anchor=(1.01, 1.02) if beside else None,
                     frameon=False,
                     handlelength=1.2,
                     labelspacing=0.3,
