@@ -28,11 +28,11 @@ from zfjax.studies.paper_beyond import ensemble_row
 from zfjax.studies.paper_claims import CLAIMS
 from zfjax.studies.paper_filling import QUICK, fill, needed_measures, saved_of
 from zfjax.studies.paper_numbers import Reading
-from zfjax.studies.paper_page import TITLES, head_of
+from zfjax.studies.paper_page import TITLES, head_of, interval_words, value_words
 from zfjax.studies.paper_readings import Saved, correlation
 from zfjax.studies.paper_rows import CLAIMS_SCHEMA
 from zfjax.studies.paper_statements import EVOLUTION, STATEMENTS
-from zfjax.studies.paper_transfers import TRANSFER
+from zfjax.studies.paper_transfers import TRANSFER, open_transfers, transfer_statements
 from zfjax.studies.papers import write_paper
 from zfjax.studies.question_parts import REPORT
 from zfjax.studies.questions import QUESTIONS
@@ -95,6 +95,27 @@ def test_numbers_and_verdicts_are_those_of_the_tables(paper):
     assert "rewind +0.20 [−0.20, +0.60]" in order.reading.note
     assert rows["table6-voc"].verdict == "not measured"
     assert "zfjax transfer --workdir RUN --to NAME" in rows["table6-voc"].command
+
+
+def test_numbers_on_the_page_have_their_units_and_what_they_are_differences_of(paper):
+    rows = by_id(paper)
+    depth = rows["table7-depth"]
+    assert (value_words(depth), depth.reading.value) == ("+8 points a layer", 0.08)
+    assert interval_words(depth).startswith("[+6, +10], n = 500 ")
+    assert value_words(rows["fig4-lower"]) == "+0.6 epochs"
+    assert rows["fig7-projection"].reading.note.endswith(
+        "The same difference by layer: conv1 +0.00, conv2 +0.10, conv3 +0.20."
+    )
+    asked = " ".join(Page((paper.folder / "questions.html").read_text()).words)
+    assert f"({rows['fig2-unit'].number})" in asked
+
+
+def test_a_command_on_the_page_breaks_between_its_words_alone(paper):
+    text = paper.page.read_text()
+    assert "<span>zfjax</span> <span>transfer</span> <span>--workdir</span>" in text
+    assert "zfjax transfer --workdir RUN --to NAME" in " ".join(
+        re.sub(r"</?span>", "", text).split()
+    )
 
 
 def test_the_table_on_disk_has_the_contracts_columns(paper):
@@ -245,13 +266,25 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     assert made["table5-caltech256"].verdict == "not measured"
     untrained = [{**row, "classes": 4} for row in rows]
     pq.write_table(pa.Table.from_pylist(untrained), folder / "caltech101-40.parquet")
-    weak = by_id(write_paper(run, size="saved-only"))["table4-caltech101"].reading.note
+
+    def rows_of(*names):
+        rows = list(transfer_statements(open_transfers(run.folder, names)))
+        assert len({row.id for row in rows}) == len(rows)
+        return {row.id: row for row in rows}
+
+    weak = rows_of()["table4-caltech101"].reading.note
     assert "A weak control: the network from scratch is right on 30.0%, where chance" in weak
     for end in ("parquet", "json"):
         shutil.copy(folder / f"caltech101-40.{end}", folder / f"caltech101-x.{end}")
-    twice = write_paper(run, size="saved-only")
-    assert len(by_id(twice)) == len(twice.rows)
-    assert "fig9-few-caltech101-x" in by_id(twice)
+    twice = rows_of()
+    assert "fig9-few-caltech101-x" in twice
+    second = twice["table4-caltech101-caltech101-x"]
+    assert second.claim.endswith("(caltech101-x)")  # no two cards alike
+    heads = [row for row in rows if row["arm"] == "pretrained"]
+    pq.write_table(pa.Table.from_pylist(heads), folder / "caltech101-x.parquet")
+    assert not any("caltech101-x" in name for name in rows_of())  # heads alone beat nothing
+    alone = rows_of("caltech101-x")["table4-caltech101"]
+    assert "no network trained from scratch" in alone.why and "--name scratch" in alone.command
     with pytest.raises(ZfjaxError, match="--transfer flowers: .* not transferred .* caltech101-40"):
         write_paper(run, transfer="flowers", size="saved-only")
 

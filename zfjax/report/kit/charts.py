@@ -114,10 +114,13 @@ def ramp_role(index: int, count: int) -> str:
 def ordered_lines(
     points: Mapping[str, Iterable[tuple[float, float]]], *, marked: bool = False
 ) -> tuple[Line, ...]:
-    """A line for each name, in an order that their colours show: of layers, say."""
+    """A line for each name, in an order that their colours show: of layers, say. Of more names than
+    there are colours, the second of one colour is dashed.
+    """
+    roles = [ramp_role(index, len(points)) for index in range(len(points))]
     return tuple(
-        Line(name, ramp_role(index, len(points)), tuple(line), marked=marked)
-        for index, (name, line) in enumerate(points.items())
+        Line(name, role, tuple(line), dashed=role in roles[:index], marked=marked)
+        for index, (role, (name, line)) in enumerate(zip(roles, points.items(), strict=True))
     )
 
 
