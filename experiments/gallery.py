@@ -43,7 +43,7 @@ from zfjax.studies.paper_beyond import open_grid
 from zfjax.training.loop import train
 
 HERE = Path(__file__).parent
-WIDTH, BYTES = 1600, 300_000
+WIDTH, BYTES = 1600, 500_000
 """A picture's most pixels across, and its most bytes."""
 _COLOURS = (256, 160, 96, 64)
 

@@ -4,6 +4,7 @@ that are known by what they are.
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from tests.reported import Page
 from tests.studies.test_grid_page import finish, measure, page_of
 from zfjax.network.altered import with_stem, without
 from zfjax.presets import preset
+from zfjax.studies import paper_beyond
 from zfjax.studies.cells import Wanted
 from zfjax.studies.grid_view import view_of
 from zfjax.studies.intervals import CANNOT_TELL, Interval, over_values
+from zfjax.studies.paper_beyond import grid_rows
 from zfjax.studies.paper_claims import CLAIMS, DOES_NOT_HOLD, HOLDS, LITTLE, Answer, answers_of
 from zfjax.studies.planning import Request, plan_of
 from zfjax.studies.plans import save_plan
@@ -156,3 +159,47 @@ def test_one_seed_says_nothing_of_the_paper(made_up):
     measured = [item for item in answers.values() if item.seeds]
     assert measured and {item.verdict for item in answers.values()} == {CANNOT_TELL}
     assert all(item.why.startswith("one seed") for item in measured)
+
+
+def clip_view(**dominance):
+    """A stand-in for a grid's results: by limit ("none" is that of the recipe), a number a seed."""
+    return SimpleNamespace(
+        cells=[
+            SimpleNamespace(
+                cell=SimpleNamespace(config=replace(preset("demo"), **limit)),
+                layers=("conv1",),
+                measured={seed: {"conv1.dominance": value} for seed, value in enumerate(values)},
+            )
+            for name, values in dominance.items()
+            for limit in [{} if name == "none" else {"rms_clip": float(name.replace("_", "."))}]
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("dominance", "value", "verdict", "words"),
+    [
+        ({"none": (5.0, 5.1, 5.2), "0_1": (2.0, 2.1, 2.2)}, -3.0, "holds", "2.10 limited to 0.1"),
+        ({"none": (2.0, 2.1, 2.2), "0_1": (5.0, 5.1, 5.2)}, 3.0, "does not hold", "to 0.1"),
+        ({"none": (2.0, 2.1), "0_1": (2.0, 2.1)}, 0.0, "cannot tell", "the same networks"),
+        (
+            {"none": (2.0, 2.1), "0_05": (1.0, 1.1), "0_1": (2.0, 2.1), "0_2": (2.0, 2.1)},
+            *(-1.0, "holds", "No filter reaches a limit of 0.1"),
+        ),
+    ],
+)
+def test_a_limit_on_filters_is_read_from_the_recipes_without_one(
+    monkeypatch, dominance, value, verdict, words
+):
+    monkeypatch.setattr(paper_beyond, "answers_of", lambda view: ())
+    [row] = [each for each in grid_rows([clip_view(**dominance)]) if each.id == "fig6-clipping"]
+    assert row.reading.value == pytest.approx(value) and row.verdict.startswith(verdict)
+    assert words in row.reading.note
+
+
+def test_a_grid_without_a_network_of_no_limit_says_nothing_of_it(monkeypatch):
+    monkeypatch.setattr(paper_beyond, "answers_of", lambda view: ())
+    alone = clip_view(**{"0_1": (1.0,)}), clip_view(none=(1.0,))
+    for view in (*alone, clip_view(none=(), **{"0_1": ()})):
+        [row] = [each for each in grid_rows([view]) if each.id == "fig6-clipping"]
+        assert row.verdict == "not measured"

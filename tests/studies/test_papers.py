@@ -28,11 +28,11 @@ from zfjax.studies.paper_beyond import ensemble_row
 from zfjax.studies.paper_claims import CLAIMS
 from zfjax.studies.paper_filling import QUICK, fill, needed_measures, saved_of
 from zfjax.studies.paper_numbers import Reading
-from zfjax.studies.paper_page import TITLES, head_of
+from zfjax.studies.paper_page import TITLES, head_of, interval_words, value_words
 from zfjax.studies.paper_readings import Saved, correlation
 from zfjax.studies.paper_rows import CLAIMS_SCHEMA
 from zfjax.studies.paper_statements import EVOLUTION, STATEMENTS
-from zfjax.studies.paper_transfers import TRANSFER
+from zfjax.studies.paper_transfers import TRANSFER, open_transfers, transfer_statements
 from zfjax.studies.papers import write_paper
 from zfjax.studies.question_parts import REPORT
 from zfjax.studies.questions import QUESTIONS
@@ -93,9 +93,30 @@ def test_numbers_and_verdicts_are_those_of_the_tables(paper):
     order = rows["fig4-order"]
     assert "have to agree" in order.reading.note  # its own interval is above 0
     assert order.verdict.startswith("cannot tell (about ")  # rewind alone does not agree
-    assert "rewind +0.20 [-0.20, +0.60]" in order.reading.note
+    assert "rewind +0.20 [−0.20, +0.60]" in order.reading.note
     assert rows["table6-voc"].verdict == "not measured"
     assert "zfjax transfer --workdir RUN --to NAME" in rows["table6-voc"].command
+
+
+def test_numbers_on_the_page_have_their_units_and_what_they_are_differences_of(paper):
+    rows = by_id(paper)
+    depth = rows["table7-depth"]
+    assert (value_words(depth), depth.reading.value) == ("+8 points a layer", 0.08)
+    assert interval_words(depth).startswith("[+6, +10], n = 500 ")
+    assert value_words(rows["fig4-lower"]) == "+0.6 epochs"
+    assert rows["fig7-projection"].reading.note.endswith(
+        "The same difference by layer: conv1 +0.00, conv2 +0.10, conv3 +0.20."
+    )
+    asked = " ".join(Page((paper.folder / "questions.html").read_text()).words)
+    assert f"({rows['fig2-unit'].number})" in asked
+
+
+def test_a_command_on_the_page_breaks_between_its_words_alone(paper):
+    text = paper.page.read_text()
+    assert "<span>zfjax</span> <span>transfer</span> <span>--workdir</span>" in text
+    assert "zfjax transfer --workdir RUN --to NAME" in " ".join(
+        re.sub(r"</?span>", "", text).split()
+    )
 
 
 def test_the_table_on_disk_has_the_contracts_columns(paper):
@@ -223,11 +244,6 @@ def test_alike_and_unlike_pictures_are_told_apart():
     assert agree.value > 0.8 and agree.low > 0
 
 
-def transfer_rows(run):
-    transfers = paper_transfers.open_transfers(run.folder, ())
-    return {row.id: row for row in paper_transfers.transfer_statements(transfers)}
-
-
 def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     run = finished_run(tmp_path / "run")
     folder = run.folder / "transfer"
@@ -251,10 +267,25 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     assert made["table5-caltech256"].verdict == "not measured"
     untrained = [{**row, "classes": 4} for row in rows]
     pq.write_table(pa.Table.from_pylist(untrained), folder / "caltech101-40.parquet")
-    weak = by_id(write_paper(run, size="saved-only"))["table4-caltech101"].reading.note
+
+    def rows_of(*names):
+        rows = list(transfer_statements(open_transfers(run.folder, names)))
+        assert len({row.id for row in rows}) == len(rows)
+        return {row.id: row for row in rows}
+
+    weak = rows_of()["table4-caltech101"].reading.note
     assert "A weak control: the network from scratch is right on 30.0%, where chance" in weak
     for end in ("parquet", "json"):
         shutil.copy(folder / f"caltech101-40.{end}", folder / f"caltech101-x.{end}")
+    twice = rows_of()
+    assert "fig9-few-caltech101-x" in twice
+    second = twice["table4-caltech101-caltech101-x"]
+    assert second.claim.endswith("(caltech101-x)")  # no two cards alike
+    heads = [row for row in rows if row["arm"] == "pretrained"]
+    pq.write_table(pa.Table.from_pylist(heads), folder / "caltech101-x.parquet")
+    assert not any("caltech101-x" in name for name in rows_of())  # heads alone beat nothing
+    alone = rows_of("caltech101-x")["table4-caltech101"]
+    assert "no network trained from scratch" in alone.why and alone.command
     # One size has no curve, and a transfer without a control is filled by the command without it.
     asked = {"to": "caltech101-40", "layer": "fc6", "images_per_class": [30], "folds": 5,
              "test_per_class": 50, "seed": 0, "training_steps": 100, "batch_size": 32,
@@ -263,11 +294,11 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     meta = {"asked": asked, "epochs": [4.0], "scratch": False}
     meta |= {"figures": {"few_minus_scratch": {**few, "few": 30, "many": 30}}}
     (folder / "caltech101-40.json").write_text(json.dumps(meta))
-    alone = transfer_rows(run)["fig9-few"]
+    alone = rows_of()["fig9-few"]
     assert alone.verdict == "not measured" and "--images-per-class 6 30" in alone.command
     assert alone.command.endswith("--name curve")
     pq.write_table(pa.Table.from_pylist(untrained[:1]), folder / "caltech101-40.parquet")
-    bare = transfer_rows(run)
+    bare = rows_of("caltech101-40")
     for name in ("table4-caltech101", "fig9-few"):
         assert "made with --no-scratch" in bare[name].why
         assert bare[name].command.endswith("--split train --at 4")
@@ -275,13 +306,12 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     for text in ("[]", "1"):
         (folder / "caltech101-40.json").write_text(text)
         with pytest.raises(ZfjaxError, match="caltech101-40.json is no record of a transfer"):
-            transfer_rows(run)
+            rows_of()
         with pytest.raises(ZfjaxError, match="caltech101-40.json is no record of a transfer"):
             open_transferred(run.folder, "caltech101-40")
     (folder / "caltech101-40.json").write_text(json.dumps(meta))
     twice = write_paper(run, size="saved-only")
     assert len(by_id(twice)) == len(twice.rows)
-    assert "fig9-few-caltech101-x" in by_id(twice)
     with pytest.raises(ZfjaxError, match="--transfer flowers: .* not transferred .* caltech101-40"):
         write_paper(run, transfer="flowers", size="saved-only")
 

@@ -172,8 +172,13 @@ def _over_epochs(axes: Axes, measured: Measured, layers: Sequence[str], name: st
         if known:
             at, values, low, high = zip(*known, strict=True)
             colour = layer_colour(index + 1, len(layers) + 1)
-            axes.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
+            if len(at) > 1:
+                axes.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
+            elif math.isfinite(low[0]):
+                axes.plot(at * 2, [low[0], high[0]], color=colour, lw=0.8, alpha=0.7)
             axes.plot(at, values, color=colour, lw=1.2, marker="o", ms=1.8, label=plain(layer, 16))
+    if len(epochs) == 1:  # ticks of an epoch that was not looked at would say nothing
+        axes.set_xticks(list(epochs.values()), [epoch_name(each) for each in epochs.values()])
     axes.axhline(0, color=QUIET, lw=0.7, ls=(0, (3, 2)))
     axes.yaxis.tick_right()
     axes.spines["right"].set_visible(True)

@@ -181,10 +181,15 @@ def tell(measured: Measured, others: Sequence[Measured], options: Options) -> To
         ]
         for name in measured.layers
     }
-    each = ", ".join(f"{name} {shown(row[1])} ({shown(row[0])})" for name, row in table.items())
+    alone = first == last
+    each = ", ".join(
+        f"{name} {shown(row[1])}{'' if alone else f' ({shown(row[0])})'}"
+        for name, row in table.items()
+    )
     sentence = (
         f"At epoch {ended} a layer's transpose, at its best scale, misses what the layer sees of"
-        f" its patches by this much of its length (at epoch {began}; 0 for an inverse): {each}."
+        f" its patches by this much of its length ({'' if alone else f'at epoch {began}; '}0 for an"
+        f" inverse): {each}."
     )
     if others:
         sentence += (

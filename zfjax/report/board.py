@@ -22,6 +22,7 @@ from zfjax.report.kit.style import (
     DPI,
     FAINT,
     INK,
+    KINDS,
     QUIET,
     TEXT_SIZE,
     quiet_style,
@@ -149,8 +150,10 @@ class Board:
             self.write(text, y + 32, x + offset, ha=align, color=QUIET, size=TEXT_SIZE - 1.2)
         self.write(word, y - 4, x + 244, color=QUIET, size=TEXT_SIZE - 0.7)
 
-    def files(self, stem: str) -> dict[str, bytes]:
-        """The board as ``stem``.png and ``stem``.pdf. The same board gives the same bytes."""
+    def files(self, stem: str, kinds: tuple[str, ...] = KINDS) -> dict[str, bytes]:
+        """The board as ``stem``.png and ``stem``.pdf, or as one of them. The same board gives the
+        same bytes.
+        """
         with quiet_style():
             figure = Figure(figsize=(self.width / DPI, self.height / DPI))
             axes = figure.add_axes((0, 0, 1, 1))
@@ -174,4 +177,4 @@ class Board:
                 axes.text(**text)
             axes.set(xlim=(0, self.width), ylim=(self.height, 0))
             axes.set_axis_off()
-            return save(figure, stem, DPI * self.fine)
+            return save(figure, stem, DPI * self.fine, kinds)

@@ -15,14 +15,15 @@ MID_GREY = 128
 """The byte that zero becomes."""
 
 
-def colour_scale(projection: np.ndarray) -> float:
-    """The magnitude that becomes black or white: the 99.5th percentile of ``|projection|``.
+def colour_scale(projection: np.ndarray, percentile: float = PERCENTILE) -> float:
+    """The magnitude that becomes black or white: the 99.5th percentile of ``|projection|``, or
+    another.
 
     The largest magnitude where that percentile is zero (a nearly empty tile); 0 for an all-zero
     tile.
     """
     magnitudes = np.abs(projection)
-    return float(np.percentile(magnitudes, PERCENTILE)) or float(magnitudes.max(initial=0.0))
+    return float(np.percentile(magnitudes, percentile)) or float(magnitudes.max(initial=0.0))
 
 
 def to_bytes(projection: np.ndarray, scale: float) -> np.ndarray:

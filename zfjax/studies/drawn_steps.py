@@ -23,6 +23,8 @@ WORDS = {
     "unpooled": "unpooled by its switches",
     "contrast norm": "passed through",
 }
+WORDS_WIDTH = 2.7
+"""Of the column of words, in pictures."""
 
 
 @quiet_style()
@@ -34,20 +36,21 @@ def step_figure(shown: Demonstration) -> bytes:
     figure = Figure(figsize=(10, 1.08 * rows + 0.5), dpi=140)
     grid = figure.add_gridspec(
         *(rows, columns), left=0.005, right=0.995, top=1 - 0.34 / (1.08 * rows + 0.5), bottom=0.01,
-        width_ratios=(2.1, *[1] * (columns - 1)), hspace=0.12, wspace=0.08,
+        width_ratios=(WORDS_WIDTH, *[1] * (columns - 1)), hspace=0.12, wspace=0.08,
     )  # fmt: skip
-    figure.text(0.335, 1 - 0.2 / (1.08 * rows + 0.5), "all maps", ha="center", color=QUIET)
-    figure.text(0.66, 1 - 0.2 / (1.08 * rows + 0.5), "its strongest maps", ha="center", color=QUIET)
+    for left, right, words in ((0, 1, "all maps"), (1, columns - 1, "its strongest maps")):
+        middle = (WORDS_WIDTH + (left + right) / 2) / (WORDS_WIDTH + columns - 1)
+        figure.text(middle, 1 - 0.2 / (1.08 * rows + 0.5), words, ha="center", color=QUIET, size=10)
     for row, step in enumerate(steps):
-        words = figure.add_subplot(grid[row, 0])
-        words.axis("off")
+        beside = figure.add_subplot(grid[row, 0])
+        beside.axis("off")
         size = float(np.sqrt((step.signal**2).sum()))
         taken = f", {step.cut:.0%} taken" if step.cut else ""
         height, width, maps = step.signal.shape
-        words.text(0, 0.62, f"{step.layer}: {WORDS[step.operation]}", va="center", fontsize=8.5)
-        words.text(
+        beside.text(0, 0.62, f"{step.layer}: {WORDS[step.operation]}", va="center", fontsize=11)
+        beside.text(
             0, 0.3, f"{height} × {width} × {maps}, size {size:.3g}{taken}", va="center",
-            fontsize=7.5, color=QUIET,
+            fontsize=10, color=QUIET,
         )  # fmt: skip
         last = row == rows - 1
         whole = step.signal if last else np.abs(step.signal).sum(axis=-1, keepdims=True)
@@ -60,7 +63,7 @@ def step_figure(shown: Demonstration) -> bytes:
             axes.set_yticks([])
             axes.imshow(_bytes(picture), interpolation="nearest")
             if last:
-                axes.set_xlabel("projection" if column == 1 else "the image", fontsize=7.5)
+                axes.set_xlabel("projection" if column == 1 else "the image", fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from zfjax.errors import ZfjaxError, quoted
-from zfjax.studies.grid_view import GridView, view_of
+from zfjax.studies.grid_view import CellView, GridView, view_of
 from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Interval, over_values
 from zfjax.studies.paper_claims import CLAIMS, Answer, PaperClaim, answers_of
 from zfjax.studies.paper_numbers import SEEDS, THIS_RUN, Judged, Reading, judge, needed
@@ -21,6 +21,15 @@ from zfjax.studies.plans import check_plan_folder, load_plan
 from zfjax.studies.results import read_results
 
 FIGURES = {"stems": "Fig. 6, section 4.1", "layers": "Table 3, section 5.1"}
+QUANTITIES = {
+    "top1": "top-1",
+    "dead_share": "the share of dead maps of the first layer",
+    "aliased_share": "the share of aliased maps of the first layer",
+    "coverage": "coverage of frequencies by the first layer (1: all alike)",
+}
+"""What is compared, in words."""
+PAPER_LIMIT = 0.1
+"""Of a filter's RMS (section 3)."""
 GRID_COMMAND = (
     "zfjax ablate --workdir DIR --preset demo --seeds 3 --grid {grid}; then zfjax paper --workdir"
     " RUN --ablation DIR"
@@ -37,6 +46,8 @@ class Beyond:
     published: str
     number: str
     side: int = 1
+    unit: str = ""
+    """As of a ``ClaimRow``."""
 
 
 CLIP = Beyond(
@@ -53,6 +64,7 @@ TABLE2 = Beyond(
     "Several networks' mean answers are right more often than one network's",
     "38.4 to 36.7 % wrong with five networks",
     "accuracy of the mean answer minus the runs' average",
+    unit="points",
 )
 
 
@@ -94,10 +106,12 @@ def _beyond_of(claim: PaperClaim) -> Beyond:
     name = figure.split(",")[0].lower().replace(". ", "").replace(" ", "")
     against = "" if claim.against == "base" else f"-against-{claim.against}"
     what = claim.quantity.replace("_", "-")
-    unit = "top-1" if claim.quantity == "top1" else f"{what} of the first layer"
+    unit = QUANTITIES[claim.quantity]
     words = f"{claim.words[:1].upper()}{claim.words[1:]}"
     number = f"difference of {unit}, mean over the seeds"
-    return Beyond(f"{name}-{claim.cell}{against}-{what}", figure, words, claim.published, number)
+    id_ = f"{name}-{claim.cell}{against}-{what}"
+    points = "" if claim.quantity == "coverage" else "points"
+    return Beyond(id_, figure, words, claim.published, number, unit=points)
 
 
 def _grid_row(statement: Beyond, answer: Answer, view: GridView) -> ClaimRow:
@@ -113,6 +127,7 @@ def _grid_row(statement: Beyond, answer: Answer, view: GridView) -> ClaimRow:
         reading,
         str(Judged(answer.verdict, SEEDS, more)),
         command,
+        unit=statement.unit,
     )
 
 
@@ -125,25 +140,30 @@ def _sentence(text: str) -> str:
 
 
 def _clip_row(views: Sequence[GridView]) -> ClaimRow:
-    """Dominance in the first layer with the recipe's limit and without one, over the seeds."""
+    """Dominance in the first layer with a limit and without one, over the seeds: the paper's limit,
+    or where no filter reaches that the largest that is reached.
+    """
     for view in views:
-        cells = {cell.cell.config.rms_clip: cell for cell in view.cells}
-        limits = sorted(limit for limit in cells if limit)
+        cells = {cell.cell.config.clip_radius: cell for cell in view.cells}
+        limits = sorted(
+            (limit for limit in cells if limit), key=lambda limit: (limit != PAPER_LIMIT, -limit)
+        )
         if 0.0 not in cells or not limits:
             continue
-        limit = 0.1 if 0.1 in limits else limits[0]
-        pairs = []
-        for seed in sorted(set(cells[limit].measured) & set(cells[0.0].measured)):
-            values = [
-                cell.measured[seed].get(f"{cell.layers[0]}.dominance")
-                for cell in (cells[limit], cells[0.0])
-            ]
-            if None not in values:
-                pairs.append(values[0] - values[1])  # type: ignore[operator]
-        if not pairs:
+        by_limit = {limit: _dominance(cells[limit], cells[0.0]) for limit in limits}
+        reached = [limit for limit, pairs in by_limit.items() if np.ptp(pairs, axis=-1).any()]
+        limit = reached[0] if reached else limits[0]
+        pairs = by_limit[limit]
+        if not len(pairs):
             continue
-        low, high = _ends(over_values(np.asarray(pairs, np.float64), CONFIDENCE))
-        reading = Reading(sum(pairs) / len(pairs), low, high, len(pairs), SEEDS)
+        differences = pairs[:, 0] - pairs[:, 1]
+        low, high = _ends(over_values(differences, CONFIDENCE))
+        note = f"{pairs[:, 0].mean():.2f} limited to {limit:g}, {pairs[:, 1].mean():.2f} without."
+        if limit not in reached:
+            note += " No filter reaches the limit: they are the same networks."
+        elif limit != limits[0]:
+            note += f" No filter reaches a limit of {limits[0]:g}."
+        reading = Reading(float(differences.mean()), low, high, len(pairs), SEEDS, note)
         return ClaimRow(
             *(CLIP.id, CLIP.figure, CLIP.claim, CLIP.published, CLIP.number),
             reading,
@@ -151,6 +171,15 @@ def _clip_row(views: Sequence[GridView]) -> ClaimRow:
             "zfjax ablate --workdir DIR --grid clip",
         )
     return missing_row(CLIP, GRID_COMMAND.format(grid="clip"))
+
+
+def _dominance(limited: CellView, free: CellView) -> np.ndarray:
+    """Strongest filter over the median in both, float64 [seeds that both were measured with, 2]."""
+    pairs = [
+        [cell.measured[seed].get(f"{cell.layers[0]}.dominance") for cell in (limited, free)]
+        for seed in sorted(set(limited.measured) & set(free.measured))
+    ]
+    return np.asarray([pair for pair in pairs if None not in pair], np.float64).reshape(-1, 2)
 
 
 def beyond_row(about: Beyond, reading: Reading, command: str, picture: str) -> ClaimRow:
@@ -161,6 +190,7 @@ def beyond_row(about: Beyond, reading: Reading, command: str, picture: str) -> C
         str(judge(reading, about.side)),
         command,
         picture,
+        unit=about.unit,
     )
 
 

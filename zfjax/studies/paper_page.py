@@ -39,9 +39,11 @@ TITLES = {
 }
 """In the order of the page."""
 SAME = {"Tables 4": "Table 4", "Table 5": "Table 4", "Table 6": "Table 4", "Fig. 6a": "Fig. 6"}
-CHARTS = ("settling", "labels", "controls", "probes", "correspondence")
+CHARTS = ("settling", "labels", "controls", "probes")
 """Pictures that are lines alone: shown narrower than those with images in them."""
-WIDEST = 1400
+WIDE = ("figure1", "figure2", "figure4", "correspondence")
+"""Beginnings of the names of pictures of many small ones: shown as wide as the page."""
+WIDEST = 1600
 """Pixels of a picture on the page."""
 
 
@@ -157,14 +159,14 @@ def claim_card(row: ClaimRow) -> Markup:
     if row.reading is None:
         why = f"{plain(row.why, 600)} " if row.why else ""
         told = Markup('<p class="said">{}{}</p><p class="code">{}</p>').format(
-            why, "It is filled by:", row.command
+            why, "It is filled by:", code_words(row.command)
         )
     else:
         told = Markup(
             '<p class="number"><b>{}</b> {}</p><p class="said">{}</p><p class="code">{}</p>'
         ).format(
             value_words(row), interval_words(row), plain(row.reading.note, 900) if row.reading.note
-            else "", row.command,
+            else "", code_words(row.command),
         )  # fmt: skip
     return Markup(
         '<article class="claim {}" id="{}"><div><h3>{}</h3><p class="said">{}</p></div>'
@@ -179,15 +181,21 @@ def claim_card(row: ClaimRow) -> Markup:
     )
 
 
+def code_words(command: str) -> Markup:
+    """A command that breaks between its words alone, not within a flag."""
+    words = (Markup("<span>{}</span>").format(word) for word in command.split(" "))
+    return Markup(" ").join(words)
+
+
 def value_words(row: ClaimRow) -> str:
-    """The number with its sign."""
+    """The number with its sign and its unit."""
     if row.reading is None or not math.isfinite(row.reading.value):
         return "undefined"
-    return _signed(row.reading.value)
+    return f"{_signed(row.reading.value * _times(row))} {row.unit}".strip()
 
 
 def interval_words(row: ClaimRow) -> str:
-    """ "[+0.04, +0.09], n = 2,000 images"."""
+    """ "[+0.04, +0.09], n = 2,000 images", in the unit of the number."""
     reading = row.reading
     if reading is None:
         return ""
@@ -195,7 +203,12 @@ def interval_words(row: ClaimRow) -> str:
     if not reading.known:
         return f"no interval{', ' * bool(count)}{count}"
     assert reading.low is not None and reading.high is not None
-    return f"[{_signed(reading.low)}, {_signed(reading.high)}], {count}"
+    ends = [_signed(end * _times(row)) for end in (reading.low, reading.high)]
+    return f"[{', '.join(ends)}], {count}"
+
+
+def _times(row: ClaimRow) -> float:
+    return 100 if row.unit.startswith("points") else 1
 
 
 def _signed(value: float) -> str:
@@ -211,11 +224,13 @@ def picture_figure(folder: Path, name: str) -> Markup | None:
             picture = image.convert("RGB")
     except (OSError, ValueError):
         return None
-    return image_figure(picture, f"RUN/{name}", Path(name).stem in CHARTS)
+    stem = Path(name).stem
+    kind = " small" if stem in CHARTS else " wide" if stem.startswith(WIDE) else ""
+    return image_figure(picture, f"RUN/{name}", kind)
 
 
-def image_figure(image: Image.Image, caption: str, small: bool = False) -> Markup:
-    """A picture with its caption, at most WIDEST pixels across; ``small``: shown narrower."""
+def image_figure(image: Image.Image, caption: str, kind: str = "") -> Markup:
+    """A picture with its caption, at most WIDEST pixels across; ``kind``: " small", " wide"."""
     if image.width > WIDEST:
         height = round(image.height * WIDEST / image.width)
         image = image.resize((WIDEST, height), Image.Resampling.LANCZOS)
@@ -223,7 +238,7 @@ def image_figure(image: Image.Image, caption: str, small: bool = False) -> Marku
     return Markup(
         '<figure class="shown{}"><img src="{}" width="{}" height="{}" alt="{}">'
         "<figcaption>{}</figcaption></figure>"
-    ).format(" small" if small else "", uri, image.width, image.height, caption, caption)
+    ).format(kind, uri, image.width, image.height, caption, caption)
 
 
 def picture_of_bytes(data: bytes) -> Image.Image:

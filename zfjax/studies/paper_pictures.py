@@ -1,5 +1,5 @@
-"""The evolution's figures for the paper's page, drawn where the run has no report: Fig. 4 and the
-deepest layer of Fig. 2. No JAX.
+"""The pictures that are drawn for the paper's page: sheets of Fig. 1 and Fig. 2, and where the run
+has no report its Fig. 4 and the deepest layer of Fig. 2. No JAX.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from zfjax.files import write_atomic
 from zfjax.report import words
 from zfjax.report.figures import figure2, figure4
 from zfjax.report.pictures import read_layer
+from zfjax.report.sheets import controls_sheet, features_sheet
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
+from zfjax.studies.paper_readings import Saved
+
+SHEETS = ("figure1.png", "figure2.png")
+"""Of units beside their controls, and of all layers' strongest images."""
 
 
 def draw_figures(run: Run | AdoptedRun, evolution: Evolution, folder: Path) -> Path:
@@ -36,3 +41,19 @@ def draw_figures(run: Run | AdoptedRun, evolution: Evolution, folder: Path) -> P
     for name in names:
         write_atomic(folder / name, partial(Path.write_bytes, data=files[name]))
     return folder
+
+
+def draw_sheets(run: Run | AdoptedRun, saved: Saved, folder: Path) -> None:
+    """SHEETS in ``folder``, as far as the run has what they show; one that it has not is taken
+    away.
+    """
+    controls, evolution = saved.measures.get("controls"), saved.evolution
+    sheets = (
+        None if controls is None else controls_sheet(controls, evolution),
+        None if evolution is None else features_sheet(evolution, words.network_words(run)),
+    )
+    for name, data in zip(SHEETS, sheets, strict=True):
+        if data is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_atomic(folder / name, partial(Path.write_bytes, data=data))

@@ -68,8 +68,8 @@ def quantity(
 
     def read(saved: Saved) -> Reading:
         measured = saved.measured(measure)
-        layer = _layer(measured, name, where)
-        return _row(measured, name, layer, over, note if layer is None else _in(layer, note))
+        layer = layer_at(measured, name, where)
+        return last_row(measured, name, layer, over, note if layer is None else _in(layer, note))
 
     return read
 
@@ -78,7 +78,10 @@ def _in(layer: str, note: str) -> str:
     return f"Of {layer}. {note}".strip()
 
 
-def _layer(measured: Measured, name: str, where: str | None) -> str | None:
+def layer_at(measured: Measured, name: str, where: str | None) -> str | None:
+    """The layer that ``where`` means for that quantity, as in ``quantity``. Raises Lacking where no
+    layer has it.
+    """
     if where is None:
         return None
     layers = layers_of(measured, name)
@@ -90,7 +93,10 @@ def _layer(measured: Measured, name: str, where: str | None) -> str | None:
     return layers[0 if where == "first" else -1]
 
 
-def _row(measured: Measured, name: str, layer: str | None, over: str, note: str = "") -> Reading:
+def last_row(
+    measured: Measured, name: str, layer: str | None, over: str, note: str = ""
+) -> Reading:
+    """A quantity of a layer (None: of the whole network) at the last step. Raises Lacking."""
     table = measured.table
     mask = pc.and_(pc.equal(table["quantity"], name), pc.is_null(table["map"]))
     of_layer = pc.is_null(table["layer"]) if layer is None else pc.equal(table["layer"], layer)
@@ -121,7 +127,7 @@ never above the first, so that against these nothing could fail.
 def switches_matter(saved: Saved) -> Reading:
     """HALF minus the likeness of a projection to the same unit's by another image's switches."""
     controls = saved.measured("controls")
-    layer = str(_layer(controls, "cosine_switches", "deepest"))
+    layer = str(layer_at(controls, "cosine_switches", "deepest"))
     likeness = _of_maps(controls, "cosine_switches", layer)
     note = f"The cosine is {np.nanmean(likeness):.2f} in the mean over maps."
     return of_values(HALF - likeness, note=_in(layer, note))
@@ -130,15 +136,18 @@ def switches_matter(saved: Saved) -> Reading:
 def unit_matters(saved: Saved) -> Reading:
     """HALF minus the likeness to another unit's projection on the same image."""
     controls = saved.measured("controls")
-    layer = str(_layer(controls, "image_share", "deepest"))
+    layer = str(layer_at(controls, "image_share", "deepest"))
     share = _of_maps(controls, "image_share", layer)
-    note = f"The share that is the image's has the median {np.nanmedian(share):.2f}."
+    note = (
+        f"The cosine is {np.nanmean(share):.2f} in the mean over maps,"
+        f" {np.nanmedian(share):.2f} in the median."
+    )
     return of_values(HALF - share, note=_in(layer, note))
 
 
 def answer_undone(saved: Saved) -> Reading:
     """What the true class's probability loses under the worst square, less HALF."""
-    row = _row(saved.measured("occlusion"), "probability_drop", None, "images")
+    row = last_row(saved.measured("occlusion"), "probability_drop", None, "images")
     low, high = (None if end is None else end - HALF for end in (row.low, row.high))
     note = f"The probability falls by {row.value:.2f}; {HALF:g} is the bar. {row.note}".strip()
     return Reading(row.value - HALF, low, high, row.n, note=note)
@@ -148,7 +157,7 @@ def grouping(saved: Saved) -> Reading:
     """Purity of the maps' strongest images above that of random ones, in the deepest layer."""
     labels = saved.measured("labels")
     layer = labels.layers[-1]
-    chance = _row(labels, "chance_purity", None, "maps").value
+    chance = last_row(labels, "chance_purity", None, "maps").value
     purity = _of_maps(labels, "purity", layer)
     note = f"Purity {np.nanmean(purity):.0%} beside {chance:.0%} by chance."
     return of_values(purity - chance, note=_in(layer, note))
@@ -161,7 +170,8 @@ def class_specific(saved: Saved) -> Reading:
     if first == last:
         raise Lacking("The measure labels has one layer alone.")
     reading = of_two(_of_maps(labels, "purity", last), _of_maps(labels, "purity", first))
-    return _noted(reading, f"{last} minus {first}.")
+    purities = [np.nanmean(_of_maps(labels, "purity", layer)) for layer in (last, first)]
+    return _noted(reading, f"{last} {purities[0]:.0%}, {first} {purities[1]:.0%}.")
 
 
 def patches_vary(saved: Saved) -> Reading:
@@ -172,7 +182,9 @@ def patches_vary(saved: Saved) -> Reading:
         raise Lacking("The evolution has one layer alone.")
     alike = {layer: _likeness(evolution, layer) for layer in (first, last)}
     reading = of_two(alike[first][1], alike[last][1])
-    return _noted(reading, f"Mean correlation of pixels, {first} minus {last}.")
+    means = [np.nanmean(alike[layer][1]) for layer in (first, last)]
+    words = f"Mean correlation of pixels: {first} {means[0]:.2f}, {last} {means[1]:.2f}."
+    return _noted(reading, words)
 
 
 def projections_agree(saved: Saved) -> Reading:
@@ -257,21 +269,22 @@ def lower_first(saved: Saved) -> Reading:
     settling = saved.measured("settling")
     parts = {}
     for family in FAMILIES:
-        reading = _row(settling, f"{family}_slope", None, "images")
+        reading = last_row(settling, f"{family}_slope", None, "images")
         parts[family] = reading
     first = parts[FAMILIES[0]]
     said = "; ".join(f"by {name} {slope_words(each)}" for name, each in parts.items())
-    note = f"Epochs a layer, by three kinds of evidence that have to agree: {said}."
-    note += f" The number is the first's. The learning rate: {settling.meta.get('schedule')}."
+    note = "Epochs later for each layer of depth, by three kinds of evidence that have to agree:"
+    note += f" {said}. The number is that of responses."
+    note += f" The learning rate: {settling.meta.get('schedule')}."
     return Reading(first.value, first.low, first.high, first.n, "images", note, parts)
 
 
 def slope_words(reading: Reading) -> str:
-    """ "+0.06 [+0.04, +0.09]"."""
+    """ "+0.06 [−0.04, +0.16]"."""
     if not math.isfinite(reading.value):
         return "not measured"
     ends = f" [{reading.low:+.2f}, {reading.high:+.2f}]" if reading.known else ""
-    return f"{reading.value:+.2f}{ends}"
+    return f"{reading.value:+.2f}{ends}".replace("-", "−")
 
 
 def settles_beyond(where: str, share: float) -> Reader:
@@ -281,9 +294,9 @@ def settles_beyond(where: str, share: float) -> Reader:
 
     def read(saved: Saved) -> Reading:
         settling = saved.measured("settling")
-        layer = str(_layer(settling, "responses_time", where))
+        layer = str(layer_at(settling, "responses_time", where))
         whole, bar = settling.epochs[-1], share * settling.epochs[-1]
-        row = _row(settling, "responses_time", layer, "images")
+        row = last_row(settling, "responses_time", layer, "images")
         note = f"{layer} settles at {row.value:.2f} of {whole:g} epochs; {bar:g} is the bar."
         low, high = (None if end is None else end - bar for end in (row.low, row.high))
         return Reading(row.value - bar, low, high, row.n, note=note)
@@ -294,12 +307,13 @@ def settles_beyond(where: str, share: float) -> Reader:
 def gap_shrinks(saved: Saved) -> Reading:
     """What parts differ from random places in the top layer, less the same in the deepest maps."""
     correspondence = saved.measured("correspondence")
-    layers = [str(_layer(correspondence, "gap", where)) for where in ("top", "deepest")]
+    layers = [str(layer_at(correspondence, "gap", where)) for where in ("top", "deepest")]
     if layers[0] == layers[1]:
         raise Lacking("The measure correspondence has no hidden layer above the feature maps.")
-    top, deepest = (_row(correspondence, "gap", layer, "images") for layer in layers)
+    top, deepest = (last_row(correspondence, "gap", layer, "images") for layer in layers)
     value, note = top.value - deepest.value, f"{layers[0]} {top.value:+.3f}, {layers[1]} "
-    note += f"{deepest.value:+.3f}; the interval takes the two for independent."
+    note = f"{note}{deepest.value:+.3f}".replace("-", "−")
+    note += "; the interval takes the two for independent."
     if not (top.known and deepest.known):
         return Reading(value, n=top.n, note=note)
     half = math.hypot(top.half, deepest.half)

@@ -60,6 +60,8 @@ class ClaimRow:
     """Of the number, below RUN; "" for none."""
     why: str = ""
     """Why there is no number."""
+    unit: str = ""
+    """Of the number on the page; of "points" the number is a share, times 100 there."""
 
     @property
     def word(self) -> str:
@@ -98,10 +100,11 @@ def missing_row(statement: Any, command: str, why: str = "") -> ClaimRow:
 
 
 def rows_of_run(
-    saved: Sequence[Saved], command: Callable[[str], str], figures: Path
+    saved: Sequence[Saved], command: Callable[[str], str], figures: Path, sheets: Path
 ) -> Iterator[ClaimRow]:
     """A row for each statement on a single run; several are of other seeds, the first is shown.
-    ``command``: what makes a measure; ``figures``: the folder of the evolution's.
+    ``command``: what makes a measure; ``figures``: the folder of the evolution's; ``sheets``: that
+    of the pictures drawn for the page.
     """
     for statement in STATEMENTS:
         command_line = command(statement.needs)
@@ -125,12 +128,15 @@ def rows_of_run(
             reading,
             str(judge(reading, statement.side)),
             command_line,
-            picture_of(statement, saved[0], figures),
+            picture_of(statement, saved[0], figures, sheets),
+            unit=statement.unit,
         )
 
 
-def picture_of(statement: Statement, saved: Saved, figures: Path) -> str:
+def picture_of(statement: Statement, saved: Saved, figures: Path, sheets: Path) -> str:
     """The picture of a statement's number, below RUN, where it is there; else ""."""
+    if statement.sheet and (sheets / statement.sheet).is_file():
+        return f"{sheets.name}/{statement.sheet}"
     if statement.needs == EVOLUTION:
         layers = () if saved.evolution is None else saved.evolution.layers
         path = figures / statement.picture.replace("{deepest}", layers[-1] if layers else "")

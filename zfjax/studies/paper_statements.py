@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zfjax.studies import paper_readings as readings
+from zfjax.studies.paper_notes import EVERY, PROJECTION_AGREES, Beside, noted
 from zfjax.studies.paper_readings import EVOLUTION, Reader, quantity
 
 PICTURES = "pictures only"
@@ -37,6 +38,10 @@ class Statement:
     """That the measure's table must have to be of use."""
     picture: str = ""
     """Its file, beside the measure's table; of the evolution, among the report's figures."""
+    sheet: str = ""
+    """What is shown in its stead where it is drawn: a file of RUN/paper."""
+    unit: str = ""
+    """Of the number on the page: "epochs"; "points" is a share times 100."""
 
 
 FEATURES = (
@@ -53,6 +58,7 @@ FEATURES = (
         readings.switches_matter,
         ("cosine_switches",),
         "controls-pictures.png",
+        sheet="figure1.png",
     ),
     Statement(
         "fig2-unit",
@@ -79,6 +85,7 @@ FEATURES = (
         readings.grouping,
         ("purity", "chance_purity"),
         "labels.png",
+        unit="points",
     ),
     Statement(
         "fig2-classes",
@@ -91,6 +98,7 @@ FEATURES = (
         readings.class_specific,
         ("purity",),
         "labels.png",
+        unit="points",
     ),
     Statement(
         "fig2-invariance",
@@ -103,6 +111,7 @@ FEATURES = (
         readings.patches_vary,
         (),
         "figure2-{deepest}.png",
+        sheet="figure2.png",
     ),
     Statement(
         "fig2-parts",
@@ -130,6 +139,7 @@ EVOLVING = (
         readings.lower_first,
         ("responses_slope", "rewind_share"),
         "settling.png",
+        unit="epochs a layer",
     ),
     Statement(
         "fig4-lower",
@@ -142,6 +152,7 @@ EVOLVING = (
         readings.settles_beyond("first", 0.1),
         ("responses_time",),
         "settling.png",
+        unit="epochs",
     ),
     Statement(
         "fig4-upper",
@@ -154,6 +165,7 @@ EVOLVING = (
         readings.settles_beyond("deepest", 0.5),
         ("responses_time",),
         "settling.png",
+        unit="epochs",
     ),
     Statement(
         "fig4-jumps",
@@ -180,7 +192,12 @@ CHANGING = (
             _SMALL.format(kind),
             1,
             "invariance",
-            quantity("invariance", f"small_gap_{kind}"),
+            noted(
+                quantity("invariance", f"small_gap_{kind}"),
+                "invariance",
+                Beside(f"small_{kind}", "{value} at {layer}", "first"),
+                Beside(f"small_{kind}", "{value} at {layer}", "top"),
+            ),
             (f"small_gap_{kind}",),
             "invariance.png",
         )
@@ -198,7 +215,12 @@ CHANGING = (
         "R2 of a straight line, top layer minus the first",
         1,
         "invariance",
-        quantity("invariance", "linearity_gap_translation"),
+        noted(
+            quantity("invariance", "linearity_gap_translation"),
+            "invariance",
+            Beside("linearity_translation", "R2 {value} at {layer}", "first"),
+            Beside("linearity_translation", "{value} at {layer}", "top"),
+        ),
         ("linearity_gap_translation",),
         "invariance.png",
     ),
@@ -210,7 +232,12 @@ CHANGING = (
         "loss of the true class's probability by rotation minus that by translation",
         1,
         "invariance",
-        quantity("invariance", "rotation_gap"),
+        noted(
+            quantity("invariance", "rotation_gap"),
+            "invariance",
+            Beside("drop_rotation", "a loss of {value} by rotation"),
+            Beside("drop_translation", "{value} by translation"),
+        ),
         ("rotation_gap",),
         "invariance.png",
     ),
@@ -222,7 +249,7 @@ CHANGING = (
         "rank correlation of projection and drop, less the same for another map's projection",
         1,
         "occlusion",
-        quantity("occlusion", "spearman_excess", "deepest"),
+        PROJECTION_AGREES,
         ("spearman_excess",),
         "occlusion-pictures.png",
     ),
@@ -248,7 +275,12 @@ CHANGING = (
         "mean sign change of parts minus that of random places",
         -1,
         "correspondence",
-        quantity("correspondence", "gap", "deepest"),
+        noted(
+            quantity("correspondence", "gap", "deepest"),
+            "correspondence",
+            Beside("change", "{value} for parts", "deepest", "{:.3f}"),
+            Beside("random", "{value} for random places", "deepest", "{:.3f}"),
+        ),
         ("gap",),
         "correspondence.png",
     ),
@@ -272,9 +304,14 @@ CHANGING = (
         "accuracy of a linear SVM gained for each layer of depth",
         1,
         "probes",
-        quantity("probes", "svm_slope"),
+        noted(
+            quantity("probes", "svm_slope"),
+            "probes",
+            Beside("svm_top1", "{layer} {value}", EVERY, "{:.1%}"),
+        ),
         ("svm_slope",),
         "probes.png",
+        unit="points a layer",
     ),
     Statement(
         "table7-every",
@@ -287,6 +324,7 @@ CHANGING = (
         quantity("probes", "svm_least_gain"),
         ("svm_least_gain",),
         "probes.png",
+        unit="points",
     ),
 )
 

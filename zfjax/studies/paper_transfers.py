@@ -27,6 +27,7 @@ TRANSFER = {
         "Caltech-101: features trained elsewhere beat a network trained from scratch",
         "86.5 ± 0.5 against 46.5 ± 1.7 % (30 images a class)",
         "mean accuracy of the classes, pretrained minus scratch",
+        unit="points",
     ),
     "table5-caltech256": Beyond(
         "table5-caltech256",
@@ -34,6 +35,7 @@ TRANSFER = {
         "Caltech-256: features trained elsewhere beat a network trained from scratch",
         "74.2 ± 0.3 against 38.8 ± 1.4 % (60 images a class)",
         "mean accuracy of the classes, pretrained minus scratch",
+        unit="points",
     ),
     "table6-voc": Beyond(
         "table6-voc",
@@ -41,6 +43,7 @@ TRANSFER = {
         "Pascal VOC 2012: the features serve for pictures of several objects, though less well",
         "79.0 % against the 82.2 % of the best system",
         "mean accuracy of the classes, pretrained minus scratch",
+        unit="points",
     ),
     "fig9-few": Beyond(
         "fig9-few",
@@ -48,6 +51,7 @@ TRANSFER = {
         "A few images a class with these features beat many without them",
         "6 images a class beat the best earlier system at 60",
         "pretrained on the fewest images minus scratch on the most",
+        unit="points",
     ),
 }
 TRANSFER_COMMAND = (
@@ -74,6 +78,11 @@ class Transferred:
     name: str
     meta: dict[str, Any]
     table: pa.Table
+
+    @property
+    def stem(self) -> str:
+        """The data set's name."""
+        return str((self.meta.get("asked") or {}).get("to", self.name))
 
     def differences(self) -> list[dict[str, Any]]:
         """Pretrained minus scratch at the last epoch, by images a class."""
@@ -147,29 +156,30 @@ def transfer_statements(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
     """
     few = TRANSFER["fig9-few"]
     known: set[str] = set()
-    for transfer in transfers:
+    for transfer in sorted(transfers, key=lambda each: not each.differences()):
         statement = _table_of(transfer.name)
-        if statement.id in known:  # a second transfer to a set of that kind
-            statement = replace(statement, id=f"{statement.id}-{transfer.name}")
-        known.add(statement.id)
         command = transfer_command(transfer.name, {**transfer.meta, "scratch": True})
         picture = f"transfer/{transfer.name}.png"
         rows = transfer.differences()
-        why = transfer.without_control
-        if not rows:
-            yield missing_row(statement, command, why)
-        else:
-            row = rows[-1]
-            note = f"{row['images_per_class']} images a class.{transfer.weak_control(row)}"
-            number = Reading(row["value"], row["low"], row["high"], row["n"], "folds", note)
-            yield beyond_row(statement, number, command, picture)
+        if not rows:  # heads alone beat nothing: told where no other transfer fills the table
+            for empty in (statement, few):
+                if empty.id not in known:
+                    known.add(empty.id)
+                    yield missing_row(empty, command, transfer.without_control)
+            continue
+        if statement.id in known:  # a second transfer to a set of that kind
+            words = f"{statement.claim} ({transfer.name})"
+            statement = replace(statement, id=f"{statement.id}-{transfer.name}", claim=words)
+        known.add(statement.id)
+        row = rows[-1]
+        note = f"{row['images_per_class']} images a class.{transfer.weak_control(row)}"
+        number = Reading(row["value"], row["low"], row["high"], row["n"], "folds", note)
+        yield beyond_row(statement, number, command, picture)
         figures = (transfer.meta.get("figures") or {}).get("few_minus_scratch")
         about = few if few.id not in known else replace(few, id=f"{few.id}-{transfer.name}")
         about = replace(about, claim=f"{transfer.name}: {few.claim[:1].lower()}{few.claim[1:]}")
         known.add(about.id)
-        if not rows:
-            yield missing_row(about, command, why)
-        elif figures and figures.get("few", 0) < figures.get("many", 1):
+        if figures and figures.get("few", 0) < figures.get("many", 1):
             value, low, high, n = (figures[end] for end in ("value", "low", "high", "n"))
             yield beyond_row(about, Reading(value, low, high, n, "folds"), command, picture)
         else:
@@ -231,4 +241,5 @@ def _table_of(name: str) -> Beyond:
         f"{name}: features trained elsewhere beat a network trained from scratch",
         f"Caltech-101: {example.published}",
         example.number,
+        unit=example.unit,
     )

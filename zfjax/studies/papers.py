@@ -24,7 +24,7 @@ from zfjax.studies.paper_beyond import ensemble_row, grid_rows, open_grid
 from zfjax.studies.paper_ensemble import ensemble_gain
 from zfjax.studies.paper_filling import PAPER, Size, command_of, fill
 from zfjax.studies.paper_page import Shown, page_text
-from zfjax.studies.paper_pictures import draw_figures
+from zfjax.studies.paper_pictures import draw_figures, draw_sheets
 from zfjax.studies.paper_readings import Saved
 from zfjax.studies.paper_rows import ClaimRow, counts_of, rows_of_run, write_claims
 from zfjax.studies.paper_transfers import open_transfers, transfer_statements
@@ -114,9 +114,10 @@ def _written(run: Run | AdoptedRun, asked: Asked) -> Paper:
     clear_unfinished(folder, locked=False)
     evolution = saved[0].evolution
     figures = folder if evolution is None else draw_figures(run, evolution, folder)
+    draw_sheets(run, saved[0], folder)
     gain, why = ensemble_gain(runs, asked.size, asked.data_dir)
     rows = (
-        *rows_of_run(saved, partial(_command, saved[0].measures), figures),
+        *rows_of_run(saved, partial(_command, saved[0].measures), figures, folder),
         *grid_rows(views),
         *transfer_statements(transfers),
         ensemble_row(gain, why),

@@ -37,6 +37,6 @@ GLOSSARY = {
     "purity": "the share of the commonest class among a map's nine strongest images",
     "aliasing": "what a filter passes above what its stride can carry, and which so comes out as"
     " something else",
-    "95% interval": "where the number would lie for other images, maps or seeds drawn likewise, 19"
-    " times of 20",
+    "95% interval": "made so that it covers the true number 19 times of 20, were the images, maps"
+    " or seeds drawn anew",
 }

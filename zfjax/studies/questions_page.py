@@ -23,6 +23,7 @@ from zfjax.studies.drawn_steps import step_figure
 from zfjax.studies.paper_filling import command_of
 from zfjax.studies.paper_page import (
     Shown,
+    code_words,
     facts_of,
     image_figure,
     interval_words,
@@ -130,7 +131,7 @@ def _entry(answers: _Answers, question: Question) -> Markup:
         words = ANCHORS[question.link.removeprefix("#")]
         lines.append(Markup('<p>Below: <a href="{}">{}</a>.</p>').format(question.link, words))
     if question.command:
-        lines.append(Markup('<p class="code">{}</p>').format(question.command))
+        lines.append(Markup('<p class="code">{}</p>').format(code_words(question.command)))
     return Markup('<article class="ask" id="q{}"><h3>{}</h3>{}</article>').format(
         question.id, question.asked, Markup("").join(lines)
     )
@@ -145,14 +146,14 @@ def _first_to_ask(name: str) -> str:
 def _claim_line(row: ClaimRow) -> Markup:
     said = row.verdict
     if row.reading is not None:
-        said = f"{value_words(row)} {interval_words(row)}: {row.verdict}"
+        said = f"{row.verdict}: {value_words(row)} {interval_words(row)} ({row.number})"
     return Markup('<p><a href="index.html#{}">{}</a>: {}.</p>').format(row.id, row.claim, said)
 
 
 def _measure_line(saved: Saved, name: str) -> Markup:
     measured = saved.measures.get(name)
     if measured is None:
-        return Markup('<p class="code">{}</p>').format(command_of(name))
+        return Markup('<p class="code">{}</p>').format(code_words(command_of(name)))
     sentence = plain(str(measured.meta.get("sentence", "")), 1200)
     return Markup('<p class="note">{}: {}</p>').format(name, sentence)
 

@@ -203,7 +203,7 @@ def transfer_figure(transferred: Transferred) -> Figure:
         foot = 0.42 + 0.12 * len(words)
         total = 2.2 + foot
         figure = Figure(figsize=(3.5, total))
-        axes = figure.add_axes((0.135, foot / total, 0.6, 2.1 / total))
+        axes = figure.add_axes((0.135, foot / total, 0.54, 2.1 / total))
         steps = transferred.steps
         for index, step in enumerate(steps):
             role = "main" if len(steps) == 1 else ramp_role(index, len(steps))

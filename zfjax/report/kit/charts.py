@@ -50,6 +50,8 @@ _FIGURE_WIDTH = 3.5
 """Inches: one column of a paper."""
 _CAPTION_WIDTH = 1352
 """Pixels of the board (``style.DPI``) for lines of a caption."""
+BESIDE = 6
+"""Letters of a legend's longest word that there is room for at the right of the lines."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,13 @@ def ramp_role(index: int, count: int) -> str:
 def ordered_lines(
     points: Mapping[str, Iterable[tuple[float, float]]], *, marked: bool = False
 ) -> tuple[Line, ...]:
-    """A line for each name, in an order that their colours show: of layers, say."""
+    """A line for each name, in an order that their colours show: of layers, say. Of more names than
+    there are colours, the second of one colour is dashed.
+    """
+    roles = [ramp_role(index, len(points)) for index in range(len(points))]
     return tuple(
-        Line(name, ramp_role(index, len(points)), tuple(line), marked=marked)
-        for index, (name, line) in enumerate(points.items())
+        Line(name, role, tuple(line), dashed=role in roles[:index], marked=marked)
+        for index, (role, (name, line)) in enumerate(zip(roles, points.items(), strict=True))
     )
 
 
@@ -160,9 +165,12 @@ def figure_of(panels: Sequence[Panel], words: str) -> Figure:
         for axes, panel in zip(fields, panels, strict=True):
             draw_charts(axes, panel.charts, FIGURE)
             axes.set_ylabel(plain(panel.label))
-            if panel.legend and axes.get_legend_handles_labels()[0]:
+            words = axes.get_legend_handles_labels()[1]
+            if panel.legend and words:
+                beside = max(map(len, words)) <= BESIDE  # where no line is
                 axes.legend(
-                    loc="lower right",
+                    loc="upper left" if beside else "best",
+                    bbox_to_anchor=(1.01, 1.02) if beside else None,
                     frameon=False,
                     handlelength=1.2,
                     labelspacing=0.3,

@@ -90,16 +90,21 @@ def wrap(text: str, width: float, size: float = TEXT_SIZE) -> list[str]:
     return lines
 
 
-def save(figure: Figure, stem: str, dpi: int = DPI) -> dict[str, bytes]:
-    """``figure`` as PNG and PDF without dates or program names."""
+KINDS = ("png", "pdf")
+_DATELESS = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
+
+
+def save(
+    figure: Figure, stem: str, dpi: int = DPI, kinds: tuple[str, ...] = KINDS
+) -> dict[str, bytes]:
+    """``figure`` as PNG and PDF, or one of them, without dates or program names."""
     FigureCanvasAgg(figure)
     files = {}
-    dateless = {
-        "png": {"Software": None},
-        "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
-    }
-    for kind, metadata in dateless.items():
+    for kind in kinds:
         handle = io.BytesIO()
-        figure.savefig(handle, format=kind, dpi=dpi, metadata=metadata)
+        figure.savefig(handle, format=kind, dpi=dpi, metadata=_DATELESS[kind])
         files[f"{stem}.{kind}"] = handle.getvalue()
     return files
