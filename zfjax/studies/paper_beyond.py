@@ -19,8 +19,10 @@ from zfjax.studies.paper_numbers import SEEDS, THIS_RUN, Judged, Reading, judge,
 from zfjax.studies.paper_rows import ClaimRow, missing_row
 from zfjax.studies.plans import check_plan_folder, load_plan
 from zfjax.studies.results import read_results
+from zfjax.studies.verdict_marks import DOES_NOT_HOLD, HOLDS
 
 FIGURES = {"stems": "Fig. 6, section 4.1", "layers": "Table 3, section 5.1"}
+UNITS = {"aliasing": "aliased energy"}
 GRID_COMMAND = (
     "zfjax ablate --workdir DIR --preset demo --seeds 3 --grid {grid}; then zfjax paper --workdir"
     " RUN --ablation DIR"
@@ -94,7 +96,7 @@ def _beyond_of(claim: PaperClaim) -> Beyond:
     name = figure.split(",")[0].lower().replace(". ", "").replace(" ", "")
     against = "" if claim.against == "base" else f"-against-{claim.against}"
     what = claim.quantity.replace("_", "-")
-    unit = "top-1" if claim.quantity == "top1" else f"{what} of the first layer"
+    unit = "top-1" if claim.quantity == "top1" else f"{UNITS.get(what, what)} of the first layer"
     words = f"{claim.words[:1].upper()}{claim.words[1:]}"
     number = f"difference of {unit}, mean over the seeds"
     return Beyond(f"{name}-{claim.cell}{against}-{what}", figure, words, claim.published, number)
@@ -105,13 +107,18 @@ def _grid_row(statement: Beyond, answer: Answer, view: GridView) -> ClaimRow:
     if answer.difference is None:
         return missing_row(statement, command, answer.why)
     low, high = _ends(answer.interval)
-    note = " ".join(filter(None, (_sentence(answer.why), _sentence(answer.beyond))))
-    reading = Reading(answer.difference, low, high, answer.seeds, SEEDS, note)
-    more = needed(reading) if answer.verdict == CANNOT_TELL and answer.claim.sense else None
+    verdict, own = answer.verdict, ""
+    if verdict not in (HOLDS, DOES_NOT_HOLD, CANNOT_TELL):
+        verdict, own = CANNOT_TELL, answer.verdict
+    notes = (_sentence(text) for text in (own, answer.why, answer.beyond))
+    reading = Reading(
+        answer.difference, low, high, answer.seeds, SEEDS, " ".join(filter(None, notes))
+    )
+    more = needed(reading) if verdict == CANNOT_TELL and answer.claim.sense and not own else None
     return ClaimRow(
         *(statement.id, statement.figure, statement.claim, statement.published, statement.number),
         reading,
-        str(Judged(answer.verdict, SEEDS, more)),
+        str(Judged(verdict, SEEDS, more)),
         command,
     )
 

@@ -16,7 +16,6 @@ from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.style import ACCENT, FAINT, INK, QUIET, quiet_style
 from zfjax.report.kit.vector import svg_of
 from zfjax.report.kit.wording import number
-from zfjax.studies.claims import shown_name
 
 SIZE = (420, 270)
 """Points."""
@@ -32,7 +31,9 @@ LABEL_GAP = 11.0
 
 @dataclass(frozen=True)
 class Spot:
-    """One cell: its number on the page, its name, MFLOPs of an image, top-1 in per cent by seed."""
+    """One cell: its number on the page, what readers call it, MFLOPs of an image, top-1 in per cent
+    by seed.
+    """
 
     number: int
     name: str
@@ -55,7 +56,7 @@ def tradeoff_chart(spots: Sequence[Spot]) -> Piece:
     drawing = _drawn(known)
     key = Markup("").join(
         Markup("<li><b>{}</b> {} <span>{}</span></li>").format(
-            spot.number, shown_name(spot.name), _figures(spot)
+            spot.number, spot.name, _figures(spot)
         )
         for spot in known
     )

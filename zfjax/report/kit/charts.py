@@ -52,7 +52,9 @@ _CAPTION_WIDTH = 1352
 
 @dataclass(frozen=True)
 class Line:
-    """One line: its name, its role (a key of COLOURS), its points (epoch, value)."""
+    """One line: its name ("" keeps it out of a key), its role (a key of COLOURS), its points
+    (epoch, value).
+    """
 
     name: str
     role: str
@@ -224,7 +226,7 @@ def _page_chart(chart: Chart, name: str) -> Piece:
         drawing = svg_of(figure, name, f"{title} over the epochs")
     key = Markup("").join(
         Markup('<span class="{}">{}</span>').format(role, words)
-        for role, words in _key([line for line in chart.lines if line.points])
+        for role, words in _key([line for line in chart.lines if line.points and line.name])
     )
     if len(chart.lines) > 1 and key:
         key = Markup(' <span class="key">{}</span>').format(key)
