@@ -483,8 +483,8 @@ def test_it_fits_a_desk_and_a_telephone(grid, made):
                     ".getBoundingClientRect())"
                 )
                 for where in (
-                    ".grid .narrow" if width < 1400 else ".grid thead",
-                    ".grid tbody tr:nth-child(2)",
+                    ".grid tbody tr:nth-child(2) .own" if width < 1400 else ".grid thead",
+                    ".grid tbody tr:nth-child(2) .own + .dotline",
                 )
             )
             assert axis == row and row[1] > 100, "the scale stands above what it measures"

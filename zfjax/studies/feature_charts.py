@@ -121,7 +121,7 @@ def layer_tables(view: GridView) -> list[Piece]:
             Row(
                 cell.label,
                 [
-                    "–" if layer not in cell.layers else _range(spread, factor)
+                    _within("–" if layer not in cell.layers else _range(spread, factor), layer)
                     for layer, spread in zip(layers, spreads[cell.name], strict=True)
                 ],
                 mark=cell.name == BASE,
@@ -130,7 +130,7 @@ def layer_tables(view: GridView) -> list[Piece]:
             if any(spreads[cell.name])
         ]
         words = f"{caption}: mean of the seeds (lowest to highest)"
-        tables.append(data_table([Column("configuration"), *map(Column, layers)], rows, words))
+        tables.append(_layered([Column("configuration"), *map(Column, layers)], rows, words))
     return [*tables, *_band_table(view)]
 
 
@@ -146,7 +146,9 @@ def _band_table(view: GridView) -> list[Piece]:
         if all(spreads):
             pairs = zip(spreads, before, strict=True)
             texts = [_range(spread, 100, start) for spread, start in pairs]
-            rows.append(Row(cell.label, texts, mark=cell.name == BASE))
+            named = zip(texts, BANDS, strict=True)
+            bands = [_within(text, f"{name}, {words}") for text, (name, words) in named]
+            rows.append(Row(cell.label, bands, mark=cell.name == BASE))
     if not rows:
         return []
     heads = [Column(f"{name}, {words} cycles a pixel") for name, words in BANDS]
@@ -154,7 +156,20 @@ def _band_table(view: GridView) -> list[Piece]:
         f"Energy of {layer}'s filters by frequency, %: mean of the seeds (lowest to highest; before"
         " training)"
     )
-    return [data_table([Column("configuration"), *heads], rows, words)]
+    return [_layered([Column("configuration"), *heads], rows, words)]
+
+
+def _layered(columns: Sequence[Column], rows: Sequence[Row], caption: str) -> Piece:
+    """A table whose rows become lists where the window is narrow."""
+    table = data_table(columns, rows, caption)
+    return join_pieces([table], Markup('<div class="layered">{}</div>').format(table.html))
+
+
+def _within(text: str | None, what: str) -> Piece | None:
+    """A cell of it, with the column's name for where no column is seen."""
+    if text is None:
+        return None
+    return Piece(Markup('<span class="what">{}</span>{}').format(what, text))
 
 
 def missing_note(view: GridView) -> str:

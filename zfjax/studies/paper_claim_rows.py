@@ -84,7 +84,9 @@ def _said(answer: Answer, scale: Scale) -> Piece:
     if answer.difference is None or answer.interval is None or answer.empty:
         return Piece(words)
     drawn = dot_cell(scale, [_dot(answer)], numbers=False)
-    return join_pieces([drawn], Markup("{}{}").format(drawn.html, words))
+    # Where the window is too narrow for the table's head each row has its own axis.
+    own = Markup('<div class="own">{}</div>').format(dot_axis(scale, numbers=False))
+    return join_pieces([drawn], Markup("{}{}{}").format(own, drawn.html, words))
 
 
 def _words(answer: Answer) -> str:
