@@ -115,7 +115,7 @@ def layer_tables(view: GridView) -> list[Piece]:
             continue
         if quantity == "dead_share" and not any(spread.high for spread in known):
             words = "No feature map of any layer is dead in any of these runs."
-            tables.append(Piece(Markup('<p class="why">{}</p>').format(words)))
+            tables.append(Piece(Markup('<p class="note">{}</p>').format(words)))
             continue
         rows = [
             Row(

@@ -19,8 +19,10 @@ from zfjax.report.pictures import filter_grid, make_sheet
 from zfjax.run.colours import colour_scale
 from zfjax.studies.measured import Filters
 
-ASPECT = 0.6
-"""Rows of filters for each column: wider than tall, to stand in a table's row."""
+LEAST_ASPECT, MOST_ASPECT, MAPS_OF_SQUARE = 0.6, 1.35, 36
+"""Rows of filters for each column: few are wider than tall, to stand in a table's row; of many more
+rows keep each large enough to be seen.
+"""
 FILTERS_WIDTH, SPECTRUM_WIDTH = 358, 128
 """CSS pixels, at most: 24 filters of 11x11 are drawn at 5 to a pixel of theirs."""
 DECIBELS = 20.0
@@ -51,11 +53,17 @@ class Portrait:
     spectrum: Piece
 
 
+def grid_aspect(maps: int) -> float:
+    """Rows for each column of a picture of so many filters: 24 and 48 of them are 6 across."""
+    return min(MOST_ASPECT, max(LEAST_ASPECT, maps / MAPS_OF_SQUARE))
+
+
 def pixel_edge(cells: Sequence[Filters]) -> float:
     """CSS pixels of a filter's pixel, so that those of all ``cells`` are drawn at one scale and the
     widest in FILTERS_WIDTH: a whole number where that is 1 or more.
     """
-    widths = [filter_grid(filters.kernels[-1], ASPECT)[0].shape[1] for filters in cells]
+    last = [filters.kernels[-1] for filters in cells]
+    widths = [filter_grid(kernel, grid_aspect(kernel.shape[3]))[0].shape[1] for kernel in last]
     edge = FILTERS_WIDTH / max(widths, default=FILTERS_WIDTH)
     return float(int(edge)) if edge >= 1 else edge
 
@@ -78,9 +86,10 @@ def portrait_of(
         for at, stop in zip(shown, stops, strict=True)
     ]
     order = strongest_first(filters.kernels[-1])
-    grids = [filter_grid(filters.kernels[at][..., order], ASPECT) for at in used]
+    aspect = grid_aspect(len(order))
+    grids = [filter_grid(filters.kernels[at][..., order], aspect) for at in used]
     apart = [
-        filter_grid(on_own_scales(filters.kernels[at][..., order]), ASPECT, 1.0) for at in used
+        filter_grid(on_own_scales(filters.kernels[at][..., order]), aspect, 1.0) for at in used
     ]
     scales = [
         "" if frame is None else ", ".join(filter(None, (f"±{_two_digits(grids[frame][1])}", when)))
