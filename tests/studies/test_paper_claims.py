@@ -216,6 +216,10 @@ def test_a_difference_that_was_there_before_training_is_told_apart(made_up):
     assert answer.verdict == BUILT_IN and float(answer.change.center) == pytest.approx(0)
     words = str(paper_table(view_of(read_results(plan)), [answer])[1].html)
     assert "◐</span> differs, but so do untrained filters" in words
+    unknown = replace(answer, untrained=None, change=None)
+    assert unknown.verdict == HOLDS
+    words = str(paper_table(view_of(read_results(plan)), [unknown])[1].html)
+    assert "not measured before training, so untrained filters may differ as much" in words
     # The paper's page knows three verdicts: this one is none of the claim's.
     rows = {row.id: row for row in grid_rows([view_of(read_results(plan))])}
     row = rows["fig6-stem-7-stride-2-against-stem-7-stride-4-aliasing"]

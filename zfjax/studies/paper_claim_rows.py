@@ -110,6 +110,8 @@ def _more(answer: Answer) -> Iterator[str]:
             f"before training {points(answer.untrained)}, so training added {points(added)}"
             f" ({interval_words(answer.change)})"
         )
+    elif not answer.declared and answer.interval is not None:
+        yield "not measured before training, so untrained filters may differ as much"
     if answer.beside is not None:
         unit = UNITS[BESIDE[answer.claim.quantity]].format(answer.layer)
         yield f"{unit}: {points(answer.beside)}"
