@@ -134,6 +134,25 @@ def lines_of(html):
     return re.findall(r'<line class="(\w+)" x1="([\d.]+)%" x2="([\d.]+)%"', html)
 
 
+def test_single_values_are_rings_in_the_place_of_a_range_and_a_start_is_a_hollow_tick():
+    scale, rings = Scale(0.0, 100.0, places=0), (20.0, 40.0, 90.0)
+    ranged = Dot(50.0, 20.0, 90.0, bar="range of the seeds", rings=rings, before=10.0)
+    html = dot_cell(scale, (ranged,)).html
+    assert re.findall(r'class="ring" cx="([\d.]+)%"', html) == [
+        str(scale.place(value)) for value in rings
+    ]
+    assert [kind for kind, *_ in lines_of(html) if kind == "main"] == [], (
+        "no bar: it is no interval"
+    )
+    assert re.findall(r'<svg x="([\d.]+)%"', html) == [str(scale.place(10.0))]
+    assert "range of the seeds from 20 to 90, single seeds 20, 40, 90, before training 10" in html
+    # An interval stands beside its single values.
+    kept = dot_cell(scale, (Dot(50.0, 20.0, 90.0, rings=rings),)).html
+    assert [kind for kind, *_ in lines_of(kept)].count("main") == 3 and "before" not in kept
+    wide = scale_of([Dot(1.0, rings=(-3.0, 4.0), before=9.0)])
+    assert wide.low <= -3 and wide.high >= 9
+
+
 def test_dots_lie_where_the_scale_puts_them():
     scale = Scale(-10.0, 10.0, unit=" %", signed=True)
     html = dot_cell(scale, (Dot(5.0, 0.0, 10.0), Dot(-5.0))).html

@@ -633,7 +633,7 @@ def test_the_command_trains_tells_and_goes_on(tmp_path, words, trained, monkeypa
         re.sub(" +\n", "\n", said.out)
     )
     shown = page.read_text("utf-8")
-    assert "Of 1 cell compared" in shown and "at 95%. It is better or worse" in shown
+    assert "Of 1 configuration compared" in shown and "at 95%. It is better or worse" in shown
     page.unlink()  # the same command on a finished grid writes it again
     status, said = command("--workdir", tmp_path / "grid", "--work", capsys=capsys)
     assert status == 0 and len(trained.runs) == 4 and "MFLOP" not in said.out

@@ -32,12 +32,14 @@ from zfjax.studies.measured import FILTERS, Filters
 from zfjax.studies.planning import Request, plan_of
 from zfjax.studies.plans import save_plan
 from zfjax.studies.portraits import (
-    ASPECT,
     FILTERS_WIDTH,
     FRAME,
+    grid_aspect,
+    on_own_scales,
     pixel_edge,
     portrait_of,
     spectrum_picture,
+    strongest_first,
 )
 from zfjax.studies.results import CellRuns, Results, read_results
 from zfjax.studies.standings import DIVERGED, FAILED, FINISHED, Outcome, Standing, save_outcome
@@ -70,17 +72,18 @@ def finish(folder, config, right, seed):
     np.savez(folder / FILTERS, kernels=kernels.astype(np.float32), epochs=EPOCHS, steps=(0, 4, 8))
 
 
-def measure(folder, **values):
-    """Measures of conv1 at the last epoch."""
+def measure(folder, untrained=(), **values):
+    """Measures of conv1 at the last epoch, and those of ``untrained`` before training."""
     (folder / "measures").mkdir()
     for name, quantities in (
         ("census", ("dead_share", "aliased_share", "dominance")),
-        ("spectrum", ("aliasing", "coverage")),
+        ("spectrum", ("aliasing", "coverage", "low", "mid", "high")),
         ("settling", ("settled",)),
     ):
         rows = [
-            {"step": 8, "layer": "conv1", "map": None, "quantity": quantity, "value": value}
-            for quantity, value in values.items()
+            {"step": step, "layer": "conv1", "map": None, "quantity": quantity, "value": value}
+            for step, known in ((0, dict(untrained)), (8, values))
+            for quantity, value in known.items()
             if quantity in quantities
         ]
         schema = pa.schema(
@@ -108,8 +111,9 @@ def grid(plan):
         if right is not None:
             finish(folder, cell.config, right, seed)
             dead = {"base": 0.0, "conv1.kernel=3": 0.5, "conv1.kernel=4": 0.25}[cell.name]
-            measure(folder, dead_share=dead, aliased_share=0.5, aliasing=0.1, coverage=0.7,
-                    dominance=1.5, settled=1.25)  # fmt: skip
+            measure(folder, {"coverage": 0.97, "low": 0.1, "mid": 0.2, "high": 0.7},
+                    dead_share=dead, aliased_share=0.0, aliasing=0.1, coverage=0.7,
+                    dominance=1.5, settled=1.25, low=0.3, mid=0.4, high=0.3)  # fmt: skip
         else:
             folder.mkdir(parents=True)
             status = DIVERGED if cell.name == "without-norm1" else FAILED
@@ -169,7 +173,7 @@ def test_what_became_of_runs_is_counted_with_its_reason(plan):
     assert "space" not in fate_words(runs, reasoned=False)
     [claim] = claims_of(Results(plan, (CellRuns(plan.cells[0], {}), runs), {}))
     assert claim.verdict == NO_RESULT and claim.words == f"{fate_words(runs)}."
-    assert summary_of([claim]) == "Of 1 cell compared with the base: 1 no result."
+    assert summary_of([claim]) == "Of 1 configuration compared with the base: 1 no result."
 
 
 @pytest.mark.parametrize(("across", "down"), [(8, 0), (0, 16), (12, 12)])
@@ -210,9 +214,26 @@ def test_a_picture_shows_what_was_saved_last_until_the_stop():
     assert "saved" not in film["captions"][1] + film["captions"][3]
 
 
+def test_filters_stand_by_strength_and_may_each_have_a_scale_of_its_own():
+    kernel = np.random.default_rng(0).normal(size=(5, 5, 3, 4)).astype(np.float32)
+    kernel *= np.array([0.5, 4.0, 0.0, 1.0], np.float32)
+    assert strongest_first(kernel).tolist() == [1, 3, 0, 2]
+    own = on_own_scales(kernel)
+    assert (own[..., 2] == 0).all(), "a filter that is zero stays so"
+    for index in (0, 1, 3):
+        grid, scale = filter_grid(kernel[..., index : index + 1])
+        assert np.array_equal(filter_grid(own[..., index : index + 1], scale=1.0)[0], grid)
+        assert np.allclose(own[..., index] * scale, kernel[..., index])
+    # The last epoch's order, at every epoch: a place on the page is one filter's.
+    kernels = np.stack([kernel[..., ::-1], kernel])
+    filters = Filters(kernels, (0.0, 1.0))
+    films = portrait_of(filters, 2, (0.0, 1.0), (1, "cell"), 4.0).filters.data["films"]
+    assert set(films) == {"filters-1", "apart-1"} and films["apart-1"]["frames"] == [0, 1]
+
+
 def test_filters_of_all_cells_are_drawn_at_one_scale():
     random = np.random.default_rng(0)
-    for maps, kernels in ((24, (7, 11)), (96, (7, 11)), (6, (3, 5, 9)), (400, (11, 11))):
+    for maps, kernels in ((24, (7, 11)), (48, (7, 11)), (6, (3, 5, 9)), (400, (11, 11))):
         cells = [
             Filters(random.normal(size=(1, kernel, kernel, 3, maps)).astype(np.float32), (1.0,))
             for kernel in kernels
@@ -221,9 +242,11 @@ def test_filters_of_all_cells_are_drawn_at_one_scale():
         for number, cell in enumerate(cells):
             shown = portrait_of(cell, 2, (1.0,), (number, "cell"), edge).filters
             large = float(re.search(rf"film-filters-{number}{{--w:(\d+)px", shown.sheets)[1])
-            pixels = filter_grid(cell.kernels[0], ASPECT)[0].shape[1]
+            pixels = filter_grid(cell.kernels[0], grid_aspect(maps))[0].shape[1]
             assert large == pytest.approx(edge * pixels, abs=0.5)
             widths.append(large)
+        if maps in (24, 48):
+            assert edge * min(kernels) >= 35, "large enough to be seen"
         assert FILTERS_WIDTH / 2 < max(widths) <= FILTERS_WIDTH
 
 
@@ -241,11 +264,13 @@ def test_power_speaks_of_other_studies_and_never_against_a_verdict(plan):
         return claims_of(Results(plan, tuple(runs[:2]), {name: compared}))[0].words
 
     shown = words_of(-0.15, 0.14, 0.05)  # smaller than what 8 of 10 would show, yet shown
-    assert "is shown by 8 of 10 such studies (80% power); what a single study" in shown
+    chance = "With 3 seeds, a study like this has an 80% chance of showing a true difference of"
+    assert chance in shown and "found less often and then tends to look too large" in shown
     assert "Both single" not in shown and "could have" not in shown
+    assert "over other seeds and other images (2.0 degrees of freedom), n = 3 seeds" in shown
     unsure = words_of(-0.05, 0.06, 0.04)
-    assert "is shown by less than 8 of 10 such studies" in unsure and "unseen" not in unsure
-    assert "Both single intervals lie beside zero" in unsure and "at once, at 98.75%." in unsure
+    assert chance in unsure and "unseen" not in unsure
+    assert "Both single intervals exclude zero" in unsure and "at once, at 98.75%." in unsure
     assert "Both single" not in words_of(-0.05, 0.06, 0.055)
 
 
@@ -284,7 +309,10 @@ def test_a_whole_page_answers_the_five_questions(grid):
     text = page_of(grid)
     page = Page(text)
     words = " ".join(" ".join(page.words).split())
-    assert "Of 4 cells compared with the base: 1 worse, 1 " in words and "2 no result" in words
+    assert (
+        "Of 4 configurations compared with the base: 1 worse, 1 " in words
+        and "2 no result" in words
+    )
     [claim] = [claim for claim in claims_of(read_results(grid)) if claim.cell == "conv1.kernel=3"]
     assert claim.verdict == WORSE and claim.words in words
     assert "The base has filters of 5x5 pixels and stride 2 in conv1." in words
@@ -296,18 +324,21 @@ def test_a_whole_page_answers_the_five_questions(grid):
     assert len(page.held["script"]) == 2 and "alert" not in "".join(page.held["script"])
     assert not any(name == "style" or name.startswith("on") for _, name, _ in page.attributes)
     assert not re.search(r"(src|href)=.?(https?:|/)", text)
-    assert "MFLOPs" in words and "0.57 × base *" in words and "12 s to train" in words
-    for said in ("Dead maps of conv1, %", "Aliased energy of conv1, %", "conv1 settles at epoch"):
+    assert "MFLOPs" in words and "0.57 × base *" in words and "to train" not in words
+    for said in ("Dead feature maps of conv1, %", "Aliased energy of conv1, %", "conv1 settles"):
         assert said in words
-    assert (
-        "maps dead 50.0" in words
-        and "conv1 settles at 1.2" in words
-        and "Not measured" not in words
-    )
+    assert "dead 50.0" in words and "conv1 settles: 1.2 epochs" in words
+    assert "Not measured" not in words
+    # Where no run has any there is a sentence and no chart of zeros.
+    assert "Aliased feature maps of conv1: none, in any configuration, at any seed." in words
+    assert "threshold on the number beside" not in words
+    # Ticks of what was measured before training, in one chart of three cells; rings of all seeds.
+    assert text.count('class="before"') == 3 and "before training 97.0" in words
+    assert "30.0 (before: 10.0)" in words and "mid, 0.08 to 0.2 cycles a pixel" in words
     # Films of the three that have filters, at the base's epochs, one slider.
     assert page.data["names"] == ["0", "1", "2"]
     assert {name for name in page.data["films"]} == {
-        f"{kind}-{number}" for kind in ("filters", "spectrum") for number in (1, 2, 3)
+        f"{kind}-{number}" for kind in ("filters", "apart", "spectrum") for number in (1, 2, 3)
     }
     assert str(grid.folder) not in text
     assert page_of(grid) == text
@@ -338,7 +369,7 @@ def test_a_page_without_measures_says_how_to_get_them(grid):
 
 def test_a_grid_that_has_just_begun_has_a_page(plan):
     words = " ".join(Page(page_of(plan)).words)
-    assert "Of 4 cells compared with the base: 4 no result." in words
+    assert "Of 4 configurations compared with the base: 4 no result." in words
     assert "3 of 3 runs not finished (waiting)" in words and "No run has finished yet." in words
 
 
@@ -420,13 +451,13 @@ def test_two_cells_maps_stay_within_their_share_of_the_page(made, monkeypatch):
 
 def test_evolutions_are_shown_once_two_cells_have_one(grid, made):
     words = " ".join(Page(page_of(grid)).words)
-    assert "once two of them have an evolution" in words and "Left cell" not in words
+    assert "Feature maps of two" not in words and "Left side" not in words
     for cell in grid.cells[:2]:
         folder = grid.run_folder(cell, 0)
         (folder / "evolution").symlink_to(made.run.folder / "evolution")
     page = Page(page_of(grid))
     words = " ".join(page.words)
-    assert "Left cell" in words and "once two of them" not in words
+    assert "Feature maps of two" in words and "Left side" in words
     assert {"maps-1-conv1", "maps-2-conv1"} <= set(page.data["films"])
     numbers = [film["sheet"]["number"] for film in page.data["films"].values()]
     assert len(set(numbers)) == len(numbers)
@@ -454,8 +485,8 @@ def test_it_fits_a_desk_and_a_telephone(grid, made):
                     ".getBoundingClientRect())"
                 )
                 for where in (
-                    ".grid .narrow" if width < 1400 else ".grid thead",
-                    ".grid tbody tr:nth-child(2)",
+                    ".grid tbody tr:nth-child(2) .own" if width < 1400 else ".grid thead",
+                    ".grid tbody tr:nth-child(2) .own + .dotline",
                 )
             )
             assert axis == row and row[1] > 100, "the scale stands above what it measures"

@@ -19,12 +19,20 @@ from zfjax.studies.cells import Wanted
 from zfjax.studies.grid_view import view_of
 from zfjax.studies.intervals import CANNOT_TELL, Interval, over_values
 from zfjax.studies.paper_beyond import grid_rows
-from zfjax.studies.paper_claims import CLAIMS, DOES_NOT_HOLD, HOLDS, LITTLE, Answer, answers_of
+from zfjax.studies.paper_claim_rows import paper_table
+from zfjax.studies.paper_claims import CLAIMS, LITTLE, Answer, answers_of
 from zfjax.studies.planning import Request, plan_of
 from zfjax.studies.plans import save_plan
 from zfjax.studies.results import read_results
+from zfjax.studies.verdict_marks import BUILT_IN, DOES_NOT_HOLD, HOLDS, NOTHING
 
-NOTHING = {"dead_share": 0.0, "aliased_share": 0.0, "coverage": 0.5}
+AS_NOTHING = {"dead_share": 0.0, "aliased_share": 0.0, "aliasing": 0.05, "coverage": 0.5}
+UNTRAINED = {
+    "base": {"coverage": 0.99, "aliasing": 0.17},
+    "stem-11-stride-4": {"coverage": 0.99, "aliasing": 0.34},
+    "stem-7-stride-4": {"aliasing": 0.34},
+}
+"""As filters drawn at random have it: of aliasing the stride's share, whatever is learnt."""
 
 
 @pytest.fixture
@@ -41,7 +49,9 @@ def made_up(tmp_path):
             if cell.name in rights:
                 folder = plan.run_folder(cell, seed)
                 finish(folder, cell.config, rights[cell.name], seed)
-                measure(folder, **{**NOTHING, **dict(measures).get(cell.name, {})})
+                own = {**AS_NOTHING, **dict(measures).get(cell.name, {})}
+                start = UNTRAINED.get(cell.name, {})
+                measure(folder, start, **own)
         answers = answers_of(view_of(read_results(plan)))
         named = {
             (item.claim.cell, item.claim.against, item.claim.quantity): item for item in answers
@@ -91,15 +101,18 @@ def test_an_interval_over_seeds_is_students():
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.98)
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
     assert over_values(values[:1], 0.98) is None
-    # Three seeds that agree in steps of 1/24 are not known to agree beyond that.
+    # Three seeds that agree in steps of 1/24 are not known to agree beyond that: a difference of
+    # two rounded shares spreads by 1 / 24 / sqrt(6).
     agreed = over_values(np.full(3, 0.25), 0.95, 1 / 24)
-    assert agreed.half_width == pytest.approx(4.303 / 24 / 6, rel=1e-3)
+    assert agreed.half_width == pytest.approx(4.303 / 24 / (6 * 3) ** 0.5, rel=1e-3)
+    twice = over_values(np.full(3, 0.25), 0.95, 1 / 24, terms=2)
+    assert twice.half_width == pytest.approx(2**0.5 * agreed.half_width)
     assert over_values(values, 0.98, 1e-9).half_width == interval.half_width
 
 
 def test_the_papers_stems_beside_a_grid_in_which_they_hold(made_up):
     rights = {"base": 0.9, "stem-11-stride-4": 0.3, "stem-7-stride-4": 0.89}
-    large = {"aliased_share": 0.5, "coverage": 0.5}
+    large = {"aliased_share": 0.5, "aliasing": 0.5, "coverage": 0.5}
     plan, answers = made_up(
         rights, {"base": {"coverage": 0.9}, "stem-11-stride-4": large, "stem-7-stride-4": large}
     )
@@ -109,23 +122,28 @@ def test_the_papers_stems_beside_a_grid_in_which_they_hold(made_up):
     compared = view_of(read_results(plan)).cells[1].comparison
     assert accuracy.difference == -compared.difference > 0.5 and accuracy.verdict == HOLDS
     assert float(accuracy.interval.low) == pytest.approx(-float(compared.both.high))
-    assert answers[*both, "aliased_share"].verdict == answers[*both, "coverage"].verdict == HOLDS
+    assert answers[*both, "aliasing"].verdict == answers[*both, "coverage"].verdict == HOLDS
+    assert answers[*both, "aliasing"].untrained == pytest.approx(-0.17)
+    assert answers[*both, "aliasing"].beside == pytest.approx(-0.5)
     dead = answers[*both, "dead_share"]
-    assert dead.verdict == CANNOT_TELL and dead.why == "no map is dead in either"
-    assert answers["stem-7-stride-2", "stem-7-stride-4", "aliased_share"].verdict == HOLDS
+    assert dead.verdict == NOTHING and dead.why == "no map is dead in either"
+    assert answers["stem-7-stride-2", "stem-7-stride-4", "aliasing"].verdict == HOLDS
     absent = answers["stem-7-stride-2", "stem-11-stride-2", "coverage"]
     assert absent.verdict == CANNOT_TELL and absent.why == "not measured in both"
     assert float(dead.interval.confidence) == pytest.approx(1 - 0.05 / 5)
     words = " ".join(" ".join(Page(page_of(plan)).words).split())
     assert "The paper's claims" in words and "what holds here is not shown for ImageNet" in words
-    assert "−50.00 points of aliased maps of conv1, 99% interval from" in words
+    assert "−45.00 points of aliased energy of conv1, 99% interval from" in words
+    assert "before training −17.00, so training added −28.00 (from" in words
+    assert "aliased maps of conv1: −50.00" in words and "(not declared)" in words
+    assert "3.5 times the paper's" in words and "no new evidence" in words
     assert "The next section reads 5 of them, each at 99%" in words
     assert "Little difference" not in words
-    # Half of three times a step of 1 / 24 that is rounded to: no interval of maps is narrower.
-    least = 9.925 * 100 / 24 / 6
-    assert f"narrower than ±{least:.2f} points" in words and "(the floor: the seeds agree)" in words
-    assert "(the floor: the seeds agree); * stem-7-stride-4 has 0.71 times the base's" in words
-    assert "● holds" in words and "○ cannot tell" in words
+    # What rounding two shares to 1 / 24 spreads their difference: no interval of maps is narrower.
+    least = 9.925 * 100 / 24 / 18**0.5
+    assert f"narrower than ±{least:.2f} points" in words
+    assert "* 7x7, stride 4 has 0.71 times the base's" in words
+    assert "● holds" in words and "○ cannot tell" in words and "∅ nothing to compare" in words
 
 
 def test_with_the_older_stem_as_base_the_claims_are_the_same(made_up):
@@ -134,7 +152,7 @@ def test_with_the_older_stem_as_base_the_claims_are_the_same(made_up):
     _, answers = made_up({"base": 0.9, "stem-7-stride-2": 0.3}, base=base)
     accuracy = answers["stem-7-stride-2", "stem-11-stride-4", "top1"]
     assert accuracy.difference < -0.5 and accuracy.verdict == DOES_NOT_HOLD
-    neither = answers["stem-7-stride-2", "stem-7-stride-4", "aliased_share"]
+    neither = answers["stem-7-stride-2", "stem-7-stride-4", "aliasing"]
     assert neither.verdict == CANNOT_TELL
 
 
@@ -203,3 +221,67 @@ def test_a_grid_without_a_network_of_no_limit_says_nothing_of_it(monkeypatch):
     for view in (*alone, clip_view(none=(), **{"0_1": ()})):
         [row] = [each for each in grid_rows([view]) if each.id == "fig6-clipping"]
         assert row.verdict == "not measured"
+
+
+def side_of(interval):
+    """1, -1 or, where it has zero within, 0."""
+    low, high = float(interval.low), float(interval.high)
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def test_what_untrained_filters_have_too_is_no_finding_of_training():
+    random, seen = np.random.default_rng(2), set()
+    claims = [claim for claim in CLAIMS if claim.quantity == "coverage" or claim.sense < 0]
+    for _ in range(500):
+        claim = claims[random.integers(len(claims))]
+        trained, added = (
+            Interval(random.normal(0, 0.05), random.exponential(0.03), 2.0) for _ in range(2)
+        )
+        untrained = trained.center - added.center
+        answer = Answer(
+            *(claim, "conv1", trained.center, trained, 3), untrained=untrained, change=added
+        )
+        seen.add(answer.verdict)
+        sides = side_of(trained), side_of(added)
+        if answer.verdict in (HOLDS, DOES_NOT_HOLD):
+            wanted = claim.sense if answer.verdict == HOLDS else -claim.sense
+            assert sides == (wanted, wanted), "training has to have made it"
+        elif answer.verdict == BUILT_IN:
+            assert sides[0] and sides[0] != sides[1] and sides[0] * untrained > 0
+        else:
+            assert sides[0] == 0 or (sides[0] != sides[1] and sides[0] * untrained <= 0)
+    assert seen == {HOLDS, DOES_NOT_HOLD, BUILT_IN, CANNOT_TELL}
+
+
+def test_a_difference_that_was_there_before_training_is_told_apart(made_up):
+    rights = {"base": 0.9, "stem-7-stride-4": 0.8}
+    plan, answers = made_up(
+        rights, {"base": {"aliasing": 0.05}, "stem-7-stride-4": {"aliasing": 0.22}}
+    )
+    answer = answers["stem-7-stride-2", "stem-7-stride-4", "aliasing"]
+    assert answer.verdict == BUILT_IN and float(answer.change.center) == pytest.approx(0)
+    words = str(paper_table(view_of(read_results(plan)), [answer])[1].html)
+    assert "◐</span> differs, but so do untrained filters" in words
+    unknown = replace(answer, untrained=None, change=None)
+    assert unknown.verdict == HOLDS
+    words = str(paper_table(view_of(read_results(plan)), [unknown])[1].html)
+    assert "not measured before training, so untrained filters may differ as much" in words
+    # The paper's page knows three verdicts: this one is none of the claim's.
+    rows = {row.id: row for row in grid_rows([view_of(read_results(plan))])}
+    row = rows["fig6-stem-7-stride-2-against-stem-7-stride-4-aliasing"]
+    assert row.verdict == CANNOT_TELL and "so do untrained filters" in row.reading.note
+
+
+def test_the_floor_covers_differences_of_rounded_shares():
+    """Two networks that differ by nothing but rounding to one map in 24."""
+    random, step, repeats = np.random.default_rng(4), 1 / 24, 3000
+    shares = random.uniform(0.2, 0.8, (repeats, 1, 1)) + random.normal(0, 0.004, (repeats, 3, 2))
+    rounded = step * np.round(shares / step)
+    for terms in (1, 2):
+        # Two terms: such a difference, minus another that is there before training.
+        drawn = rounded[..., 0] - rounded[..., 1]
+        if terms == 2:
+            drawn = drawn - np.roll(drawn, 1, axis=0)
+        said = [over_values(differences, 0.95, step, terms) for differences in drawn]
+        share = np.mean([abs(interval.center) <= interval.half_width for interval in said])
+        assert share >= 0.95

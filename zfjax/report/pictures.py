@@ -242,18 +242,21 @@ def _labels(
     return tuple(label_of(row) for row in ranked if row is not None)
 
 
-def filter_grid(kernel: np.ndarray, aspect: float = 1.5) -> tuple[np.ndarray, float]:
+def filter_grid(
+    kernel: np.ndarray, aspect: float = 1.5, scale: float | None = None
+) -> tuple[np.ndarray, float]:
     """First-layer filters (float [height, width, 3, maps]) as one picture and its scale.
 
     uint8 RGBA, about ``aspect`` times as tall as wide, a transparent pixel between them; all
-    filters share one scale. Other than three channels: the mean over them.
+    filters share one scale, by default ``colour_scale`` of all. Other than three channels: the mean
+    over them.
     """
     if kernel.shape[2] != 3:
         kernel = kernel.mean(axis=2, keepdims=True).repeat(3, axis=2)
     height, width, _, maps = kernel.shape
     columns = max(1, round((maps / aspect) ** 0.5))
     rows = -(-maps // columns)
-    scale = colour_scale(kernel)
+    scale = colour_scale(kernel) if scale is None else scale
     sheet = np.zeros((rows * (height + 1) - 1, columns * (width + 1) - 1, 4), np.uint8)
     for index in range(maps):
         top, left = index // columns * (height + 1), index % columns * (width + 1)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from markupsafe import Markup
 
 from zfjax.fields import text_of
-from zfjax.progress import time_words
 from zfjax.report.kit.dots import Dot, Scale, dot_axis, dot_cell, dot_key, scale_of
 from zfjax.report.kit.shell import Piece, join_pieces
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.wording import plain
 from zfjax.studies.cells import BASE
-from zfjax.studies.claims import fate_words, level_words, shown_name
+from zfjax.studies.claims import fate_words, level_words
 from zfjax.studies.costs import MARK, MARKED
+from zfjax.studies.findings import label_markup
 from zfjax.studies.grid_view import CellView, GridView, Spread, spread_of
 from zfjax.studies.portraits import Portrait, pixel_edge, portrait_of
 from zfjax.studies.standings import DIVERGED, FAILED, FINISHED
@@ -37,10 +38,11 @@ def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
         Markup("difference to the base, points{}{}").format(dot_key(series), dot_axis(scale))
     )
     first = view.cells[0].layers[0]
-    columns = [Column("cell")]
+    columns = [Column("configuration")]
     if any(portraits):
         columns += [Column(f"filters of {first}"), Column("their spectrum")]
-    columns += [Column("top-1"), Column(axis, dots=True), Column("cost"), Column(f"{first}")]
+    columns += [Column("top-1, mean (seeds)"), Column(axis, dots=True)]
+    columns += [Column(f"cost; feature maps of {first}")]
     rows = [
         Row(
             _head(cell),
@@ -48,17 +50,16 @@ def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
                 *(_pictures(portrait) if any(portraits) else ()),
                 _top1(cell),
                 _difference(cell, scale, series),
-                _cost(cell),
-                _features(cell),
+                _lines([*_cost(cell), *_features(cell)]),
             ],
             mark=cell.name == BASE,
         )
         for cell, portrait in zip(view.cells, portraits, strict=True)
     ]
     table = data_table(columns, rows)
-    # Where the table's head has no room its key and axis stand above the rows.
-    key = Markup('<div class="narrow">difference to the base, points{}{}</div>').format(
-        dot_key(series), dot_axis(scale)
+    # Where the table's head has no room its key stands above the rows, and each has its own axis.
+    key = Markup('<div class="narrow">difference to the base, points{}</div>').format(
+        dot_key(series)
     )
     html = Markup('<div class="grid">{}{}</div>').format(key, table.html)
     return join_pieces([table], html)
@@ -66,17 +67,28 @@ def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
 
 def changed_words(cell: CellView) -> str:
     """What is otherwise than in the base: "conv1.kernel 9; without conv3, conv4"."""
-    said = [f"{path.removeprefix('model.')} {text_of(value)}" for path, value in cell.cell.fields]
+    said = [
+        f"{path.removeprefix('model.')} {_value_words(path, value)}"
+        for path, value in cell.cell.fields
+    ]
     if cell.cell.without:
         said.append(f"without {', '.join(cell.cell.without)}")
     return "; ".join(said)
+
+
+def _value_words(path: str, value: Any) -> str:
+    """A padding of "3x4" as "3 before, 4 after": it is no height by width."""
+    before, sides, after = text_of(value).partition("x")
+    if path.endswith(".padding") and sides:
+        return f"{before} before, {after} after"
+    return text_of(value)
 
 
 def _portrait(cell: CellView, stops: Sequence[float], edge: float) -> Portrait | None:
     if cell.filters is None or not stops:
         return None
     stride = cell.cell.config.model.conv(cell.layers[0]).stride
-    return portrait_of(cell.filters, stride, stops, (cell.number, cell.name), edge)
+    return portrait_of(cell.filters, stride, stops, (cell.number, cell.label), edge)
 
 
 def _pictures(portrait: Portrait | None) -> tuple[Piece | str, Piece | str]:
@@ -94,9 +106,7 @@ def _head(cell: CellView) -> Piece:
     if fate := fate_words(cell.runs, reasoned=False):
         kind = "fate" if cell.runs.count(DIVERGED) or cell.runs.count(FAILED) else ""
         notes.append(Markup('<small class="{}">{}</small>').format(kind, fate))
-    return Piece(
-        Markup("{} {}{}").format(cell.number, shown_name(cell.name), Markup("").join(notes))
-    )
+    return Piece(Markup("{} {}{}").format(cell.number, label_markup(cell), Markup("").join(notes)))
 
 
 def _top1(cell: CellView) -> Piece | str:
@@ -104,9 +114,9 @@ def _top1(cell: CellView) -> Piece | str:
     if spread is None:
         return "–"
     lines = [f"{spread.mean:.1f}\u2009%"]
-    if spread.count > 1:
-        lines.append(f"{spread.low:.1f} to {spread.high:.1f}")
-    lines.append(f"{spread.count} seed{'s' * (spread.count != 1)}")
+    seeds = f"{spread.count} seed{'s' * (spread.count != 1)}"
+    several = spread.count > 1
+    lines.append(f"{seeds}: {spread.low:.1f} to {spread.high:.1f}" if several else seeds)
     trained = [item.train_top1 for item in cell.runs.finished.values()]
     if known := spread_of(trained):
         lines.append(f"training {100 * known.mean:.1f}\u2009%")
@@ -126,8 +136,12 @@ def _dots(cell: CellView) -> tuple[Dot, ...]:
     if comparison is None:
         return ()
     intervals = (comparison.both, comparison.these_images, comparison.these_networks)
+    rings = tuple(100 * value for value in comparison.by_seed)
     return tuple(
-        Dot(100 * comparison.difference, 100 * float(interval.low), 100 * float(interval.high))
+        Dot(
+            *(100 * comparison.difference, 100 * float(interval.low), 100 * float(interval.high)),
+            rings=rings if interval is comparison.these_images else (),
+        )
         for interval in intervals
         if interval is not None
     )
@@ -137,6 +151,8 @@ def _difference(cell: CellView, scale: Scale, series: Sequence[str]) -> Piece:
     if dots := _dots(cell):
         names = series if len(series) == len(dots) else INTERVALS[-len(dots) :]
         drawn = dot_cell(scale, dots, names)
+        own = Markup('<div class="own">{}</div>{}').format(dot_axis(scale), drawn.html)
+        drawn = join_pieces([drawn], own)
         if len(dots) > 1:
             return drawn
         note = Markup("{}<small>one seed: {} alone, 95%</small>").format(drawn.html, INTERVALS[2])
@@ -150,39 +166,35 @@ def _difference(cell: CellView, scale: Scale, series: Sequence[str]) -> Piece:
     return dot_cell(scale, [Dot(None, why="no finished run")])
 
 
-def _cost(cell: CellView) -> Piece:
+def _cost(cell: CellView) -> list[str]:
     share = float(cell.row["flops_of_base"])
     mark = f" {MARK}" if abs(share - 1) > MARKED else ""
-    seconds = spread_of([item.seconds for item in cell.runs.finished.values()])
-    lines = [
+    return [
         f"{cell.cell.config.model.parameter_count:,} parameters",
-        f"{megaflop_words(cell.megaflops)} MFLOPs",
-        f"{share:.2f} × base{mark}",
+        f"{megaflop_words(cell.megaflops)} MFLOPs, {share:.2f} × base{mark}",
     ]
-    if seconds is not None:
-        lines.append(f"{time_words(seconds.mean)} to train")
-    return _lines(lines)
 
 
-def _features(cell: CellView) -> Piece | str:
+def _features(cell: CellView) -> list[str]:
     first = cell.layers[0]
     settled = [layer for layer in (first, cell.layers[-1]) if cell.spread(layer, "settled")]
     lines = [
-        _known("maps dead", cell.spread(first, "dead_share")),
-        _known("maps aliased", cell.spread(first, "aliased_share")),
+        _known("dead", cell.spread(first, "dead_share")),
+        _known("aliased energy", cell.spread(first, "aliasing")),
         *(
             _known(f"{layer} settles", cell.spread(layer, "settled"), share=False)
             for layer in dict.fromkeys(settled)
         ),
     ]
-    said = [line for line in lines if line]
-    return _lines(said) if said else "–"
+    return [line for line in lines if line]
 
 
 def _known(words: str, spread: Spread | None, share: bool = True) -> str:
     if spread is None:
         return ""
-    return f"{words} {100 * spread.mean:.1f}\u2009%" if share else f"{words} at {spread.mean:.1f}"
+    return (
+        f"{words} {100 * spread.mean:.1f}\u2009%" if share else f"{words}: {spread.mean:.1f} epochs"
+    )
 
 
 def _lines(lines: Sequence[str]) -> Piece:

@@ -5,6 +5,7 @@ A verdict is read from the headline interval and from nothing else (``intervals.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,8 +43,8 @@ def summary_of(claims: Sequence[CellClaim]) -> str:
         return "The base stands alone: nothing is compared."
     counts = Counter(claim.verdict for claim in claims)
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    cells = f"{len(claims)} cell{'s' * (len(claims) != 1)}"
-    return f"Of {cells} compared with the base: {said}."
+    count = f"{len(claims)} configuration{'s' * (len(claims) != 1)}"
+    return f"Of {count} compared with the base: {said}."
 
 
 def points(share: float, signed: bool = True) -> str:
@@ -114,30 +115,39 @@ def _numbers(comparison: Comparison) -> str:
             f" alone, the {level_words(of_networks)} interval over other images is"
             f" {interval_words(of_networks)}. Two seeds or more give a verdict (--seeds 3)."
         )
-    least = points(float(both.detectable), signed=False)
-    power = (
-        f"A true difference below {least} points is shown by less than 8 of 10 such studies (80%"
-        " power)."
-        if comparison.verdict == CANNOT_TELL
-        else f"A true difference of {least} points is shown by 8 of 10 such studies (80% power);"
-        " what a single study shows may be smaller."
-    )
     return (
         f"{difference}, {level_words(both)} interval {interval_words(both)} over other seeds and"
-        f" other images, {over}. {_single_words(comparison)}{power}"
+        f" other images ({df_words(both)}), {over}. {_single_words(comparison)}"
+        f"{_power_words(comparison)}"
+    )
+
+
+def df_words(interval: Any) -> str:
+    """ "3.1 degrees of freedom"."""
+    df = float(interval.df)
+    return f"{df:,.1f} degrees of freedom" if math.isfinite(df) else "no spread over seeds"
+
+
+def _power_words(comparison: Comparison) -> str:
+    assert comparison.both is not None
+    least = points(float(comparison.both.detectable), signed=False)
+    return (
+        f"With {comparison.seed_count} seeds, a study like this has an 80% chance of showing a true"
+        f" difference of {least} points; a smaller one is found less often and then tends to look"
+        " too large."
     )
 
 
 def _single_words(comparison: Comparison) -> str:
-    """Why nobody can tell though both single intervals leave zero out; "" where that is not so."""
+    """Why it is undecided though both single intervals exclude zero; "" where that is not so."""
     singles = (comparison.these_images, comparison.these_networks)
-    beside_zero = all(
+    exclude_zero = all(
         single is not None and float(single.low) * float(single.high) > 0 for single in singles
     )
-    if comparison.verdict != CANNOT_TELL or comparison.both is None or not beside_zero:
+    if comparison.verdict != CANNOT_TELL or comparison.both is None or not exclude_zero:
         return ""
     return (
-        "Both single intervals lie beside zero, but each asks about other seeds or other images"
+        "Both single intervals exclude zero, but each asks about other seeds or other images"
         f" alone, at 95%: the verdict needs both at once, at {level_words(comparison.both)}. "
     )
 
@@ -148,21 +158,26 @@ def reading_notes(results: Results) -> tuple[str, ...]:
     level = f"{100 * (1 - (1 - CONFIDENCE) / max(count, 1)):.4g}%"
     together = ", which is 95% over all comparisons together" if count > 1 else ""
     return (
-        f"Compared is top-1 on the validation split at the last epoch, never at the best; declared"
-        f" before training: {count} comparison{'s' * (count != 1)}, each cell with the {BASE}. A"
-        " difference is the cell's minus the base's, in points, paired by seed and by image.",
-        f"A verdict is read from the headline interval alone: other seeds and other images, at"
-        f" {level}{together}. It is better or worse where that"
-        " interval lies wholly on one side of zero, else nobody can tell. The other two, at 95%,"
-        " say where the doubt comes from: other seeds on these images, and these networks on other"
-        " images.",
-        "The headline interval may be narrower than one over other seeds alone would be at the same"
-        " confidence: few seeds say little of their own spread, thousands of images say much of"
-        " theirs, and the more of the doubt comes from images, the more degrees of freedom the"
-        " headline has.",
-        'The difference beside "8 of 10" is the smallest that could have been shown with 80% power:'
-        " the true difference that such an interval keeps from zero in 8 of 10 studies like this"
-        " one. It speaks of studies to come, not of this one's verdict.",
+        "Compared is top-1 on the validation split at the last epoch, never at the best; declared"
+        f" before training: {count} comparison{'s' * (count != 1)}, each configuration with the"
+        f" {BASE}. A difference is the configuration's minus the base's, in points, paired by seed"
+        " and by image. Runs of one seed share the order and the crops of the training images, the"
+        " dropout masks, and the first weights of each layer that has the same shape in both;"
+        " filters of another size start from weights of their own, so that pairing takes away the"
+        " less of the spread the more two networks differ.",
+        "A verdict is read from the headline interval alone: other seeds and other images, at"
+        f" {level}{together}. It is better or worse where that interval lies wholly on one side of"
+        " zero, and undecided (cannot tell) else. The other two, at 95%, say where the doubt comes"
+        " from: other seeds on these images, and these networks on other images.",
+        "The headline interval is a two-way analysis of variance of seeds by images, both random"
+        " (Obuchowski and Rockette; a t interval, whose degrees of freedom grow with the images'"
+        " share of the doubt and are printed with it). It may therefore be narrower than one over"
+        " other seeds alone at the same level: that one has as few degrees of freedom as there are"
+        " seeds, less one. Its coverage is simulated in zfjax's tests: 93 to 97% at 3, 5 and 10"
+        " seeds.",
+        "The difference beside the 80% chance is of the true one, and of studies to come like this"
+        " one: this one's verdict does not hang on it. Of small true differences only the studies"
+        " that overestimate them show any.",
     )
 
 

@@ -58,8 +58,8 @@ def cell_choices(cells: Sequence[Evolved], stop_count: int) -> tuple[Choice, ...
         return ()
     values = tuple((str(cell.number), f"{cell.number}") for cell in cells)
     return (
-        Choice("left", "Left cell", values),
-        Choice("right", "Right cell", (*values[1:], values[0])),
+        Choice("left", "Left side", values),
+        Choice("right", "Right side", (*values[1:], values[0])),
         Choice("layer", "Layer", tuple((layer, layer) for layer in layers_of(cells, stop_count))),
     )
 

@@ -14,17 +14,19 @@ from zfjax.studies.claims import shown_name, summary_of
 from zfjax.studies.costs import MARK, MARKED
 from zfjax.studies.grid_view import CellView, GridView
 from zfjax.studies.intervals import BETTER, WORSE
-from zfjax.studies.verdict_marks import marked_verdict
+from zfjax.studies.training_gap import gap_words
+from zfjax.studies.verdict_marks import marked_verdict, with_commands
 
 
 def findings_section(view: GridView) -> Piece:
     """The section, of all cells."""
     claims = [cell.claim for cell in view.cells if cell.claim is not None]
     items = Markup("").join(
-        Markup("<li><b>{}</b>: {}. {}{}</li>").format(
-            plain(cell.claim.cell, 80),
+        Markup("<li><b>{}</b>: {}. {}{}{}</li>").format(
+            label_markup(cell),
             marked_verdict(cell.claim.verdict),
             cell.claim.words,
+            gap_words(cell, view.cells[0], view.plan.tuning is not None),
             size_words(cell),
         )
         for cell in view.cells
@@ -34,8 +36,16 @@ def findings_section(view: GridView) -> Piece:
     said = (base_words(view.cells[0]), best_words(view.cells), summary_of(claims))
     lead = Markup('<p class="lead">{}</p>').format(" ".join(filter(None, said)))
     handicap = handicap_words(view) if claims else ""
-    notes = [Markup('<p class="note">{}</p>').format(handicap)] if handicap else []
+    notes = [Markup('<p class="note">{}</p>').format(with_commands(handicap))] if handicap else []
     return section("What was found", lead, listed, *notes)
+
+
+def label_markup(cell: CellView) -> Markup:
+    """What readers call a cell, with its folder's name where that is another."""
+    own = shown_name(cell.name)
+    if own == cell.label:
+        return Markup("{}").format(cell.label)
+    return Markup('{} <span class="folder">{}</span>').format(cell.label, own)
 
 
 def base_words(base: CellView) -> str:
@@ -57,21 +67,19 @@ def best_words(cells: Sequence[CellView]) -> str:
         return ""
     highest = max(mean for mean, _ in means)
     best = [cell for mean, cell in means if mean == highest]
-    names = " and ".join(shown_name(cell.name) for cell in best)
     base = cells[0]
-    if base in best:
-        names = names.replace(base.name, "The base", 1)
+    names = " and ".join("The base" if cell is base else cell.label for cell in best)
     verb = "has" if len(best) == 1 else "have"
     words = f"{names} {verb} the highest mean top-1, {highest:.1f}\u2009%"
     return f"{words}{_how_sure(best, base, [cell for _, cell in means])}."
 
 
 def size_words(cell: CellView) -> str:
-    """That a cell differs in size too, beside its verdict; "" where it hardly does."""
+    """That a cell differs in compute too, beside its verdict; "" where it hardly does."""
     share = float(cell.row["flops_of_base"])
     if abs(share - 1) <= MARKED:
         return ""
-    return f" {MARK} It has {share:.2f} times the base's FLOPs, so it differs in size too."
+    return f" {MARK} It has {share:.2f} times the base's FLOPs, so it differs in compute too."
 
 
 def handicap_words(view: GridView) -> str:
@@ -80,8 +88,9 @@ def handicap_words(view: GridView) -> str:
         return ""
     rate = view.plan.base.optimizer.learning_rate
     return (
-        f"All cells were trained with the base's learning rate, {rate:g}; a cell for which another"
-        " is better is judged with a handicap, which --tune would take from it."
+        f"All were trained with the base's learning rate, {rate:g}, tuned for none: one for which"
+        " another rate is better is judged with a handicap. `--tune optimizer.learning_rate=...`"
+        " seeks the best of a few for each."
     )
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from zfjax.fields import text_of
 from zfjax.files import clear_unfinished, write_atomic
 from zfjax.report.curves import Points
 from zfjax.report.kit.charts import Chart, Line, page_charts
@@ -21,9 +20,9 @@ from zfjax.report.kit.slider import curve_slider, interpolate
 from zfjax.report.kit.wording import date, percent, plain
 from zfjax.report.words import choose
 from zfjax.run.naming import network_name
+from zfjax.studies.cell_labels import title_of
 from zfjax.studies.cell_rows import cell_table
-from zfjax.studies.claims import reading_notes, shown_name
-from zfjax.studies.costs import MARK, MARKED
+from zfjax.studies.claims import reading_notes
 from zfjax.studies.evolutions import (
     MOST_CELLS,
     Evolved,
@@ -31,14 +30,16 @@ from zfjax.studies.evolutions import (
     evolutions_side_by_side,
     layers_of,
 )
-from zfjax.studies.feature_charts import first_layer_charts, layer_tables, missing_note
+from zfjax.studies.feature_charts import first_layer_charts, layer_tables
 from zfjax.studies.findings import findings_section
+from zfjax.studies.grid_notes import feature_note, table_notes
 from zfjax.studies.grid_view import GridView, view_of
-from zfjax.studies.intervals import CONFIDENCE
-from zfjax.studies.paper_claims import Answer, answers_of, paper_table
+from zfjax.studies.other_pairs import other_pairs_section
+from zfjax.studies.paper_claim_rows import paper_table
+from zfjax.studies.paper_claims import Answer, answers_of
+from zfjax.studies.portraits import SCALES
 from zfjax.studies.results import Results
 from zfjax.studies.tradeoff import Spot, tradeoff_chart
-from zfjax.studies.verdict_marks import with_commands
 
 STOPS = 12
 """Epochs of the slider, at most."""
@@ -68,10 +69,11 @@ def page_text(view: GridView) -> str:
     style = Piece(Markup(), style=part_text("css", "grid", folder="parts"))
     pieces = [
         findings_section(view),
-        section("The cells", cell_table(view, stops), *_table_notes(view, stops)),
+        section("The configurations", cell_table(view, stops), *table_notes(view, stops)),
         section("Accuracy against cost", tradeoff_chart(_spots(view))),
         *_features(view, answers),
         *_paper(view, answers),
+        *other_pairs_section(view),
         *_evolutions(view, stops),
         *_curves(view),
         section("How to read the intervals", *reading_notes(view.results), columns=True),
@@ -79,7 +81,7 @@ def page_text(view: GridView) -> str:
     ]
     plan = view.plan
     return make_page(
-        f"Ablation of {network_name(plan.base)}",
+        title_of(plan),
         [*([_slider(view, stops)] if stops else []), main_of(style, *pieces)],
         facts=_facts(view),
     )
@@ -90,7 +92,7 @@ def _facts(view: GridView) -> list[str]:
     images = [item.images for item in view.results.cells[0].finished.values() if item.images]
     return [
         plain(plan.base.data.name),
-        _counted(len(plan.cells), "cell"),
+        _counted(len(plan.cells), "configuration"),
         _counted(len(plan.seeds), "seed"),
         _counted(plan.base.epochs, "epoch"),
         *([f"{images[0]:,} validation images"] if images else []),
@@ -114,12 +116,14 @@ def _slider(view: GridView, stops: tuple[float, ...]) -> Piece:
     curves = [cell.mean_curve for cell in view.cells]
     values = [interpolate(curves[0], stop) for stop in stops]
     readings = ["" if value is None else f"base: {percent(value)} right" for value in values]
-    return curve_slider(stops, curves, readings, cell_choices(_evolved(view), len(stops)))
+    drawn = [SCALES] if any(cell.filters for cell in view.cells) else []
+    choices = (*drawn, *cell_choices(_evolved(view), len(stops)))
+    return curve_slider(stops, curves, readings, choices)
 
 
 def _evolved(view: GridView) -> list[Evolved]:
     return [
-        Evolved(cell.number, cell.name, cell.evolution)
+        Evolved(cell.number, cell.label, cell.evolution)
         for cell in view.cells
         if cell.evolution is not None
     ]
@@ -131,21 +135,19 @@ def _evolutions(view: GridView, stops: tuple[float, ...]) -> list[Piece]:
     if stops and len(cells) > 1:
         note = Markup('<p class="note">{}</p>').format(
             "Each map's strongest image at the epoch of the slider: its projection, and below it"
-            " the patch of the image. Cells, by their numbers in the table, and layer are chosen"
-            " beside the slider. Maps of one number are not the same feature in two cells."
+            " the patch of the image. Configurations, by their numbers in the table, and layer are"
+            " chosen beside the slider. Maps of one number are not the same feature in two of them."
             f"{_left_out(cells, len(stops))}"
         )
-        sheets = 2 * (len(view.cells) + 1)
-        return [section("Two cells' maps", evolutions_side_by_side(cells, stops, sheets), note)]
-    if not any(cell.runs.finished for cell in view.cells):
-        return []
-    note = Markup('<p class="note">{}</p>').format(
-        with_commands(
-            "Shown here once two of them have an evolution: `zfjax evolve --workdir"
-            " DIR/cells/NAME/seed-N` for each, then `zfjax ablate --workdir DIR`."
-        )
-    )
-    return [section("Two cells' maps", note)]
+        sheets = 3 * (len(view.cells) + 1)
+        return [
+            section(
+                "Feature maps of two configurations",
+                evolutions_side_by_side(cells, stops, sheets),
+                note,
+            )
+        ]
+    return []
 
 
 def _left_out(cells: list[Evolved], stop_count: int) -> str:
@@ -153,103 +155,25 @@ def _left_out(cells: list[Evolved], stop_count: int) -> str:
     layers = {layer for cell in cells[:MOST_CELLS] for layer in cell.evolution.layers}
     shown = layers_of(cells, stop_count)
     said = [
-        *([f"the first {MOST_CELLS} of {len(cells)} cells"] if len(cells) > MOST_CELLS else []),
+        *(
+            [f"the first {MOST_CELLS} of {len(cells)} configurations"]
+            if len(cells) > MOST_CELLS
+            else []
+        ),
         *([f"{len(shown)} of {len(layers)} layers"] if len(shown) < len(layers) else []),
     ]
     return f" Shown are {' and '.join(said)}: a page is to open at once." if said else ""
 
 
-def _table_notes(view: GridView, stops: tuple[float, ...]) -> list[Markup]:
-    notes = [
-        "Parameters are weights and biases. MFLOPs are millions of operations of one image's"
-        " forward pass, two for each multiply-add. The time to train is the mean of a cell's runs,"
-        " on whatever machine each of them had."
-    ]
-    if several := _changes_words(view):
-        notes.append(several)
-    if stops and any(cell.filters for cell in view.cells):
-        notes.append(
-            "Filters and spectra are of each cell's first seed and follow the slider; all its"
-            " filters share one scale of values, which stands below them; a pixel is equally large"
-            " in all cells. A spectrum has frequency 0 in its middle and half a cycle a pixel at"
-            " its edges, 20 dB from light to dark, the mean over all filters; what lies outside the"
-            " blue frame is above what the stride can carry, and comes out as a lower frequency."
-        )
-    if any(abs(float(cell.row["flops_of_base"]) - 1) > MARKED for cell in view.cells):
-        notes.append(
-            f"{MARK} More than {100 * MARKED:.0f}% off the base's FLOPs: such a cell differs in"
-            " size too, and its accuracy is not that of the change alone."
-        )
-    if missing := missing_note(view):
-        notes.append(missing)
-    return [Markup('<p class="note">{}</p>').format(with_commands(note)) for note in notes]
-
-
-def _changes_words(view: GridView) -> str:
-    """Which cells change more than one field, why stems do, and how a padding is read; or ""."""
-    base = view.cells[0]
-    changed = {
-        cell.number: dict(cell.cell.fields) for cell in view.cells if len(cell.cell.fields) > 1
-    }
-    if not changed:
-        return ""
-    first, *later = base.layers
-    strides = {f"model.{first}.stride", *(f"model.{name}.stride" for name in later[:1])}
-    listed = ", ".join(map(str, changed))
-    said = [
-        f"{'Cell' if len(changed) == 1 else 'Cells'} {listed}: several fields differ from the"
-        " base's at once, so a difference is that of all of them together."
-    ]
-    if len(strides) == 2 and any(strides <= set(fields) for fields in changed.values()):
-        said.append(
-            f"Where the stride of {first} differs, that of {later[0]} makes up for it, and paddings"
-            f" keep the maps' sizes: those of {later[0]} and of all later layers stay comparable,"
-            " but it is no change of one factor."
-        )
-    paddings = [
-        text_of(value)
-        for fields in changed.values()
-        for path, value in fields.items()
-        if path.endswith(".padding") and "x" in text_of(value)
-    ]
-    if paddings:
-        before, _, after = paddings[0].partition("x")
-        said.append(
-            f"A padding of {paddings[0]} is {before} pixels before the image and {after} after it,"
-            " along both axes."
-        )
-    return " ".join(said)
-
-
 def _spots(view: GridView) -> list[Spot]:
-    return [Spot(cell.number, cell.name, cell.megaflops, cell.accuracies) for cell in view.cells]
+    return [Spot(cell.number, cell.label, cell.megaflops, cell.accuracies) for cell in view.cells]
 
 
 def _features(view: GridView, answers: tuple[Answer, ...]) -> list[Piece]:
     charts, tables = first_layer_charts(view), layer_tables(view)
     if not any(cell.spread(layer, "dead_share") for cell in view.cells for layer in cell.layers):
         return []
-    note = Markup('<p class="note">{}</p>').format(
-        "At the last epoch, on the probe: a fixed sample of images of the training split. Dots are"
-        " means over the seeds, bars reach from the lowest to the highest, the line is the base."
-        " None of these comparisons was declared with the grid, and no verdict is read from this"
-        f" section.{_of_paper(answers)}"
-    )
-    return [section("What it did to the features", charts, note, *tables)]
-
-
-def _of_paper(answers: tuple[Answer, ...]) -> str:
-    """Which comparisons of features the paper's section reads verdicts from, and why it may."""
-    count = sum(answer.claim.quantity != "top1" for answer in answers)
-    if not count:
-        return ""
-    level = f"{100 * (1 - (1 - CONFIDENCE) / count):.4g}%"
-    return (
-        f" The next section reads {count} of them, each at {level}, which is 95% over the {count}"
-        " together: which networks, which number and which direction each compares is the paper's"
-        " and stands in a table in zfjax's code, the same for every grid. That table is no part of"
-        " this grid's declaration: it may be younger than the runs."
-    )
+    return [section("What it did to the features", feature_note(view, answers), charts, *tables)]
 
 
 def _paper(view: GridView, answers: tuple[Answer, ...]) -> list[Piece]:
@@ -263,8 +187,12 @@ def _curves(view: GridView) -> list[Piece]:
     highest = [value for cell in view.cells for _, value in _per_cent(cell.mean_curve)]
     charts = [
         Chart(
-            f"{cell.number} {shown_name(cell.name)}",
-            (Line("base", "ink", base, dashed=True), Line("cell", "main", own)),
+            f"{cell.number} {cell.label}",
+            (
+                *(Line("", "quiet", _per_cent(cell.curves[seed])) for seed in cell.finished_curves),
+                Line("base", "ink", base, dashed=True),
+                Line("mean", "main", own),
+            ),
             _round_up(max(highest)),
         )
         for cell in view.cells[1:]
@@ -272,7 +200,11 @@ def _curves(view: GridView) -> list[Piece]:
     ]
     if not charts:
         return []
-    return [section("Top-1 over the epochs, %", page_charts(charts[:MOST_CURVES], "curve"))]
+    note = Markup('<p class="note">{}</p>').format(
+        "Across: epochs. Thick lines are means over the seeds, thin grey ones single seeds."
+    )
+    drawn = page_charts(charts[:MOST_CURVES], "curve")
+    return [section("Top-1 on the validation split over the epochs, %", drawn, note)]
 
 
 def _per_cent(points: Points) -> Points:
@@ -318,8 +250,8 @@ def _origin(view: GridView) -> Piece:
     )
     return Piece(
         Markup(
-            '<dl class="facts">{}</dl><p class="note">Beside this page: {}. Each cell\'s runs are'
-            " run folders below cells/.</p>"
+            '<dl class="facts">{}</dl><p class="note">Beside this page: {}. Each run is a folder'
+            " below cells/, by the configuration's name and its seed.</p>"
         ).format(lines, files)
     )
 

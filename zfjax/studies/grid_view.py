@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from zfjax.errors import ZfjaxError
 from zfjax.report.curves import Points, accuracies
 from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.folder import Run, load_run
+from zfjax.studies.cell_labels import labels_of
 from zfjax.studies.cells import Cell
 from zfjax.studies.claims import CellClaim, claims_of
 from zfjax.studies.intervals import Comparison
-from zfjax.studies.measured import ON_PAGE, Filters, measured_columns, read_filters
+from zfjax.studies.measured import ON_PAGE, Filters, read_filters, read_measured
 from zfjax.studies.plans import Plan
 from zfjax.studies.results import CellRuns, Results, flops, table_rows
 
@@ -29,6 +30,8 @@ class Spread:
     low: float
     high: float
     count: int
+    values: tuple[float, ...] = ()
+    """Of each seed."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class CellView:
 
     number: int
     """On the page, from 1; the base is 1."""
+    label: str
+    """What readers call it: "7x7, stride 2 (base)"."""
     runs: CellRuns
     row: Mapping[str, Any]
     """Of table.csv."""
@@ -45,6 +50,8 @@ class CellView:
     comparison: Comparison | None
     measured: Mapping[int, Mapping[str, float | None]]
     """By finished seed, "conv1.dead_share" and the like."""
+    untrained: Mapping[int, Mapping[str, float | None]]
+    """Likewise, before training."""
     curves: Mapping[int, Points]
     """Top-1 on the validation split over the epochs, by seed, of runs that were begun."""
     filters: Filters | None
@@ -82,10 +89,21 @@ class CellView:
         """Of a layer's number at the last epoch, over the finished seeds that have it."""
         return spread_of([values.get(f"{layer}.{quantity}") for values in self.measured.values()])
 
+    def untrained_mean(self, layer: str, quantity: str) -> float | None:
+        """Of a layer's number before training, over the finished seeds that have it."""
+        before = [values.get(f"{layer}.{quantity}") for values in self.untrained.values()]
+        spread = spread_of(before)
+        return None if spread is None else spread.mean
+
+    @property
+    def finished_curves(self) -> tuple[int, ...]:
+        """The finished seeds that have a curve."""
+        return tuple(seed for seed in self.curves if seed in self.measured)
+
     @property
     def mean_curve(self) -> Points:
         """Over the finished seeds, at epochs that all have."""
-        curves = [dict(points) for seed, points in self.curves.items() if seed in self.measured]
+        curves = [dict(self.curves[seed]) for seed in self.finished_curves]
         if not curves:
             return ()
         shared = set.intersection(*map(set, curves))
@@ -110,8 +128,13 @@ def view_of(results: Results) -> GridView:
     """From the saved files of the grid. Raises ZfjaxError for a damaged one."""
     plan = results.plan
     rows, claims = table_rows(results), (None, *claims_of(results))
+    labels = labels_of(plan)
     cells = tuple(
-        _cell_view(plan, index + 1, runs, rows[index], claims[index], results.compared)
+        replace(
+            _cell_view(plan, runs, rows[index], claims[index], results.compared),
+            number=index + 1,
+            label=labels[runs.cell.name],
+        )
         for index, runs in enumerate(results.cells)
     )
     begun = (_begun(plan, plan.cells[0], seed) for seed in plan.seeds)
@@ -121,12 +144,13 @@ def view_of(results: Results) -> GridView:
 def spread_of(values: Sequence[float | None]) -> Spread | None:
     """Of those that are known; None for none."""
     known = [value for value in values if value is not None and math.isfinite(value)]
-    return Spread(sum(known) / len(known), min(known), max(known), len(known)) if known else None
+    if not known:
+        return None
+    return Spread(sum(known) / len(known), min(known), max(known), len(known), tuple(known))
 
 
 def _cell_view(
     plan: Plan,
-    number: int,
     runs: CellRuns,
     row: Mapping[str, Any],
     claim: CellClaim | None,
@@ -136,15 +160,16 @@ def _cell_view(
     finished = {seed: plan.run_folder(cell, seed) for seed in sorted(runs.finished)}
     curves = {seed: _curve(plan, cell, seed) for seed in plan.seeds}
     kept = (read_filters(folder) for folder in finished.values())
+    measures = {seed: read_measured(folder, layers, ON_PAGE) for seed, folder in finished.items()}
     return CellView(
-        number=number,
+        number=0,
+        label=cell.name,
         runs=runs,
         row=row,
         claim=claim,
         comparison=compared.get(cell.name),
-        measured={
-            seed: measured_columns(folder, layers, ON_PAGE) for seed, folder in finished.items()
-        },
+        measured={seed: values.last for seed, values in measures.items()},
+        untrained={seed: values.untrained for seed, values in measures.items()},
         curves={seed: points for seed, points in curves.items() if points is not None},
         filters=next(filter(None, kept), None),
         evolution=next((item for item in map(_evolution, finished.values()) if item), None),

@@ -1,8 +1,9 @@
 """Differences between two networks' accuracies, as far as seeds and images can tell. No JAX.
 
 ``differences`` are float or int [..., seeds, images] in {-1, 0, 1}: whether a network was right on
-an image, minus whether the network compared with it was, both trained with the same seed. Three
-intervals stand around their mean, and each has a target of its own:
+an image, minus whether the network compared with it was, both trained with the same seed; or
+another weighted sum of networks' hits (``contrasts``). Three intervals stand around their mean, and
+each has a target of its own:
 
 - *these images*, other seeds: Student's t over the seeds' means.
 - *these networks*, other images: the variance of the images' means.
@@ -102,6 +103,8 @@ class Comparison:
     """At 1 - 0.05 / comparisons: the verdict is read from it, and from nothing else."""
     comparisons: int = 1
     """How many were declared."""
+    by_seed: tuple[float, ...] = ()
+    """The difference of each seed's pair, in the seeds' order."""
 
     @property
     def verdict(self) -> str:
@@ -175,15 +178,20 @@ def over_both(
     return _wide_enough(_interval(squares, total, df, confidence), squares)
 
 
-def over_values(differences: np.ndarray, confidence: float, step: float = 0.0) -> Interval | None:
+def over_values(
+    differences: np.ndarray, confidence: float, step: float = 0.0, terms: int = 1
+) -> Interval | None:
     """*These images*, of any number of a run: Student's t over the seeds' differences [seeds]; None
-    for one seed. ``step``: in which such numbers come. Where the seeds agree to less than it their
-    spread is not known to be none: that of rounding to a step, step / sqrt(12), stands for it.
+    for one seed. ``step``: in which the two numbers come. Where the seeds agree to less than it
+    their spread is not known to be none: that of a difference of two rounded numbers, step /
+    sqrt(6), stands for it. ``terms``: how many differences each is made of, each of two such
+    numbers.
     """
     values = np.asarray(differences, np.float64)
     if len(values) < 2:
         return None
-    error = max(float(values.std(ddof=1)), step / 12**0.5) / len(values) ** 0.5
+    rounding = step * (terms / 6) ** 0.5
+    error = max(float(values.std(ddof=1)), rounding) / len(values) ** 0.5
     df = len(values) - 1
     width = float(stats.t.ppf((1 + confidence) / 2, df)) * error
     return Interval(float(values.mean()), width, df, confidence)
@@ -243,4 +251,5 @@ def comparison(
         these_networks=over_images(squares),
         both=over_both(squares, level, pooled) if known else None,
         comparisons=comparisons,
+        by_seed=tuple(np.asarray(differences, np.float64).mean(axis=-1).tolist()),
     )

@@ -22,8 +22,14 @@ MEASURED = {
     "settled": "settling",
 }
 """{quantity of a layer: the measure that has it}; columns of cells.parquet."""
-ON_PAGE = {**MEASURED, "aliased_share": "census"}
+ON_PAGE = {
+    **MEASURED,
+    "aliased_share": "census",
+    **{band: "spectrum" for band in ("low", "mid", "high")},
+}
 """Likewise, of the page."""
+UNTRAINED = 0
+"""The step before the first."""
 FILTERS = "filters.npz"
 
 
@@ -68,25 +74,47 @@ def read_filters(folder: Path) -> Filters | None:
     return Filters(kernels, tuple(epochs))
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a run's measures say of its layers: {"conv1.dead_share": value}, None where a measure
+    was not made, or says nothing of a layer.
+    """
+
+    last: Mapping[str, float | None]
+    """At the last epoch."""
+    untrained: Mapping[str, float | None]
+    """Before training, where that was saved and measured and is not the last."""
+
+
 def measured_columns(
     folder: Path, layers: tuple[str, ...], quantities: Mapping[str, str] = MEASURED
 ) -> dict[str, float | None]:
-    """{"conv1.dead_share": value} from RUN/measures/NAME.parquet, whose rows have step, layer, map
-    (null: the layer's), quantity and value; None where a measure was not made, or says nothing of a
-    layer. Raises ZfjaxError for a damaged file.
+    """``read_measured(...).last``."""
+    return dict(read_measured(folder, layers, quantities).last)
+
+
+def read_measured(folder: Path, layers: tuple[str, ...], quantities: Mapping[str, str]) -> Measured:
+    """From RUN/measures/NAME.parquet, whose rows have step, layer, map (null: the layer's),
+    quantity and value. Raises ZfjaxError for a damaged file.
     """
     last: dict[tuple[str, str], tuple[int, float | None]] = {}
+    untrained: dict[tuple[str, str], float | None] = {}
     for measure in dict.fromkeys(quantities.values()):
         for row in _rows(folder / "measures" / f"{measure}.parquet"):
             key = str(row["layer"]), str(row["quantity"])
             if row["map"] is None and quantities.get(key[1]) == measure:
                 if key not in last or row["step"] > last[key][0]:
                     last[key] = row["step"], row["value"]
-    return {
-        f"{layer}.{quantity}": last.get((layer, quantity), (0, None))[1]
-        for layer in layers
-        for quantity in quantities
-    }
+                if row["step"] == UNTRAINED:
+                    untrained[key] = row["value"]
+    keys = {f"{layer}.{name}": (layer, name) for layer in layers for name in quantities}
+    return Measured(
+        {name: last.get(key, (UNTRAINED, None))[1] for name, key in keys.items()},
+        {
+            name: untrained.get(key) if last.get(key, (UNTRAINED,))[0] > UNTRAINED else None
+            for name, key in keys.items()
+        },
+    )
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

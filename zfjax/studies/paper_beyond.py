@@ -19,12 +19,13 @@ from zfjax.studies.paper_numbers import SEEDS, THIS_RUN, Judged, Reading, judge,
 from zfjax.studies.paper_rows import ClaimRow, missing_row
 from zfjax.studies.plans import check_plan_folder, load_plan
 from zfjax.studies.results import read_results
+from zfjax.studies.verdict_marks import DOES_NOT_HOLD, HOLDS
 
 FIGURES = {"stems": "Fig. 6, section 4.1", "layers": "Table 3, section 5.1"}
 QUANTITIES = {
     "top1": "top-1",
     "dead_share": "the share of dead maps of the first layer",
-    "aliased_share": "the share of aliased maps of the first layer",
+    "aliasing": "aliased energy of the first layer",
     "coverage": "coverage of frequencies by the first layer (1: all alike)",
 }
 """What is compared, in words."""
@@ -119,13 +120,18 @@ def _grid_row(statement: Beyond, answer: Answer, view: GridView) -> ClaimRow:
     if answer.difference is None:
         return missing_row(statement, command, answer.why)
     low, high = _ends(answer.interval)
-    note = " ".join(filter(None, (_sentence(answer.why), _sentence(answer.beyond))))
-    reading = Reading(answer.difference, low, high, answer.seeds, SEEDS, note)
-    more = needed(reading) if answer.verdict == CANNOT_TELL and answer.claim.sense else None
+    verdict, own = answer.verdict, ""
+    if verdict not in (HOLDS, DOES_NOT_HOLD, CANNOT_TELL):
+        verdict, own = CANNOT_TELL, answer.verdict
+    notes = (_sentence(text) for text in (own, answer.why, answer.beyond))
+    reading = Reading(
+        answer.difference, low, high, answer.seeds, SEEDS, " ".join(filter(None, notes))
+    )
+    more = needed(reading) if verdict == CANNOT_TELL and answer.claim.sense and not own else None
     return ClaimRow(
         *(statement.id, statement.figure, statement.claim, statement.published, statement.number),
         reading,
-        str(Judged(answer.verdict, SEEDS, more)),
+        str(Judged(verdict, SEEDS, more)),
         command,
         unit=statement.unit,
     )

@@ -4,40 +4,32 @@ Sources: section 4.1 and Fig. 6 for the first layer (no counts or spectra are pr
 3 for layers gone and widths: single runs on ImageNet, so each published difference has no interval.
 The claims are the same for every grid, whatever its runs show. A verdict is read from the interval
 beside it alone: of accuracy the declared headline, of features Student's t over the seeds, widened
-for all that the section says of features.
+for all that the section says of features, and the same of what training added to a difference that
+the untrained networks have too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from markupsafe import Markup
 
 from zfjax.errors import ZfjaxError
 from zfjax.grids import GRIDS
-from zfjax.report.kit.shell import Piece, join_pieces
-from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.wording import plain
 from zfjax.studies.cells import BASE, Wanted, cells_of
-from zfjax.studies.claims import interval_words, level_words, points, shown_name
 from zfjax.studies.costs import MARK, MARKED
 from zfjax.studies.grid_view import CellView, GridView
 from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Interval, over_values
-from zfjax.studies.verdict_marks import DOES_NOT_HOLD, HOLDS, marked_verdict
+from zfjax.studies.verdict_marks import BUILT_IN, DOES_NOT_HOLD, HOLDS, NOTHING
 
 LITTLE = 0.02
 """Of accuracy: the paper calls "little difference" what is up to 1.8 points in its Table 3."""
 STEM, OLD_STEM = "stem-7-stride-2", "stem-11-stride-4"
+TOP1 = "top1"
 OF_MAPS = {"dead_share": "dead", "aliased_share": "aliased"}
 """Shares of a layer's maps: they come in steps of one map."""
-UNITS = {
-    "top1": "top-1",
-    "dead_share": "dead maps of {}",
-    "aliased_share": "aliased maps of {}",
-    "coverage": "coverage of {}",
-}
+BESIDE = {"aliasing": "aliased_share"}
+"""{quantity of a claim: another that is told beside it, without a verdict}."""
 
 
 PUBLISHED = {
@@ -62,7 +54,7 @@ class PaperClaim:
     """A variant's name, or BASE; as ``against``."""
     against: str
     quantity: str
-    """"top1", or a share of the first layer, as in cells.parquet."""
+    """TOP1, or a share of the first layer, as in cells.parquet."""
     sense: int
     """1: ``cell`` has more of it, -1: less, 0: accuracies differ by less than LITTLE."""
     words: str
@@ -89,11 +81,11 @@ CLAIMS = tuple(
             "+2.1 points (whole networks)",
         ),
         (OLD_STEM, "dead_share", -1, f"{_NEW} leave fewer dead maps than {_OLD}", _PICTURES),
-        (OLD_STEM, "aliased_share", -1, f"{_NEW} leave fewer aliased maps than {_OLD}", _PICTURES),
+        (OLD_STEM, "aliasing", -1, f"{_NEW} leave less aliasing than {_OLD}", _PICTURES),
         (OLD_STEM, "coverage", 1, f"{_NEW} cover frequencies more evenly than {_OLD}", _PICTURES),
         (
-            *("stem-7-stride-4", "aliased_share", -1),
-            "of filters of 7x7, those of stride 2 leave fewer aliased maps than those of stride 4",
+            *("stem-7-stride-4", "aliasing", -1),
+            "of filters of 7x7, those of stride 2 leave less aliasing than those of stride 4",
             _PICTURES,
         ),
         (
@@ -147,20 +139,40 @@ class Answer:
     floor: float = 0.0
     """Shares: half the width of the narrowest interval that there can be of such numbers."""
     size: str = ""
-    """That one of the two differs from the base in size too; or ""."""
+    """That one of the two differs from the base in compute too; or ""."""
+    by_seed: tuple[float, ...] = ()
+    """The difference of each seed's pair."""
+    untrained: float | None = None
+    """The same difference before training; None where that was not measured, and of accuracies."""
+    change: Interval | None = None
+    """Around what training added to it, paired by seed; None likewise."""
+    beside: float | None = None
+    """The difference of the quantity that BESIDE names."""
+    empty: bool = False
+    """Whether nothing of the kind is in either network."""
 
     @property
     def verdict(self) -> str:
-        """HOLDS, DOES_NOT_HOLD or CANNOT_TELL, from the interval alone."""
-        if self.interval is None:
-            return CANNOT_TELL
-        low, high = float(self.interval.low), float(self.interval.high)
-        if self.claim.sense == 0:
-            if -LITTLE < low and high < LITTLE:
-                return HOLDS
-            return DOES_NOT_HOLD if low >= LITTLE or high <= -LITTLE else CANNOT_TELL
-        low, high = sorted((self.claim.sense * low, self.claim.sense * high))
-        return HOLDS if low > 0 else DOES_NOT_HOLD if high < 0 else CANNOT_TELL
+        """HOLDS, DOES_NOT_HOLD, BUILT_IN, NOTHING or CANNOT_TELL, from the intervals alone.
+
+        A difference of features that lies on one side of zero is training's where what training
+        added to it lies there too; BUILT_IN where that is not shown and the untrained networks
+        differ that way already.
+        """
+        if self.empty:
+            return NOTHING
+        verdict, sense = _side(self.interval, self.claim.sense), self.claim.sense
+        if verdict == CANNOT_TELL or self.change is None or self.untrained is None:
+            return verdict
+        if _side(self.change, sense) == verdict:
+            return verdict
+        leans = sense * self.untrained * (1 if verdict == HOLDS else -1)
+        return BUILT_IN if leans > 0 else CANNOT_TELL
+
+    @property
+    def declared(self) -> bool:
+        """Whether it repeats a comparison that was declared with the grid."""
+        return self.claim.quantity == TOP1
 
     @property
     def beyond(self) -> str:
@@ -178,20 +190,33 @@ class Answer:
         return words if outside else ""
 
 
+def _side(interval: Interval | None, sense: int) -> str:
+    """HOLDS, DOES_NOT_HOLD or CANNOT_TELL of a claim of that sense."""
+    if interval is None:
+        return CANNOT_TELL
+    low, high = float(interval.low), float(interval.high)
+    if sense == 0:
+        if -LITTLE < low and high < LITTLE:
+            return HOLDS
+        return DOES_NOT_HOLD if low >= LITTLE or high <= -LITTLE else CANNOT_TELL
+    low, high = sorted((sense * low, sense * high))
+    return HOLDS if low > 0 else DOES_NOT_HOLD if high < 0 else CANNOT_TELL
+
+
 def answers_of(view: GridView) -> tuple[Answer, ...]:
     """To each claim on networks that the grid has both; () where it has none. A cell is known by
     its config, whatever it is called.
     """
-    variants = {name: _variants(view, name) for name in GRIDS}
+    variants = {name: ready_cells(view, name) for name in GRIDS}
     asked = [
         (claim, variants[claim.grid][claim.cell], variants[claim.grid][claim.against])
         for claim in CLAIMS
         if {claim.cell, claim.against} <= set(variants[claim.grid])
     ]
-    features = max(1, sum(claim.quantity != "top1" for claim, _, _ in asked))
+    features = max(1, sum(claim.quantity != TOP1 for claim, _, _ in asked))
     answers = (
         _of_accuracy(claim, cell, other)
-        if claim.quantity == "top1"
+        if claim.quantity == TOP1
         else _of_features(claim, cell, other, features)
         for claim, cell, other in asked
     )
@@ -201,30 +226,7 @@ def answers_of(view: GridView) -> tuple[Answer, ...]:
     )
 
 
-def paper_table(view: GridView, answers: tuple[Answer, ...]) -> list[Piece | Markup]:
-    """The claims as a table, a row each, and what such runs cannot show."""
-    heads = ("the paper says", "its number", "these runs", "verdict")
-    rows = [
-        Row(
-            answer.claim.words,
-            [answer.claim.published, _said(answer), Piece(marked_verdict(answer.verdict))],
-        )
-        for answer in answers
-    ]
-    columns = [Column(head, words=index > 0) for index, head in enumerate(heads)]
-    table = data_table(columns, rows)
-    html = Markup('<div class="paper">{}</div>').format(table.html)
-    notes = [Markup('<p class="note">{}</p>').format(note) for note in _notes(view, answers)]
-    above = Markup('<p class="note">{}</p>').format(
-        "The paper: M. D. Zeiler and R. Fergus, Visualizing and Understanding Convolutional"
-        " Networks, 2013 (ECCV 2014). A difference here is that of the network named first minus"
-        " the other, whichever is the base: signs may be the other way round than in What was"
-        " found, where all are the cell's minus the base's."
-    )
-    return [above, join_pieces([table], html), *notes]
-
-
-def _variants(view: GridView, grid: str) -> dict[str, CellView]:
+def ready_cells(view: GridView, grid: str) -> dict[str, CellView]:
     """The cells that a ready grid has too, by its names; the base is BASE."""
     known = {BASE: view.cells[0]}
     for variant in GRIDS[grid]:
@@ -251,83 +253,69 @@ def _of_accuracy(claim: PaperClaim, cell: CellView, other: CellView) -> Answer:
     sign, both = -1 if turned else 1, comparison.both
     interval = None if both is None else replace(both, center=sign * both.center)
     why = "one seed: no interval over other seeds" if both is None else ""
-    return Answer(claim, layer, sign * comparison.difference, interval, comparison.seed_count, why)
+    by_seed = tuple(sign * value for value in comparison.by_seed)
+    return Answer(
+        *(claim, layer, sign * comparison.difference, interval, comparison.seed_count, why),
+        by_seed=by_seed,
+    )
 
 
 def _of_features(claim: PaperClaim, cell: CellView, other: CellView, count: int) -> Answer:
     """Of the first layers, over the seeds that both were measured with."""
-    layer, pairs = cell.layers[0], []
-    for seed in sorted(set(cell.measured) & set(other.measured)):
-        pair = [
-            item.measured[seed].get(f"{item.layers[0]}.{claim.quantity}") for item in (cell, other)
-        ]
-        if None not in pair:
-            pairs.append(pair)
-    if not pairs:
+    layer, quantity = cell.layers[0], claim.quantity
+    pairs = _pairs(cell, other, quantity)
+    if not len(pairs):
         return Answer(claim, layer, None, None, 0, "not measured in both")
-    values = np.array(pairs, np.float64)
     maps = min(item.cell.config.model.conv(item.layers[0]).maps for item in (cell, other))
-    step = 1 / maps if claim.quantity in OF_MAPS else 0.0
-    differences = values[:, 0] - values[:, 1]
-    interval = over_values(differences, 1 - (1 - CONFIDENCE) / count, step)
-    why = "" if interval is not None else "one seed: no interval over other seeds"
-    if interval is not None and claim.quantity in OF_MAPS and not values.any():
-        why = f"no map is {OF_MAPS[claim.quantity]} in either"
-    narrowest = over_values(np.zeros(len(pairs)), 1 - (1 - CONFIDENCE) / count, step)
-    floor = 0.0 if narrowest is None else float(narrowest.half_width)
-    return Answer(claim, layer, float(differences.mean()), interval, len(pairs), why, floor)
+    step = 1 / maps if quantity in OF_MAPS else 0.0
+    level = 1 - (1 - CONFIDENCE) / count
+    trained, before = pairs[:, 0], pairs[:, 1]
+    interval = over_values(trained[:, 0] - trained[:, 1], level, step)
+    narrowest = over_values(np.zeros(len(pairs)), level, step)
+    answer = Answer(
+        *(claim, layer, float((trained[:, 0] - trained[:, 1]).mean()), interval, len(pairs)),
+        why="" if interval is not None else "one seed: no interval over other seeds",
+        floor=0.0 if narrowest is None else float(narrowest.half_width),
+        by_seed=tuple((trained[:, 0] - trained[:, 1]).tolist()),
+        beside=_beside(cell, other, quantity),
+    )
+    if quantity in OF_MAPS and not trained.any() and interval is not None:
+        return replace(answer, why=f"no map is {OF_MAPS[quantity]} in either", empty=True)
+    if np.isnan(before).any():
+        return answer
+    added = trained[:, 0] - trained[:, 1] - (before[:, 0] - before[:, 1])
+    untrained = float((before[:, 0] - before[:, 1]).mean())
+    return replace(answer, untrained=untrained, change=over_values(added, level, step, terms=2))
+
+
+def _pairs(cell: CellView, other: CellView, quantity: str) -> np.ndarray:
+    """float64 [seeds, trained and untrained, both cells], of the seeds whose trained networks both
+    have it; NaN where it was not measured before training.
+    """
+    pairs = [
+        [
+            [values.get(f"{item.layers[0]}.{quantity}") for item, values in sides]
+            for sides in (
+                ((cell, cell.measured[seed]), (other, other.measured[seed])),
+                ((cell, cell.untrained[seed]), (other, other.untrained[seed])),
+            )
+        ]
+        for seed in sorted(set(cell.measured) & set(other.measured))
+    ]
+    values = np.array(pairs, np.float64).reshape(-1, 2, 2)  # None becomes NaN
+    return values[~np.isnan(values[:, 0]).any(axis=1)]
+
+
+def _beside(cell: CellView, other: CellView, quantity: str) -> float | None:
+    """The mean difference of what BESIDE has for ``quantity``."""
+    pairs = _pairs(cell, other, BESIDE[quantity]) if quantity in BESIDE else np.zeros((0, 2, 2))
+    return float((pairs[:, 0, 0] - pairs[:, 0, 1]).mean()) if len(pairs) else None
 
 
 def _size_words(*cells: CellView) -> str:
-    shares = {cell.name: float(cell.row["flops_of_base"]) for cell in cells}
+    shares = {cell.label: float(cell.row["flops_of_base"]) for cell in cells}
     return ", ".join(
-        f"{MARK} {shown_name(name)} has {share:.2f} times the base's FLOPs"
+        f"{MARK} {name} has {share:.2f} times the base's FLOPs"
         for name, share in shares.items()
         if abs(share - 1) > MARKED
-    )
-
-
-def _said(answer: Answer) -> str:
-    if answer.difference is None:
-        return f"{answer.why}."
-    unit = UNITS[answer.claim.quantity].format(answer.layer)
-    words = f"{points(answer.difference)} points of {unit}"
-    if answer.interval is not None:
-        interval = f"{level_words(answer.interval)} interval {interval_words(answer.interval)}"
-        words += f", {interval}, n = {answer.seeds} seeds"
-        if answer.floor and float(answer.interval.half_width) <= answer.floor:
-            words += " (the floor: the seeds agree)"
-    return "; ".join(filter(None, (words, answer.why, answer.beyond, answer.size))) + "."
-
-
-def _notes(view: GridView, answers: tuple[Answer, ...]) -> Iterator[str]:
-    base = view.plan.base
-    said = {answer.claim.grid for answer in answers}
-    side = min(base.model.input_size)
-    yield (
-        "A claim holds where the whole interval is on its side of zero, does not hold where all of"
-        " it is on the other, else nobody can tell. Of accuracy it is the declared interval over"
-        " other seeds and other images; of features Student's t over other seeds on these images,"
-        f" 95% over all rows of features together.{_floor_words(answers)}"
-    )
-    little = f" Little difference is less than {100 * LITTLE:g} points either way."
-    yield (
-        "The paper's are single runs on ImageNet at 224 pixels, without intervals; where it gives"
-        f" pictures, no number of ours can be that of its claim. These are runs on"
-        f" {plain(base.data.name)} at {side} pixels, {base.epochs} epochs, recipe {base.recipe}:"
-        f" what holds here is not shown for ImageNet.{little if 'layers' in said else ''}"
-    )
-    if view.plan.tuning is None:
-        yield "The handicap of one learning rate for all cells (What was found) is in these too."
-
-
-def _floor_words(answers: tuple[Answer, ...]) -> str:
-    """How narrow an interval of shares of maps can be at all; "" where there is none of them."""
-    floors = sorted({points(item.floor, signed=False) for item in answers if item.floor})
-    if not floors:
-        return ""
-    return (
-        " Shares of maps come in steps of one map: where the seeds differ by less than that, what"
-        " rounding to a step alone would spread them stands for their spread, so that no such"
-        f" interval is narrower than ±{' or ±'.join(floors)} points."
     )

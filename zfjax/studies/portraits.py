@@ -13,14 +13,18 @@ from markupsafe import Markup
 from zfjax.measures.spectra import spectra_of
 from zfjax.report.kit.films import Film, film_data, film_now
 from zfjax.report.kit.shell import Piece, join_pieces
+from zfjax.report.kit.slider import Choice
 from zfjax.report.kit.wording import epoch_name
 from zfjax.report.pictures import filter_grid, make_sheet
+from zfjax.run.colours import colour_scale
 from zfjax.studies.measured import Filters
 
-ASPECT = 0.6
-"""Rows of filters for each column: wider than tall, to stand in a table's row."""
-FILTERS_WIDTH, SPECTRUM_WIDTH = 214, 128
-"""CSS pixels, at most."""
+LEAST_ASPECT, MOST_ASPECT, MAPS_OF_SQUARE = 0.6, 1.35, 36
+"""Rows of filters for each column: few are wider than tall, to stand in a table's row; of many more
+rows keep each large enough to be seen.
+"""
+FILTERS_WIDTH, SPECTRUM_WIDTH = 358, 128
+"""CSS pixels, at most: 24 filters of 11x11 are drawn at 5 to a pixel of theirs."""
 DECIBELS = 20.0
 """Below the strongest frequency, at which a spectrum is black."""
 HEAT = (
@@ -29,21 +33,37 @@ HEAT = (
 )
 """(share of the range, colour): dark to light in one direction, so that it reads without hue."""
 FRAME = (120, 200, 255)
+SPECTRUM_AXIS = Markup(
+    '<p class="hertz" aria-hidden="true"><span>−0.5</span><span>0</span><span>0.5</span></p>'
+    '<p class="hertz" aria-hidden="true">cycles a pixel</p><div class="decibels"></div>'
+    '<p class="hertz" aria-hidden="true"><span>−20 dB</span><span>0</span></p>'
+)
+"""Below a spectrum: its frequencies across (and down), and what its colours are."""
+
+
+SCALES = Choice("filters", "Filters", (("together", "one scale"), ("apart", "each on its own")))
+"""Of the slider: which film of the filters is shown."""
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """Both films of one cell, as pieces of a page with a slider."""
+    """The films of one cell, as pieces of a page with a slider that has the choice SCALES."""
 
     filters: Piece
     spectrum: Piece
+
+
+def grid_aspect(maps: int) -> float:
+    """Rows for each column of a picture of so many filters: 24 and 48 of them are 6 across."""
+    return min(MOST_ASPECT, max(LEAST_ASPECT, maps / MAPS_OF_SQUARE))
 
 
 def pixel_edge(cells: Sequence[Filters]) -> float:
     """CSS pixels of a filter's pixel, so that those of all ``cells`` are drawn at one scale and the
     widest in FILTERS_WIDTH: a whole number where that is 1 or more.
     """
-    widths = [filter_grid(filters.kernels[-1], ASPECT)[0].shape[1] for filters in cells]
+    last = [filters.kernels[-1] for filters in cells]
+    widths = [filter_grid(kernel, grid_aspect(kernel.shape[3]))[0].shape[1] for kernel in last]
     edge = FILTERS_WIDTH / max(widths, default=FILTERS_WIDTH)
     return float(int(edge)) if edge >= 1 else edge
 
@@ -65,36 +85,59 @@ def portrait_of(
         else f"saved at {epoch_name(filters.epochs[at])}"
         for at, stop in zip(shown, stops, strict=True)
     ]
-    grids = [filter_grid(filters.kernels[at], ASPECT) for at in used]
+    order = strongest_first(filters.kernels[-1])
+    aspect = grid_aspect(len(order))
+    grids = [filter_grid(filters.kernels[at][..., order], aspect) for at in used]
+    apart = [
+        filter_grid(on_own_scales(filters.kernels[at][..., order]), aspect, 1.0) for at in used
+    ]
     scales = [
         "" if frame is None else ", ".join(filter(None, (f"±{_two_digits(grids[frame][1])}", when)))
         for frame, when in zip(frames, late, strict=True)
     ]
     spectra = np.stack([spectrum_picture(filters.kernels[at], stride) for at in used])
-    films = (
-        Film(
-            f"filters-{index}",
-            make_sheet(np.stack([grid for grid, _ in grids]), None),
-            2 * index,
-            frames,
-            scales,
-            large=round(edge * grids[0][0].shape[1]),
-        ),
-        Film(
-            f"spectrum-{index}",
-            make_sheet(spectra, None),
-            2 * index + 1,
-            frames,
-            late,
-            large=SPECTRUM_WIDTH,
-        ),
+    wide = round(edge * grids[0][0].shape[1])
+    films = [
+        Film(f"{kind}-{index}", make_sheet(pictures, None), 3 * index + at, frames, words, width)
+        for at, (kind, pictures, words, width) in enumerate(
+            (
+                ("filters", np.stack([grid for grid, _ in grids]), scales, wide),
+                ("apart", np.stack([grid for grid, _ in apart]), late, wide),
+                ("spectrum", spectra, late, SPECTRUM_WIDTH),
+            )
+        )
+    ]
+    words = (
+        f"First layer's filters of {name}",
+        f"First layer's filters of {name}, each on its own scale",
+        f"Spectrum of the first layer's filters of {name}",
     )
-    words = (f"First layer's filters of {name}", f"Spectrum of the first layer's filters of {name}")
-    pieces = [
+    together, own, spectrum = (
         join_pieces([now, film_data(film)], _wrapped(film, now))
         for film, now in zip(films, map(film_now, films, words), strict=True)
-    ]
-    return Portrait(*pieces)
+    )
+    both = Markup('<div class="together">{}</div><div class="apart">{}</div>').format(
+        together.html, own.html
+    )
+    framed = Markup('<div class="spectral">{}{}</div>').format(spectrum.html, SPECTRUM_AXIS)
+    return Portrait(
+        join_pieces([together, own], both),
+        join_pieces([spectrum, Piece(Markup(), style=_bar_rule())], framed),
+    )
+
+
+def strongest_first(kernel: np.ndarray) -> np.ndarray:
+    """The maps of filters [height, width, channels, maps] by falling norm: int [maps]."""
+    norms = np.sqrt((np.asarray(kernel, np.float64) ** 2).sum(axis=(0, 1, 2)))
+    return np.argsort(-norms, kind="stable")
+
+
+def on_own_scales(kernel: np.ndarray) -> np.ndarray:
+    """Each filter of [height, width, channels, maps] divided by its own ``colour_scale``, so that a
+    scale of 1 shows it as strong as any; one that is zero stays so.
+    """
+    scales = [colour_scale(kernel[..., index]) for index in range(kernel.shape[3])]
+    return kernel / np.array([scale or 1.0 for scale in scales], kernel.dtype)
 
 
 def spectrum_picture(kernel: np.ndarray, stride: int) -> np.ndarray:
@@ -124,6 +167,14 @@ def heat(values: np.ndarray) -> np.ndarray:
     at = [share for share, _ in HEAT]
     channels = [np.interp(values, at, [colour[band] for _, colour in HEAT]) for band in range(3)]
     return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+
+
+def _bar_rule() -> str:
+    """CSS of the bar from DECIBELS below the strongest frequency up to it."""
+    stops = ", ".join(
+        f"#{red:02x}{green:02x}{blue:02x} {100 * share:g}%" for share, (red, green, blue) in HEAT
+    )
+    return f".decibels{{background:linear-gradient(to right, {stops})}}\n"
 
 
 def _two_digits(value: float) -> str:

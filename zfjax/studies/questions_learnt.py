@@ -93,7 +93,7 @@ LEARNING = (
         (
             "fig6-stem-7-stride-2-against-stem-11-stride-4-top1",
             "fig6-stem-7-stride-2-against-stem-11-stride-4-coverage",
-            "fig6-stem-7-stride-2-against-stem-7-stride-4-aliased-share",
+            "fig6-stem-7-stride-2-against-stem-7-stride-4-aliasing",
         ),
         ("spectrum",),
         "zfjax ablate --workdir DIR --preset demo --seeds 3 --grid stems",

@@ -6,22 +6,21 @@ Whatever has not ended is a row that says so; every table can be made again at a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zfjax.errors import ZfjaxError
 from zfjax.fields import text_of
 from zfjax.files import write_arrays, write_atomic, write_text
 from zfjax.studies.belonging import run_standing
 from zfjax.studies.cells import BASE, Cell
-from zfjax.studies.intervals import Comparison, comparison
+from zfjax.studies.contrasts import Hits, Term, contrast
+from zfjax.studies.intervals import Comparison
 from zfjax.studies.measured import MEASURED, measured_columns
 from zfjax.studies.plans import Plan
-from zfjax.studies.standings import DIVERGED, FINISHED, Outcome, Standing, read_correct
+from zfjax.studies.standings import DIVERGED, FINISHED, Outcome, Standing
 from zfjax.studies.tables import csv_text, tex_text
 
 
@@ -68,62 +67,13 @@ def read_results(plan: Plan) -> Results:
         CellRuns(cell, {seed: run_standing(plan, cell, seed) for seed in plan.seeds})
         for cell in plan.cells
     )
-    hits = _Hits(plan)
+    hits, base = Hits(plan), Term(cells[0], -1.0)
     compared = {
         runs.cell.name: result
         for runs in cells[1:]
-        if (result := _compared(plan, cells[0], runs, hits)) is not None
+        if (result := contrast(plan, hits, (base, Term(runs, 1.0)), plan.comparisons)) is not None
     }
     return Results(plan, cells, compared)
-
-
-class _Hits:
-    """Each run's hits, read once."""
-
-    def __init__(self, plan: Plan):
-        self._plan, self._read = plan, {}  # type: ignore[var-annotated]
-
-    def __call__(self, cell: Cell, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        folder = self._plan.run_folder(cell, seed)
-        if folder not in self._read:
-            try:
-                self._read[folder] = read_correct(folder)
-            except (OSError, KeyError, ValueError) as error:
-                raise ZfjaxError(
-                    f"{folder / 'correct.npz'} is missing or damaged ({error}); delete cell.json"
-                    " beside it, and the same command makes both again."
-                ) from None
-        return self._read[folder]
-
-
-def _compared(
-    plan: Plan, base: CellRuns, other: CellRuns, hits: Callable[[Cell, int], Any]
-) -> Comparison | None:
-    """``other`` with the base, on the seeds that both have finished and the images that count."""
-    rows, counted = [], None
-    for seed in plan.seeds:
-        if seed not in base.finished or seed not in other.finished:
-            continue
-        if base.finished[seed].digest != other.finished[seed].digest:
-            raise ZfjaxError(
-                f"Cells {BASE} and {other.cell.name} were validated on different images (seed"
-                f" {seed}): they cannot be compared."
-            )
-        (ours, ours_counted), (theirs, theirs_counted) = (
-            hits(other.cell, seed),
-            hits(base.cell, seed),
-        )
-        if len(ours) != len(theirs):
-            raise ZfjaxError(
-                f"correct.npz of cells {BASE} and {other.cell.name} (seed {seed}) are of different"
-                " images: delete cell.json beside the one that is not its run's."
-            )
-        both = ours_counted & theirs_counted
-        counted = both if counted is None else counted & both
-        rows.append(ours.astype(np.int8) - theirs.astype(np.int8))
-    if counted is None or counted.sum() < 2:
-        return None
-    return comparison(np.stack(rows)[:, counted], plan.comparisons)
 
 
 def write_results(plan: Plan) -> Results:
@@ -258,7 +208,7 @@ def _type(values: list[Any]) -> Any:
 
 def _write_correct(results: Results) -> None:
     """DIR/correct.npz: hit bool [runs, images], cell and seed [runs], counted bool [images]."""
-    plan, hits = results.plan, _Hits(results.plan)
+    plan, hits = results.plan, Hits(results.plan)
     runs = [(item.cell, seed) for item in results.cells for seed in sorted(item.finished)]
     if not runs:
         return

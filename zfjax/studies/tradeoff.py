@@ -16,9 +16,8 @@ from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.style import ACCENT, FAINT, INK, QUIET, quiet_style
 from zfjax.report.kit.vector import svg_of
 from zfjax.report.kit.wording import number
-from zfjax.studies.claims import shown_name
 
-SIZE = (420, 270)
+SIZE = (360, 240)
 """Points."""
 WIDE = 4.0
 """Largest FLOPs over the smallest from which on the axis is logarithmic."""
@@ -32,7 +31,9 @@ LABEL_GAP = 11.0
 
 @dataclass(frozen=True)
 class Spot:
-    """One cell: its number on the page, its name, MFLOPs of an image, top-1 in per cent by seed."""
+    """One cell: its number on the page, what readers call it, MFLOPs of an image, top-1 in per cent
+    by seed.
+    """
 
     number: int
     name: str
@@ -55,7 +56,7 @@ def tradeoff_chart(spots: Sequence[Spot]) -> Piece:
     drawing = _drawn(known)
     key = Markup("").join(
         Markup("<li><b>{}</b> {} <span>{}</span></li>").format(
-            spot.number, shown_name(spot.name), _figures(spot)
+            spot.number, spot.name, _figures(spot)
         )
         for spot in known
     )
@@ -91,9 +92,9 @@ def _range_words(spots: Sequence[Spot]) -> str:
 
 def _drawn(spots: Sequence[Spot]) -> Markup:
     width, height = SIZE
-    with quiet_style(), rc_context({"font.size": 10}):
+    with quiet_style(), rc_context({"font.size": 11}):
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-        axes = figure.add_axes((0.09, 0.17, 0.87, 0.8))
+        axes = figure.add_axes((0.1, 0.19, 0.86, 0.78))
         costs = [spot.megaflops for spot in spots]
         axes.set_ylim(*_limits(spots))
         axes.set_xlabel("MFLOPs of one image's forward pass", color=QUIET, labelpad=5)
@@ -102,7 +103,7 @@ def _drawn(spots: Sequence[Spot]) -> Markup:
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
         axes.spines[:].set_visible(False)
-        axes.tick_params(length=0, labelsize=10, pad=6)
+        axes.tick_params(length=0, labelsize=11, pad=6)
         axes.axhline(spots[0].mean, color=QUIET, lw=1.2)
         aside = offset_copy(axes.transData, figure, x=-ASIDE, units="points")
         for spot in spots:
@@ -110,7 +111,7 @@ def _drawn(spots: Sequence[Spot]) -> Markup:
                 [spot.megaflops] * len(spot.accuracies),
                 spot.accuracies,
                 *("o",),
-                ms=4.2,
+                ms=5.0,
                 mfc="none",
                 mec=QUIET,
                 transform=aside,

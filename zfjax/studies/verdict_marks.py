@@ -9,12 +9,16 @@ from markupsafe import Markup
 from zfjax.studies.intervals import BETTER, CANNOT_TELL, WORSE
 
 HOLDS, DOES_NOT_HOLD = "holds", "does not hold"
+BUILT_IN = "differs, but so do untrained filters"
+NOTHING = "nothing to compare"
 MARKS = {
     BETTER: ("▲", "for"),
     WORSE: ("▼", "against"),
     HOLDS: ("●", "for"),
     DOES_NOT_HOLD: ("×", "against"),
     CANNOT_TELL: ("○", "open"),
+    BUILT_IN: ("◐", "open"),
+    NOTHING: ("∅", "open"),
 }
 """(sign, CSS class) of a verdict."""
 ALIKE = ("=", "for")

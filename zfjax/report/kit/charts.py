@@ -56,7 +56,9 @@ BESIDE = 6
 
 @dataclass(frozen=True)
 class Line:
-    """One line: its name, its role (a key of COLOURS), its points (epoch, value)."""
+    """One line: its name ("" keeps it out of a key), its role (a key of COLOURS), its points
+    (epoch, value).
+    """
 
     name: str
     role: str
@@ -236,7 +238,7 @@ def _page_chart(chart: Chart, name: str) -> Piece:
         write_ends(axes, ends, PAGE.text_size)
         title = plain(chart.title, 80)
         drawing = svg_of(figure, name, f"{title} over the epochs")
-    known = [line for line in chart.lines if line.points]
+    known = [line for line in chart.lines if line.points and line.name]
     key = Markup("").join(
         Markup('<span class="{}">{}</span>').format(role, words) for role, words in _key(known)
     )

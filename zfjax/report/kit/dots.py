@@ -25,8 +25,13 @@ END = 7
 """CSS pixels that the ends of a bar reach above and below it: more than a dot."""
 EDGE = 3.0
 """Per cent of the width left free at both sides: for half a dot, and half a tick's label."""
-ROLES = ("main", "ink", "ramp4", "ramp1")
+RING = 2.6
+"""CSS pixels of a single value's radius: less than a dot's."""
+ROLES = ("main", "ink", "ramp1", "ramp3")
 """Colours of the series in their order, then from the start; every second one's dots are open."""
+
+
+INTERVAL = "interval"
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,12 @@ class Dot:
     high: float | None = None
     why: str = ""
     """What is said in place of a value that is not known: "diverged"."""
-    bar: str = "interval"
-    """What its bar is, for who hears the page: "range" from the lowest to the highest."""
+    bar: str = INTERVAL
+    """What its bar is, for who hears the page: a "range" from the lowest to the highest."""
+    rings: tuple[float, ...] = ()
+    """Single values, drawn as small rings; they stand in the place of a bar that is a range."""
+    before: float | None = None
+    """A value to set out from, drawn as a hollow tick: before training."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,12 @@ def scale_of(
     dots: Iterable[Dot], base: float | None = 0.0, unit: str = "", signed: bool = False
 ) -> Scale:
     """The smallest round scale that holds all known values and intervals, and the base."""
-    values = [value for dot in dots for value in (dot.value, dot.low, dot.high) if _known(value)]
+    values = [
+        value
+        for dot in dots
+        for value in (dot.value, dot.low, dot.high, dot.before, *dot.rings)
+        if _known(value)
+    ]
     values += [] if base is None else [base]
     low, high = min(values, default=0.0), max(values, default=1.0)
     if low == high:
@@ -170,12 +184,8 @@ def dot_axis(scale: Scale, numbers: bool = True) -> Markup:
     """The scale's ticks, to stand above the dots of cells with or without ``numbers``."""
 
     def label(tick: float) -> Markup:
-        left = scale.place(tick)
-        # A label at either end stays within the cell.
-        anchor = "start" if left < 8 else "end" if left > 92 else "middle"
-        left = 0 if left < 8 else 100 if left > 92 else left
-        return Markup('<text x="{}%" y="12" text-anchor="{}">{}</text>').format(
-            left, anchor, scale.tick_text(tick)
+        return Markup('<text x="{}%" y="12" text-anchor="middle">{}</text>').format(
+            scale.place(tick), scale.tick_text(tick)
         )
 
     return Markup(
@@ -215,7 +225,12 @@ def _lines(scale: Scale) -> list[Markup]:
 def _drawn(scale: Scale, dot: Dot, index: int) -> Markup:
     middle = LANE * index + LANE // 2
     drawing = Markup("")
-    if _known(dot.low) and _known(dot.high):
+    if _known(dot.before) and scale.low <= dot.before <= scale.high:
+        drawing += Markup(
+            '<svg x="{}%" overflow="visible"><rect class="before" x="-2" y="{}" width="4"'
+            ' height="{}"/></svg>'
+        ).format(scale.place(dot.before), middle - END, 2 * END)
+    if _known(dot.low) and _known(dot.high) and not (dot.rings and dot.bar != INTERVAL):
         low, high = scale.place(dot.low), scale.place(dot.high)
         ends = [(low, high, middle, middle)]
         # A bar narrower than its dot is seen by its ends, which stand out above and below.
@@ -232,7 +247,13 @@ def _drawn(scale: Scale, dot: Dot, index: int) -> Markup:
         )
     if _known(dot.value) and scale.low <= dot.value <= scale.high:
         drawing += _dot(f"{scale.place(dot.value)}%", middle, index)
-    return drawing
+    rings = [value for value in dot.rings if scale.low <= value <= scale.high]
+    return drawing + Markup("").join(
+        Markup('<circle class="ring" cx="{}%" cy="{}" r="{}"/>').format(
+            scale.place(value), middle, RING
+        )
+        for value in rings
+    )
 
 
 def _dot(x: str, y: int, index: int) -> Markup:
@@ -256,7 +277,11 @@ def _sentence(scale: Scale, dot: Dot, name: str) -> str:
     words = f"{plain(name)}: " if name else ""
     if not _known(dot.value):
         return f"{words}{plain(dot.why or 'not known')}. "
-    if not (_known(dot.low) and _known(dot.high)):
-        return f"{words}{scale.text(dot.value)}, {dot.bar} not known. "
-    interval = f"{dot.bar} from {scale.text(dot.low)} to {scale.text(dot.high)}"
-    return f"{words}{scale.text(dot.value)}, {interval}. "
+    said = f"{dot.bar} not known"
+    if _known(dot.low) and _known(dot.high):
+        said = f"{dot.bar} from {scale.text(dot.low)} to {scale.text(dot.high)}"
+    if dot.rings:
+        said += f", single seeds {', '.join(map(scale.text, dot.rings))}"
+    if _known(dot.before):
+        said += f", before training {scale.text(dot.before)}"
+    return f"{words}{scale.text(dot.value)}, {said}. "
