@@ -352,6 +352,8 @@ def failing_calls(count: int, calls: Sequence[str]) -> int:
 
 
 def main() -> int:
+    # A shell's background jobs ignore SIGINT, and so would every process that is sent one here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--signals", type=int, default=8)

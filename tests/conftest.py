@@ -4,6 +4,7 @@ reports.
 """
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,9 @@ for name, value in COMPILED.items():
 # the same to the bit. test_whole_run.py compiles as users do. One's own flags come last, and win.
 QUICKLY = ("--xla_backend_optimization_level=1", "--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join((*QUICKLY, os.environ.get("XLA_FLAGS", ""))).strip()
+
+# A shell's background jobs ignore SIGINT, and so would the processes that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_num_cpu_devices", 8)
 flags.FLAGS.mark_as_parsed()
