@@ -19,12 +19,12 @@ from zfjax.studies.cells import Wanted
 from zfjax.studies.grid_view import view_of
 from zfjax.studies.intervals import CANNOT_TELL, Interval, over_values
 from zfjax.studies.paper_beyond import grid_rows
-from zfjax.studies.paper_claim_rows import paper_table
+from zfjax.studies.paper_claim_rows import paper_table, trained_words
 from zfjax.studies.paper_claims import CLAIMS, LITTLE, Answer, answers_of
 from zfjax.studies.planning import Request, plan_of
 from zfjax.studies.plans import save_plan
 from zfjax.studies.results import read_results
-from zfjax.studies.verdict_marks import BUILT_IN, DOES_NOT_HOLD, HOLDS, NOTHING
+from zfjax.studies.verdict_marks import BEFORE, DOES_NOT_HOLD, HOLDS, NARROWED, NOTHING
 
 AS_NOTHING = {"dead_share": 0.0, "aliased_share": 0.0, "aliasing": 0.05, "coverage": 0.5}
 UNTRAINED = {
@@ -112,9 +112,14 @@ def test_an_interval_over_seeds_is_students():
 
 def test_the_papers_stems_beside_a_grid_in_which_they_hold(made_up):
     rights = {"base": 0.9, "stem-11-stride-4": 0.3, "stem-7-stride-4": 0.89}
-    large = {"aliased_share": 0.5, "aliasing": 0.5, "coverage": 0.5}
+    large = {"aliased_share": 0.5, "aliasing": 0.5, "coverage": 0.5, "mid": 0.27}
     plan, answers = made_up(
-        rights, {"base": {"coverage": 0.9}, "stem-11-stride-4": large, "stem-7-stride-4": large}
+        rights,
+        {
+            "base": {"coverage": 0.9, "mid": 0.2},
+            "stem-11-stride-4": large,
+            "stem-7-stride-4": large,
+        },
     )
     both = ("stem-7-stride-2", "stem-11-stride-4")
     # The base is the paper's own stem: the declared comparison is turned round.
@@ -134,9 +139,18 @@ def test_the_papers_stems_beside_a_grid_in_which_they_hold(made_up):
     words = " ".join(" ".join(Page(page_of(plan)).words).split())
     assert "The paper's claims" in words and "what holds here is not shown for ImageNet" in words
     assert "−45.00 points of aliased energy of conv1, 99% interval from" in words
-    assert "before training −17.00, so training added −28.00 (from" in words
-    assert "aliased maps of conv1: −50.00" in words and "(not declared)" in words
-    assert "3.5 times the paper's" in words and "no new evidence" in words
+    assert "before training −17.00; training widened the gap by 28.00 (28.00 to" in words
+    assert (
+        "aliased maps of conv1: −50.00 points (not tested)" in words and "(not declared)" in words
+    )
+    assert "90.0 against 50.0 by our measure, in which untrained noise is near 100" in words
+    middle = "energy of conv1's filters at middle frequencies (0.08 to 0.2 cycles a pixel): −7.00"
+    assert f"{middle} points (the other way; not tested)" in words
+    assert (
+        "(by our measure, not declared)" in words
+        and "3.5 times the paper's" in words
+        and "no new evidence" in words
+    )
     assert "The next section reads 5 of them, each at 99%" in words
     assert "Little difference" not in words
     # What rounding two shares to 1 / 24 spreads their difference: no interval of maps is narrower.
@@ -246,11 +260,35 @@ def test_what_untrained_filters_have_too_is_no_finding_of_training():
         if answer.verdict in (HOLDS, DOES_NOT_HOLD):
             wanted = claim.sense if answer.verdict == HOLDS else -claim.sense
             assert sides == (wanted, wanted), "training has to have made it"
-        elif answer.verdict == BUILT_IN:
-            assert sides[0] and sides[0] != sides[1] and sides[0] * untrained > 0
+        elif answer.verdict in NARROWED.values():
+            assert sides[0] and sides[0] == -sides[1] and abs(untrained) > abs(trained.center)
+            assert answer.verdict == NARROWED[sides[0]]
+        elif answer.verdict in BEFORE.values():
+            assert sides[0] and sides[1] == 0 and sides[0] * untrained > 0
+            assert answer.verdict == BEFORE[sides[0]]
         else:
             assert sides[0] == 0 or (sides[0] != sides[1] and sides[0] * untrained <= 0)
-    assert seen == {HOLDS, DOES_NOT_HOLD, BUILT_IN, CANNOT_TELL}
+    kinds = {HOLDS, DOES_NOT_HOLD, CANNOT_TELL, *NARROWED.values(), *BEFORE.values()}
+    assert seen == kinds
+
+
+@pytest.mark.parametrize(
+    ("before", "added", "width", "words"),
+    [
+        (-0.16, 0.15, 0.09, "training shrank the gap by 15.00 (6.00 to 24.00)"),
+        (0.16, -0.15, 0.09, "training shrank the gap by 15.00 (6.00 to 24.00)"),
+        (-0.16, -0.15, 0.09, "training widened the gap by 15.00 (6.00 to 24.00)"),
+        (0.0, 0.15, 0.09, "training widened the gap by 15.00 (6.00 to 24.00)"),
+        (-0.05, 0.15, 0.09, "training reversed the gap, by 15.00 (6.00 to 24.00)"),
+        (-0.16, 0.05, 0.09, "+5.00 (from −4.00 to +14.00), cannot be told from none"),
+    ],
+)
+def test_what_training_did_to_a_gap_is_said_in_its_direction(before, added, width, words):
+    change = Interval(added, width, 2.0)
+    answer = Answer(CLAIMS[2], "conv1", before + added, change, 3, untrained=before, change=change)
+    assert words in trained_words(answer)
+    with pytest.raises(ValueError, match="before training"):
+        trained_words(replace(answer, untrained=None))
 
 
 def test_a_difference_that_was_there_before_training_is_told_apart(made_up):
@@ -259,9 +297,9 @@ def test_a_difference_that_was_there_before_training_is_told_apart(made_up):
         rights, {"base": {"aliasing": 0.05}, "stem-7-stride-4": {"aliasing": 0.22}}
     )
     answer = answers["stem-7-stride-2", "stem-7-stride-4", "aliasing"]
-    assert answer.verdict == BUILT_IN and float(answer.change.center) == pytest.approx(0)
+    assert answer.verdict == BEFORE[-1] and float(answer.change.center) == pytest.approx(0)
     words = str(paper_table(view_of(read_results(plan)), [answer])[1].html)
-    assert "◐</span> differs, but so do untrained filters" in words
+    assert "◐</span> less, already so before training; training&#39;s part cannot be told" in words
     unknown = replace(answer, untrained=None, change=None)
     assert unknown.verdict == HOLDS
     words = str(paper_table(view_of(read_results(plan)), [unknown])[1].html)
@@ -269,7 +307,7 @@ def test_a_difference_that_was_there_before_training_is_told_apart(made_up):
     # The paper's page knows three verdicts: this one is none of the claim's.
     rows = {row.id: row for row in grid_rows([view_of(read_results(plan))])}
     row = rows["fig6-stem-7-stride-2-against-stem-7-stride-4-aliasing"]
-    assert row.verdict == CANNOT_TELL and "so do untrained filters" in row.reading.note
+    assert row.verdict == CANNOT_TELL and "so before training" in row.reading.note
 
 
 def test_the_floor_covers_differences_of_rounded_shares():

@@ -172,9 +172,9 @@ def reading_notes(results: Results) -> tuple[str, ...]:
         "The headline interval is a two-way analysis of variance of seeds by images, both random"
         " (Obuchowski and Rockette; a t interval, whose degrees of freedom grow with the images'"
         " share of the doubt and are printed with it). Seeds that agree more than chance lets them"
-        " add nothing: its standard error is then that of the images alone. It may therefore be narrower than one over"
-        " other seeds alone at the same level: that one has as few degrees of freedom as there are"
-        " seeds, less one. Its coverage is simulated in zfjax's tests: 93 to 97% at 3, 5 and 10"
+        " add nothing: its standard error is then that of the images alone. It may be narrower than"
+        " one over other seeds alone at the same level: that one has as few degrees of freedom as"
+        " there are seeds, less one. Its coverage is simulated in zfjax's tests: 93 to 97% at 3, 5 and 10"
         " seeds, and up to 98.5% where seeds differ by no more than chance.",
         "The difference beside the 80% chance is of the true one, and of studies to come like this"
         " one: this one's verdict does not hang on it. Of small true differences only the studies"

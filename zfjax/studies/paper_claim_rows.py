@@ -25,6 +25,7 @@ UNITS = {
     "aliased_share": "aliased maps of {}",
     "aliasing": "aliased energy of {}",
     "coverage": "coverage of {}",
+    "mid": "energy of {}'s filters at middle frequencies (0.08 to 0.2 cycles a pixel)",
 }
 
 
@@ -73,6 +74,8 @@ def _verdict(answer: Answer) -> Piece:
         small = (
             "the declared comparison of What was found again, no new evidence"
             if answer.declared
+            else "by our measure, not declared"
+            if answer.claim.quantity == "coverage"
             else "not declared"
         )
     small = f"({small})" if small else ""
@@ -105,18 +108,43 @@ def _words(answer: Answer) -> str:
 def _more(answer: Answer) -> Iterator[str]:
     yield answer.why
     if answer.change is not None and answer.untrained is not None:
-        added = float(answer.change.center)
-        yield (
-            f"before training {points(answer.untrained)}, so training added {points(added)}"
-            f" ({interval_words(answer.change)})"
-        )
+        yield f"before training {points(answer.untrained)}; {trained_words(answer)}"
     elif not answer.declared and answer.interval is not None:
         yield "not measured before training, so untrained filters may differ as much"
+    if answer.claim.quantity == "coverage" and answer.levels is not None:
+        own, other = (f"{100 * level:.1f}" for level in answer.levels)
+        yield (
+            f"{own} against {other} by our measure, in which untrained noise is near 100: that of"
+            " more coverage is nearer to noise"
+        )
     if answer.beside is not None:
         unit = UNITS[BESIDE[answer.claim.quantity]].format(answer.layer)
-        yield f"{unit}: {points(answer.beside)}"
+        other_way = answer.difference is not None and answer.beside * answer.difference < 0
+        way = "the other way; " if other_way else ""
+        yield f"{unit}: {points(answer.beside)} points ({way}not tested)"
     yield answer.beyond
     yield answer.size
+
+
+def trained_words(answer: Answer) -> str:
+    """What training did to a difference that was measured before it too: "training shrank the gap
+    by 15.06 (6.12 to 24.00)". Raises ValueError where it was not.
+    """
+    change, before = answer.change, answer.untrained
+    if change is None or before is None:
+        raise ValueError("The difference was not measured before training.")
+    added = float(change.center)
+    if float(change.low) <= 0 <= float(change.high):
+        return (
+            f"training's part, {points(added)} ({interval_words(change)}), cannot be told from none"
+        )
+    ends = sorted(abs(float(end)) for end in (change.low, change.high))
+    low, high = (points(end, signed=False) for end in ends)
+    by = f"by {points(abs(added), signed=False)} ({low} to {high})"
+    if before * (before + added) < 0:
+        return f"training reversed the gap, {by}"
+    shrank = before * added < 0
+    return f"training {'shrank' if shrank else 'widened'} the gap {by}"
 
 
 def _notes(view: GridView, answers: Sequence[Answer]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from zfjax.studies.cells import BASE, Wanted, cells_of
 from zfjax.studies.costs import MARK, MARKED
 from zfjax.studies.grid_view import CellView, GridView
 from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Interval, over_values
-from zfjax.studies.verdict_marks import BUILT_IN, DOES_NOT_HOLD, HOLDS, NOTHING
+from zfjax.studies.verdict_marks import BEFORE, DOES_NOT_HOLD, HOLDS, NARROWED, NOTHING
 
 LITTLE = 0.02
 """Of accuracy: the paper calls "little difference" what is up to 1.8 points in its Table 3."""
@@ -28,8 +28,10 @@ STEM, OLD_STEM = "stem-7-stride-2", "stem-11-stride-4"
 TOP1 = "top1"
 OF_MAPS = {"dead_share": "dead", "aliased_share": "aliased"}
 """Shares of a layer's maps: they come in steps of one map."""
-BESIDE = {"aliasing": "aliased_share"}
-"""{quantity of a claim: another that is told beside it, without a verdict}."""
+BESIDE = {"aliasing": "aliased_share", "coverage": "mid"}
+"""{quantity of a claim: another that is told beside it, without a verdict}. The paper misses middle
+frequencies, which coverage does not tell from any others.
+"""
 
 
 PUBLISHED = {
@@ -148,26 +150,31 @@ class Answer:
     """Around what training added to it, paired by seed; None likewise."""
     beside: float | None = None
     """The difference of the quantity that BESIDE names."""
+    levels: tuple[float, float] | None = None
+    """Of ``cell`` and ``against``, the means over the seeds; None of accuracies."""
     empty: bool = False
     """Whether nothing of the kind is in either network."""
 
     @property
     def verdict(self) -> str:
-        """HOLDS, DOES_NOT_HOLD, BUILT_IN, NOTHING or CANNOT_TELL, from the intervals alone.
+        """HOLDS, DOES_NOT_HOLD, one of BUILT_IN, NOTHING or CANNOT_TELL, from the intervals alone.
 
         A difference of features that lies on one side of zero is training's where what training
-        added to it lies there too; BUILT_IN where that is not shown and the untrained networks
-        differ that way already.
+        added to it lies there too. Where that is not shown and the untrained networks differ that
+        way already it is NARROWED if training's part lies on the other side, or else BEFORE.
         """
         if self.empty:
             return NOTHING
         verdict, sense = _side(self.interval, self.claim.sense), self.claim.sense
         if verdict == CANNOT_TELL or self.change is None or self.untrained is None:
             return verdict
-        if _side(self.change, sense) == verdict:
+        trained = _side(self.change, sense)
+        if trained == verdict:
             return verdict
-        leans = sense * self.untrained * (1 if verdict == HOLDS else -1)
-        return BUILT_IN if leans > 0 else CANNOT_TELL
+        side = sense if verdict == HOLDS else -sense
+        if side * self.untrained <= 0:
+            return CANNOT_TELL
+        return (BEFORE if trained == CANNOT_TELL else NARROWED)[side]
 
     @property
     def declared(self) -> bool:
@@ -278,12 +285,14 @@ def _of_features(claim: PaperClaim, cell: CellView, other: CellView, count: int)
         floor=0.0 if narrowest is None else float(narrowest.half_width),
         by_seed=tuple((trained[:, 0] - trained[:, 1]).tolist()),
         beside=_beside(cell, other, quantity),
+        levels=(float(trained[:, 0].mean()), float(trained[:, 1].mean())),
     )
     if quantity in OF_MAPS and not trained.any() and interval is not None:
         return replace(answer, why=f"no map is {OF_MAPS[quantity]} in either", empty=True)
     if np.isnan(before).any():
         return answer
     added = trained[:, 0] - trained[:, 1] - (before[:, 0] - before[:, 1])
+    added = np.round(added, 12)  # what is left of rounding is not training's
     untrained = float((before[:, 0] - before[:, 1]).mean())
     return replace(answer, untrained=untrained, change=over_values(added, level, step, terms=2))
 

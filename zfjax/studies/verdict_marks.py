@@ -9,7 +9,15 @@ from markupsafe import Markup
 from zfjax.studies.intervals import BETTER, CANNOT_TELL, WORSE
 
 HOLDS, DOES_NOT_HOLD = "holds", "does not hold"
-BUILT_IN = "differs, but so do untrained filters"
+_SIDES = {-1: "less", 1: "more"}
+NARROWED = {side: f"{word}, but training narrowed the gap" for side, word in _SIDES.items()}
+"""By the difference's sign: untrained filters differ so by more."""
+BEFORE = {
+    side: f"{word}, already so before training; training's part cannot be told"
+    for side, word in _SIDES.items()
+}
+"""Likewise: what training did to the difference is not shown."""
+BUILT_IN = (*NARROWED.values(), *BEFORE.values())
 NOTHING = "nothing to compare"
 MARKS = {
     BETTER: ("▲", "for"),
@@ -17,7 +25,8 @@ MARKS = {
     HOLDS: ("●", "for"),
     DOES_NOT_HOLD: ("×", "against"),
     CANNOT_TELL: ("○", "open"),
-    BUILT_IN: ("◐", "open"),
+    **dict.fromkeys(NARROWED.values(), ("◑", "open")),
+    **dict.fromkeys(BEFORE.values(), ("◐", "open")),
     NOTHING: ("∅", "open"),
 }
 """(sign, CSS class) of a verdict."""
