@@ -12,10 +12,18 @@ from zfjax.presets import preset
 from zfjax.studies import intervals
 from zfjax.studies.cell_labels import labels_of, title_of
 from zfjax.studies.cells import Axis, Wanted
+from zfjax.studies.claims import points
 from zfjax.studies.contrasts import Hits, Term, contrast
 from zfjax.studies.grid_view import view_of
 from zfjax.studies.intervals import comparison, mean_squares
-from zfjax.studies.other_pairs import EFFECTS, MOST_CELLS, STEMS, other_pairs_section, stem_effects
+from zfjax.studies.other_pairs import (
+    EFFECTS,
+    MOST_CELLS,
+    STEMS,
+    effect_words,
+    other_pairs_section,
+    stem_effects,
+)
 from zfjax.studies.planning import Request, plan_of
 from zfjax.studies.plans import save_plan
 from zfjax.studies.results import read_results
@@ -60,11 +68,26 @@ def test_effects_of_size_and_stride_are_those_reckoned_by_hand(stems):
         assert effects[words].by_seed == pytest.approx(expected.mean(axis=1))
 
 
+def test_an_effect_that_leaves_zero_out_is_told_first_and_as_what_it_is(stems):
+    view = view_of(read_results(stems))
+    words = effect_words(view)
+    told = dict(list(stem_effects(view, Hits(stems)).items())[:2])
+    assert "next layer's stride and paddings too" in list(EFFECTS)[1]
+    for name, effect in told.items():
+        resolved = float(effect.both.low) * float(effect.both.high) > 0
+        assert (f"{name}: {points(effect.difference)} points" in words) == resolved
+    assert "interaction" not in words and "no verdict" in words
+
+
 def test_other_pairs_are_of_the_same_images_and_have_no_verdict(stems):
     view = view_of(read_results(stems))
     [section] = other_pairs_section(view)
     text = str(section.html)
-    assert text.count("<tr") == 1 + 3 + 3 and "no verdict" in text
+    assert (
+        text.count("degrees of freedom)") >= 6
+        and text.count("<tr") == 1 + 3 + 3
+        and "no verdict" in text
+    )
     assert not any(word in text for word in ("better", "worse", "cannot tell", "holds"))
     former, latter = view.cells[1:3]
     assert f"{former.label} minus {latter.label}" in text
@@ -118,8 +141,8 @@ def test_stems_are_called_by_size_and_stride_and_other_cells_by_their_names(stem
 @pytest.mark.parametrize(
     ("trained", "words"),
     [
-        (-0.30, "too: it fits less in 10 epochs at this learning rate"),
-        (-0.05, "less than half of that: for the most part it generalises less"),
+        (-0.30, "too: in these 3 seeds it fits less within 10 epochs"),
+        (-0.05, "less than half of that: in these 3 seeds it mostly generalises less"),
         (0.10, "not the way of validation"),
     ],
 )
@@ -129,9 +152,32 @@ def test_a_lower_accuracy_is_said_to_be_fitted_less_or_generalised_less(stems, t
         folder = stems.run_folder(cell, seed)
         save_outcome(folder, replace(read_outcome(folder), train_top1=0.5 + trained))
     base, other, *_ = view_of(read_results(stems)).cells
-    said = gap_words(other, base, tuned=False)
+    said = gap_words(other, base)
     assert words in said and f"{100 * abs(trained):.2f} points" in said
-    assert "tuned for no" not in gap_words(other, base, tuned=True)
+    end = points(trained)  # the seeds agree: no spread
+    assert f"over other seeds from {end} to {end}, 95%" in said
+
+
+@pytest.mark.parametrize(
+    ("own", "base", "words"),
+    [
+        ((0.20, 0.30), (0.50, 0.55), "the gap shrank by 5.00; a longer run may show less"),
+        ((0.20, 0.22), (0.50, 0.55), "the gap grew by 3.00; a longer run may show more"),
+        ((0.40, 0.60), (0.50, 0.55), "the difference changed sides"),
+        ((0.40, 0.45), (0.50, 0.55), "the gap stayed"),
+    ],
+)
+def test_how_the_gap_changed_at_the_end_is_said(stems, own, base, words):
+    first, other, *_ = view_of(read_results(stems)).cells
+    curves = [
+        dict.fromkeys(stems.seeds, ((0.0, 0.1), (1.0, start), (3.0, end)))
+        for start, end in (own, base)
+    ]
+    said = gap_words(
+        *(replace(item, curves=curve, measured=curve)
+          for item, curve in zip((other, first), curves, strict=True))
+    )  # fmt: skip
+    assert words in said
 
 
 def test_how_much_a_curve_rose_at_its_end():

@@ -15,7 +15,15 @@ from tests.small import make_config
 from zfjax.report.pictures import filter_grid, read_layer
 from zfjax.studies import evolutions
 from zfjax.studies.cells import Axis, Wanted
-from zfjax.studies.claims import NO_RESULT, claims_of, fate_words, points, summary_of
+from zfjax.studies.claims import (
+    NO_RESULT,
+    claims_of,
+    fate_words,
+    interval_words,
+    once_words,
+    points,
+    summary_of,
+)
 from zfjax.studies.evolutions import (
     EDGE,
     GAP,
@@ -140,14 +148,15 @@ def test_a_verdict_never_contradicts_the_interval_beside_it(plan):
         [claim] = claims_of(results)
         low, high = (
             float(number.replace("−", "-"))
-            for number in re.search(r"interval from (\S+) to (\S+) over", claim.words).groups()
+            for number in re.search(r"interval from (\S+) to (\S+) \(", claim.words).groups()
         )
         if abs(low) > 0.01 and abs(high) > 0.01:
             assert (claim.verdict == BETTER) == (low > 0)
             assert (claim.verdict == WORSE) == (high < 0)
-        assert f"n = {seeds} seeds × 200 validation images" in claim.words
+        assert f"n = {seeds} seeds × 200 validation images" in once_words(results)
         assert "98.75% interval" in claim.words  # 0.05 over four comparisons
-        assert points(float(said.both.detectable), signed=False) in claim.words
+        least = float(re.search(r"detectable: about (\S+) point", claim.words)[1])
+        assert least == pytest.approx(100 * float(said.both.detectable), abs=0.51)
         seen.add(claim.verdict)
     assert {BETTER, WORSE, CANNOT_TELL} <= seen
 
@@ -157,6 +166,8 @@ def test_points_have_their_sign_once_and_zero_has_none():
         "+1.23", "−1.23", "0.00", "0.00",
     ]  # fmt: skip
     assert points(0.02, signed=False) == "2.00"
+    near = interval_words(Interval(0.07, 0.06999, 2.0)), interval_words(Interval(0.07, 0.07, 2.0))
+    assert near == ("from +0.001 to +14.00", "from 0.00 to +14.00")
 
 
 def test_what_became_of_runs_is_counted_with_its_reason(plan):
@@ -261,15 +272,16 @@ def test_power_speaks_of_other_studies_and_never_against_a_verdict(plan):
             these_networks=Interval(center, singles, 99.0),
             both=Interval(center, half_width, 2.0, 0.9875),
         )
-        return claims_of(Results(plan, tuple(runs[:2]), {name: compared}))[0].words
+        results = Results(plan, tuple(runs[:2]), {name: compared})
+        assert "80% chance" in once_words(results)
+        return claims_of(results)[0].words
 
     shown = words_of(-0.15, 0.14, 0.05)  # smaller than what 8 of 10 would show, yet shown
-    chance = "With 3 seeds, a study like this has an 80% chance of showing a true difference of"
-    assert chance in shown and "found less often and then tends to look too large" in shown
+    assert "detectable: about 16 points." in shown
     assert "Both single" not in shown and "could have" not in shown
-    assert "over other seeds and other images (2.0 degrees of freedom), n = 3 seeds" in shown
+    assert "(2.0 degrees of freedom); detectable" in shown and "n = 3" not in shown
     unsure = words_of(-0.05, 0.06, 0.04)
-    assert chance in unsure and "unseen" not in unsure
+    assert "detectable: about 7 points." in unsure and "unseen" not in unsure
     assert "Both single intervals exclude zero" in unsure and "at once, at 98.75%." in unsure
     assert "Both single" not in words_of(-0.05, 0.06, 0.055)
 
@@ -316,7 +328,8 @@ def test_a_whole_page_answers_the_five_questions(grid):
     [claim] = [claim for claim in claims_of(read_results(grid)) if claim.cell == "conv1.kernel=3"]
     assert claim.verdict == WORSE and claim.words in words
     assert "The base has filters of 5x5 pixels and stride 2 in conv1." in words
-    assert "highest mean top-1" in words and "judged with a handicap" in words
+    assert "The base beats conv1.kernel=3 by 3" in words and "judged with a handicap" in words
+    assert words.count("80% chance") == 1 and "n = 3 seeds × 400 validation images" in words
     assert "▼ worse" in words and "* It has 0.57 times the base's FLOPs" in words
     # Rows that say so, once a cell, with what a hostile message says as text.
     assert words.count("3 of 3 runs diverged") == 2 and words.count("3 of 3 runs failed") == 2

@@ -60,8 +60,14 @@ def level_words(interval: Any) -> str:
 
 
 def interval_words(interval: Any) -> str:
-    """ "from −0.30 to +2.70"."""
-    return f"from {points(float(interval.low))} to {points(float(interval.high))}"
+    """ "from −0.30 to +2.70"; an end near zero has as many digits as show on which side it lies."""
+    return f"from {_end_words(float(interval.low))} to {_end_words(float(interval.high))}"
+
+
+def _end_words(share: float) -> str:
+    places = next((count for count in (2, 3, 4) if round(100 * share, count)), 2)
+    value = round(100 * share, places) + 0.0
+    return f"{'−' if value < 0 else '+' if value > 0 else ''}{abs(value):.{places}f}"
 
 
 def shown_name(name: str) -> str:
@@ -100,13 +106,40 @@ def _claim(results: Results, runs: CellRuns) -> CellClaim:
         elif runs.finished:
             why = f"it shares no finished seed with the base; {fate}" if fate else why
         return CellClaim(name, NO_RESULT, f"{why}.")
-    words = _numbers(comparison)
+    words = _numbers(comparison, shared_counts(results) is None)
     return CellClaim(name, comparison.words, f"{words} {_capital(fate)}." if fate else words)
 
 
-def _numbers(comparison: Comparison) -> str:
-    seeds, images = comparison.seed_count, comparison.image_count
-    over = f"n = {seeds} seed{'s' * (seeds != 1)} × {images:,} validation images"
+def shared_counts(results: Results) -> tuple[int, int] | None:
+    """(seeds, images) of all comparisons with a headline; None where they have not the same."""
+    counts = {
+        (item.seed_count, item.image_count) for item in results.compared.values() if item.both
+    }
+    return counts.pop() if len(counts) == 1 else None
+
+
+def once_words(results: Results) -> str:
+    """What holds of the numbers of all claims, said once; "" where none has a headline."""
+    if not any(item.both for item in results.compared.values()):
+        return ""
+    counts = shared_counts(results)
+    over = "" if counts is None else f", here n = {_counts_words(*counts)}"
+    return (
+        f"Intervals of verdicts are over other seeds and other images{over}. Detectable: the true"
+        " difference that a study like this has an 80% chance of showing, itself an estimate on as"
+        " few degrees of freedom and hence rounded; a smaller one is found less often and then"
+        " tends to look too large. Differences in training have intervals over other seeds alone"
+        " and no verdict: what a network fits within these epochs is no more than that."
+    )
+
+
+def _counts_words(seeds: int, images: int) -> str:
+    return f"{seeds} seed{'s' * (seeds != 1)} × {images:,} validation images"
+
+
+def _numbers(comparison: Comparison, counted: bool) -> str:
+    """``counted``: with seeds and images, which are said nowhere else."""
+    over = f"n = {_counts_words(comparison.seed_count, comparison.image_count)}"
     both, of_networks = comparison.both, comparison.these_networks
     difference = f"{points(comparison.difference)} points of top-1"
     if both is None:
@@ -116,9 +149,9 @@ def _numbers(comparison: Comparison) -> str:
             f" {interval_words(of_networks)}. Two seeds or more give a verdict (--seeds 3)."
         )
     return (
-        f"{difference}, {level_words(both)} interval {interval_words(both)} over other seeds and"
-        f" other images ({df_words(both)}), {over}. {_single_words(comparison)}"
-        f"{_power_words(comparison)}"
+        f"{difference}, {level_words(both)} interval {interval_words(both)} ({df_words(both)})"
+        f"{f', {over}' if counted else ''}; detectable: {_power_words(comparison)}."
+        f"{_single_words(comparison)}"
     )
 
 
@@ -130,12 +163,10 @@ def df_words(interval: Any) -> str:
 
 def _power_words(comparison: Comparison) -> str:
     assert comparison.both is not None
-    least = points(float(comparison.both.detectable), signed=False)
-    return (
-        f"With {comparison.seed_count} seeds, a study like this has an 80% chance of showing a true"
-        f" difference of {least} points; a smaller one is found less often and then tends to look"
-        " too large."
-    )
+    least = 100 * float(comparison.both.detectable)
+    if least < 1:
+        return f"about {least:.1g} points"
+    return f"about {least:.0f} point{'s' * (round(least) != 1)}"
 
 
 def _single_words(comparison: Comparison) -> str:
@@ -147,8 +178,8 @@ def _single_words(comparison: Comparison) -> str:
     if comparison.verdict != CANNOT_TELL or comparison.both is None or not exclude_zero:
         return ""
     return (
-        "Both single intervals exclude zero, but each asks about other seeds or other images"
-        f" alone, at 95%: the verdict needs both at once, at {level_words(comparison.both)}. "
+        " Both single intervals exclude zero, but each asks about other seeds or other images"
+        f" alone, at 95%: the verdict needs both at once, at {level_words(comparison.both)}."
     )
 
 
@@ -174,9 +205,9 @@ def reading_notes(results: Results) -> tuple[str, ...]:
         " share of the doubt and are printed with it). Seeds that agree more than chance lets them"
         " add nothing: its standard error is then that of the images alone. It may be narrower than"
         " one over other seeds alone at the same level: that one has as few degrees of freedom as"
-        " there are seeds, less one. Its coverage is simulated in zfjax's tests: 93 to 97% at 3, 5 and 10"
-        " seeds, and up to 98.5% where seeds differ by no more than chance.",
-        "The difference beside the 80% chance is of the true one, and of studies to come like this"
+        " there are seeds, less one. Its coverage is simulated in zfjax's tests: 93 to 97% at 3, 5"
+        " and 10 seeds, and up to 98.5% where seeds differ by no more than chance.",
+        "The detectable difference is of the true one, and of studies to come like this"
         " one: this one's verdict does not hang on it. Of small true differences only the studies"
         " that overestimate them show any.",
     )

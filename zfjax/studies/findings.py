@@ -10,12 +10,24 @@ from markupsafe import Markup
 
 from zfjax.report.kit.shell import Piece, section
 from zfjax.report.kit.wording import plain
-from zfjax.studies.claims import shown_name, summary_of
+from zfjax.studies.cell_labels import OF_BASE
+from zfjax.studies.claims import once_words, points, shown_name, summary_of
 from zfjax.studies.costs import MARK, MARKED
 from zfjax.studies.grid_view import CellView, GridView
-from zfjax.studies.intervals import BETTER, WORSE
+from zfjax.studies.intervals import BETTER, CANNOT_TELL, NONE_LARGER, WORSE
+from zfjax.studies.other_pairs import effect_words
 from zfjax.studies.training_gap import gap_words
 from zfjax.studies.verdict_marks import marked_verdict, with_commands
+
+MOST_TOLD = 6
+"""Cells beside the base that the first sentence tells one by one."""
+TOLD = {
+    WORSE: "{name} beats {cells} points",
+    BETTER: "{name} is beaten by {cells} points",
+    NONE_LARGER: "{name} differs from {cells} points at most",
+    CANNOT_TELL: "against {cells} the grid cannot tell",
+}
+"""What is said of the base and of the cells of a verdict."""
 
 
 def findings_section(view: GridView) -> Piece:
@@ -26,17 +38,21 @@ def findings_section(view: GridView) -> Piece:
             label_markup(cell),
             marked_verdict(cell.claim.verdict),
             cell.claim.words,
-            gap_words(cell, view.cells[0], view.plan.tuning is not None),
+            gap_words(cell, view.cells[0]),
             size_words(cell),
         )
         for cell in view.cells
         if cell.claim is not None
     )
     listed = Markup('<ul class="claims">{}</ul>').format(items) if claims else Markup("")
-    said = (base_words(view.cells[0]), best_words(view.cells), summary_of(claims))
+    answers = beaten_words(view.cells)
+    said = (base_words(view.cells[0]), answers or best_words(view.cells), summary_of(claims))
     lead = Markup('<p class="lead">{}</p>').format(" ".join(filter(None, said)))
     handicap = handicap_words(view) if claims else ""
-    notes = [Markup('<p class="note">{}</p>').format(with_commands(handicap))] if handicap else []
+    said_once = (once_words(view.results), effect_words(view), handicap)
+    notes = [
+        Markup('<p class="note">{}</p>').format(with_commands(text)) for text in said_once if text
+    ]
     return section("What was found", lead, listed, *notes)
 
 
@@ -58,6 +74,37 @@ def base_words(base: CellView) -> str:
     )
 
 
+def beaten_words(cells: Sequence[CellView]) -> str:
+    """What the verdicts say, in a sentence, of up to MOST_TOLD cells: "A (the base) beats B by 5.19
+    points; it is beaten by C by 1.20 points; against D the grid cannot tell."; "" for more, or
+    where none has an interval.
+    """
+    base, *others = cells
+    told = [(cell, item) for cell in others if (item := cell.comparison) and item.both]
+    if not told or len(others) > MOST_TOLD:
+        return ""
+    label = base.label.removesuffix(OF_BASE)
+    name = "The base" if label == base.label else f"{label} (the base)"
+    sentences = []
+    for verdict, words in TOLD.items():
+        sizes = [
+            (cell, abs(item.difference) if verdict != NONE_LARGER else item.largest)
+            for cell, item in told
+            if item.verdict == verdict
+        ]
+        listed = _listed([f"{cell.label} by {points(size, signed=False)}" for cell, size in sizes])
+        if sizes and verdict == CANNOT_TELL:
+            listed = _listed([cell.label for cell, _ in sizes])
+        if sizes:
+            sentences.append(words.format(name="it" if sentences else name, cells=listed))
+    words = "; ".join(sentences)
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+
+
 def best_words(cells: Sequence[CellView]) -> str:
     """Which cell has the highest mean top-1, and how sure that is; "" without any result."""
     means = [
@@ -75,10 +122,12 @@ def best_words(cells: Sequence[CellView]) -> str:
 
 
 def size_words(cell: CellView) -> str:
-    """That a cell differs in compute too, beside its verdict; "" where it hardly does."""
+    """How a cell differs in compute too, beside its verdict; "" where it does not."""
     share = float(cell.row["flops_of_base"])
-    if abs(share - 1) <= MARKED:
+    if cell.claim is None or f"{share:.2f}" == "1.00":
         return ""
+    if abs(share - 1) <= MARKED:
+        return f" It has {share:.2f} times the base's FLOPs."
     return f" {MARK} It has {share:.2f} times the base's FLOPs, so it differs in compute too."
 
 

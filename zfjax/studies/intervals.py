@@ -17,8 +17,8 @@ Simulated in tests/studies/test_intervals.py: each covers its own target in 93 t
 seeds, the headline up to 98.5% where seeds differ by no more than chance: the price of a doubt that
 is no less than the images' alone, since without it the few studies whose seeds agree make up for
 those whose seeds do not. Hillis's n^2 (S - 1) / MS_S^2 degrees cover 92.1 to 95% at three seeds,
-and 96.5% where 99% are asked for: n and its own noise stand in it squared. n (S - 1) / MS_S covers 94.2 to 96.3%, and
-98 to 99.3%. A bootstrap over three seeds covers 75%.
+and 96.5% where 99% are asked for: n and its own noise stand in it squared. n (S - 1) / MS_S covers
+94.2 to 96.3%, and 98 to 99.3%. A bootstrap over three seeds covers 75%.
 """
 
 from __future__ import annotations

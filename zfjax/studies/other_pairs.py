@@ -4,7 +4,7 @@ stems, what size and stride do apart and together. No verdict is read from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from zfjax.report.kit.dots import Dot, DotRow, dot_chart, scale_of
 from zfjax.report.kit.shell import Piece, section
-from zfjax.studies.claims import df_words, level_words
+from zfjax.studies.claims import df_words, interval_words, level_words, points
 from zfjax.studies.contrasts import Hits, Term, contrast
 from zfjax.studies.grid_view import CellView, GridView
 from zfjax.studies.intervals import Comparison
@@ -23,7 +23,12 @@ MOST_CELLS = 6
 STEMS = tuple((kernel, stride) for kernel in (7, 11) for stride in (2, 4))
 EFFECTS: Mapping[str, tuple[float, ...]] = {
     "7x7 minus 11x11, mean of both strides": (0.5, 0.5, -0.5, -0.5),
-    "stride 2 minus stride 4, mean of both sizes": (0.5, -0.5, 0.5, -0.5),
+    "stride 2 minus stride 4 (next layer's stride and paddings too), mean of both sizes": (
+        0.5,
+        -0.5,
+        0.5,
+        -0.5,
+    ),
     "interaction: what stride 2 brings 7x7, minus what it brings 11x11": (1, -1, -1, 1),
 }
 """Weights of STEMS in their order."""
@@ -35,22 +40,38 @@ def other_pairs_section(view: GridView) -> list[Piece]:
         return []
     hits = Hits(view.plan)
     rows = [*_effects(view, hits), *_pairs(view, hits)]
-    dots = [(words, _dot(comparison)) for words, comparison in rows]
-    if not dots:
+    if not rows:
         return []
     level = level_words(rows[0][1].both)
     chart = dot_chart(
-        [DotRow(words, [dot]) for words, dot in dots],
-        replace(scale_of([dot for _, dot in dots], signed=True), places=2),
+        [
+            DotRow(f"{words} ({df_words(comparison.both)})", [_dot(comparison)])
+            for words, comparison in rows
+        ],
+        replace(scale_of([_dot(comparison) for _, comparison in rows], signed=True), places=2),
         heads=("", f"points of top-1, {level} intervals over other seeds and images"),
     )
     note = Markup('<p class="note">{}</p>').format(
         "Not declared, no verdict: each interval is at 95% by itself, and of so many one in twenty"
         " leaves its true difference out. Discs are means over the seeds, rings single seeds. The"
-        " intervals are made as those above"
-        f" ({_df_range([comparison for _, comparison in rows])})."
+        " intervals are made as those above."
     )
     return [section("Other pairs", chart, note)]
+
+
+def effect_words(view: GridView) -> str:
+    """The effects of size and of stride whose intervals leave zero out, for the first section; ""
+    where there is none.
+    """
+    told = [
+        f"{words}: {points(effect.difference)} points of top-1 ({level_words(effect.both)} interval"
+        f" {interval_words(effect.both)}, {df_words(effect.both)})"
+        for words, effect in list(stem_effects(view, Hits(view.plan)).items())[:2]
+        if effect.both is not None and float(effect.both.low) * float(effect.both.high) > 0
+    ]
+    if not told:
+        return ""
+    return f"Of the factors apart (Other pairs; not declared, no verdict): {'; '.join(told)}."
 
 
 def stem_effects(view: GridView, hits: Hits) -> dict[str, Comparison]:
@@ -90,9 +111,3 @@ def _dot(comparison: Comparison) -> Dot:
     low, high = (100 * float(end) for end in (comparison.both.low, comparison.both.high))
     rings = tuple(100 * value for value in comparison.by_seed)
     return Dot(100 * comparison.difference, low, high, rings=rings)
-
-
-def _df_range(comparisons: Sequence[Comparison]) -> str:
-    both = sorted((item.both for item in comparisons if item.both), key=lambda item: item.df)
-    lowest, highest = (df_words(interval).split()[0] for interval in (both[0], both[-1]))
-    return f"{lowest} to {highest} degrees of freedom"

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from zfjax.report.curves import Points
-from zfjax.studies.claims import points
+from zfjax.studies.claims import interval_words, points
 from zfjax.studies.grid_view import CellView
+from zfjax.studies.intervals import CONFIDENCE, over_values
 from zfjax.studies.standings import Outcome
 
 MOSTLY = 0.5
@@ -17,10 +18,11 @@ most of it comes from."""
 LAST_EPOCHS = 2.0
 
 
-def gap_words(cell: CellView, base: CellView, tuned: bool) -> str:
-    """The difference in training top-1 beside that in validation top-1, over the seeds that both
-    have finished: the cell fits less (or more) where the first has the second's sign and at least
-    MOSTLY of its size. Then how much the curves rose at the end. "" where either is not known.
+def gap_words(cell: CellView, base: CellView) -> str:
+    """The difference in training top-1, with its interval over seeds, beside that in validation
+    top-1, over the seeds that both have finished: in these the cell fits less (or more) where the
+    first has the second's sign and at least MOSTLY of its size. Then how much the curves rose at
+    the end. "" where either is not known.
     """
     pairs = [
         (_training(ours) - _training(theirs), _validation(ours) - _validation(theirs))
@@ -32,17 +34,25 @@ def gap_words(cell: CellView, base: CellView, tuned: bool) -> str:
         return ""
     trained, validated = (float(value) for value in np.mean(pairs, axis=0))
     epochs = cell.cell.config.epochs
-    rate = "" if tuned else " at this learning rate, which was tuned for no configuration"
-    words = f" Training top-1 differs by {points(trained)} points"
+    seeds = f"in {'this seed' if len(pairs) == 1 else f'these {len(pairs)} seeds'}"
+    words = f" Training top-1 differs by {points(trained)} points ({_seeds_words(pairs)})"
     if trained * validated > 0 and abs(trained) >= MOSTLY * abs(validated):
         more = "more" if trained > 0 else "less"
-        words += f" too: it fits {more} in {epochs} epochs{rate}."
+        words += f" too: {seeds} it fits {more} within {epochs} epochs."
     elif trained * validated > 0:
         more = "better" if trained > 0 else "less"
-        words += f", less than half of that: for the most part it generalises {more}."
+        words += f", less than half of that: {seeds} it mostly generalises {more}."
     else:
         words += ", not the way of validation: no difference in fitting explains it."
     return words + _rise_words(cell.mean_curve, base.mean_curve)
+
+
+def _seeds_words(pairs: Sequence[tuple[float, float]]) -> str:
+    """The interval of the training difference, over other seeds alone."""
+    interval = over_values(np.array([trained for trained, _ in pairs]), CONFIDENCE)
+    if interval is None:
+        return "one seed: no interval"
+    return f"over other seeds {interval_words(interval)}, 95%"
 
 
 def _training(outcome: Outcome) -> float:
@@ -54,12 +64,24 @@ def _validation(outcome: Outcome) -> float:
 
 
 def _rise_words(own: Points, base: Points) -> str:
+    """How the gap between the curves changed at their end, where both end together."""
     rises = [rise for curve in (own, base) if (rise := last_rise(curve)) is not None]
-    if len(rises) < 2:
+    if len(rises) < 2 or own[-1][0] != base[-1][0]:
         return ""
+    gap, grown = own[-1][1] - base[-1][1], rises[0] - rises[1]
+    before = gap - grown
+    size = points(abs(abs(gap) - abs(before)), signed=False)
+    if gap * before < 0:
+        change = "the difference changed sides; a longer run may show more of that"
+    elif size == points(0.0):
+        change = "the gap stayed"
+    elif abs(gap) < abs(before):
+        change = f"the gap shrank by {size}; a longer run may show less"
+    else:
+        change = f"the gap grew by {size}; a longer run may show more"
     return (
-        f" Over the last {LAST_EPOCHS:g} epochs its validation top-1 still changed by"
-        f" {points(rises[0])} points, the base's by {points(rises[1])}."
+        f" In the last {LAST_EPOCHS:g} epochs its validation top-1 changed by {points(rises[0])}"
+        f" points, the base's by {points(rises[1])}: {change}."
     )
 
 

@@ -79,8 +79,12 @@ class Scale:
         """``value`` with sign and unit, rounded as ``places`` says."""
         if self.places is None:
             return self.tick_text(value)
-        value = round(value, self.places)
-        return f"{self._sign(value)}{abs(value):.{self.places}f}{self.unit}"
+        places, most = self.places, self.places + 2
+        # A difference that would be 0.00 shows on which side of zero it lies.
+        while self.signed and not round(value, places) and round(value, most):
+            places += 1
+        value = round(value, places)
+        return f"{self._sign(value)}{abs(value):.{places}f}{self.unit}"
 
     def tick_text(self, value: float) -> str:
         """``value`` with three digits, sign and unit."""
@@ -145,7 +149,7 @@ def dot_chart(
     head, values = heads
     axis = Piece(Markup("{}{}{}").format(values, dot_key(series), dot_axis(scale)))
     table_rows = [
-        Row(plain(row.label, 80), (dot_cell(scale, row.dots, series),), row.mark) for row in rows
+        Row(plain(row.label, 120), (dot_cell(scale, row.dots, series),), row.mark) for row in rows
     ]
     return data_table((Column(head), Column(axis, dots=True)), table_rows, caption)
 
