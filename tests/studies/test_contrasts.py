@@ -83,11 +83,8 @@ def test_other_pairs_are_of_the_same_images_and_have_no_verdict(stems):
     view = view_of(read_results(stems))
     [section] = other_pairs_section(view)
     text = str(section.html)
-    assert (
-        text.count("degrees of freedom)") >= 6
-        and text.count("<tr") == 1 + 3 + 3
-        and "no verdict" in text
-    )
+    assert text.count("<tr") == 1 + 3 + 3 and "no verdict" in text
+    assert text.count("degrees of freedom)") >= 3 + 3
     assert not any(word in text for word in ("better", "worse", "cannot tell", "holds"))
     former, latter = view.cells[1:3]
     assert f"{former.label} minus {latter.label}" in text

@@ -340,7 +340,11 @@ def test_a_whole_page_answers_the_five_questions(grid):
     assert "MFLOPs" in words and "0.57 × base *" in words and "to train" not in words
     for said in ("Dead feature maps of conv1, %", "Aliased energy of conv1, %", "conv1 settles"):
         assert said in words
-    assert "dead 50.0" in words and "conv1 settles: 1.2 epochs" in words
+    assert (
+        "conv1 dead maps 50.0" in words
+        and "top-1 4" in words
+        and "conv1 settles: 1.2 epochs" in words
+    )
     assert "Not measured" not in words
     # Where no run has any there is a sentence and no chart of zeros.
     assert "Aliased feature maps of conv1: none, in any configuration, at any seed." in words

@@ -278,7 +278,7 @@ def test_what_untrained_filters_have_too_is_no_finding_of_training():
         (-0.16, 0.15, 0.09, "training shrank the gap by 15.00 (6.00 to 24.00)"),
         (0.16, -0.15, 0.09, "training shrank the gap by 15.00 (6.00 to 24.00)"),
         (-0.16, -0.15, 0.09, "training widened the gap by 15.00 (6.00 to 24.00)"),
-        (0.0, 0.15, 0.09, "training widened the gap by 15.00 (6.00 to 24.00)"),
+        (0.0, 0.15, 0.09, "training made the gap: +15.00 (from +6.00 to +24.00)"),
         (-0.05, 0.15, 0.09, "training reversed the gap, by 15.00 (6.00 to 24.00)"),
         (-0.16, 0.05, 0.09, "+5.00 (from −4.00 to +14.00), cannot be told from none"),
     ],

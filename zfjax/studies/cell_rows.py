@@ -41,8 +41,8 @@ def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
     columns = [Column("configuration")]
     if any(portraits):
         columns += [Column(f"filters of {first}"), Column("their spectrum")]
-    columns += [Column("top-1, mean (seeds)"), Column(axis, dots=True)]
-    columns += [Column(f"cost; feature maps of {first}")]
+    columns += [Column("mean (seeds)"), Column(axis, dots=True)]
+    columns += [Column("cost; feature maps")]
     rows = [
         Row(
             _head(cell),
@@ -113,7 +113,7 @@ def _top1(cell: CellView) -> Piece | str:
     spread = spread_of(cell.accuracies)
     if spread is None:
         return "–"
-    lines = [f"{spread.mean:.1f}\u2009%"]
+    lines = [f"top-1 {spread.mean:.1f}\u2009%"]
     seeds = f"{spread.count} seed{'s' * (spread.count != 1)}"
     several = spread.count > 1
     lines.append(f"{seeds}: {spread.low:.1f} to {spread.high:.1f}" if several else seeds)
@@ -179,8 +179,8 @@ def _features(cell: CellView) -> list[str]:
     first = cell.layers[0]
     settled = [layer for layer in (first, cell.layers[-1]) if cell.spread(layer, "settled")]
     lines = [
-        _known("dead", cell.spread(first, "dead_share")),
-        _known("aliased energy", cell.spread(first, "aliasing")),
+        _known(f"{first} dead maps", cell.spread(first, "dead_share")),
+        _known(f"{first} aliased energy", cell.spread(first, "aliasing")),
         *(
             _known(f"{layer} settles", cell.spread(layer, "settled"), share=False)
             for layer in dict.fromkeys(settled)

@@ -85,7 +85,7 @@ def beaten_words(cells: Sequence[CellView]) -> str:
         return ""
     label = base.label.removesuffix(OF_BASE)
     name = "The base" if label == base.label else f"{label} (the base)"
-    sentences = []
+    sentences: list[str] = []
     for verdict, words in TOLD.items():
         sizes = [
             (cell, abs(item.difference) if verdict != NONE_LARGER else item.largest)

@@ -17,7 +17,7 @@ from zfjax.report.curves import Points
 from zfjax.report.kit.charts import Chart, Line, page_charts
 from zfjax.report.kit.shell import Piece, main_of, make_page, part_text, section
 from zfjax.report.kit.slider import curve_slider, interpolate
-from zfjax.report.kit.wording import date, percent, plain
+from zfjax.report.kit.wording import date, plain
 from zfjax.report.words import choose
 from zfjax.run.naming import network_name
 from zfjax.studies.cell_labels import title_of
@@ -115,7 +115,9 @@ def _slider(view: GridView, stops: tuple[float, ...]) -> Piece:
     """The base's accuracy as track, the others beside it."""
     curves = [cell.mean_curve for cell in view.cells]
     values = [interpolate(curves[0], stop) for stop in stops]
-    readings = ["" if value is None else f"base: {percent(value)} right" for value in values]
+    readings = [
+        "" if value is None else f"base: top-1 {100 * value:.1f}\u2009%" for value in values
+    ]
     drawn = [SCALES] if any(cell.filters for cell in view.cells) else []
     choices = (*drawn, *cell_choices(_evolved(view), len(stops)))
     return curve_slider(stops, curves, readings, choices)

@@ -17,6 +17,8 @@ from zfjax.studies.grid_view import GridView
 from zfjax.studies.paper_claims import BESIDE, LITTLE, TOP1, Answer
 from zfjax.studies.verdict_marks import BUILT_IN, DOES_NOT_HOLD, HOLDS, marked_verdict
 
+LITTLE_BEFORE = 0.1
+"""Of what training did to a difference: with less of it there before, training made it."""
 PAPER_SIDE = 224
 """Pixels of the paper's images."""
 UNITS = {
@@ -141,6 +143,8 @@ def trained_words(answer: Answer) -> str:
     ends = sorted(abs(float(end)) for end in (change.low, change.high))
     low, high = (points(end, signed=False) for end in ends)
     by = f"by {points(abs(added), signed=False)} ({low} to {high})"
+    if abs(before) < LITTLE_BEFORE * abs(added):
+        return f"training made the gap: {points(added)} ({interval_words(change)})"
     if before * (before + added) < 0:
         return f"training reversed the gap, {by}"
     shrank = before * added < 0
