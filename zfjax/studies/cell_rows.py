@@ -158,7 +158,7 @@ def _difference(cell: CellView, scale: Scale, series: Sequence[str]) -> Piece:
         note = Markup("{}<small>one seed: {} alone, 95%</small>").format(drawn.html, INTERVALS[2])
         return join_pieces([drawn], note)
     if cell.name == BASE:
-        return dot_cell(scale, [Dot(None, why="the base")])
+        return Piece(Markup("<small>the base</small>"))
     if cell.runs.count(DIVERGED):
         return dot_cell(scale, [Dot(None, why="diverged")])
     if cell.runs.count(FINISHED):

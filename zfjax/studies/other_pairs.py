@@ -11,7 +11,7 @@ from itertools import combinations
 from markupsafe import Markup
 
 from zfjax.report.kit.dots import Dot, DotRow, dot_chart, scale_of
-from zfjax.report.kit.shell import Piece, section
+from zfjax.report.kit.shell import Piece, join_pieces, section
 from zfjax.studies.claims import df_words, interval_words, level_words, points
 from zfjax.studies.contrasts import Hits, Term, contrast
 from zfjax.studies.grid_view import CellView, GridView
@@ -56,6 +56,7 @@ def other_pairs_section(view: GridView) -> list[Piece]:
         " leaves its true difference out. Discs are means over the seeds, rings single seeds. The"
         " intervals are made as those above."
     )
+    chart = join_pieces([chart], Markup('<div class="others">{}</div>').format(chart.html))
     return [section("Other pairs", chart, note)]
 
 
