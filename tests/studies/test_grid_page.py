@@ -346,6 +346,9 @@ def test_a_whole_page_answers_the_five_questions(grid):
         and "conv1 settles: 1.2 epochs" in words
     )
     assert "Not measured" not in words
+    summary = "conv1: aliased energy of 10.0\u2009% in all, coverage of 70.0\u2009% in all"
+    assert summary.split() == re.search(r"conv1: aliased.*?70\.0\s% in all", words)[0].split()
+    assert "no map of conv1 is dead" not in words
     # Where no run has any there is a sentence and no chart of zeros.
     assert "Aliased feature maps of conv1: none, in any configuration, at any seed." in words
     assert "threshold on the number beside" not in words

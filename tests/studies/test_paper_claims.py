@@ -151,7 +151,7 @@ def test_the_papers_stems_beside_a_grid_in_which_they_hold(made_up):
         and "3.5 times the paper's" in words
         and "no new evidence" in words
     )
-    assert "The next section reads 5 of them, each at 99%" in words
+    assert "The paper's claims read 5 of them, each at 99%" in words
     assert "Little difference" not in words
     # What rounding two shares to 1 / 24 spreads their difference: no interval of maps is narrower.
     least = 9.925 * 100 / 24 / 18**0.5

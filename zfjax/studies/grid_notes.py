@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from zfjax.studies.costs import MARK, MARKED
-from zfjax.studies.feature_charts import missing_note, none_words
+from zfjax.studies.feature_charts import missing_note
 from zfjax.studies.grid_view import GridView
 from zfjax.studies.intervals import CONFIDENCE
 from zfjax.studies.paper_claims import Answer
@@ -66,20 +66,50 @@ def _slider_note() -> Markup:
     )
 
 
+RANGES = {"aliasing": "aliased energy", "coverage": "coverage", "low": "energy at low frequencies"}
+"""What the sentence above the features compares, by quantity."""
+
+
+def feature_summary(view: GridView) -> Markup:
+    """Above the features, in a sentence: which cell's first layer has least and most of RANGES, and
+    whether any map of it is dead; empty where neither was measured.
+    """
+    layer = view.cells[0].layers[0]
+    ranges = []
+    for quantity, words in RANGES.items():
+        known = [
+            (spread.mean, cell.label)
+            for cell in view.cells
+            if (spread := cell.spread(layer, quantity)) is not None
+        ]
+        if len(known) > 1:
+            (low, least), (high, most) = min(known), max(known)
+            ranges.append(
+                f"{words} from {100 * low:.1f}\u2009% ({least}) to {100 * high:.1f}\u2009% ({most})"
+                if f"{100 * low:.1f}" != f"{100 * high:.1f}"
+                else f"{words} of {100 * low:.1f}\u2009% in all"
+            )
+    dead = [spread.high for cell in view.cells if (spread := cell.spread(layer, "dead_share"))]
+    said = [f"Means over the seeds after training, {layer}: {', '.join(ranges)}"] if ranges else []
+    said += [f"no map of {layer} is dead in any run" if not any(dead) else ""] if dead else []
+    words = "; ".join(filter(None, said))
+    return Markup("<p>{}.</p>").format(words[:1].upper() + words[1:]) if words else Markup("")
+
+
 def feature_note(view: GridView, answers: Sequence[Answer]) -> Markup:
-    """Above the features."""
-    return Markup('<p class="note">{}</p>').format(
+    """How the features are to be read, below what is said of the intervals."""
+    return Markup("{}").format(
         " ".join(
             filter(
                 None,
                 (
-                    "At the last epoch, on a fixed sample of training images. A feature map is one"
+                    "What it did to the features: at the last epoch, on a fixed sample of"
+                    " training images. A feature map is one"
                     " channel of a layer's output. Discs are means over the seeds, rings single"
                     " seeds (no intervals), hollow ticks the mean before training; the line is the"
                     " base. None of these comparisons was declared with the grid, and no verdict is"
-                    " read from this section.",
+                    " read from that section.",
                     _of_paper(answers),
-                    none_words(view),
                 ),
             )
         )
@@ -93,7 +123,7 @@ def _of_paper(answers: Sequence[Answer]) -> str:
         return ""
     level = f"{100 * (1 - (1 - CONFIDENCE) / count):.4g}%"
     return (
-        f"The next section reads {count} of them, each at {level}, which is 95% over the {count}"
+        f"The paper's claims read {count} of them, each at {level}, which is 95% over the {count}"
         " together: which networks, which number and which direction each compares is the paper's"
         " and stands in a table in zfjax's code, the same for every grid. That table is no part of"
         " this grid's declaration: it may be younger than the runs, hence (not declared) beside its"

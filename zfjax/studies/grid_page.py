@@ -30,9 +30,9 @@ from zfjax.studies.evolutions import (
     evolutions_side_by_side,
     layers_of,
 )
-from zfjax.studies.feature_charts import first_layer_charts, layer_tables
+from zfjax.studies.feature_charts import first_layer_charts, layer_tables, none_words
 from zfjax.studies.findings import findings_section
-from zfjax.studies.grid_notes import feature_note, table_notes
+from zfjax.studies.grid_notes import feature_note, feature_summary, table_notes
 from zfjax.studies.grid_view import GridView, view_of
 from zfjax.studies.other_pairs import other_pairs_section
 from zfjax.studies.paper_claim_rows import paper_table
@@ -66,17 +66,19 @@ def write_grid_page(results: Results) -> Path:
 def page_text(view: GridView) -> str:
     """The page as HTML."""
     stops, answers = _stops(view), answers_of(view)
+    features = _features(view)
+    reading = [*reading_notes(view.results), *([feature_note(view, answers)] if features else [])]
     style = Piece(Markup(), style=part_text("css", "grid", folder="parts"))
     pieces = [
         findings_section(view),
         section("The configurations", cell_table(view, stops), *table_notes(view, stops)),
         section("Accuracy against cost", tradeoff_chart(_spots(view))),
-        *_features(view, answers),
+        *features,
         *_paper(view, answers),
         *other_pairs_section(view),
         *_evolutions(view, stops),
         *_curves(view),
-        section("How to read the intervals", *reading_notes(view.results), columns=True),
+        section("How to read the intervals", *reading, columns=True),
         section("Where this came from", _origin(view)),
     ]
     plan = view.plan
@@ -171,11 +173,14 @@ def _spots(view: GridView) -> list[Spot]:
     return [Spot(cell.number, cell.label, cell.megaflops, cell.accuracies) for cell in view.cells]
 
 
-def _features(view: GridView, answers: tuple[Answer, ...]) -> list[Piece]:
+def _features(view: GridView) -> list[Piece]:
     charts, tables = first_layer_charts(view), layer_tables(view)
     if not any(cell.spread(layer, "dead_share") for cell in view.cells for layer in cell.layers):
         return []
-    return [section("What it did to the features", feature_note(view, answers), charts, *tables)]
+    marks = "Discs: means; rings: single seeds; hollow ticks: before training; line: the base."
+    none = f"{marks} {none_words(view)}".strip()
+    note = Markup('<p class="note">{}</p>').format(none)
+    return [section("What it did to the features", feature_summary(view), note, charts, *tables)]
 
 
 def _paper(view: GridView, answers: tuple[Answer, ...]) -> list[Piece]:
