@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from markupsafe import Markup
@@ -79,12 +79,18 @@ class Scale:
         """``value`` with sign and unit, rounded as ``places`` says."""
         if self.places is None:
             return self.tick_text(value)
-        places, most = self.places, self.places + 2
-        # A difference that would be 0.00 shows on which side of zero it lies.
-        while self.signed and not round(value, places) and round(value, most):
-            places += 1
-        value = round(value, places)
-        return f"{self._sign(value)}{abs(value):.{places}f}{self.unit}"
+        value = round(value, self.places)
+        return f"{self._sign(value)}{abs(value):.{self.places}f}{self.unit}"
+
+    def end_text(self, value: float) -> str:
+        """``text`` of an interval's end: with up to two digits more where it would be 0.00 and the
+        side of zero not be seen.
+        """
+        if not self.signed or self.places is None:
+            return self.text(value)
+        places = (self.places, self.places + 1, self.places + 2)
+        shown = next((count for count in places if round(value, count)), self.places)
+        return replace(self, places=shown).text(value)
 
     def tick_text(self, value: float) -> str:
         """``value`` with three digits, sign and unit."""
@@ -274,7 +280,7 @@ def _short(scale: Scale, dot: Dot) -> str:
         return plain(dot.why or "not known")
     if not (_known(dot.low) and _known(dot.high)):
         return scale.text(dot.value)
-    return f"{scale.text(dot.value)} ({scale.text(dot.low)} to {scale.text(dot.high)})"
+    return f"{scale.text(dot.value)} ({scale.end_text(dot.low)} to {scale.end_text(dot.high)})"
 
 
 def _sentence(scale: Scale, dot: Dot, name: str) -> str:
@@ -283,7 +289,7 @@ def _sentence(scale: Scale, dot: Dot, name: str) -> str:
         return f"{words}{plain(dot.why or 'not known')}. "
     said = f"{dot.bar} not known"
     if _known(dot.low) and _known(dot.high):
-        said = f"{dot.bar} from {scale.text(dot.low)} to {scale.text(dot.high)}"
+        said = f"{dot.bar} from {scale.end_text(dot.low)} to {scale.end_text(dot.high)}"
     if dot.rings:
         said += f", single seeds {', '.join(map(scale.text, dot.rings))}"
     if _known(dot.before):
