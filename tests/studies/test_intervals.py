@@ -73,11 +73,7 @@ def test_each_interval_covers_its_own_target(seeds, spread):
     squares = mean_squares(differences)
     for interval, target in targets.items():
         share = covered(interval(squares), target)
-        # Seeds that differ by chance alone: no less doubt than the images' is more than needed.
-        chance = interval is intervals.over_both and spread.seed < 0.1
-        assert 0.93 <= share <= (0.985 if chance else 0.97), (
-            f"{interval.__name__} covers {share:.1%}"
-        )
+        assert 0.93 <= share <= 0.97, f"{interval.__name__} covers {share:.1%}"
     # That the targets differ is why there are three: with these networks alone, other seeds are
     # not covered.
     if spread.seed > 0.5:
@@ -146,25 +142,6 @@ def test_the_intervals_are_those_of_the_textbook():
     assert (images.low, images.high) == (pytest.approx(low), pytest.approx(high))
     wider = intervals.over_both(squares, 0.99)
     assert wider.half_width > intervals.over_both(squares).half_width
-
-
-def test_seeds_that_agree_by_luck_take_nothing_from_the_doubt_of_the_images():
-    """The standard error that an interval's width and degrees of freedom tell."""
-    floored = 0
-    for differences in studies():
-        if len(differences) == 1 or (differences.mean(axis=0) == differences[0].mean()).all():
-            continue
-        seeds, squares = len(differences), mean_squares(differences)
-        alone = differences.mean(axis=0).std(ddof=1) / differences.shape[1] ** 0.5
-        for level in (0.95, 0.9833):
-            both = intervals.over_both(squares, level)
-            error = both.half_width / stats.t.ppf((1 + level) / 2, both.df)
-            assert error >= alone * (1 - 1e-9)
-            if 0 < squares.seeds < squares.residual <= squares.images:
-                floored += 1
-                assert error == pytest.approx(alone)
-                assert both.df == pytest.approx((seeds - 1) * squares.images / squares.seeds)
-    assert floored > 10
 
 
 def studies():

@@ -9,16 +9,12 @@ each has a target of its own:
 - *these networks*, other images: the variance of the images' means.
 - *both*, other seeds and other images; the headline. Two-way analysis of variance with both factors
   random (Obuchowski and Rockette 1995; Hillis 2007, of readers and cases), with fewer degrees of
-  freedom than Hillis gives. Its standard error is no smaller than that of the images alone: seeds
-  that agree more than chance lets them (a mean square below the residual's) add nothing to the
-  doubt, and take nothing from it.
+  freedom than Hillis gives.
 
 Simulated in tests/studies/test_intervals.py: each covers its own target in 93 to 97% at 3, 5 and 10
-seeds, the headline up to 98.5% where seeds differ by no more than chance: the price of a doubt that
-is no less than the images' alone, since without it the few studies whose seeds agree make up for
-those whose seeds do not. Hillis's n^2 (S - 1) / MS_S^2 degrees cover 92.1 to 95% at three seeds,
-and 96.5% where 99% are asked for: n and its own noise stand in it squared. n (S - 1) / MS_S covers
-94.2 to 96.3%, and 98 to 99.3%. A bootstrap over three seeds covers 75%.
+seeds. Hillis's n^2 (S - 1) / MS_S^2 degrees cover 92.1 to 95% at three seeds, and 96.5% where 99%
+are asked for: n and its own noise stand in it squared. n (S - 1) / MS_S covers 94.2 to 96.3%, and
+98 to 99.3%. A bootstrap over three seeds covers 75%.
 """
 
 from __future__ import annotations
@@ -175,7 +171,7 @@ def over_both(
     """
     of_seeds = squares.seeds if pooled is None else np.full(squares.mean.shape, pooled.mean_square)
     own_df = squares.seed_count - 1 if pooled is None else pooled.df
-    total = np.maximum(of_seeds + np.maximum(squares.images - squares.residual, 0), squares.images)
+    total = of_seeds + np.maximum(squares.images - squares.residual, 0)
     # No spread over the seeds at all: what is left is the images', of which there are many.
     varied = of_seeds > 0
     df = np.where(varied, total / np.where(varied, of_seeds, 1) * own_df, np.inf)
