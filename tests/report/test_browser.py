@@ -353,10 +353,23 @@ def test_rules_are_a_toggle(measured, browser, form):
     assert browser.run("state.rule") == "guided+norm" and browser.run("state.at") == 1
     link = browser.run("document.querySelector('.panel .link').getAttribute('href')")
     assert link.endswith("rule=guided%2Bnorm")
+    apart = text(browser, ".panel .scale-note")
+    assert apart.startswith("Each tile is on its own scale: brightness cannot be compared")
     browser.run("document.querySelector('input[name=scale][value=shared]').click()")
     browser.run(f"location.hash = '{address}'")
     settled(browser)
     assert browser.run("state.rule") == "guided"
+    for place, frame in ((".which", "best[0]"), (".others p", "others[0][1][0]")):
+        shared, own, ratio = browser.run(
+            f"(() => {{ const map = state.open.map, own = drawnBy(map.{frame})[1];"
+            " return [number(sharedBy(map)), number(own), own / sharedBy(map)]; })()"
+        )
+        said = f"drawn at scale ±{shared} (its own ±{own})"
+        assert text(browser, f".panel {place}").endswith(said)
+        tile = place.replace("which", "nine").replace(" p", "") + " .projection"
+        drawn = browser.run(f"document.querySelector('.panel {tile}').style.filter")
+        assert float(drawn[len("contrast(") : -1]) == pytest.approx(ratio, rel=1e-4), drawn
+    assert f"one scale, ±{shared}:" in text(browser, ".panel .scale-note")
     for kind in (link, f"#epoch=1&map=conv1:{map_}&rule=deconvnet"):
         browser.run(f"location.hash = {kind!r}")
         settled(browser)

@@ -17,6 +17,13 @@ function tone(tile, map, frame, scale) {
   tile.style.filter = scale === "shared" && shared > 0 ? `contrast(${drawnBy(frame)[1] / shared})` : "";
 }
 
+// The scale that a projection is drawn at, as it is chosen now.
+function scaleWords(map, frame) {
+  const own = drawnBy(frame)[1], shared = sharedBy(map);
+  return state.scale === "shared" && shared > 0
+    ? `drawn at scale ±${number(shared)} (its own ±${number(own)})` : `scale ±${number(own)}`;
+}
+
 // A frame's projection, which another rule changes, or its patch.
 function tileOf(map, frame, kind) {
   const tile = sheetTile(map.sheet, kind === "projection" ? drawnBy(frame)[0] : frame[kind], kind);
