@@ -55,6 +55,7 @@ def write_settling(run: Run, steps: tuple[int, ...], times: dict[str, tuple]) ->
         for index, step in enumerate(steps):
             rows.layer(step, layer, "responses_share", index / (len(steps) - 1))
         rows.layer(last, layer, "responses_time", value, low, high)
+        rows.layer(last, layer, "responses_epoch_0.9", 1.0)
         rows.layer(last, layer, "emerged", maps - 1)
         rows.layer(last, layer, "emerged_by_chance", 0.25)
         rows.maps(last, layer, "settled_epoch", np.arange(maps)[::-1] % 4)

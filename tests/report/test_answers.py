@@ -73,20 +73,26 @@ class Answered:
 def test_settling_says_who_is_first_and_how_sure_that_is(answered):
     words = answered.words
     assert "Do lower layers settle first? <b>Cannot tell</b>." in words, "as text, not as HTML"
-    first = "conv1 settles first, after 1.5 epochs, then conv3, 2; conv2 last, 2.5."
-    assert f"{first} The intervals of the first two overlap: their order is not sure." in words
+    first = (
+        "conv1 is first: it is away from its end state for 1.5 epochs on average (area above its"
+        " curve); it passes 90% for good at epoch 1; then conv3, 2; conv2 last, 2.5."
+    )
+    assert f"{first} conv1 and conv3 are not told apart when the images are drawn anew." in words
+    maps = answered.run.config.model.fact("conv1").shape[2]
+    assert f"conv1 1 1 {maps} {maps - 1} 0.25 n/a" in words, "90% from, and the median emergence"
     assert "1.5 (1.25 to 1.75)" in words and "2 (1.5 to 2.5)" in words
     assert "The schedule under it: learning rate cosine" in words
     beside = words.split("Beside it: zfnet-64-quarter on scenes")[1]
-    assert "conv1 settles first, after 0.5 epochs, then conv2, 0.7." in beside
+    assert "conv1 is first: it is away from its end state for 0.5 epochs on average" in beside
 
 
 def test_intervals_apart_are_sure(tmp_path):
     run = make_run(tmp_path, replace(SMALL, epochs=2, layers=("conv1", "conv2"), maps=2, top=1))
     write_settling(run, run.evolution().steps, {"conv2": TIMES["conv1"], "conv1": TIMES["conv2"]})
     words = " ".join(write_report(run).read_text().split())
-    assert "conv2 settles first, after 1.5 epochs, then conv1, 2.5. The intervals of" in words
-    assert "the first two lie apart" in words
+    assert "conv2 is first: it is away from its end state for 1.5 epochs on average" in words
+    assert "then conv1, 2.5. The intervals of these two lie apart: their order holds when" in words
+    assert "the images are drawn anew; another seed was not tried." in words
 
 
 def test_census_says_which_and_when(answered):

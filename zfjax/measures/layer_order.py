@@ -15,13 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from zfjax.measures.layer_pairs import (
-    first_words,
-    holds_throughout,
-    pair_orders,
-    pairs_words,
-    time_of,
-)
+from zfjax.measures.layer_pairs import first_words, holds_throughout, pair_orders, pairs_words
 from zfjax.measures.protocol import Told, plain_table, shown
 from zfjax.measures.settling_times import NEAR
 from zfjax.measures.trends import slope_on_depth
@@ -39,6 +33,7 @@ from zfjax.measures.verdicts import (
 from zfjax.report.kit.charts import Chart, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
+from zfjax.run.settling_gaps import time_of
 
 RESPONSES, REPRESENTATION, WEIGHTS, REWIND = "responses", "representation", "weights", "rewind"
 FAMILIES = (RESPONSES, REPRESENTATION, WEIGHTS, REWIND)

@@ -14,29 +14,10 @@ from itertools import combinations
 
 from zfjax.measures.verdicts import FAILS, HOLDS, UNKNOWN, Interval, interval_of_seeds, verdict
 from zfjax.run.measured import Measured
+from zfjax.run.settling_gaps import gap_by_bounds, gap_of, time_of
 
 NAMED_PAIRS = 10
 """Of layers, in one list of a sentence; beyond, it says how many more."""
-ONE_RUN = "holds when the images are drawn anew; another seed was not tried"
-"""How far an order goes that one run alone shows."""
-
-
-def gap_name(family: str, upper: str) -> str:
-    """The quantity, of a lower layer, that says how much later ``upper`` settles by a family."""
-    return f"{family}_gap_{upper}"
-
-
-def time_of(measured: Measured, family: str, layer: str) -> float:
-    """A layer's settling time by a family; NaN where it is undefined."""
-    return measured.of_layer(f"{family}_time", layer).get(measured.steps[-1], math.nan)
-
-
-def gap_of(measured: Measured, family: str, lower: str, upper: str) -> tuple[float, float] | None:
-    """The ends of the interval of how much later ``upper`` settles than ``lower``, in epochs; None
-    where one run does not say it.
-    """
-    ends = measured.bounds(gap_name(family, upper), lower).get(measured.steps[-1])
-    return ends if ends is not None and math.isfinite(sum(ends)) else None
 
 
 def order_of_pair(family: str, runs: Sequence[Measured], lower: str, upper: str) -> str | None:
@@ -51,13 +32,8 @@ def order_of_pair(family: str, runs: Sequence[Measured], lower: str, upper: str)
         interval = interval_of_seeds(gaps)
         return None if interval is None else verdict(interval).word
     [run] = runs
-    ends = gap_of(run, family, lower, upper)
+    ends = gap_of(run, family, lower, upper) or gap_by_bounds(run, family, lower, upper)
     if ends is None:
-        unknown, last = (math.nan, math.nan), run.steps[-1]
-        bounds = [run.bounds(f"{family}_time", name).get(last, unknown) for name in (lower, upper)]
-        (low, high), (upper_low, upper_high) = bounds
-        ends = upper_low - high, upper_high - low
-    if not math.isfinite(sum(ends)):
         return None
     return HOLDS if ends[0] > 0 else FAILS if ends[1] < 0 else UNKNOWN
 

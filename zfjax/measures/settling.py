@@ -44,7 +44,6 @@ from zfjax.measures.layer_order import (
     WEIGHTS,
     tell_order,
 )
-from zfjax.measures.layer_pairs import gap_name
 from zfjax.measures.likeness import (
     Answers,
     Representation,
@@ -76,6 +75,7 @@ from zfjax.measures.trends import (
 )
 from zfjax.measures.verdicts import Interval
 from zfjax.run.probe import MAXIMA, MEANS
+from zfjax.run.settling_gaps import gap_name
 
 JACKKNIFED = (REPRESENTATION, REWIND)
 """Families whose groups are of all images but a group's."""
