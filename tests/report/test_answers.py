@@ -1,6 +1,7 @@
 """What was measured, on the page: each section says the table's numbers, and what is missing."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from tests.reported import Page, decode, spare_figures
 from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
 from zfjax.report.board import enlarge
+from zfjax.report.control_words import conclusions
 from zfjax.report.controlled import COLUMNS
 from zfjax.report.inputs import feeds_of
+from zfjax.report.lives import layer_likeness
 from zfjax.report.page import write_report
 from zfjax.report.rowed import EDGE, GAP
 from zfjax.run.colours import colour_scale, to_bytes
-from zfjax.run.measured import measures_folder
+from zfjax.run.measured import Measured, measures_folder, measures_table
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +71,38 @@ class Answered:
         self.text = self.path.read_text(encoding="utf-8")
         self.page = Page(self.text)
         self.words = " ".join(" ".join(self.page.words).split())
+
+
+def controls_of_numbers(numbers):
+    """Medians with quartiles by layer and quantity."""
+    rows = [(*names, *ends) for names, ends in numbers.items()]
+    layers, names, values, lows, highs = map(list, zip(*rows, strict=True))
+    columns = {"quantity": names, "layer": layers, "value": values, "low": lows, "high": highs}
+    same = {"step": 8, "epoch": 8.0, "map": None, "n": 16, "unit": None}
+    columns |= {name: [value] * len(rows) for name, value in same.items()}
+    meta = {"steps": [8], "epochs": [8.0], "layers": sorted(set(layers))}
+    return Measured(Path("x"), "controls", meta, measures_table(columns))
+
+
+def test_controls_conclude_what_the_quartiles_say():
+    numbers = {
+        ("conv2", "cosine_swapped"): (0.6, 0.5, 0.7),
+        ("conv2", "cosine_two_images"): (0.1, 0.0, 0.2),
+        ("conv2", "cosine_randomised_1"): (0.55, 0.5, 0.6),
+        ("conv2", "cosine_randomised_2"): (0.3, 0.2, 0.4),
+        ("conv3", "cosine_swapped"): (0.8, 0.7, 0.9),
+        ("conv3", "cosine_two_images"): (0.6, 0.5, 0.75),
+        ("conv3", "cosine_randomised_1"): (0.2, 0.1, 0.3),
+        ("conv3", "cosine_randomised_2"): (0.5, 0.4, 0.6),
+    }
+    above, no_more, turns = conclusions(controls_of_numbers(numbers))
+    assert "quartiles apart, in conv2 (0.60, chance 0.10): so much" in above
+    assert "random filters in the layer's place in conv2 (0.60 and 0.55):" in no_more
+    assert turns.endswith("less: conv3 0.50 with 2, 0.20 with 1.")
+    assert conclusions(controls_of_numbers({("conv2", "exempt"): (1.0, None, None)})) == []
+    measured = {"controls": controls_of_numbers(numbers)}
+    said = "; the layer's median 0.60, quartiles 0.50 to 0.70; chance 0.10"
+    assert layer_likeness(measured, "conv2") == said and layer_likeness({}, "conv2") == ""
 
 
 def test_settling_says_who_is_first_and_how_sure_that_is(answered):
@@ -127,8 +162,8 @@ def test_labels_and_controls_say_their_numbers(answered):
     assert "0.5 (0.25 to 0.875)" in controls and "0.625 (0.25 to 0.875)" in controls
     assert "initial cosine n/a 0.0625" in controls, "what has no words here goes by its name"
     assert "Not measured yet" not in answered.words
-    assert "another unit at the same place: the image's share 0.9 (0 to 1) 0.9 (0 to 1)" in controls
-    assert "2 layers from the top drawn anew 0.3 (0 to 1) 0.3 (0 to 1)" in controls
+    assert "another unit at the same place 0.9 (0 to 1) 0.9 (0 to 1)" in controls
+    assert "random filters: 2 layers from the top drawn anew 0.3 (0 to 1) 0.3 (0 to 1)" in controls
     ranks = controls.split("Rank correlation of magnitudes conv3")[1]
     assert ranks.strip().startswith("the network before training 0.438")
     assert "exempt" not in controls.split("1: the same picture")[0], "the sentence says it"

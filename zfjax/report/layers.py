@@ -20,7 +20,7 @@ from zfjax.report.kit.films import Film, Sheet, film_data, film_now, film_strip,
 from zfjax.report.kit.shell import Piece, join_pieces, part_text, templates
 from zfjax.report.kit.slider import Choice, curve_slider, epoch_axis, interpolate, path
 from zfjax.report.kit.wording import epoch_names, number, plain
-from zfjax.report.lives import layer_facts
+from zfjax.report.lives import layer_facts, layer_likeness
 from zfjax.report.payload import Names, map_values, size_rules, sparkline, step_values
 from zfjax.report.pictures import LayerPictures, Store, data_uri, filter_grid, make_sheet, webp
 from zfjax.report.settling import Beyond
@@ -110,7 +110,8 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
                 count += 1
         below = view.inputs[layer.layer].below if layer.layer in view.inputs else None
         shares = _shares(view, layer.layer)
-        values.append({"name": layer.layer, "below": below, "maps": maps, **shares})
+        alike = layer_likeness(view.measures, layer.layer)
+        values.append({"name": layer.layer, "below": below, "maps": maps, "alike": alike, **shares})
     shape, film = filter_film(view, count)
     accuracy = accuracies(view.run.validation_lines)
     printed = choose(view.epochs, PRINTED_COLUMNS)

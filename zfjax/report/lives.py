@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zfjax.report.control_words import ANOTHER, CHANCE, spread_of
 from zfjax.report.inputs import Inputs
 from zfjax.report.kit.wording import plain
 from zfjax.report.payload import single
@@ -71,6 +72,20 @@ def layer_facts(
                 for feed in inputs[layer].strongest.get(map_, ())
             ]
     return facts
+
+
+def layer_likeness(measures: Mapping[str, Measured], layer: str) -> str:
+    """What stands beside a map's likeness to another unit's picture: its layer's, and chance; ""
+    where that is not known.
+    """
+    if "controls" not in measures:
+        return ""
+    another, chance = (spread_of(measures["controls"], name, layer) for name in (ANOTHER, CHANCE))
+    words = ""
+    if another is not None:
+        quartiles = f"quartiles {another.low:.2f} to {another.high:.2f}"
+        words += f"; the layer's median {another.median:.2f}, {quartiles}"
+    return words + (f"; chance {chance.median:.2f}" if chance is not None else "")
 
 
 def layer_events(census: Measured, layer: str) -> list[tuple[str, float, int]]:

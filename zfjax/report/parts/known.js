@@ -76,10 +76,9 @@ function fillFacts(list, layer, map) {
       fact(list, "most selective for", `${map.about.selective}, ${number(map.about.selectivity)} of 1`);
   }
   if (typeof map.image_share === "number")
-    fact(list, "the image's share of its picture",
-      `${number(map.image_share)}: as like it (cosine) is `,
-      ...(typeof map.swapped_map === "number" ? ["the picture of ", mapLink(layer, map.swapped_map)] : ["another map's picture"]),
-      ", drawn at the same place of the same image; 1 would be all the image's");
+    fact(list, "likeness to another unit's picture at the same place", `${number(map.image_share)} (cosine; `,
+      ...(typeof map.swapped_map === "number" ? [mapLink(layer, map.swapped_map), ", drawn by seed"] : ["a unit drawn by seed"]),
+      `${layer.alike || ""}); what is alike is not this unit's alone`);
   if (map.firing !== undefined && map.firing !== null) fact(list, "excited by", `${percent(map.firing)} of the images`);
   if (map.relative) {
     const [other, likeness] = map.relative;
