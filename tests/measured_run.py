@@ -82,7 +82,10 @@ def write_census(run: Run, steps: tuple[int, ...], dead: dict[str, int], born: t
             rows.maps(step, layer, "firing", 1 - flags["dead"])
             rows.maps(step, layer, "relative", (np.arange(maps) + 1) % maps)
             rows.maps(step, layer, "likeness", np.full(maps, 0.5))
-    rows.write("census", "Dead maps at the end: some.")
+    options = {"almost": 1e-3, "dominant": 3.0, "duplicate": 0.95, "aliased": 0.5}
+    rows.write(
+        "census", "Dead maps at the end: some.", asked={"split": "train", "options": options}
+    )
 
 
 def write_labels(run: Run, steps: tuple[int, ...], layer: str, sure: dict[int, int]) -> None:

@@ -22,7 +22,7 @@ from zfjax.report.board import enlarge
 from zfjax.report.control_words import conclusions
 from zfjax.report.controlled import COLUMNS
 from zfjax.report.inputs import feeds_of
-from zfjax.report.lives import layer_likeness
+from zfjax.report.lives import Counted, layer_likeness
 from zfjax.report.page import write_report
 from zfjax.report.rowed import EDGE, GAP
 from zfjax.run.colours import colour_scale, to_bytes
@@ -145,6 +145,8 @@ def test_census_says_which_and_when(answered):
         maps = answered.run.config.model.fact(of_layer).shape[2]
         aliased = maps // 2 if of_layer == "conv1" else "n/a"
         assert f"{of_layer} {maps} 1 1 {aliased} " in census, "n/a where a layer has none"
+    assert "fewer than 0.10% of them excite it" in census and "3 times its layer's" in census
+    assert "by 0.95 or more" in census and "50% or more of what" in census
     assert "aliased at the end: 1, 3, 5" in census and "Aliased, in the first layer" in census
     assert f'<a href="#map={layer}:{map_}">{map_}</a>' in answered.text
 
@@ -157,15 +159,16 @@ def test_labels_and_controls_say_their_numbers(answered):
     told = f"its strongest image is of another class: {name_of(answered.strongest[strange])}"
     assert f'title="{escape(told)}" aria-label="{escape(told)}"' in answered.text
     assert f"{LABELS[1]}" in labels and str(escape(LABELS[1])) in answered.text
-    assert "75 % 30 %" in labels, "purity, and by chance"
+    assert "75 % (75 % to 75 %) 30 %" in labels, "purity with quartiles, and by chance"
+    assert "leans" not in labels.split("has no majority")[1], "3 of 4 is one"
     controls = answered.words.split("how much of a projection is the unit's")[1]
-    assert "0.5 (0.25 to 0.875)" in controls and "0.625 (0.25 to 0.875)" in controls
-    assert "initial cosine n/a 0.0625" in controls, "what has no words here goes by its name"
+    assert "0.62 (0.25 to 0.88) 0.5 (0.25 to 0.88)" in controls, "the deepest first"
+    assert "initial cosine 0.062 n/a" in controls, "what has no words here goes by its name"
     assert "Not measured yet" not in answered.words
     assert "another unit at the same place 0.9 (0 to 1) 0.9 (0 to 1)" in controls
     assert "random filters: 2 layers from the top drawn anew 0.3 (0 to 1) 0.3 (0 to 1)" in controls
     ranks = controls.split("Rank correlation of magnitudes conv3")[1]
-    assert ranks.strip().startswith("the network before training 0.438")
+    assert ranks.strip().startswith("the network before training 0.44")
     assert "exempt" not in controls.split("1: the same picture")[0], "the sentence says it"
     heads = controls.split(
         "conv3 at epoch 2, from above: maps 3 (other unit: map 4), 5 (other unit: map 6) "
@@ -291,3 +294,8 @@ def test_inputs_are_those_that_weigh_most():
     assert feeds_of(np.zeros((3, 3, 4), np.float32)) == ()
     equal = feeds_of(np.ones((1, 1, 3), np.float32))
     assert [feed.map for feed in equal] == [0, 1, 2]
+
+
+def test_below_a_majority_a_map_leans_to_a_class():
+    counts = Counted(np.array([3.0, 5.0, 4.0, np.nan]), np.array([9.0, 9.0, 8.0, np.nan]))
+    assert [counts.majority(map_) for map_ in range(4)] == [False, True, False, False]

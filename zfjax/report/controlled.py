@@ -84,11 +84,11 @@ def _tables(controls: Measured) -> list[Piece]:
 
 
 def _table(controls: Measured, head: str, names: Sequence[str]) -> Piece:
-    """The layers that have any of these numbers, at the last epoch."""
+    """The layers that have any of these numbers, the deepest first, at the last epoch."""
     last = controls.steps[-1]
     layers = [
         layer
-        for layer in controls.layers
+        for layer in reversed(controls.layers)  # the deepest is what a narrow window shows
         if any(last in controls.of_layer(name, layer) for name in names)
     ]
     rows = [
@@ -126,8 +126,8 @@ def _cell(controls: Measured, name: str, layer: str) -> str | None:
     low, high = controls.bounds(name, layer).get(last, (math.nan, math.nan))
     if not math.isfinite(value):
         return None
-    between = f" ({number(low)} to {number(high)})" if math.isfinite(low + high) else ""
-    return f"{number(value)}{between}"
+    between = f" ({number(low, 2)} to {number(high, 2)})" if math.isfinite(low + high) else ""
+    return f"{number(value, 2)}{between}"
 
 
 def _with_other(link: Link, layer: str, map_: int, other: float) -> Markup:

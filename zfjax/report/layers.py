@@ -135,6 +135,7 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
         .get_template("layers.html.j2")
         .render(
             evaluated=validation_images(view.run),
+            trained=bool(accuracies(view.run.training_lines)),
             searched=searched(evolution),
             left_out=epochs_left_out(view.epochs, printed),
             rule=plain(record.rule),

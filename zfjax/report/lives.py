@@ -22,6 +22,8 @@ FLAGS = ("almost_dead", "dominant", "duplicate", "aliased", "clipped")
 """Of the census at its last epoch, said of a map where they hold."""
 EVENTS = ("born", "died", "revived")
 """Of the census, with their epochs."""
+MAJORITY = 0.5
+"""Of a map's strongest images: a class that no more of them share is leant to, which is weak."""
 OF_SETTLING = ("settled_epoch", "emergence")
 OF_LABELS = ("top_class", "about", "purity", "adjusted_p", "selectivity", "selective_class")
 OF_CENSUS = (*FLAGS, "firing", "relative", "likeness")
@@ -133,6 +135,10 @@ class Counted:
         if map_ >= len(self.images) or not math.isfinite(self.images[map_] + self.among[map_]):
             return ""
         return f"{self.images[map_]:.0f} of {self.among[map_]:.0f}"
+
+    def majority(self, map_: int) -> bool:
+        """Whether more than half of them are of it."""
+        return bool(self.images[map_] > MAJORITY * self.among[map_])
 
 
 def counted(labels: Measured, layer: str, step: int) -> Counted:

@@ -70,7 +70,7 @@ function showLayer(section, layer) {
   const settled = layer.settled[state.at], dead = layer.dead[state.at], point = layer.spark[state.at];
   section.querySelector(".share").textContent = settled === null ? "no live map" : state.at === last ? "" : percent(settled);
   section.querySelector(".rest").textContent =
-    settled === null ? "" : state.at === last ? "All live maps show their final image here, by definition." :
+    settled === null || state.at === last ? "" :
       "of live maps already show their final image, the one they end with";
   const silent = dead === 0 ? "No map is dead." : `${percent(dead)} of its maps are dead.`;
   section.querySelector(".dead").textContent = dead === null ? "" : silent;

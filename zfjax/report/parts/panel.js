@@ -142,7 +142,7 @@ function fillPanel() {
   fillOthers(panel.querySelector(".others"), map);
   panel.querySelectorAll(".projection").forEach((tile) => tile.redraw());
   panel.querySelectorAll(":is(.strip, .nine, .others) .projection").forEach((tile) => tile.retone());
-  fillClasses(panel.querySelector(".classes"), map.labels[state.at], name);
+  fillClasses(panel.querySelector(".classes"), map.labels[state.at], name, !map.ranks && state.at !== last);
   panel.querySelector(".numbers h4").textContent = `Numbers at epoch ${name}`;
   const rows = [
     ["activation", (frame) => number(frame.activation)],
@@ -165,11 +165,13 @@ function fillPanel() {
   panel.querySelector("pre").textContent = command(layer, map, map[state.image][state.at] || top || fixed);
 }
 
-function fillClasses(box, labels, name) {
+// `elsewhere`: whether the strongest images shown beside are those of another epoch.
+function fillClasses(box, labels, name, elsewhere) {
   const counts = new Map(), known = labels.filter((label) => label !== null), unknown = labels.length - known.length;
   known.forEach((label) => counts.set(label, (counts.get(label) || 0) + 1));
   const without = unknown ? `; ${unknown} without a label` : "";
-  box.querySelector("h4").textContent = known.length ? `Classes at epoch ${name}, of ${known.length}${without}`
+  box.querySelector("h4").textContent = known.length ? `Classes at epoch ${name}, of ${known.length}${without}` +
+    (elsewhere ? `: its strongest then, not the images shown` : "")
     : labels.length ? "Classes: the labels are not known" : "";
   const list = box.querySelector("dl");
   list.replaceChildren();
