@@ -469,7 +469,9 @@ def test_paper_has_film_strips(made, browser):
     choose(browser, "maps", "")
     browser.run("window.dispatchEvent(new Event('beforeprint'))")
     browser.prefer(media="print")
-    assert browser.run("getComputedStyle(document.querySelector('.layers')).display") == "none"
+    displays = "['.layer[data-layer]', '.filters'].map((of) => document.querySelector(of))"
+    displays = browser.run(f"{displays}.map((layer) => getComputedStyle(layer).display)")
+    assert displays == ["none", "block"], "films for the layers, and the first layer's filters"
     assert browser.run("document.getElementById('printed').offsetHeight") > 500
     browser.prefer()
 
