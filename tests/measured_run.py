@@ -55,6 +55,7 @@ def write_settling(run: Run, steps: tuple[int, ...], times: dict[str, tuple]) ->
         for index, step in enumerate(steps):
             rows.layer(step, layer, "responses_share", index / (len(steps) - 1))
         rows.layer(last, layer, "responses_time", value, low, high)
+        rows.layer(last, layer, "responses_epoch_0.9", 1.0)
         rows.layer(last, layer, "emerged", maps - 1)
         rows.layer(last, layer, "emerged_by_chance", 0.25)
         rows.maps(last, layer, "settled_epoch", np.arange(maps)[::-1] % 4)
@@ -81,7 +82,10 @@ def write_census(run: Run, steps: tuple[int, ...], dead: dict[str, int], born: t
             rows.maps(step, layer, "firing", 1 - flags["dead"])
             rows.maps(step, layer, "relative", (np.arange(maps) + 1) % maps)
             rows.maps(step, layer, "likeness", np.full(maps, 0.5))
-    rows.write("census", "Dead maps at the end: some.")
+    options = {"almost": 1e-3, "dominant": 3.0, "duplicate": 0.95, "aliased": 0.5}
+    rows.write(
+        "census", "Dead maps at the end: some.", asked={"split": "train", "options": options}
+    )
 
 
 def write_labels(run: Run, steps: tuple[int, ...], layer: str, sure: dict[int, int]) -> None:

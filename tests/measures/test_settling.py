@@ -1,5 +1,6 @@
 """Settling against layers made to settle when they are told to, and maps that never learnt."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.measures.probed import make_probe, measure_probe, subject_like
 from zfjax.errors import ZfjaxError
 from zfjax.measures import similarity
 from zfjax.measures.layer_order import tell_order
+from zfjax.measures.layer_pairs import first_words, order_of_pair, pair_orders
 from zfjax.measures.likeness import answers_of, image_groups, representation_of
 from zfjax.measures.settling import MEASURE, SettlingOptions
 from zfjax.measures.settling_times import never_needed, rewind_shares
@@ -192,18 +194,22 @@ def test_seeds_decide_over_seeds(measured):
     assert "over 3 seeds" in told.sentence and "of this run only" not in told.sentence
 
 
-def test_the_sentence_names_neighbours_out_of_order_and_those_not_told_apart():
+def table_of(rows, layers):
+    """A table of (quantity, layer, value, low, high), all of one step."""
+    names, of_layers, values, lows, highs = map(list, zip(*rows, strict=True))
+    columns = {"quantity": names, "layer": of_layers, "value": values, "low": lows, "high": highs}
+    same = {"step": 8, "epoch": 8.0, "map": None, "n": 60, "unit": None}
+    columns |= {name: [value] * len(rows) for name, value in same.items()}
+    meta = {"steps": [8], "epochs": [8.0], "layers": layers, "asked": {"options": {}}}
+    return Measured(Path("x"), "settling", meta, measures_table(columns))
+
+
+def test_the_sentence_names_pairs_out_of_order_and_those_not_told_apart():
     """The slope is above zero all the same: it is of all layers together."""
     spans = {"conv1": (1.0, 1.2), "conv2": (0.6, 0.8), "conv3": (2.0, 2.4), "conv4": (2.3, 2.6)}
     rows = [("responses_time", layer, sum(ends) / 2, *ends) for layer, ends in spans.items()]
     rows += [("responses_slope", None, 0.5, 0.3, 0.7), ("weights_slope", None, -0.5, None, None)]
-    names, layers, values, lows, highs = map(list, zip(*rows, strict=True))
-    columns = {"quantity": names, "layer": layers, "value": values, "low": lows, "high": highs}
-    same = {"step": 8, "epoch": 8.0, "map": None, "n": 60, "unit": None}
-    columns |= {name: [value] * len(rows) for name, value in same.items()}
-    meta = {"steps": [8], "epochs": [8.0], "layers": list(spans), "asked": {"options": {}}}
-    table = Measured(Path("x"), "settling", meta, measures_table(columns))
-    said = tell_order(table, [], SettlingOptions()).sentence
+    said = tell_order(table_of(rows, list(spans)), [], SettlingOptions()).sentence
     assert "(a slope above 0; conv2 before conv1; not told apart conv3 and conv4)" in said
     assert "weights, not asked for the verdict, go the other way: -0.50 epochs a layer" in said
 
@@ -398,3 +404,62 @@ def test_a_layer_that_tells_no_images_apart_has_no_representation(tmp_path, imag
         representation = representation_of(probe, range(3), "conv1", image_groups(images, 2, 0))
         assert np.isnan(representation.cka).all()
         assert np.isnan(representation.cka_excess.groups).all()
+
+
+def test_pairs_are_judged_by_the_interval_of_their_difference():
+    """Two layers whose intervals overlap are told apart where all images agree on the order."""
+    ends = {"conv1": (1.0, 3.0), "conv2": (1.2, 3.2), "conv3": (4.0, 4.4)}
+    rows = [("rewind_time", layer, sum(pair) / 2, *pair) for layer, pair in ends.items()]
+    rows += [("rewind_gap_conv2", "conv1", 0.2, 0.1, 0.3), ("rewind_slope", None, 1.1, 0.8, 1.4)]
+    rows += [("rewind_gap_conv3", "conv1", 2.2, -0.2, 4.6)]
+    table = table_of(rows, list(ends))
+    assert order_of_pair("rewind", [table], "conv1", "conv2") == "holds"
+    assert order_of_pair("rewind", [table], "conv1", "conv3") == "cannot tell"
+    assert order_of_pair("rewind", [table], "conv2", "conv3") == "holds", "of an older table"
+    assert order_of_pair("weights", [table], "conv1", "conv2") is None
+    orders = pair_orders("rewind", [table])
+    assert orders.unsure == (("conv1", "conv3"),) and not orders.turned, "all pairs, not neighbours"
+    assert first_words(("rewind", "weights"), [table]) == "conv1 or conv3 by rewind"
+
+
+def test_slopes_without_the_first_layer_and_gaps_are_measured(measured):
+    table, told = measured
+    last, layers = table.steps[-1], list(SETTLES)
+    for family in ("responses", "representation", "rewind"):
+        times = np.array([table.of_layer(f"{family}_time", each)[last] for each in layers])
+        slope = table.of_layer(f"{family}_slope_above_first", None)[last]
+        assert slope == pytest.approx(np.polyfit(np.arange(len(times) - 1), times[1:], 1)[0])
+        low, high = table.bounds(f"{family}_slope_above_first", None)[last]
+        assert low <= slope <= high
+        for lower, upper in combinations(range(len(layers)), 2):
+            name = f"{family}_gap_{layers[upper]}"
+            gap = table.of_layer(name, layers[lower])[last]
+            assert gap == pytest.approx(times[upper] - times[lower])
+            low, high = table.bounds(name, layers[lower])[last]
+            assert low <= gap <= high
+    assert not table.of_layer("weights_gap_conv2", "conv1"), "weights see no images"
+    assert (
+        f"Without conv1: responses {table.of_layer('responses_slope_above_first', None)[last]:+.2f}"
+        in told.sentence
+    )
+
+
+def test_an_order_that_one_layer_carries_holds_in_part():
+    spans = {"conv1": 1.0, "conv2": 4.0, "conv3": 4.1, "conv4": 3.9}
+    rows = []
+    for family in ("responses", "representation", "rewind"):
+        rows += [(f"{family}_time", layer, time, time, time) for layer, time in spans.items()]
+        rows += [(f"{family}_slope", None, 0.9, 0.8, 1.0)]
+        rows += [(f"{family}_slope_above_first", None, -0.05, -0.2, 0.1)]
+    told = tell_order(table_of(rows, list(spans)), [], SettlingOptions())
+    assert told.figures["verdict"] == "holds", "the rule is of all layers"
+    assert "settle first? In part, of this run only, one seed" in told.sentence
+    assert "Without conv1: responses -0.05 [-0.20, +0.10] (a slope of unsure sign)" in told.sentence
+    rising = [
+        (*row[:2], 0.1, 0.05, 0.15) if row[0].endswith("above_first") else row for row in rows
+    ]
+    rising = [row for row in rising if row[1] != "conv4"]
+    assert (
+        "settle first? Yes"
+        in tell_order(table_of(rising, ["conv1", "conv2", "conv3"]), [], SettlingOptions()).sentence
+    )

@@ -1,6 +1,7 @@
 """What was measured, on the page: each section says the table's numbers, and what is missing."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from tests.reported import Page, decode, spare_figures
 from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
 from zfjax.report.board import enlarge
+from zfjax.report.control_words import conclusions
 from zfjax.report.controlled import COLUMNS
 from zfjax.report.inputs import feeds_of
+from zfjax.report.lives import Counted, layer_likeness
 from zfjax.report.page import write_report
 from zfjax.report.rowed import EDGE, GAP
 from zfjax.run.colours import colour_scale, to_bytes
-from zfjax.run.measured import measures_folder
+from zfjax.run.measured import Measured, measures_folder, measures_table
 
 pytestmark = pytest.mark.slow
 
@@ -70,23 +73,61 @@ class Answered:
         self.words = " ".join(" ".join(self.page.words).split())
 
 
+def controls_of_numbers(numbers):
+    """Medians with quartiles by layer and quantity."""
+    rows = [(*names, *ends) for names, ends in numbers.items()]
+    layers, names, values, lows, highs = map(list, zip(*rows, strict=True))
+    columns = {"quantity": names, "layer": layers, "value": values, "low": lows, "high": highs}
+    same = {"step": 8, "epoch": 8.0, "map": None, "n": 16, "unit": None}
+    columns |= {name: [value] * len(rows) for name, value in same.items()}
+    meta = {"steps": [8], "epochs": [8.0], "layers": sorted(set(layers))}
+    return Measured(Path("x"), "controls", meta, measures_table(columns))
+
+
+def test_controls_conclude_what_the_quartiles_say():
+    numbers = {
+        ("conv2", "cosine_swapped"): (0.6, 0.5, 0.7),
+        ("conv2", "cosine_two_images"): (0.1, 0.0, 0.2),
+        ("conv2", "cosine_randomised_1"): (0.55, 0.5, 0.6),
+        ("conv2", "cosine_randomised_2"): (0.3, 0.2, 0.4),
+        ("conv3", "cosine_swapped"): (0.8, 0.7, 0.9),
+        ("conv3", "cosine_two_images"): (0.6, 0.5, 0.75),
+        ("conv3", "cosine_randomised_1"): (0.2, 0.1, 0.3),
+        ("conv3", "cosine_randomised_2"): (0.5, 0.4, 0.6),
+    }
+    above, no_more, turns = conclusions(controls_of_numbers(numbers))
+    assert "quartiles apart, in conv2 (0.60, chance 0.10): so much" in above
+    assert "random filters in the layer's place in conv2 (0.60 and 0.55):" in no_more
+    assert turns.endswith("less: conv3 0.50 with 2, 0.20 with 1.")
+    assert conclusions(controls_of_numbers({("conv2", "exempt"): (1.0, None, None)})) == []
+    measured = {"controls": controls_of_numbers(numbers)}
+    said = "; the layer's median 0.60, quartiles 0.50 to 0.70; chance 0.10"
+    assert layer_likeness(measured, "conv2") == said and layer_likeness({}, "conv2") == ""
+
+
 def test_settling_says_who_is_first_and_how_sure_that_is(answered):
     words = answered.words
     assert "Do lower layers settle first? <b>Cannot tell</b>." in words, "as text, not as HTML"
-    first = "conv1 settles first, after 1.5 epochs, then conv3, 2; conv2 last, 2.5."
-    assert f"{first} The intervals of the first two overlap: their order is not sure." in words
+    first = (
+        "conv1 is first: it is away from its end state for 1.5 epochs on average (area above its"
+        " curve); it passes 90% for good at epoch 1; then conv3, 2; conv2 last, 2.5."
+    )
+    assert f"{first} conv1 and conv3 are not told apart when the images are drawn anew." in words
+    maps = answered.run.config.model.fact("conv1").shape[2]
+    assert f"conv1 1 1 {maps} {maps - 1} 0.25 n/a" in words, "90% from, and the median emergence"
     assert "1.5 (1.25 to 1.75)" in words and "2 (1.5 to 2.5)" in words
     assert "The schedule under it: learning rate cosine" in words
     beside = words.split("Beside it: zfnet-64-quarter on scenes")[1]
-    assert "conv1 settles first, after 0.5 epochs, then conv2, 0.7." in beside
+    assert "conv1 is first: it is away from its end state for 0.5 epochs on average" in beside
 
 
 def test_intervals_apart_are_sure(tmp_path):
     run = make_run(tmp_path, replace(SMALL, epochs=2, layers=("conv1", "conv2"), maps=2, top=1))
     write_settling(run, run.evolution().steps, {"conv2": TIMES["conv1"], "conv1": TIMES["conv2"]})
     words = " ".join(write_report(run).read_text().split())
-    assert "conv2 settles first, after 1.5 epochs, then conv1, 2.5. The intervals of" in words
-    assert "the first two lie apart" in words
+    assert "conv2 is first: it is away from its end state for 1.5 epochs on average" in words
+    assert "then conv1, 2.5. The intervals of these two lie apart: their order holds when" in words
+    assert "the images are drawn anew; another seed was not tried." in words
 
 
 def test_census_says_which_and_when(answered):
@@ -104,6 +145,8 @@ def test_census_says_which_and_when(answered):
         maps = answered.run.config.model.fact(of_layer).shape[2]
         aliased = maps // 2 if of_layer == "conv1" else "n/a"
         assert f"{of_layer} {maps} 1 1 {aliased} " in census, "n/a where a layer has none"
+    assert "fewer than 0.10% of them excite it" in census and "3 times its layer's" in census
+    assert "by 0.95 or more" in census and "50% or more of what" in census
     assert "aliased at the end: 1, 3, 5" in census and "Aliased, in the first layer" in census
     assert f'<a href="#map={layer}:{map_}">{map_}</a>' in answered.text
 
@@ -116,15 +159,16 @@ def test_labels_and_controls_say_their_numbers(answered):
     told = f"its strongest image is of another class: {name_of(answered.strongest[strange])}"
     assert f'title="{escape(told)}" aria-label="{escape(told)}"' in answered.text
     assert f"{LABELS[1]}" in labels and str(escape(LABELS[1])) in answered.text
-    assert "75 % 30 %" in labels, "purity, and by chance"
+    assert "75 % (75 % to 75 %) 30 %" in labels, "purity with quartiles, and by chance"
+    assert "leans" not in labels.split("has no majority")[1], "3 of 4 is one"
     controls = answered.words.split("how much of a projection is the unit's")[1]
-    assert "0.5 (0.25 to 0.875)" in controls and "0.625 (0.25 to 0.875)" in controls
-    assert "initial cosine n/a 0.0625" in controls, "what has no words here goes by its name"
+    assert "0.62 (0.25 to 0.88) 0.5 (0.25 to 0.88)" in controls, "the deepest first"
+    assert "initial cosine 0.062 n/a" in controls, "what has no words here goes by its name"
     assert "Not measured yet" not in answered.words
-    assert "another unit at the same place: the image's share 0.9 (0 to 1) 0.9 (0 to 1)" in controls
-    assert "2 layers from the top drawn anew 0.3 (0 to 1) 0.3 (0 to 1)" in controls
+    assert "another unit at the same place 0.9 (0 to 1) 0.9 (0 to 1)" in controls
+    assert "random filters: 2 layers from the top drawn anew 0.3 (0 to 1) 0.3 (0 to 1)" in controls
     ranks = controls.split("Rank correlation of magnitudes conv3")[1]
-    assert ranks.strip().startswith("the network before training 0.438")
+    assert ranks.strip().startswith("the network before training 0.44")
     assert "exempt" not in controls.split("1: the same picture")[0], "the sentence says it"
     heads = controls.split(
         "conv3 at epoch 2, from above: maps 3 (other unit: map 4), 5 (other unit: map 6) "
@@ -250,3 +294,8 @@ def test_inputs_are_those_that_weigh_most():
     assert feeds_of(np.zeros((3, 3, 4), np.float32)) == ()
     equal = feeds_of(np.ones((1, 1, 3), np.float32))
     assert [feed.map for feed in equal] == [0, 1, 2]
+
+
+def test_below_a_majority_a_map_leans_to_a_class():
+    counts = Counted(np.array([3.0, 5.0, 4.0, np.nan]), np.array([9.0, 9.0, 8.0, np.nan]))
+    assert [counts.majority(map_) for map_ in range(4)] == [False, True, False, False]

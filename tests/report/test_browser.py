@@ -228,7 +228,8 @@ def test_a_link_opens_a_film(measured, browser, form):
     )
     assert len(tiles) > 20 and min(tiles) > 26, "its pictures are there"
     known = text(browser, ".panel .known")
-    assert "</script><b>stripes: 3 of 4 of its strongest images" in known.replace("\n", " ")
+    said = "its strongest images share a class: </script><b>stripes, 3 of 4 of its strongest images"
+    assert said in known.replace("\n", " ")
     assert "nearest relative" not in known, "the census was of conv2 alone"
     assert re.search(r"answers steady from epoch \d", text(browser, ".panel .life"))
     relative = reported.evolution.maps("conv2")[0]
@@ -353,10 +354,23 @@ def test_rules_are_a_toggle(measured, browser, form):
     assert browser.run("state.rule") == "guided+norm" and browser.run("state.at") == 1
     link = browser.run("document.querySelector('.panel .link').getAttribute('href')")
     assert link.endswith("rule=guided%2Bnorm")
+    apart = text(browser, ".panel .scale-note")
+    assert apart.startswith("Each tile is on its own scale: brightness cannot be compared")
     browser.run("document.querySelector('input[name=scale][value=shared]').click()")
     browser.run(f"location.hash = '{address}'")
     settled(browser)
     assert browser.run("state.rule") == "guided"
+    for place, frame in ((".which", "best[0]"), (".others p", "others[0][1][0]")):
+        shared, own, ratio = browser.run(
+            f"(() => {{ const map = state.open.map, own = drawnBy(map.{frame})[1];"
+            " return [number(sharedBy(map)), number(own), own / sharedBy(map)]; })()"
+        )
+        said = f"drawn at scale ±{shared} (its own ±{own})"
+        assert text(browser, f".panel {place}").endswith(said)
+        tile = place.replace("which", "nine").replace(" p", "") + " .projection"
+        drawn = browser.run(f"document.querySelector('.panel {tile}').style.filter")
+        assert float(drawn[len("contrast(") : -1]) == pytest.approx(ratio, rel=1e-4), drawn
+    assert f"one scale, ±{shared}:" in text(browser, ".panel .scale-note")
     for kind in (link, f"#epoch=1&map=conv1:{map_}&rule=deconvnet"):
         browser.run(f"location.hash = {kind!r}")
         settled(browser)
@@ -455,7 +469,9 @@ def test_paper_has_film_strips(made, browser):
     choose(browser, "maps", "")
     browser.run("window.dispatchEvent(new Event('beforeprint'))")
     browser.prefer(media="print")
-    assert browser.run("getComputedStyle(document.querySelector('.layers')).display") == "none"
+    displays = "['.layer[data-layer]', '.filters'].map((of) => document.querySelector(of))"
+    displays = browser.run(f"{displays}.map((layer) => getComputedStyle(layer).display)")
+    assert displays == ["none", "block"], "films for the layers, and the first layer's filters"
     assert browser.run("document.getElementById('printed').offsetHeight") > 500
     browser.prefer()
 

@@ -16,7 +16,9 @@ import pytest
 import zfjax
 from tests.reported import Page, decode
 from tests.synthetic_run import HOSTILE
+from zfjax.report.layers import PRINTED_COLUMNS, epochs_left_out
 from zfjax.report.pictures import colour_scale, read_layer, to_bytes
+from zfjax.report.words import choose
 
 pytestmark = pytest.mark.slow
 
@@ -213,3 +215,17 @@ def test_a_network_whose_maps_are_all_dead_has_a_page(tmp_path):
     assert evolution.record.purity == {evolution.layers[0]: (None, None)}
     page = Page(zfjax.write_report(tmp_path).read_text(encoding="utf-8"))
     assert all(map_["top"] == [None, None] for map_ in page.data["layers"][0]["maps"])
+
+
+def test_paper_has_a_column_for_every_epoch_or_says_which_it_lacks(made):
+    words = re.sub(r"\s+", " ", " ".join(made.page.words))
+    assert "one feature map: at each epoch, the deconvnet" in words
+    assert "left out for want of room" not in words
+    epochs = [float(epoch) for epoch in range(PRINTED_COLUMNS)]
+    assert epochs_left_out(epochs, choose(tuple(epochs), PRINTED_COLUMNS)) == ""
+    longer = (*epochs, float(PRINTED_COLUMNS))
+    printed = choose(longer, PRINTED_COLUMNS)
+    [missing] = set(range(len(longer))) - set(printed)
+    assert epochs_left_out(longer, printed) == str(missing)
+    assert epochs_left_out((0.0, 0.25, 1.0, 2.5), (0, 2)) == "0.25 and 2.5"
+    assert epochs_left_out([float(each) for each in range(40)], range(0, 40, 3)) == "26 of 40"

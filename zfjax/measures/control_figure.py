@@ -28,7 +28,7 @@ def figure_of_controls(measured: Measured) -> dict[str, bytes]:
         f"Projections at epoch {epoch} beside their controls, each on its own scale, zero mid-grey:"
         " of the unit; of another map of the layer at the same place; of the same unit down the"
         " switches of another image; of the network before training; with the layer drawn anew, and"
-        " with all layers up to it. What stays in the second column is the image's, not the unit's."
+        " with all layers up to it. What stays in the second column is not this unit's alone."
         " Under each the cosine with the unit's own."
     )
     header, row, between = 2 * LINE + 24, edge + LINE - 8, 22

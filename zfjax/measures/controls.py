@@ -8,10 +8,11 @@ another image, whose switches it comes down by; *two_images*, the other map on t
 which has nothing in common but network and place; *initial*, the network before training, with its
 own filters and switches; *randomised_n*, the n topmost layers from this one down drawn anew. Each
 as *cosine_* of the two projections, and *spearman_* of their magnitudes, within the unit's box. The
-*image_share* is the cosine with the swapped unit: what stays the same when another unit is asked is
-the image's. Near that of two images, the picture is the unit's; near 1, any unit would have given
-it. Of a layer: the median over its maps, quartiles as low and high. *swapped_map* says which map
-was asked instead. The first layer is exempt: its projection is its filter.
+*image_share* is the cosine with the swapped unit, a likeness and no share: what stays the same when
+another unit is asked is not this unit's alone. Near that of two images, the picture is the unit's;
+near 1, any unit would have given it. Of a layer: the median over its maps, quartiles as low and
+high. *swapped_map* says which map was asked instead. The first layer is exempt: its projection is
+its filter.
 Source: Mahendran and Vedaldi 2016, "Salient Deconvolutional Networks" (units swapped); Adebayo et
 al. 2018, "Sanity Checks for Saliency Maps" (layers randomised from the top); Nie, Zhang and Patel
 2018, "A Theoretical Explanation for Perplexing Behaviors" (partial recovery of the image).
@@ -162,15 +163,15 @@ def tell(measured: Measured, others: Sequence[Measured], options: ControlOptions
         clauses.append(f"{name} {shown(median)} ({spread}; {shown(chance)})")
     count = measured.counts("image_share")
     sentence = (
-        f"At epoch {epoch_name(epochs[last])}, the share of a projection that is the image's and"
-        " not the unit's, by its cosine with that of another map at the same place (median over"
-        f" {count} maps of a layer or more, quartiles; beside it that of two random images):"
-        f" {'; '.join(clauses)}."
+        f"At epoch {epoch_name(epochs[last])}, how much of a projection is not the unit's alone:"
+        " its likeness (cosine) to that of another map of the layer, drawn by seed, at the same"
+        f" place of the same image (median over {count} maps of a layer or more, quartiles; beside"
+        f" it chance: two maps on two images): {'; '.join(clauses)}."
     )
     sentence = " ".join([sentence, *rest])
     if others:
         sentence += f" {_over_seeds(said, (measured, *others))}"
-    head: tuple[str, ...] = ("layer", "image's", "two images", "other switches", "untrained")
+    head: tuple[str, ...] = ("layer", "another map", "two images", "other switches", "untrained")
     head += ("top layer anew", "all anew", "rank corr., swapped")
     table = []
     for name in said:
@@ -226,9 +227,9 @@ def _chart(measured: Measured, layers: Sequence[str], epochs: Mapping[int, float
     ]
     return figure_of(
         panels,
-        "What of a projection is the image's: its median cosine with that of another map at the"
-        " same place of the same image; below it, that of two random images, and of the network"
-        " before training.",
+        "What of a projection is not the unit's alone: its median cosine with that of another map"
+        " at the same place of the same image; below it, that of two random images, and of the"
+        " network before training.",
     )
 
 

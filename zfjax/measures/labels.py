@@ -263,10 +263,10 @@ def tell(measured: Measured, others: Sequence[Measured], options: LabelOptions) 
         clauses.append(f"{layer} {sure} of {alive}")
     images, split = measured.meta.get("images", 0), measured.meta["asked"].get("split")
     sentence = (
-        f"On {images:,} images of {split}, epoch {epoch_name(epochs[last])}, maps about a class"
-        f" (labels permuted {options.permutations:,} times, false discoveries at"
-        f" {options.rate:.0%} over all maps): {'; '.join(clauses)}; the others are about nothing"
-        f" that {options.top} images can show. Purity by chance: {shown(chance)}."
+        f"On {images:,} images of {split}, epoch {epoch_name(epochs[last])}, maps whose strongest"
+        f" images share a class (labels permuted {options.permutations:,} times, false"
+        f" discoveries at {options.rate:.0%} over all maps): {'; '.join(clauses)}; the others are"
+        f" about nothing that {options.top} images can show. Purity by chance: {shown(chance)}."
     )
     lines = ordered_lines(measured.curves("about_share", 100))
     words = (

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from zfjax.measures.layer_pairs import first_words, holds_throughout, pair_orders, pairs_words
 from zfjax.measures.protocol import Told, plain_table, shown
 from zfjax.measures.settling_times import NEAR
 from zfjax.measures.trends import slope_on_depth
@@ -33,6 +33,7 @@ from zfjax.measures.verdicts import (
 from zfjax.report.kit.charts import Chart, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
+from zfjax.run.settling_gaps import time_of
 
 RESPONSES, REPRESENTATION, WEIGHTS, REWIND = "responses", "representation", "weights", "rewind"
 FAMILIES = (RESPONSES, REPRESENTATION, WEIGHTS, REWIND)
@@ -66,6 +67,11 @@ def tell_order(measured: Measured, others: Sequence[Measured], options: object) 
             measured.of_layer(f"{WEIGHTS}_slope", None).get(last), "{:+.2f}"
         )
     table.append(["slope a layer", *steep, "", "", ""])
+    above = [_slope_words(slope_interval(each, runs, above_first=True)) for each in FAMILIES]
+    if above[FAMILIES.index(WEIGHTS)] == "-" and len(runs) == 1:
+        alone = measured.of_layer(f"{WEIGHTS}_slope_above_first", None).get(last)
+        above[FAMILIES.index(WEIGHTS)] = shown(alone, "{:+.2f}")
+    table.append([f"slope without {measured.layers[0]}", *above, "", "", ""])
     table.append(["tau-b (exact p)", *(_tau_words(orders[each]) for each in FAMILIES), "", "", ""])
     table.append(["verdict", *(_word(verdicts, each) for each in FAMILIES), "", "", ""])
     figures = {
@@ -86,21 +92,20 @@ def tell_order(measured: Measured, others: Sequence[Measured], options: object) 
 
 def _times(measured: Measured, family: str) -> list[float]:
     """Settling times of the layers, from the image up; NaN where undefined."""
-    last = measured.steps[-1]
-    return [
-        measured.of_layer(f"{family}_time", layer).get(last, math.nan) for layer in measured.layers
-    ]
+    return [time_of(measured, family, layer) for layer in measured.layers]
 
 
-def slope_interval(family: str, runs: Sequence[Measured]) -> Interval | None:
+def slope_interval(
+    family: str, runs: Sequence[Measured], *, above_first: bool = False
+) -> Interval | None:
     """The slope of settling time on depth with its interval: over the images of one run, over the
-    seeds of several; None where it is undefined.
+    seeds of several; None where it is undefined. ``above_first``: of all layers but the first.
     """
     if len(runs) > 1:
-        times = np.array([_times(run, family) for run in runs])
+        times = np.array([_times(run, family)[int(above_first) :] for run in runs])
         return interval_of_seeds(slope_on_depth(times).tolist())
     [run] = runs
-    last, name = run.steps[-1], f"{family}_slope"
+    last, name = run.steps[-1], f"{family}_slope{'_above_first' if above_first else ''}"
     value = run.of_layer(name, None).get(last, math.nan)
     low, high = run.bounds(name, None).get(last, (math.nan, math.nan))
     if math.isnan(value) or math.isnan(low):
@@ -144,20 +149,27 @@ def _sentence(
     over = (
         f"over {len(runs)} seeds"
         if len(runs) > 1
-        else f"of this run only, {measured.meta.get('images', 0):,} images resampled"
+        else f"of this run only, one seed, {measured.meta.get('images', 0):,} images resampled"
     )
+    above = {family: slope_interval(family, runs, above_first=True) for family in DECIDING}
+    pairs = {family: pair_orders(family, runs) for family in DECIDING}
     answer = {HOLDS: "yes", UNKNOWN: "cannot tell"}.get(joint.word, "no")
+    if joint.word == HOLDS and not holds_throughout(list(above.values()), list(pairs.values())):
+        answer = "in part"
     if joint.needed:
         lacking = next(family for family in DECIDING if verdicts[family] == joint)
         answer += f" ({lacking} would need about {joint.needed:,} {joint.over})"
     said = "; ".join(
         f"{family} {_slope_words(slopes[family])} epochs a layer"
-        f" ({SLOPES[verdicts[family].word]}{_neighbours_words(family, runs)})"
+        f" ({SLOPES[verdicts[family].word]}{pairs_words(pairs[family])})"
         if slopes[family] is not None
         else f"{family} {_missing(measured, family)}"
         for family in DECIDING
     )
     said += f"; {_weights_words(runs, slopes[WEIGHTS])}"
+    first = first_words(FAMILIES, runs)
+    said += f". First: {first}" if first else ""
+    said += _above_words(measured.layers[0], above)
     schedule = measured.meta.get("schedule")
     rate = f" (learning rate {schedule})" if schedule else ""
     return (
@@ -166,42 +178,14 @@ def _sentence(
     )
 
 
-def _neighbours_words(family: str, runs: Sequence[Measured]) -> str:
-    """The neighbouring layers that a slope above zero would hide: those in the other order, and
-    those not told apart; "" where all are in order.
-    """
-    turned, unsure = [], []
-    for lower, upper in pairwise(runs[0].layers):
-        order = _order_of(family, runs, lower, upper)
-        if order == FAILS:
-            turned.append(f"{upper} before {lower}")
-        elif order == UNKNOWN:
-            unsure.append(f"{lower} and {upper}")
-    words = [", ".join(turned)] if turned else []
-    words += [f"not told apart {', '.join(unsure)}"] if unsure else []
-    return "".join(f"; {each}" for each in words)
-
-
-def _order_of(family: str, runs: Sequence[Measured], lower: str, upper: str) -> str | None:
-    """Whether ``lower`` settles before ``upper``: by the interval of their difference over seeds,
-    by whether their intervals lie apart in one run. None where a time or an interval is unknown.
-    """
-    name = f"{family}_time"
-    pairs = [
-        [run.of_layer(name, layer).get(run.steps[-1], math.nan) for layer in (lower, upper)]
-        for run in runs
+def _above_words(first: str, above: dict[str, Interval | None]) -> str:
+    """The slopes without the first layer, which may carry that of all; "" where none is known."""
+    known = [
+        f"{family} {_slope_words(interval)} ({SLOPES[verdict(interval).word]})"
+        for family, interval in above.items()
+        if interval is not None
     ]
-    if len(runs) > 1:
-        interval = interval_of_seeds([late - early for early, late in pairs])
-        return None if interval is None else verdict(interval).word
-    [run] = runs
-    unknown = (math.nan, math.nan)
-    (low, high), (upper_low, upper_high) = (
-        run.bounds(name, layer).get(run.steps[-1], unknown) for layer in (lower, upper)
-    )
-    if not math.isfinite(low + high + upper_low + upper_high):
-        return None
-    return HOLDS if high < upper_low else FAILS if upper_high < low else UNKNOWN
+    return f". Without {first}: {'; '.join(known)}" if known else ""
 
 
 def _weights_words(runs: Sequence[Measured], slope: Interval | None) -> str:

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -74,6 +75,10 @@ from zfjax.measures.trends import (
 )
 from zfjax.measures.verdicts import Interval
 from zfjax.run.probe import MAXIMA, MEANS
+from zfjax.run.settling_gaps import gap_name
+
+JACKKNIFED = (REPRESENTATION, REWIND)
+"""Families whose groups are of all images but a group's."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,8 @@ def rows(looked: Looked, options: SettlingOptions) -> Iterator[Quantity]:
             looked.steps[-1], layer, "settled", times[RESPONSES].whole[-1], unit="epochs"
         )
     for family, of_layers in times.items():
-        yield from _slope(looked, family, of_layers)
+        yield from _slopes(looked, family, of_layers)
+        yield from _gaps(looked, family, of_layers)
 
 
 def _rewound(looked: Looked, layer: str) -> np.ndarray | None:
@@ -291,16 +297,32 @@ def _images(looked: Looked, family: str) -> int:
     return len(looked.probe.ids) if looked.probe is not None else 0
 
 
-def _slope(looked: Looked, family: str, times: _Times) -> Iterator[Quantity]:
-    """Of settling time on depth, with its interval over images."""
-    slope = float(slope_on_depth(np.array(times.whole)))
-    if any(not len(each) for each in times.groups):
-        interval = None  # weights see no images
-    else:
-        of_groups = slope_on_depth(np.stack(times.groups, axis=1))
-        jackknifed = family in (REPRESENTATION, REWIND)
-        interval = interval_of(slope, of_groups, jackknifed, _images(looked, family))
-    yield _with_interval(looked, None, f"{family}_slope", slope, interval)
+def _slopes(looked: Looked, family: str, times: _Times) -> Iterator[Quantity]:
+    """Of settling time on depth, of all layers and of those above the first, which alone may carry
+    it, with their intervals over images.
+    """
+    for start, name in enumerate((f"{family}_slope", f"{family}_slope_above_first")):
+        slope = float(slope_on_depth(np.array(times.whole[start:])))
+        groups = times.groups[start:]
+        if not groups or any(not len(each) for each in groups):
+            interval = None  # weights see no images
+        else:
+            of_groups = slope_on_depth(np.stack(groups, axis=1))
+            interval = interval_of(slope, of_groups, family in JACKKNIFED, _images(looked, family))
+        yield _with_interval(looked, None, name, slope, interval)
+
+
+def _gaps(looked: Looked, family: str, times: _Times) -> Iterator[Quantity]:
+    """How much later a layer settles than each below it, the images resampled for both at once."""
+    for lower, upper in combinations(range(len(looked.layers)), 2):
+        both = times.groups[lower], times.groups[upper]
+        if not all(map(len, both)):
+            continue
+        gap = times.whole[upper] - times.whole[lower]
+        images = _images(looked, family)
+        interval = interval_of(gap, both[1] - both[0], family in JACKKNIFED, images)
+        name = gap_name(family, looked.layers[upper])
+        yield _with_interval(looked, looked.layers[lower], name, gap, interval)
 
 
 def _pace(looked: Looked, left: np.ndarray) -> float:

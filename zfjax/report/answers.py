@@ -41,11 +41,13 @@ FILLS = {
 KINDS = ("dead", "almost_dead", "dominant", "duplicate", "aliased", "clipped")
 ABOUT = {
     "aliased": (
-        " Aliased, in the first layer: much of what its filter passes is too fine for the layer's"
-        " stride."
+        " Aliased, in the first layer: {aliased} or more of what its filter passes is too fine for"
+        " the layer's stride."
     ),
     "clipped": " Clipped: its filter is as strong as the recipe lets it be.",
 }
+NEAR = 0.8
+"""A cosine above it with the last weights is said beside their pictures."""
 CHANGES = ("born", "died", "revived")
 
 
@@ -63,6 +65,7 @@ def answer_sections(view: View) -> list[Piece]:
         elif name == "weights":
             link = partial(link_to, view)
             inner = weights_contents(measured, view.evolution, view.store, link)
+            inner[1:1] = _started_near(view)
         elif name == "labels":
             inner = labels_contents(measured, view.evolution, partial(link_to, view))
         else:
@@ -126,15 +129,49 @@ def _census(view: View, census: Measured) -> list[Piece | Markup | str]:
         if lists
         else _note("No map is any of these at the end, and none was born or died.")
     )
+    aliased = _limit(census, "aliased", "{:.0%}")
     about = (
         "What a map is, counted at the last epoch; what happened to it, over all epochs. Dead is"
         f" dead on these {_images(census)} alone; {_asked_above(view, census)} Almost dead:"
-        " hardly an image excites it. Dominant: its filter is far stronger than its layer's median."
-        " Duplicate: it answers almost as another map of its layer does."
-        f"{''.join(ABOUT[name] for name in kinds if name in ABOUT)}"
+        f" fewer than {_limit(census, 'almost', '{:.2%}')} of them excite it. Dominant: its filter"
+        f" is longer than {_limit(census, 'dominant', '{:g}')} times its layer's median. Duplicate:"
+        " its answers to them correlate with those of another map of its layer by"
+        f" {_limit(census, 'duplicate', '{:g}')} or more."
+        f"{''.join(ABOUT[name] for name in kinds if name in ABOUT).format(aliased=aliased)}"
         " Born: alive for the first time; revived: alive again."
     )
     return [_sentence(census), data_table(columns, rows), told, _note(about)]
+
+
+def _limit(census: Measured, name: str, form: str) -> str:
+    """An option of the census that says from when on a map is so; "a limit" of a table that does
+    not keep it.
+    """
+    asked: Mapping[str, object] = census.meta.get("asked") or {}
+    options = asked.get("options")
+    value = options.get(name) if isinstance(options, Mapping) else None
+    return form.format(value) if isinstance(value, (int, float)) else "a limit"
+
+
+def _started_near(view: View) -> list[Markup]:
+    """Layers whose weights begin near where they end, for who sees their pictures change."""
+    settling = view.measures.get("settling")
+    if settling is None:
+        return []
+    cosines = {
+        layer: settling.of_layer("cosine", layer).get(settling.steps[0], 0.0)
+        for layer in settling.layers
+    }
+    near = [f"{plain(layer)} ({cosine:.2f})" for layer, cosine in cosines.items() if cosine > NEAR]
+    if not near:
+        return []
+    words = (
+        f"The weights at epoch {epoch_name(settling.epochs[0])} are already near the last ones, by"
+        f" their cosine, in {', '.join(near)}, although the pictures may go from noise to"
+        " structure: most of a filter is what it was drawn as, and what it has learnt, a small part"
+        " of its length, is what they show."
+    )
+    return [_note(words)]
 
 
 def _count(flags: np.ndarray) -> str | None:

@@ -15,20 +15,23 @@ from zfjax.report.kit.charts import Chart, ordered_lines, page_charts
 from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.wording import epoch_name, percent, plain
-from zfjax.report.lives import Counted, class_name, counted, strongest_labels
+from zfjax.report.lives import MAJORITY, Counted, class_name, counted, strongest_labels
 from zfjax.run.evolution import Evolution
 from zfjax.run.measured import Measured
 
 MOST_MAPS = 60
 """Named in one list; beyond, it says how many more."""
 NOTE = (
-    "A map is about a class where its strongest images share it more than permuted labels would let"
-    " them: the commonest class of them. Purity: the share of a map's strongest images that are of"
-    " their commonest class. All others are about nothing that so few images can show."
+    "A map's strongest images share a class where more of them are of it than permuted labels would"
+    " let. That may be fewer than half of them: then the map leans to the class, which is weak."
+    " Purity: the share of a map's strongest images that are of their commonest class, its mean and"
+    " quartiles over the layer's live maps. All others are about nothing that so few images can"
+    " show. In low layers a class is shared by patches as small as what one unit sees, of one"
+    " colour or texture, and so before training too: no object is meant."
 )
 NUMBERS = (
     "The numbers are the maps; those drawn on this page are links. In brackets, how many of the"
-    " map's strongest images are of the class."
+    " map's strongest images are of the class; one that leans has no majority of them."
 )
 
 
@@ -49,7 +52,9 @@ def labels_contents(
             lists.append(Markup("<dt>{}</dt><dd>{}</dd>").format(layer, listed))
     facts = Markup('<dl class="facts fates">{}</dl>').format(Markup("\n").join(lists))
     shares = ordered_lines(labels.curves("about_share", 100))
-    chart = page_charts((Chart("Maps about a class, %", shares, 100.0),), "labels")
+    chart = page_charts(
+        (Chart("Maps whose strongest images share a class, %", shares, 100.0),), "labels"
+    )
     legend = Markup('<p class="note">{}{}</p>').format(NUMBERS, _legend(labels, strange))
     sentence = plain(str(labels.meta.get("sentence", "")), 2000)
     return [
@@ -75,8 +80,8 @@ def _table(labels: Measured) -> Piece:
     first, last = labels.steps[0], labels.steps[-1]
     chance = labels.of_layer("chance_purity", None).get(last)
     began = f"at epoch {epoch_name(labels.epochs[0])}"
-    heads = ("layer", "live maps", "about a class", began)
-    rest = ("about nothing shown", "purity", "by chance")
+    heads = ("layer", "live maps", "strongest images share a class", "of these by a majority")
+    rest = (f"share a class {began}", "about nothing shown", "purity (quartiles)", "by chance")
     rows = []
     for layer in labels.layers:
         about = labels.of_maps("about", layer)
@@ -84,10 +89,22 @@ def _table(labels: Measured) -> Piece:
         alive, count = int(np.isfinite(sure).sum()), int(np.nansum(sure))
         before = int(np.nansum(about.get(first, np.zeros(0))))
         purity = labels.of_layer("mean_purity", layer).get(last)
-        cells = (*map(str, (alive, count, before, alive - count)), percent(_known(purity)))
+        purities = labels.of_maps("purity", layer).get(last, np.full(len(sure), np.nan))
+        most = int((purities[sure == 1] > MAJORITY).sum()) if len(purities) == len(sure) else 0
+        spread = percent(_known(purity)) + _quartiles(purities)
+        cells = (*map(str, (alive, count, most, before, alive - count)), spread)
         rows.append(Row(layer, (*cells, percent(_known(chance)))))
     columns = [Column(head, right=index > 0) for index, head in enumerate((*heads, *rest))]
     return data_table(columns, rows)
+
+
+def _quartiles(values: np.ndarray) -> str:
+    """ " (56 % to 89 %)" of shares, over those that are known; "" where none is."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return ""
+    low, high = np.quantile(known, (0.25, 0.75))
+    return f" ({percent(float(low))} to {percent(float(high))})"
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,8 @@ class _About:
     def of_map(self, map_: int, class_: float, link: Markup) -> Markup:
         """The map's number, its count, and a mark where its strongest image is of another class."""
         count = self.counts.words(map_)
+        if count and not self.counts.majority(map_):
+            count += ", leans"
         words = link + (Markup(" <small>({})</small>").format(count) if count else Markup(""))
         if self.strongest.get(map_, class_) != class_:
             other = class_name(self.labels, self.strongest[map_])

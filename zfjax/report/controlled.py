@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from markupsafe import Markup
 
+from zfjax.report.control_words import conclusions
 from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.wording import epoch_name, number, plain
@@ -45,14 +46,23 @@ def controls_contents(controls: Measured, store: Store, link: Link) -> list[Piec
     words = plain(str(controls.meta.get("sentence", "")), 2000)
     return [
         Markup('<p class="said">{}</p>').format(words),
+        *_concluded(controls),
         *_tables(controls),
         Markup(
-            '<p class="note">1: the same picture; 0: none of it. In brackets the quartiles over the'
-            " layer's maps. By chance: what two units on two images have in common. Drawn anew:"
-            " random filters in place of the trained ones.</p>"
+            '<p class="note">1: the same picture; by chance it is not 0 but what two units on two'
+            " images have in common. A cosine is a likeness and no share. In brackets the quartiles"
+            " over the layer's maps. Another unit: one for each map, drawn by seed among the live"
+            " maps of its layer, which may share features with it.</p>"
         ),
         _pictures(controls, store, link),
     ]
+
+
+def _concluded(controls: Measured) -> list[Markup]:
+    lines = [Markup("<li>{}</li>").format(words) for words in conclusions(controls)]
+    if not lines:
+        return []
+    return [Markup('<ul class="orders">{}</ul>').format(Markup("\n").join(lines))]
 
 
 def _tables(controls: Measured) -> list[Piece]:
@@ -74,11 +84,11 @@ def _tables(controls: Measured) -> list[Piece]:
 
 
 def _table(controls: Measured, head: str, names: Sequence[str]) -> Piece:
-    """The layers that have any of these numbers, at the last epoch."""
+    """The layers that have any of these numbers, the deepest first, at the last epoch."""
     last = controls.steps[-1]
     layers = [
         layer
-        for layer in controls.layers
+        for layer in reversed(controls.layers)  # the deepest is what a narrow window shows
         if any(last in controls.of_layer(name, layer) for name in names)
     ]
     rows = [
@@ -102,12 +112,11 @@ def _order(name: str) -> tuple[int, int]:
 def _in_words(name: str) -> str:
     control = _control(name)
     count = control.removeprefix(RANDOMISED)
-    if name == "cosine_swapped":
-        return f"{WORDS[control]}: the image's share"
     if control in WORDS:
         return WORDS[control]
     if control != count and count.isdigit():
-        return "the layer drawn anew" if count == "1" else f"{count} layers from the top drawn anew"
+        which = "the layer" if count == "1" else f"{count} layers from the top"
+        return f"random filters: {which} drawn anew"
     return plain(name.replace("_", " "), 60)
 
 
@@ -117,8 +126,8 @@ def _cell(controls: Measured, name: str, layer: str) -> str | None:
     low, high = controls.bounds(name, layer).get(last, (math.nan, math.nan))
     if not math.isfinite(value):
         return None
-    between = f" ({number(low)} to {number(high)})" if math.isfinite(low + high) else ""
-    return f"{number(value)}{between}"
+    between = f" ({number(low, 2)} to {number(high, 2)})" if math.isfinite(low + high) else ""
+    return f"{number(value, 2)}{between}"
 
 
 def _with_other(link: Link, layer: str, map_: int, other: float) -> Markup:
@@ -157,6 +166,6 @@ def _pictures(controls: Measured, store: Store, link: Link) -> Piece:
         " with one thing changed: another unit is asked; the same unit goes down the switches of"
         " another image; the network is that before training; its layer is drawn anew; all layers"
         " up to it are. Each on its own scale, zero is mid-grey; what is not there is grey. What"
-        " stays under “other unit” is the image's, not the unit's.</p>"
+        " stays under “other unit” is not this unit's alone.</p>"
     )
     return Piece(words + Markup('<div class="rowed">{}</div>').format(Markup("").join(figures)))

@@ -94,8 +94,9 @@ def settled_figure(evolution: Evolution, network: str) -> dict[str, bytes]:
     """
     settled, dead = settling_charts(evolution)
     words = (
-        f"When the features of {network} settle: above, the share of live maps whose strongest"
-        " image is already the last epoch's; below, the share of maps that no image excites."
+        f"Final images of {network}: above, the share of live maps whose strongest image is already"
+        " the last epoch's, which is not yet when their features settle; below, the share of maps"
+        " that no image excites."
     )
     panels = (
         Panel("final image, %", (settled,), 3, legend=True),

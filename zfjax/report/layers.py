@@ -19,8 +19,8 @@ from zfjax.report.inputs import Inputs
 from zfjax.report.kit.films import Film, Sheet, film_data, film_now, film_strip, sheet_rule
 from zfjax.report.kit.shell import Piece, join_pieces, part_text, templates
 from zfjax.report.kit.slider import Choice, curve_slider, epoch_axis, interpolate, path
-from zfjax.report.kit.wording import number, plain
-from zfjax.report.lives import layer_facts
+from zfjax.report.kit.wording import epoch_names, number, plain
+from zfjax.report.lives import layer_facts, layer_likeness
 from zfjax.report.payload import Names, map_values, size_rules, sparkline, step_values
 from zfjax.report.pictures import LayerPictures, Store, data_uri, filter_grid, make_sheet, webp
 from zfjax.report.settling import Beyond
@@ -31,7 +31,10 @@ from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.measured import Measured
 
-PRINTED_COLUMNS = 16
+PRINTED_COLUMNS = 17
+"""As many epochs as fit beside each other on paper: 16, and what stands before them."""
+NAMED_EPOCHS = 8
+"""Left out on paper: more are counted."""
 PARTS = ("cells", "finding", "panel", "known", "variety", "printed")
 
 
@@ -107,13 +110,15 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
                 count += 1
         below = view.inputs[layer.layer].below if layer.layer in view.inputs else None
         shares = _shares(view, layer.layer)
-        values.append({"name": layer.layer, "below": below, "maps": maps, **shares})
+        alike = layer_likeness(view.measures, layer.layer)
+        values.append({"name": layer.layer, "below": below, "maps": maps, "alike": alike, **shares})
     shape, film = filter_film(view, count)
     accuracy = accuracies(view.run.validation_lines)
+    printed = choose(view.epochs, PRINTED_COLUMNS)
     data = {
         **step_values(evolution, view.steps),
         "accuracy": [interpolate(accuracy, epoch) for epoch in view.epochs],
-        "printed": choose(view.epochs, PRINTED_COLUMNS),
+        "printed": printed,
         "photos": view.photos,
         "split": None if record.split == usual_split(view.run) else record.split,
         "subject": isinstance(view.run, AdoptedRun) and not view.run.reopens,
@@ -130,7 +135,9 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
         .get_template("layers.html.j2")
         .render(
             evaluated=validation_images(view.run),
+            trained=bool(accuracies(view.run.training_lines)),
             searched=searched(evolution),
+            left_out=epochs_left_out(view.epochs, printed),
             rule=plain(record.rule),
             photos=view.photos,
             has_example=view.photos and (evolution.folder / "example.jpg").exists(),
@@ -153,6 +160,17 @@ def layer_blocks(view: View, fallback: bytes) -> Piece:
         part_text("js", *PARTS, folder="parts"),
     )
     return own if film is None else join_pieces([own, film_data(film)], own.html)
+
+
+def epochs_left_out(epochs: Sequence[float], printed: Sequence[int]) -> str:
+    """The epochs that paper has no column for, in words: "15", "1 and 3" or "5 of 22"; "" where
+    there is none.
+    """
+    names = epoch_names(epochs)
+    missing = [name for index, name in enumerate(names) if index not in printed]
+    if len(missing) > NAMED_EPOCHS:
+        return f"{len(missing)} of {len(names)}"
+    return " and ".join(filter(None, [", ".join(missing[:-1]), *missing[-1:]]))
 
 
 def usual_split(run: Run | AdoptedRun) -> str:

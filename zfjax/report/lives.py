@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zfjax.report.control_words import ANOTHER, CHANCE, spread_of
 from zfjax.report.inputs import Inputs
 from zfjax.report.kit.wording import plain
 from zfjax.report.payload import single
@@ -21,6 +22,8 @@ FLAGS = ("almost_dead", "dominant", "duplicate", "aliased", "clipped")
 """Of the census at its last epoch, said of a map where they hold."""
 EVENTS = ("born", "died", "revived")
 """Of the census, with their epochs."""
+MAJORITY = 0.5
+"""Of a map's strongest images: a class that no more of them share is leant to, which is weak."""
 OF_SETTLING = ("settled_epoch", "emergence")
 OF_LABELS = ("top_class", "about", "purity", "adjusted_p", "selectivity", "selective_class")
 OF_CENSUS = (*FLAGS, "firing", "relative", "likeness")
@@ -73,6 +76,20 @@ def layer_facts(
     return facts
 
 
+def layer_likeness(measures: Mapping[str, Measured], layer: str) -> str:
+    """What stands beside a map's likeness to another unit's picture: its layer's, and chance; ""
+    where that is not known.
+    """
+    if "controls" not in measures:
+        return ""
+    another, chance = (spread_of(measures["controls"], name, layer) for name in (ANOTHER, CHANCE))
+    words = ""
+    if another is not None:
+        quartiles = f"quartiles {another.low:.2f} to {another.high:.2f}"
+        words += f"; the layer's median {another.median:.2f}, {quartiles}"
+    return words + (f"; chance {chance.median:.2f}" if chance is not None else "")
+
+
 def layer_events(census: Measured, layer: str) -> list[tuple[str, float, int]]:
     """(what happened, epoch, map) in a layer, by epoch, then map."""
     epochs = dict(zip(census.steps, census.epochs, strict=True))
@@ -118,6 +135,10 @@ class Counted:
         if map_ >= len(self.images) or not math.isfinite(self.images[map_] + self.among[map_]):
             return ""
         return f"{self.images[map_]:.0f} of {self.among[map_]:.0f}"
+
+    def majority(self, map_: int) -> bool:
+        """Whether more than half of them are of it."""
+        return bool(self.images[map_] > MAJORITY * self.among[map_])
 
 
 def counted(labels: Measured, layer: str, step: int) -> Counted:

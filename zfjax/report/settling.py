@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from zfjax.report.curves import training_charts
@@ -14,11 +15,16 @@ from zfjax.report.kit.charts import Chart, Line, ordered_lines, page_charts
 from zfjax.report.kit.dots import Dot, DotRow, dot_chart, scale_of
 from zfjax.report.kit.shell import Piece
 from zfjax.report.kit.tables import Column, Row, data_table
-from zfjax.report.kit.wording import number, plain
+from zfjax.report.kit.wording import epoch_name, number, plain
 from zfjax.run.folder import Run
 from zfjax.run.measured import Measured
+from zfjax.run.settling_gaps import gap_by_bounds, gap_of
 
 FAMILIES = ("responses", "representation", "weights", "rewind")
+ONE_RUN = "holds when the images are drawn anew; another seed was not tried"
+"""How far an order goes that one run alone shows."""
+NINE_TENTHS = "epoch_0.9"
+"""How the quantity ends that says from when a layer stays at 90% of its way."""
 WHAT = {
     "responses": "what the maps answer to the images",
     "representation": "what the layer as a whole tells apart",
@@ -37,13 +43,17 @@ SHARES = (
 NOTE = (
     "Epochs a layer: how much later a layer settles than the one below it, by the slope through all"
     " of them, with its 95% interval. A layer's settling time is how long it stays away from what"
-    " it is at the end: where that is late for all layers, it may be the schedule's doing."
+    " it is at the end, on average: the area above its curve, and not a date; when it passes 90% of"
+    " its way stands beside it. Where that is late for all layers, it may be the schedule's doing."
 )
 PACE = (
     "Emerged: maps that are themselves for good, from some epoch on to the end more like their last"
     " self than 99% of the layer's other maps are; by chance, how many would be. A map's answers"
-    " are steady from when they stay at 90% of their way. Pace: how fast the distance that a"
-    " layer's weights have left shrinks, over all epochs; at 0.7 it halves in one."
+    " are steady from when they stay at 90% of their way: a map is told from the others long before"
+    " it has stopped changing, so that it emerges first. Where all maps have emerged, the median"
+    " epoch says more than their number; none stands there where half of them have not. Pace:"
+    " how fast the distance that a layer's weights have left shrinks, over all epochs; at 0.7 it"
+    " halves in one."
 )
 
 
@@ -103,22 +113,38 @@ def _order(settling: Measured, family: str) -> str:
     """Which layer settles first by one family, which last, and whether their order is sure."""
     times = _times(settling, family)
     ranked = sorted(times, key=times.__getitem__)
-    begin = f"By {family} ({WHAT[family]})"
+    begin, first = f"By {family} ({WHAT[family]})", ranked[0]
+    away = f"{number(times[first])} epochs on average (area above its curve)"
     if len(ranked) < 2:
-        return f"{begin}: {ranked[0]} after {number(times[ranked[0]])} epochs, the only one known."
-    first, second, last = ranked[0], ranked[1], ranked[-1]
+        return f"{begin}: {first} is away from its end state for {away}, the only one known."
+    second, last = ranked[1], ranked[-1]
+    passes = settling.of_layer(f"{family}_{NINE_TENTHS}", first).get(settling.steps[-1], math.nan)
+    moment = f"; it passes 90% for good at epoch {epoch_name(passes)}" * math.isfinite(passes)
     words = (
-        f"{begin} {first} settles first, after {number(times[first])} epochs, then {second},"
-        f" {number(times[second])}"
+        f"{begin} {first} is first: it is away from its end state for {away}{moment}; then"
+        f" {second}, {number(times[second])}"
     )
     if last != second:
         words += f"; {last} last, {number(times[last])}"
-    high, low = _interval(settling, family, first)[1], _interval(settling, family, second)[0]
-    if not math.isfinite(high + low):
-        return f"{words}. How sure that is cannot be said: no images to draw anew."
-    if high < low:
-        return f"{words}. The intervals of the first two lie apart: sure for this run's network."
-    return f"{words}. The intervals of the first two overlap: their order is not sure."
+    return f"{words}. {_sure(settling, family, first, second)}"
+
+
+def _sure(settling: Measured, family: str, first: str, second: str) -> str:
+    """How sure the order of the first two is, by the interval of their difference."""
+    lower, upper = sorted((first, second), key=settling.layers.index)
+    paired = gap_of(settling, family, lower, upper)
+    ends = paired or gap_by_bounds(settling, family, lower, upper)
+    if ends is None:
+        return "How sure that is cannot be said: no images to draw anew."
+    if ends[0] <= 0 <= ends[1]:
+        return f"{lower} and {upper} are not told apart when the images are drawn anew."
+    if paired is None:
+        return f"The intervals of these two lie apart: their order {ONE_RUN}."
+    low, high = sorted(map(abs, ends))
+    return (
+        f"Between these two lie {number(low)} to {number(high)} epochs (95% interval of the"
+        f" difference): their order {ONE_RUN}."
+    )
 
 
 def _times(settling: Measured, family: str) -> dict[str, float]:
@@ -142,18 +168,31 @@ def _dot(settling: Measured, family: str, layer: str) -> Dot:
 
 
 def _emerged(settling: Measured) -> Piece:
-    """How many maps became themselves for good, beside how many would by chance."""
+    """When a layer passes 90% of its way for good; when half of its maps are themselves for good,
+    and how many are, beside how many would by chance.
+    """
     last = settling.steps[-1]
+    families = [name for name in FAMILIES if _times(settling, name)]
     rows = []
     for layer in settling.layers:
+        names = (f"{family}_{NINE_TENTHS}" for family in families)
+        epochs = settling.of_maps("emergence", layer).get(last, np.zeros(0))
+        known = np.where(np.isnan(epochs), math.inf, epochs)  # who never does is later than all
+        middle = float(np.median(known)) if len(known) else math.nan
         numbers = [
-            settling.of_layer(name, layer).get(last, math.nan)
-            for name in ("emerged", "emerged_by_chance", "pace")
+            *(settling.of_layer(name, layer).get(last, math.nan) for name in names),
+            middle,
+            *(
+                settling.of_layer(name, layer).get(last, math.nan)
+                for name in ("emerged", "emerged_by_chance", "pace")
+            ),
         ]
-        maps = len(settling.of_maps("emergence", layer).get(last, ()))
         shown = [None if not math.isfinite(value) else number(value) for value in numbers]
-        rows.append(Row(layer, (str(maps), *shown)))
-    heads = ("layer", "maps", "emerged", "by chance", "pace, 1/epoch")
+        rows.append(Row(layer, (*shown[:-3], str(len(epochs)), *shown[-3:])))
+    heads = (
+        *("layer", *(f"{family}: 90% from epoch" for family in families)),
+        *("median epoch of emergence", "maps", "emerged", "by chance", "pace, 1/epoch"),
+    )
     columns = [Column(head, right=index > 0) for index, head in enumerate(heads)]
     return data_table(columns, rows)
 

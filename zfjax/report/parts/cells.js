@@ -17,6 +17,13 @@ function tone(tile, map, frame, scale) {
   tile.style.filter = scale === "shared" && shared > 0 ? `contrast(${drawnBy(frame)[1] / shared})` : "";
 }
 
+// The scale that a projection is drawn at, as it is chosen now.
+function scaleWords(map, frame) {
+  const own = drawnBy(frame)[1], shared = sharedBy(map);
+  return state.scale === "shared" && shared > 0
+    ? `drawn at scale ±${number(shared)} (its own ±${number(own)})` : `scale ±${number(own)}`;
+}
+
 // A frame's projection, which another rule changes, or its patch.
 function tileOf(map, frame, kind) {
   const tile = sheetTile(map.sheet, kind === "projection" ? drawnBy(frame)[0] : frame[kind], kind);
@@ -63,7 +70,7 @@ function showLayer(section, layer) {
   const settled = layer.settled[state.at], dead = layer.dead[state.at], point = layer.spark[state.at];
   section.querySelector(".share").textContent = settled === null ? "no live map" : state.at === last ? "" : percent(settled);
   section.querySelector(".rest").textContent =
-    settled === null ? "" : state.at === last ? "All live maps show their final image here, by definition." :
+    settled === null || state.at === last ? "" :
       "of live maps already show their final image, the one they end with";
   const silent = dead === 0 ? "No map is dead." : `${percent(dead)} of its maps are dead.`;
   section.querySelector(".dead").textContent = dead === null ? "" : silent;

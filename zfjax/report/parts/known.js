@@ -23,7 +23,8 @@ function lifeWords(map) {
   if (map.settled !== undefined)
     words.push(map.settled === null ? "answers never steady" : `answers steady from ${atEpoch(map.settled)}`);
   if (map.emerged !== undefined)
-    words.push(map.emerged === null ? "never emerged" : `itself for good from ${atEpoch(map.emerged)}`);
+    words.push(map.emerged === null ? "never emerged" : `told from its layer's other maps for good from ${atEpoch(map.emerged)}` +
+      (map.settled > map.emerged ? ", which comes before it stops changing" : ""));
   return words.join("; ");
 }
 
@@ -58,12 +59,15 @@ function fact(list, name, ...values) {
   list.append(make("dt", "", name), value);
 }
 
-function aboutWords({ class: named, sure, purity, p, count, strongest }) {
+// A class that most of the strongest images share; below that they lean to it. That they share it is all that is known.
+function aboutWords({ class: named, sure, purity, p, count, strongest }, firing) {
   if (named === null) return "dead: about nothing";
   const rate = p < 0.001 ? "below 0.001" : number(p);
-  const share = `${count || percent(purity)} of its strongest images are ${named}, rate of false discoveries ${rate}`;
+  const share = `${count || percent(purity)} of its strongest images, rate of false discoveries ${rate}`;
+  const shares = purity > 0.5 ? "its strongest images share a class" : "leans weakly, below a majority, to a class";
   const but = strongest ? `; its strongest image is of another class: ${strongest}` : "";
-  return (sure ? `${named}: ${share}` : `nothing that so few images can show (${share})`) + but;
+  const besides = typeof firing === "number" ? `; excited by ${percent(firing)} of the images in all` : "";
+  return (sure ? `${shares}: ${named}, ${share}` : `nothing that so few images can show (${named}, ${share})`) + but + besides;
 }
 
 function fillFacts(list, layer, map) {
@@ -71,16 +75,16 @@ function fillFacts(list, layer, map) {
   if (strength(map) !== null) fact(list, "activation at the end", number(strength(map)));
   if (label !== null) fact(list, "commonest label", `${data.labels[label]}, ${percent(pure)} of ${map.labels[last].length}`);
   if (map.about) {
-    fact(list, "about", aboutWords(map.about));
+    fact(list, "about", aboutWords(map.about, map.firing));
     if (map.about.selective !== null)
-      fact(list, "most selective for", `${map.about.selective}, ${number(map.about.selectivity)} of 1`);
+      fact(list, "most selective for", `${map.about.selective}, selectivity ` +
+        `${number(map.about.selectivity)} (its mean answer to that class against all others: 0 the same, 1 none to others)`);
   }
   if (typeof map.image_share === "number")
-    fact(list, "the image's share of its picture",
-      `${number(map.image_share)}: as like it (cosine) is `,
-      ...(typeof map.swapped_map === "number" ? ["the picture of ", mapLink(layer, map.swapped_map)] : ["another map's picture"]),
-      ", drawn at the same place of the same image; 1 would be all the image's");
-  if (map.firing !== undefined && map.firing !== null) fact(list, "excited by", `${percent(map.firing)} of the images`);
+    fact(list, "likeness to another unit's picture at the same place", `${number(map.image_share)} (cosine; `,
+      ...(typeof map.swapped_map === "number" ? [mapLink(layer, map.swapped_map), ", drawn by seed"] : ["a unit drawn by seed"]),
+      `${layer.alike || ""}); what is alike is not this unit's alone`);
+  if (!map.about && map.firing !== undefined && map.firing !== null) fact(list, "excited by", `${percent(map.firing)} of the images`);
   if (map.relative) {
     const [other, likeness] = map.relative;
     fact(list, "nearest relative", mapLink(layer, other), `, correlation ${number(likeness)}`);

@@ -90,8 +90,9 @@ function buildStrip(strip, map) {
 // The strongest images of the epoch shown where all were drawn, else of the last one.
 function fillBest(best, map) {
   const at = map.ranks ? state.at : last, strongest = map.ranks ? map.ranks[at] : map.best;
-  if (best.dataset.shown === `${at} ${state.rule}`) return;
-  best.dataset.shown = `${at} ${state.rule}`;
+  const drawn = `${at} ${state.rule} ${state.scale}`;
+  if (best.dataset.shown === drawn) return;
+  best.dataset.shown = drawn;
   const many = strongest.length === 1 ? "1 image" : `${strongest.length} images`;
   best.querySelector("h4").textContent =
     strongest.length ? `Strongest at epoch ${data.names[at]}: ${many}` : `Dead at epoch ${data.names[at]}`;
@@ -103,7 +104,7 @@ function fillBest(best, map) {
     which.textContent =
       `No. ${rank + 1}: activation ${number(frame.activation)}, ${labelOf(frame)}, ` +
       `${fileOf(frame)} (image ${frame.image}), unit y ${frame.place[0]}, x ${frame.place[1]}, ` +
-      `scale ±${number(drawnBy(frame)[1])}`;
+      scaleWords(map, frame);
     for (const button of nine.querySelectorAll("button"))
       button.setAttribute("aria-pressed", Number(button.dataset.rank) === rank);
   };
@@ -140,8 +141,8 @@ function fillPanel() {
   fillBest(panel.querySelector(".best"), map);
   fillOthers(panel.querySelector(".others"), map);
   panel.querySelectorAll(".projection").forEach((tile) => tile.redraw());
-  panel.querySelectorAll(":is(.strip, .others) .projection").forEach((tile) => tile.retone());
-  fillClasses(panel.querySelector(".classes"), map.labels[state.at], name);
+  panel.querySelectorAll(":is(.strip, .nine, .others) .projection").forEach((tile) => tile.retone());
+  fillClasses(panel.querySelector(".classes"), map.labels[state.at], name, !map.ranks && state.at !== last);
   panel.querySelector(".numbers h4").textContent = `Numbers at epoch ${name}`;
   const rows = [
     ["activation", (frame) => number(frame.activation)],
@@ -151,7 +152,7 @@ function fillPanel() {
     ["unit (y, x)", (frame) => frame.place.join(", ")],
     ["sees rows", (frame) => extent(frame.box, 0)],
     ["sees columns", (frame) => extent(frame.box, 1)],
-    ["colour scale", (frame) => "±" + number(state.scale === "shared" ? sharedBy(map) : drawnBy(frame)[1])],
+    ["colour scale", (frame) => scaleWords(map, frame).replace("scale ", "")],
   ];
   const body = panel.querySelector("tbody");
   body.replaceChildren(...rows.map(([text, value]) => {
@@ -164,11 +165,13 @@ function fillPanel() {
   panel.querySelector("pre").textContent = command(layer, map, map[state.image][state.at] || top || fixed);
 }
 
-function fillClasses(box, labels, name) {
+// `elsewhere`: whether the strongest images shown beside are those of another epoch.
+function fillClasses(box, labels, name, elsewhere) {
   const counts = new Map(), known = labels.filter((label) => label !== null), unknown = labels.length - known.length;
   known.forEach((label) => counts.set(label, (counts.get(label) || 0) + 1));
   const without = unknown ? `; ${unknown} without a label` : "";
-  box.querySelector("h4").textContent = known.length ? `Classes at epoch ${name}, of ${known.length}${without}`
+  box.querySelector("h4").textContent = known.length ? `Classes at epoch ${name}, of ${known.length}${without}` +
+    (elsewhere ? `: its strongest then, not the images shown` : "")
     : labels.length ? "Classes: the labels are not known" : "";
   const list = box.querySelector("dl");
   list.replaceChildren();

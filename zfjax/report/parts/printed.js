@@ -9,6 +9,7 @@ function printedPanel() {
   if (others) {
     others.open = true;
     others.querySelector(".groups").replaceChildren(...otherGroups(map));
+    others.querySelectorAll(".projection").forEach((tile) => tile.retone());
   }
   section.append(make("h2", "", `${layer.name}, map ${map.map}`), make("p", "note", panel.querySelector(".bar-top p").textContent), more);
   return section;

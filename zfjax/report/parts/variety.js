@@ -5,7 +5,7 @@ function otherWords(map, frame) {
   const share = part === null ? "" : `, ${part < 0.0005 ? "under 0.1\u2009%" : percent(part)} of its strongest`;
   return `activation ${number(frame.activation)}${share}; ${labelOf(frame)}, ` +
     `${fileOf(frame).replaceAll("/", "/\u200b")} (image ${frame.image}), unit y ${frame.place[0]}, x ${frame.place[1]}, ` +
-    `scale ±${number(drawnBy(frame)[1])}`;
+    scaleWords(map, frame);
 }
 
 // One selection at the epoch shown: its pictures with their words, or why there are none.
@@ -33,8 +33,15 @@ fields.push({
   take: (text) => { if (["shown", "folded"].includes(text)) state.weaker = text === "shown"; },
 });
 
-const otherGroups = (map) =>
-  data.selections.map((selection, index) => otherImages(selection, map.others[index][state.at], map));
+// Weak tiles look as vivid as strong ones, each on its own scale: said over them, for the eye does not read captions.
+function otherGroups(map) {
+  const words = state.scale === "shared" && sharedBy(map) > 0
+    ? `All on the map's one scale, ±${number(sharedBy(map))}: a grey tile is weak beside the strongest.`
+    : "Each tile is on its own scale: brightness cannot be compared between tiles, activations can. " +
+      "“Colour scale: shared over epochs” draws all on one.";
+  const groups = data.selections.map((selection, index) => otherImages(selection, map.others[index][state.at], map));
+  return [make("div", "scale-note", words), ...groups];
+}
 
 function fillOthers(box, map) {
   if (!box) return;
