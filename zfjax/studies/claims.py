@@ -203,10 +203,10 @@ def reading_notes(results: Results) -> tuple[str, ...]:
         "The headline interval is a two-way analysis of variance of seeds by images, both random"
         " (Obuchowski and Rockette; a t interval, whose degrees of freedom grow with the images'"
         " share of the doubt and are printed with it). It may be narrower than one over other seeds"
-        " alone at the same level, which has as few degrees of freedom as there are seeds, less one;"
-        " and, where seeds agree more than chance lets them, narrower than one over other images"
-        " alone: it covers 93 to 97% of studies at 3, 5 and 10 seeds (simulated in zfjax's tests),"
-        " those whose seeds agree by luck less often than those whose seeds do not.",
+        " alone at the same level, which has as few degrees of freedom as there are seeds, less"
+        " one; and, where seeds agree more than chance lets them, narrower than one over other"
+        " images alone: it covers 93 to 97% of studies at 3, 5 and 10 seeds (simulated in zfjax's"
+        " tests), those whose seeds agree by luck less often than those whose seeds do not.",
         "The detectable difference is of the true one, and of studies to come like this"
         " one: this one's verdict does not hang on it. Of small true differences only the studies"
         " that overestimate them show any.",
