@@ -139,10 +139,10 @@ def _sure(settling: Measured, family: str, first: str, second: str) -> str:
     if ends[0] <= 0 <= ends[1]:
         return f"{lower} and {upper} are not told apart when the images are drawn anew."
     if paired is None:
-        return f"The intervals of these two lie apart: their order {ONE_RUN}."
+        return f"The intervals of the first two lie apart: their order {ONE_RUN}."
     low, high = sorted(map(abs, ends))
     return (
-        f"Between these two lie {number(low)} to {number(high)} epochs (95% interval of the"
+        f"Between the first two lie {number(low)} to {number(high)} epochs (95% interval of the"
         f" difference): their order {ONE_RUN}."
     )
 
