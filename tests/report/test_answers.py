@@ -126,7 +126,9 @@ def test_intervals_apart_are_sure(tmp_path):
     write_settling(run, run.evolution().steps, {"conv2": TIMES["conv1"], "conv1": TIMES["conv2"]})
     words = " ".join(write_report(run).read_text().split())
     assert "conv2 is first: it is away from its end state for 1.5 epochs on average" in words
-    assert "then conv1, 2.5. The intervals of the first two lie apart: their order holds when" in words
+    assert (
+        "then conv1, 2.5. The intervals of the first two lie apart: their order holds when" in words
+    )
     assert "the images are drawn anew; another seed was not tried." in words
 
 
