@@ -30,7 +30,7 @@ from zfjax.run.measured import Measured, measures_folder, measures_table
 
 pytestmark = pytest.mark.slow
 
-TIMES = {"conv1": (1.5, 1.25, 1.75), "conv2": (2.5, 2.25, 2.75), "conv3": (2.0, 1.5, 2.5)}
+TIMES = {"conv1": (0.5, 0.25, 0.75), "conv2": (1.5, 1.25, 1.75), "conv3": (1.0, 0.5, 1.5)}
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ class Answered:
         self.strongest = {row["map"]: row["label"] for row in rows}
         self.sure = {maps[0]: 1, maps[3]: self.strongest[maps[3]]}
         write_settling(self.run, steps, TIMES)
-        write_settling(other, steps, {"conv1": (0.5, 0.25, 0.75), "conv2": (0.7, 0.3, 1.1)})
+        write_settling(other, steps, {"conv1": (0.5, -0.25, 0.75), "conv2": (0.7, 0.3, 2.1)})
         self.dead = {layer: evolution.maps(layer)[1] for layer in evolution.layers}
         write_census(self.run, steps, self.dead, self.born)
         write_labels(self.run, steps, "conv3", self.sure)
@@ -109,25 +109,27 @@ def test_settling_says_who_is_first_and_how_sure_that_is(answered):
     words = answered.words
     assert "Do lower layers settle first? <b>Cannot tell</b>." in words, "as text, not as HTML"
     first = (
-        "conv1 is first: it is away from its end state for 1.5 epochs on average (area above its"
-        " curve); it passes 90% for good at epoch 1; then conv3, 2; conv2 last, 2.5."
+        "conv1 is first: it is away from its end state for 0.5 epochs on average (area above its"
+        " curve); it passes 90% for good at epoch 1; then conv3, 1; conv2 last, 1.5."
     )
     assert f"{first} conv1 and conv3 are not told apart when the images are drawn anew." in words
     maps = answered.run.config.model.fact("conv1").shape[2]
     assert f"conv1 1 1 {maps} {maps - 1} 0.25 n/a" in words, "90% from, and the median emergence"
-    assert "1.5 (1.25 to 1.75)" in words and "2 (1.5 to 2.5)" in words
+    assert "1.5 (1.25 to 1.75)" in words and "1 (0.5 to 1.5)" in words
     assert "The schedule under it: learning rate cosine" in words
     beside = words.split("Beside it: zfnet-64-quarter on scenes")[1]
     assert "conv1 is first: it is away from its end state for 0.5 epochs on average" in beside
+    assert "0.5 (0 to 0.75)" in beside and "0.7 (0.3 to 2)" in beside, "as far as a time can be"
+    assert words.count("would reach below 0, or beyond") == 1 == beside.count("would reach below 0")
 
 
 def test_intervals_apart_are_sure(tmp_path):
     run = make_run(tmp_path, replace(SMALL, epochs=2, layers=("conv1", "conv2"), maps=2, top=1))
     write_settling(run, run.evolution().steps, {"conv2": TIMES["conv1"], "conv1": TIMES["conv2"]})
     words = " ".join(write_report(run).read_text().split())
-    assert "conv2 is first: it is away from its end state for 1.5 epochs on average" in words
+    assert "conv2 is first: it is away from its end state for 0.5 epochs on average" in words
     assert (
-        "then conv1, 2.5. The intervals of the first two lie apart: their order holds when" in words
+        "then conv1, 1.5. The intervals of the first two lie apart: their order holds when" in words
     )
     assert "the images are drawn anew; another seed was not tried." in words
 
@@ -167,8 +169,8 @@ def test_labels_and_controls_say_their_numbers(answered):
     assert "0.62 (0.25 to 0.88) 0.5 (0.25 to 0.88)" in controls, "the deepest first"
     assert "initial cosine 0.062 n/a" in controls, "what has no words here goes by its name"
     assert "Not measured yet" not in answered.words
-    assert "another unit at the same place 0.9 (0 to 1) 0.9 (0 to 1)" in controls
-    assert "random filters: 2 layers from the top drawn anew 0.3 (0 to 1) 0.3 (0 to 1)" in controls
+    assert "another unit at the same place 0.90 (0.00 to 1.00) 0.90 (0.00 to 1.00)" in controls
+    assert "random filters: 2 layers from the top drawn anew 0.30 (0.00 to 1.00) 0.30 (0.00 to 1.00)" in controls
     ranks = controls.split("Rank correlation of magnitudes conv3")[1]
     assert ranks.strip().startswith("the network before training 0.44")
     assert "exempt" not in controls.split("1: the same picture")[0], "the sentence says it"

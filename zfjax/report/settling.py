@@ -5,6 +5,7 @@ with the schedule under them, another run's answer beside it. No JAX.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,10 @@ NOTE = (
     " of them, with its 95% interval. A layer's settling time is how long it stays away from what"
     " it is at the end, on average: the area above its curve, and not a date; when it passes 90% of"
     " its way stands beside it. Where that is late for all layers, it may be the schedule's doing."
+)
+CUT = (
+    "An interval by Student's t that would reach below 0, or beyond all of the epochs, ends there:"
+    " no layer's time can lie beyond. In the table of the measure it stands whole."
 )
 PACE = (
     "Emerged: maps that are themselves for good, from some epoch on to the end more like their last"
@@ -106,7 +111,8 @@ def _answer(settling: Measured) -> list[Piece | Markup | str]:
     scale = scale_of(dot for row in rows for dot in row.dots)
     heads = ("layer", "settling time, epochs (95% interval over the images)")
     listed = Markup('<ul class="orders">{}</ul>').format(Markup("\n").join(lines))
-    return [listed, dot_chart(rows, scale, families, heads)]
+    cut = [Markup('<p class="note">{}</p>').format(CUT)] if _any_cut(settling, families) else []
+    return [listed, dot_chart(rows, scale, families, heads), *cut]
 
 
 def _order(settling: Measured, family: str) -> str:
@@ -158,8 +164,20 @@ def _times(settling: Measured, family: str) -> dict[str, float]:
 
 
 def _interval(settling: Measured, family: str, layer: str) -> tuple[float, float]:
+    """Within what a time can be, from 0 to all of the epochs: no true one is lost by that."""
+    low, high = _measured_interval(settling, family, layer)
+    return max(low, 0.0), min(high, settling.epochs[-1] - settling.epochs[0])
+
+
+def _measured_interval(settling: Measured, family: str, layer: str) -> tuple[float, float]:
     bounds = settling.bounds(f"{family}_time", layer)
     return bounds.get(settling.steps[-1], (math.nan, math.nan))
+
+
+def _any_cut(settling: Measured, families: Sequence[str]) -> bool:
+    each = [(family, layer) for family in families for layer in settling.layers]
+    ends = [(_measured_interval(settling, *of), _interval(settling, *of)) for of in each]
+    return any(math.isfinite(sum(whole)) and whole != kept for whole, kept in ends)
 
 
 def _dot(settling: Measured, family: str, layer: str) -> Dot:
