@@ -170,7 +170,10 @@ def test_labels_and_controls_say_their_numbers(answered):
     assert "initial cosine 0.062 n/a" in controls, "what has no words here goes by its name"
     assert "Not measured yet" not in answered.words
     assert "another unit at the same place 0.90 (0.00 to 1.00) 0.90 (0.00 to 1.00)" in controls
-    assert "random filters: 2 layers from the top drawn anew 0.30 (0.00 to 1.00) 0.30 (0.00 to 1.00)" in controls
+    assert (
+        "random filters: 2 layers from the top drawn anew 0.30 (0.00 to 1.00) 0.30 (0.00 to 1.00)"
+        in controls
+    )
     ranks = controls.split("Rank correlation of magnitudes conv3")[1]
     assert ranks.strip().startswith("the network before training 0.44")
     assert "exempt" not in controls.split("1: the same picture")[0], "the sentence says it"

@@ -25,6 +25,7 @@ COLUMNS = (
 )
 """What stands side by side in the pictures that the measure ``controls`` keeps."""
 WORDS = {
+    "others": "other units at the same place, a map's mean over them",
     "swapped": "another unit at the same place",
     "two_images": "another unit on another image: what chance gives",
     "switches": "the same unit down another image's switches",
@@ -33,7 +34,7 @@ WORDS = {
 RANDOMISED = "randomised_"
 LIKENESSES = {"cosine": "Cosine with the unit's own", "spearman": "Rank correlation of magnitudes"}
 """By how a quantity's name begins."""
-SAID_ELSEWHERE = ("image_share", "exempt")
+SAID_ELSEWHERE = ("image_share", "exempt", "partners")
 """The cosine with the swapped unit again, and what the sentence says."""
 
 Link = Callable[[str, int], Markup]
@@ -53,7 +54,8 @@ def controls_contents(controls: Measured, store: Store, link: Link) -> list[Piec
             '<p class="note">1: the same picture; by chance it is not 0 but what two units on two'
             " images have in common. A cosine is a likeness and no share. In brackets the quartiles"
             " over the layer's maps. Another unit: one for each map, drawn by seed among the live"
-            " maps of its layer, which may share features with it.</p>"
+            " maps of its layer, which may share features with it; other units: that one and more"
+            " of them, so that little hangs on which was drawn.</p>"
         ),
         _pictures(controls, store, link),
     ]
