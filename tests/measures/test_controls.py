@@ -1,5 +1,6 @@
 """Controls of projections, against the explicit deconvnet, and where their answer is known."""
 
+import json
 import shutil
 
 import numpy as np
@@ -242,9 +243,14 @@ def test_an_evolution_that_has_taken_more_is_controlled_anew(run, tmp_path):
     shutil.rmtree(folder / "measures", ignore_errors=True)
     before = zfjax.measure(folder, "controls")
     assert set(before.of_layer("image_share", "conv2")) == {0, 12}
-    stamp = (folder / "measures" / "controls.json").read_bytes()
+    about = folder / "measures" / "controls.json"
+    stamp = about.read_bytes()
     zfjax.measure(folder, "controls")
-    assert (folder / "measures" / "controls.json").read_bytes() == stamp, "it is there already"
+    assert about.read_bytes() == stamp, "it is there already"
+    record = json.loads(stamp)
+    del record["asked"]["version"], record["asked"]["options"]["partners"]
+    about.write_text(json.dumps(record))
+    assert zfjax.measure(folder, "controls").meta["asked"]["version"] == 2, "of one partner: anew"
     evolve(folder, maps=3, top=2, at=["0", "1", "last"])
     after = zfjax.measure(folder, "controls")
     assert set(after.of_layer("image_share", "conv2")) == {0, 4, 12}

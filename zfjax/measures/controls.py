@@ -226,7 +226,12 @@ def _partners(measured: Measured, layers: Sequence[str], last: int) -> str:
 def _over_seeds(layers: Sequence[str], runs: Sequence[Measured]) -> str:
     spans = []
     for name in layers:
-        shares = [run.of_layer("cosine_others", name).get(run.steps[-1], np.nan) for run in runs]
+        tables = [
+            run.of_layer("cosine_others", name) or run.of_layer("image_share", name) for run in runs
+        ]
+        shares = [
+            of_run.get(run.steps[-1], np.nan) for of_run, run in zip(tables, runs, strict=True)
+        ]
         if not np.isnan(shares).all():
             spans.append(f"{name} {shown(np.nanmin(shares))} to {shown(np.nanmax(shares))}")
     return f"Over {len(runs)} seeds: {', '.join(spans)}."
@@ -270,4 +275,7 @@ def _chart(measured: Measured, layers: Sequence[str], epochs: Mapping[int, float
     )
 
 
-MEASURE = Measure("controls", rows, tell, options=ControlOptions(), needs=("images", EVOLUTION))
+MEASURE = Measure(
+    "controls", rows, tell, options=ControlOptions(), needs=("images", EVOLUTION), version=2
+)
+"""Of version 1 no map was compared with more than one other."""
