@@ -18,6 +18,7 @@ from tests.measured_run import (
 from tests.reported import Page, decode, spare_figures
 from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
+from zfjax.report import times_figure
 from zfjax.report.board import enlarge
 from zfjax.report.control_words import conclusions
 from zfjax.report.controlled import COLUMNS
@@ -26,7 +27,7 @@ from zfjax.report.lives import Counted, layer_likeness
 from zfjax.report.page import write_report
 from zfjax.report.rowed import EDGE, GAP
 from zfjax.run.colours import colour_scale, to_bytes
-from zfjax.run.measured import Measured, measures_folder, measures_table
+from zfjax.run.measured import Measured, measures_folder, measures_table, open_measured
 
 pytestmark = pytest.mark.slow
 
@@ -121,6 +122,24 @@ def test_settling_says_who_is_first_and_how_sure_that_is(answered):
     assert "conv1 is first: it is away from its end state for 0.5 epochs on average" in beside
     assert "0.5 (0 to 0.75)" in beside and "0.7 (0.3 to 2)" in beside, "as far as a time can be"
     assert words.count("would reach below 0, or beyond") == 1 == beside.count("would reach below 0")
+
+
+def test_a_figure_has_the_times_and_intervals_of_the_page(answered, monkeypatch):
+    figures = []
+    monkeypatch.setattr(times_figure, "save", lambda figure, stem: figures.append(figure) or {})
+    measured = open_measured(measures_folder(answered.run.folder), "settling")
+    assert times_figure.figure_of_times(measured, "a network") == {}
+    [axes] = figures[0].axes
+    lines = [line.get_xdata() for line in axes.lines]
+    for dots in (TIMES[layer] for layer in measured.layers):
+        assert [low_high for low_high in lines if list(low_high) == list(dots[1:])], "a bar"
+    assert list(lines[-1]) == [TIMES[layer][0] for layer in measured.layers]
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(measured.layers)
+    assert axes.yaxis_inverted(), "the image's side above"
+    assert times_figure.figure_of_times(None, "a network") == {}
+    for kind in ("png", "pdf"):
+        assert (answered.path.parent / f"settling-times.{kind}").stat().st_size > 1000
+        assert f'href="settling-times.{kind}"' in answered.text
 
 
 def test_intervals_apart_are_sure(tmp_path):

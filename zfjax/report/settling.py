@@ -100,18 +100,18 @@ def _said(settling: Measured, kind: str) -> Markup:
 
 def _answer(settling: Measured) -> list[Piece | Markup | str]:
     """In words which layer was first and how sure that is; then all as dots with intervals."""
-    families = [name for name in FAMILIES if _times(settling, name)]
+    families = families_of(settling)
     if not families:
         return [Markup('<p class="note">No layer has a settling time: too little changed.</p>')]
     lines = [Markup("<li>{}</li>").format(_order(settling, name)) for name in families]
     rows = [
-        DotRow(layer, [_dot(settling, name, layer) for name in families])
+        DotRow(layer, [dot_of(settling, name, layer) for name in families])
         for layer in settling.layers
     ]
     scale = scale_of(dot for row in rows for dot in row.dots)
     heads = ("layer", "settling time, epochs (95% interval over the images)")
     listed = Markup('<ul class="orders">{}</ul>').format(Markup("\n").join(lines))
-    cut = [Markup('<p class="note">{}</p>').format(CUT)] if _any_cut(settling, families) else []
+    cut = [Markup('<p class="note">{}</p>').format(CUT)] if is_cut(settling, families) else []
     return [listed, dot_chart(rows, scale, families, heads), *cut]
 
 
@@ -174,13 +174,20 @@ def _measured_interval(settling: Measured, family: str, layer: str) -> tuple[flo
     return bounds.get(settling.steps[-1], (math.nan, math.nan))
 
 
-def _any_cut(settling: Measured, families: Sequence[str]) -> bool:
+def is_cut(settling: Measured, families: Sequence[str]) -> bool:
+    """Whether any interval reached beyond what a time can be."""
     each = [(family, layer) for family in families for layer in settling.layers]
     ends = [(_measured_interval(settling, *of), _interval(settling, *of)) for of in each]
     return any(math.isfinite(sum(whole)) and whole != kept for whole, kept in ends)
 
 
-def _dot(settling: Measured, family: str, layer: str) -> Dot:
+def families_of(settling: Measured) -> list[str]:
+    """Those by which any layer has a settling time."""
+    return [name for name in FAMILIES if _times(settling, name)]
+
+
+def dot_of(settling: Measured, family: str, layer: str) -> Dot:
+    """A layer's settling time by a family, with its interval."""
     low, high = _interval(settling, family, layer)
     return Dot(_times(settling, family).get(layer), low, high, why="not known")
 
@@ -190,7 +197,7 @@ def _emerged(settling: Measured) -> Piece:
     and how many are, beside how many would by chance.
     """
     last = settling.steps[-1]
-    families = [name for name in FAMILIES if _times(settling, name)]
+    families = families_of(settling)
     rows = []
     for layer in settling.layers:
         names = (f"{family}_{NINE_TENTHS}" for family in families)
