@@ -23,7 +23,7 @@ from zfjax.report.board import enlarge
 from zfjax.report.control_words import conclusions
 from zfjax.report.controlled import COLUMNS
 from zfjax.report.inputs import feeds_of
-from zfjax.report.lives import Counted, layer_likeness
+from zfjax.report.lives import Counted, layer_facts, layer_likeness
 from zfjax.report.page import write_report
 from zfjax.report.rowed import EDGE, GAP
 from zfjax.run.colours import colour_scale, to_bytes
@@ -31,6 +31,7 @@ from zfjax.run.measured import Measured, measures_folder, measures_table, open_m
 
 pytestmark = pytest.mark.slow
 
+NO_COUNT = {"n": None, "unit": None}
 TIMES = {"conv1": (0.5, 0.25, 0.75), "conv2": (1.5, 1.25, 1.75), "conv3": (1.0, 0.5, 1.5)}
 
 
@@ -104,6 +105,32 @@ def test_controls_conclude_what_the_quartiles_say():
     measured = {"controls": controls_of_numbers(numbers)}
     said = "; the layer's median 0.60, quartiles 0.50 to 0.70; chance 0.10"
     assert layer_likeness(measured, "conv2") == said and layer_likeness({}, "conv2") == ""
+    numbers[("conv2", "cosine_others")] = (0.7, 0.65, 0.75)
+    several = controls_of_numbers(numbers)
+    assert "quartiles apart, in conv2 (0.70, chance 0.10): so much" in conclusions(several)[0]
+    assert layer_likeness({"controls": several}, "conv2").startswith("; the layer's median 0.70")
+
+
+def test_a_likeness_to_several_units_takes_the_place_of_that_to_one():
+    one = {"image_share": (0.9, 0.8), "swapped_map": (1.0, 0.0)}
+
+    def facts_of(of_maps, partners):
+        rows = [(name, map_, of_maps[name][map_]) for name in of_maps for map_ in (0, 1)]
+        rows += [("partners", None, float(count)) for count in partners]
+        names, maps, values = map(list, zip(*rows, strict=True))
+        columns = {"quantity": names, "map": maps, "value": values}
+        same = {"step": 8, "epoch": 8.0, "layer": "conv2", "low": None, "high": None}
+        columns |= {name: [value] * len(rows) for name, value in (same | NO_COUNT).items()}
+        meta = {"steps": [8], "epochs": [8.0], "layers": ["conv2"]}
+        controls = Measured(Path("x"), "controls", meta, measures_table(columns))
+        return layer_facts({"controls": controls}, {}, None, "conv2", [0, 1])
+
+    for fact in facts_of(one, ()):
+        assert fact["image_share"] > 0.7 and "partners" not in fact, "of a table made before"
+    means = one | {"cosine_others": (0.5, float("nan"))}
+    first, silent = facts_of(means, (10,))
+    assert (first["image_share"], first["partners"], first["swapped_map"]) == (0.5, 10, 1.0)
+    assert silent["image_share"] is None
 
 
 def test_settling_says_who_is_first_and_how_sure_that_is(answered):
