@@ -141,7 +141,9 @@ def _sure(settling: Measured, family: str, first: str, second: str) -> str:
     paired = gap_of(settling, family, lower, upper)
     ends = paired or gap_by_bounds(settling, family, lower, upper)
     if ends is None:
-        return "How sure that is cannot be said: no images to draw anew."
+        if family == "weights":
+            return "How sure that is cannot be said: no images to draw anew."
+        return "How sure that is cannot be said: no interval over its images is known."
     if ends[0] <= 0 <= ends[1]:
         return f"{lower} and {upper} are not told apart when the images are drawn anew."
     if paired is None:

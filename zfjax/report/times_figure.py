@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from zfjax.report.kit.charts import COLOURS
 from zfjax.report.kit.dots import ROLES, Dot
-from zfjax.report.kit.style import FAINT, INK, TEXT_SIZE, quiet_style, save, wrap
+from zfjax.report.kit.style import DPI, FAINT, INK, TEXT_SIZE, quiet_style, save, text_width, wrap
 from zfjax.report.kit.wording import epoch_name, number, plain
 from zfjax.report.settling import dot_of, families_of, is_cut
 from zfjax.run.measured import Measured
@@ -23,6 +23,8 @@ WIDTH, HIGHEST = 3.5, 9.0
 """Inches: one column of a paper, and what the rows take at most."""
 LANE = 0.095
 """Inches of height for each family of a layer, where there is room."""
+LABEL_SIZE, MOST_LETTERS = TEXT_SIZE - 0.7, 28
+"""Points, and letters, of a layer's name."""
 _CAPTION_WIDTH = 1352
 
 
@@ -39,8 +41,10 @@ def figure_of_times(settling: Measured | None, network: str) -> dict[str, bytes]
         rows, head, foot = min(HIGHEST, LANE * lanes), 0.24, 0.42 + 0.12 * len(caption)
         total = head + rows + foot
         figure = Figure(figsize=(WIDTH, total))
-        axes = figure.add_axes((0.17, foot / total, 0.79, rows / total))
-        _draw(axes, settling, families)
+        names = [plain(layer, MOST_LETTERS) for layer in settling.layers]
+        wide = max(text_width(name, LABEL_SIZE) for name in names) / (DPI * WIDTH)
+        axes = figure.add_axes((0.05 + wide, foot / total, 0.91 - wide, rows / total))
+        _draw(axes, settling, families, names)
         figure.text(
             *(0.017, (foot - 0.38) / total, "\n".join(caption)),
             va="top",
@@ -50,7 +54,7 @@ def figure_of_times(settling: Measured | None, network: str) -> dict[str, bytes]
         return save(figure, STEM)
 
 
-def _draw(axes: Axes, settling: Measured, families: Sequence[str]) -> None:
+def _draw(axes: Axes, settling: Measured, families: Sequence[str], names: Sequence[str]) -> None:
     between = len(families) + 1
     for index, family in enumerate(families):
         role = ROLES[index % len(ROLES)]
@@ -74,7 +78,6 @@ def _draw(axes: Axes, settling: Measured, families: Sequence[str]) -> None:
             zorder=3,
         )
     middle = (len(families) - 1) / 2
-    names = [plain(layer, 14) for layer in settling.layers]
     axes.set_yticks([depth * between + middle for depth in range(len(names))], names)
     axes.set_ylim(len(names) * between - 1.3, -0.8)  # the first layer above
     axes.set_xlim(left=0)
@@ -83,11 +86,11 @@ def _draw(axes: Axes, settling: Measured, families: Sequence[str]) -> None:
     axes.grid(axis="x", color=FAINT, lw=0.3, alpha=0.5)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
-    axes.tick_params(labelsize=TEXT_SIZE - 0.7)
+    axes.tick_params(labelsize=LABEL_SIZE)
     axes.set_xlabel("settling time, epochs")
     axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
         ncols=len(families),
         frameon=False,
         handletextpad=0.2,
