@@ -1,5 +1,6 @@
 """Controls of projections, against the explicit deconvnet, and where their answer is known."""
 
+import json
 import shutil
 
 import numpy as np
@@ -130,6 +131,9 @@ def test_controls_are_those_of_the_explicit_deconvnet(run, measured):
                 assert value(control) == pytest.approx(expected, abs=2e-3), control
             swaps = [cosine(own, projected(run, parameters, row, other)) for other in live - {map_}]
             assert min(abs(value("swapped") - each) for each in swaps) < 2e-3
+            if step == run.last_step:
+                assert value("others") == pytest.approx(np.mean(swaps), abs=2e-3)
+                assert 1 < len(swaps) == measured.of_layer("partners", "conv2")[step] <= 10
             asked = int(measured.of_maps("swapped_map", "conv2")[step][map_])
             assert asked in live - {map_}, "another one that lives"
             other = cosine(own, projected(run, parameters, row, asked))
@@ -148,11 +152,16 @@ def test_what_is_said_is_what_was_counted(run, measured):
     assert measured.steps == (0, 4, 12)
     assert set(measured.of_layer("image_share", "conv2")) == {0, last}, "what was evolved"
     shares = measured.of_maps("image_share", "conv2")[last]
-    known = shares[~np.isnan(shares)]
+    np.testing.assert_array_equal(shares, measured.of_maps("cosine_swapped", "conv2")[last])
+    means = measured.of_maps("cosine_others", "conv2")[last]
+    known = means[~np.isnan(means)]
     assert 2 <= len(known) <= 3
-    assert measured.of_layer("image_share", "conv2")[last] == pytest.approx(np.median(known))
+    assert measured.of_layer("cosine_others", "conv2")[last] == pytest.approx(np.median(known))
     quartiles = tuple(np.quantile(known, (0.25, 0.75)))
-    assert measured.bounds("image_share", "conv2")[last] == pytest.approx(quartiles)
+    assert measured.bounds("cosine_others", "conv2")[last] == pytest.approx(quartiles)
+    assert set(measured.of_layer("cosine_others", "conv2")) == {last}, "where it is said"
+    partners = int(measured.of_layer("partners", "conv2")[last])
+    assert f" to those of {partners} other maps of the layer," in measured.meta["sentence"]
     chance = measured.of_layer("cosine_two_images", "conv2")[last]
     assert f"conv2 {np.median(known):.2f} ({quartiles[0]:.2f} to " in measured.meta["sentence"]
     assert f"; {chance:.2f})" in measured.meta["sentence"]
@@ -196,6 +205,12 @@ def test_where_every_unit_is_the_same_all_of_a_projection_is_the_images(run, tmp
     shares = table.of_maps("cosine_swapped", "conv2")[12]
     np.testing.assert_allclose(shares[~np.isnan(shares)], 1, atol=1e-6)
     assert np.isfinite(shares).sum() == 4
+    single = zfjax.measure(
+        folder, "controls", at=["last"], evolution="alike", name="single", partners=1
+    )
+    for name in ("cosine_others", "cosine_swapped"):
+        np.testing.assert_array_equal(single.of_maps(name, "conv2")[12], shares)
+    assert " to those of 1 other map of the layer" in single.meta["sentence"]
     same = table.of_maps("cosine_switches", "conv2")[12]
     np.testing.assert_allclose(same, table.of_maps("cosine_two_images", "conv2")[12], atol=1e-6)
     anew = table.of_maps("cosine_randomised_2", "conv2")[12]
@@ -217,7 +232,7 @@ def test_what_it_lacks_is_said(run, tmp_path, unbroken, capsys):
         zfjax.measure(run, "controls", evolution="x", name="x")
     with pytest.raises(ZfjaxError, match="shows none of the epochs"):
         zfjax.measure(run, "controls", at=["2"], name="y")
-    for wrong in ({"maps": 0}, {"seed": -1}):
+    for wrong in ({"maps": 0}, {"seed": -1}, {"partners": 0}):
         with pytest.raises(ZfjaxError, match="must be"):
             zfjax.measure(run, "controls", name="z", **wrong)
 
@@ -228,9 +243,14 @@ def test_an_evolution_that_has_taken_more_is_controlled_anew(run, tmp_path):
     shutil.rmtree(folder / "measures", ignore_errors=True)
     before = zfjax.measure(folder, "controls")
     assert set(before.of_layer("image_share", "conv2")) == {0, 12}
-    stamp = (folder / "measures" / "controls.json").read_bytes()
+    about = folder / "measures" / "controls.json"
+    stamp = about.read_bytes()
     zfjax.measure(folder, "controls")
-    assert (folder / "measures" / "controls.json").read_bytes() == stamp, "it is there already"
+    assert about.read_bytes() == stamp, "it is there already"
+    record = json.loads(stamp)
+    del record["asked"]["version"], record["asked"]["options"]["partners"]
+    about.write_text(json.dumps(record))
+    assert zfjax.measure(folder, "controls").meta["asked"]["version"] == 2, "of one partner: anew"
     evolve(folder, maps=3, top=2, at=["0", "1", "last"])
     after = zfjax.measure(folder, "controls")
     assert set(after.of_layer("image_share", "conv2")) == {0, 4, 12}
@@ -252,6 +272,7 @@ def test_a_map_that_is_alone_alive_has_no_swap(run, tmp_path):
     evolve(folder, maps=3, top=2, at=["last"], name="alone")
     options = {"evolution": "alone", "name": "alone", "at": ["last"]}
     table = zfjax.measure(folder, "controls", **options)
-    assert not {"cosine_swapped", "swapped_map"} & set(table.quantities())
+    none = {"cosine_swapped", "cosine_others", "partners", "swapped_map"}
+    assert not none & set(table.quantities())
     assert np.isfinite(table.of_maps("cosine_switches", "conv2")[12][drawn])
     assert "conv2 - (no two live maps; -)" in table.meta["sentence"]

@@ -18,19 +18,21 @@ from tests.measured_run import (
 from tests.reported import Page, decode, spare_figures
 from tests.synthetic_run import SMALL, make_run
 from zfjax.errors import ZfjaxError
+from zfjax.report import times_figure
 from zfjax.report.board import enlarge
 from zfjax.report.control_words import conclusions
 from zfjax.report.controlled import COLUMNS
 from zfjax.report.inputs import feeds_of
-from zfjax.report.lives import Counted, layer_likeness
+from zfjax.report.lives import Counted, layer_facts, layer_likeness
 from zfjax.report.page import write_report
 from zfjax.report.rowed import EDGE, GAP
 from zfjax.run.colours import colour_scale, to_bytes
-from zfjax.run.measured import Measured, measures_folder, measures_table
+from zfjax.run.measured import Measured, measures_folder, measures_table, open_measured
 
 pytestmark = pytest.mark.slow
 
-TIMES = {"conv1": (1.5, 1.25, 1.75), "conv2": (2.5, 2.25, 2.75), "conv3": (2.0, 1.5, 2.5)}
+NO_COUNT = {"n": None, "unit": None}
+TIMES = {"conv1": (0.5, 0.25, 0.75), "conv2": (1.5, 1.25, 1.75), "conv3": (1.0, 0.5, 1.5)}
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +60,7 @@ class Answered:
         self.strongest = {row["map"]: row["label"] for row in rows}
         self.sure = {maps[0]: 1, maps[3]: self.strongest[maps[3]]}
         write_settling(self.run, steps, TIMES)
-        write_settling(other, steps, {"conv1": (0.5, 0.25, 0.75), "conv2": (0.7, 0.3, 1.1)})
+        write_settling(other, steps, {"conv1": (0.5, -0.25, 0.75), "conv2": (0.7, 0.3, 2.1)})
         self.dead = {layer: evolution.maps(layer)[1] for layer in evolution.layers}
         write_census(self.run, steps, self.dead, self.born)
         write_labels(self.run, steps, "conv3", self.sure)
@@ -103,31 +105,77 @@ def test_controls_conclude_what_the_quartiles_say():
     measured = {"controls": controls_of_numbers(numbers)}
     said = "; the layer's median 0.60, quartiles 0.50 to 0.70; chance 0.10"
     assert layer_likeness(measured, "conv2") == said and layer_likeness({}, "conv2") == ""
+    numbers[("conv2", "cosine_others")] = (0.7, 0.65, 0.75)
+    several = controls_of_numbers(numbers)
+    assert "quartiles apart, in conv2 (0.70, chance 0.10): so much" in conclusions(several)[0]
+    assert layer_likeness({"controls": several}, "conv2").startswith("; the layer's median 0.70")
+
+
+def test_a_likeness_to_several_units_takes_the_place_of_that_to_one():
+    one = {"image_share": (0.9, 0.8), "swapped_map": (1.0, 0.0)}
+
+    def facts_of(of_maps, partners):
+        rows = [(name, map_, of_maps[name][map_]) for name in of_maps for map_ in (0, 1)]
+        rows += [("partners", None, float(count)) for count in partners]
+        names, maps, values = map(list, zip(*rows, strict=True))
+        columns = {"quantity": names, "map": maps, "value": values}
+        same = {"step": 8, "epoch": 8.0, "layer": "conv2", "low": None, "high": None}
+        columns |= {name: [value] * len(rows) for name, value in (same | NO_COUNT).items()}
+        meta = {"steps": [8], "epochs": [8.0], "layers": ["conv2"]}
+        controls = Measured(Path("x"), "controls", meta, measures_table(columns))
+        return layer_facts({"controls": controls}, {}, None, "conv2", [0, 1])
+
+    for fact in facts_of(one, ()):
+        assert fact["image_share"] > 0.7 and "partners" not in fact, "of a table made before"
+    means = one | {"cosine_others": (0.5, float("nan"))}
+    first, silent = facts_of(means, (10,))
+    assert (first["image_share"], first["partners"], first["swapped_map"]) == (0.5, 10, 1.0)
+    assert silent["image_share"] is None
 
 
 def test_settling_says_who_is_first_and_how_sure_that_is(answered):
     words = answered.words
     assert "Do lower layers settle first? <b>Cannot tell</b>." in words, "as text, not as HTML"
     first = (
-        "conv1 is first: it is away from its end state for 1.5 epochs on average (area above its"
-        " curve); it passes 90% for good at epoch 1; then conv3, 2; conv2 last, 2.5."
+        "conv1 is first: it is away from its end state for 0.5 epochs on average (area above its"
+        " curve); it passes 90% for good at epoch 1; then conv3, 1; conv2 last, 1.5."
     )
     assert f"{first} conv1 and conv3 are not told apart when the images are drawn anew." in words
     maps = answered.run.config.model.fact("conv1").shape[2]
     assert f"conv1 1 1 {maps} {maps - 1} 0.25 n/a" in words, "90% from, and the median emergence"
-    assert "1.5 (1.25 to 1.75)" in words and "2 (1.5 to 2.5)" in words
+    assert "1.5 (1.25 to 1.75)" in words and "1 (0.5 to 1.5)" in words
     assert "The schedule under it: learning rate cosine" in words
     beside = words.split("Beside it: zfnet-64-quarter on scenes")[1]
     assert "conv1 is first: it is away from its end state for 0.5 epochs on average" in beside
+    assert "0.5 (0 to 0.75)" in beside and "0.7 (0.3 to 2)" in beside, "as far as a time can be"
+    assert words.count("would reach below 0, or beyond") == 1 == beside.count("would reach below 0")
+
+
+def test_a_figure_has_the_times_and_intervals_of_the_page(answered, monkeypatch):
+    figures = []
+    monkeypatch.setattr(times_figure, "save", lambda figure, stem: figures.append(figure) or {})
+    measured = open_measured(measures_folder(answered.run.folder), "settling")
+    assert times_figure.figure_of_times(measured, "a network") == {}
+    [axes] = figures[0].axes
+    lines = [line.get_xdata() for line in axes.lines]
+    for dots in (TIMES[layer] for layer in measured.layers):
+        assert [low_high for low_high in lines if list(low_high) == list(dots[1:])], "a bar"
+    assert list(lines[-1]) == [TIMES[layer][0] for layer in measured.layers]
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(measured.layers)
+    assert axes.yaxis_inverted(), "the image's side above"
+    assert times_figure.figure_of_times(None, "a network") == {}
+    for kind in ("png", "pdf"):
+        assert (answered.path.parent / f"settling-times.{kind}").stat().st_size > 1000
+        assert f'href="settling-times.{kind}"' in answered.text
 
 
 def test_intervals_apart_are_sure(tmp_path):
     run = make_run(tmp_path, replace(SMALL, epochs=2, layers=("conv1", "conv2"), maps=2, top=1))
     write_settling(run, run.evolution().steps, {"conv2": TIMES["conv1"], "conv1": TIMES["conv2"]})
     words = " ".join(write_report(run).read_text().split())
-    assert "conv2 is first: it is away from its end state for 1.5 epochs on average" in words
+    assert "conv2 is first: it is away from its end state for 0.5 epochs on average" in words
     assert (
-        "then conv1, 2.5. The intervals of the first two lie apart: their order holds when" in words
+        "then conv1, 1.5. The intervals of the first two lie apart: their order holds when" in words
     )
     assert "the images are drawn anew; another seed was not tried." in words
 
@@ -167,8 +215,11 @@ def test_labels_and_controls_say_their_numbers(answered):
     assert "0.62 (0.25 to 0.88) 0.5 (0.25 to 0.88)" in controls, "the deepest first"
     assert "initial cosine 0.062 n/a" in controls, "what has no words here goes by its name"
     assert "Not measured yet" not in answered.words
-    assert "another unit at the same place 0.9 (0 to 1) 0.9 (0 to 1)" in controls
-    assert "random filters: 2 layers from the top drawn anew 0.3 (0 to 1) 0.3 (0 to 1)" in controls
+    assert "another unit at the same place 0.90 (0.00 to 1.00) 0.90 (0.00 to 1.00)" in controls
+    assert (
+        "random filters: 2 layers from the top drawn anew 0.30 (0.00 to 1.00) 0.30 (0.00 to 1.00)"
+        in controls
+    )
     ranks = controls.split("Rank correlation of magnitudes conv3")[1]
     assert ranks.strip().startswith("the network before training 0.44")
     assert "exempt" not in controls.split("1: the same picture")[0], "the sentence says it"

@@ -16,7 +16,7 @@ import jax
 from zfjax.errors import ZfjaxError
 from zfjax.features.riding import Company, Rider
 from zfjax.measures.keeping import Keeping, name_of
-from zfjax.measures.planning import FILES, Chosen, Plan
+from zfjax.measures.planning import FILES, VERSION, Chosen, Plan
 from zfjax.measures.probing import Gathered, Probing, drop_scratch
 from zfjax.measures.protocol import EVOLUTION, Looked, Measure
 from zfjax.measures.sources import changed_sources, is_ours, sources_of
@@ -98,7 +98,7 @@ def is_measured_as(plan: Plan, chosen: Chosen, folder: Path, along: bool = False
         before = {**before, "options": {**standard["options"], **before.get("options", {})}}
     if FILES not in before and FILES in now:  # of a time when their contents were not noted
         before = {**before, FILES: now[FILES]}
-    fields = [field for field in now if before.get(field) != now[field]]
+    fields = [each for each in now if each != VERSION and before.get(each) != now[each]]
     if fields == ["steps"] and set(before["steps"]) <= set(now["steps"]):
         return False  # training has gone on: the new steps come to the old ones
     if fields:
@@ -112,7 +112,8 @@ def is_measured_as(plan: Plan, chosen: Chosen, folder: Path, along: bool = False
             f"{folder} holds the measure {name} with other settings ({', '.join(fields)});"
             f" {way_out}"
         )
-    return not changed_sources(record.get("sources", {}), sources_of(chosen.measure))
+    changed = changed_sources(record.get("sources", {}), sources_of(chosen.measure))
+    return not changed and before.get(VERSION) == now.get(VERSION)
 
 
 def _stands(plan: Plan, chosen: Chosen, target: Target) -> bool:

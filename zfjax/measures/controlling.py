@@ -4,7 +4,7 @@ two projections are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,6 +74,10 @@ class ControlledUnits:
     """As ``box_within``."""
     swapped: np.ndarray | None = None
     """int [n]: which map is asked in the place of each; None where no two are alive."""
+    others: Iterable[np.ndarray] = ()
+    """Tiles likewise of further maps asked there: as many of each as ``Controls.partners`` says, or
+    all that live; projected as they are asked for, once.
+    """
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class Controls:
     """That have some, in forward order."""
     maps: int
     seed: int
+    partners: int
+    """Other maps asked in the place of each."""
     initial: Parameters | None
     """Of the network before training; None where that is not known."""
     anew: Parameters | None
@@ -96,7 +102,9 @@ class Controls:
         return _controlled(self, step, layer)
 
 
-def controls_of(looked: Looked, evolution_name: str | None, maps: int, seed: int) -> Controls:
+def controls_of(
+    looked: Looked, evolution_name: str | None, maps: int, seed: int, partners: int
+) -> Controls:
     """The controls of a finished evolution's units. Raises ZfjaxError where there is none, and
     where it is of other images or checkpoints than are looked at.
     """
@@ -122,7 +130,7 @@ def controls_of(looked: Looked, evolution_name: str | None, maps: int, seed: int
         )
     first = subject.network.sequence[0].name
     layers = tuple(name for name in looked.layers if name in evolution.layers and name != first)
-    return Controls(subject, evolution, layers, maps, seed, *_untrained(looked))
+    return Controls(subject, evolution, layers, maps, seed, partners, *_untrained(looked))
 
 
 def _untrained(looked: Looked) -> tuple[Parameters | None, Parameters | None]:
@@ -163,6 +171,7 @@ def _controlled(controls: Controls, step: int, name: str) -> ControlledUnits:
     live = [row["map"] for row in rows]
     every = sorted({row["image_id"] for row in evolution.rows(step=step, layer=name)})
     choose = _Choice(controls.seed, list(subject.layers).index(name))
+    partners = [choose.others(unit, live, "map")[: controls.partners] for unit in own]
     swapped = [replace(unit, map=choose.other(unit, live, "map")) for unit in own]
     elsewhere = [replace(unit, image_id=choose.other(unit, every, "image_id")) for unit in own]
     tiles = {"own": project(parameters, own)}
@@ -184,8 +193,13 @@ def _controlled(controls: Controls, step: int, name: str) -> ControlledUnits:
         for depth, below in enumerate(downwards, start=1):
             mixed = {**mixed, below: controls.anew[below]}
             tiles[f"randomised_{depth}"] = project(mixed, own)
-    others = np.array([unit.map for unit in swapped], np.int64) if len(live) > 1 else None
-    return ControlledUnits(maps, tiles, boxes, others)
+    if len(live) < 2:
+        return ControlledUnits(maps, tiles, boxes)
+    further = (
+        project(parameters, [replace(unit, map=map_) for unit, map_ in zip(own, each, strict=True)])
+        for each in list(zip(*partners, strict=True))[1:]  # the first is the one swapped
+    )
+    return ControlledUnits(maps, tiles, boxes, np.array([unit.map for unit in swapped]), further)
 
 
 @dataclass(frozen=True)
@@ -201,9 +215,13 @@ class _Choice:
         """One of ``among`` that is not the unit's own map or image ("map", "image_id"); its own
         where there is no other.
         """
+        return next(iter(self.others(unit, among, what)), int(getattr(unit, what)))
+
+    def others(self, unit: Unit, among: Sequence[int], what: str) -> list[int]:
+        """All of them, the first to be chosen first."""
         own = getattr(unit, what)
         others = np.array(sorted(set(among) - {own}), np.uint32)
-        if not len(others):
-            return int(own)
         seed = (self.seed * 1009 + self.layer) * 65537 + unit.map
-        return int(others[priorities_of(others, seed).argmin()])
+        return [
+            int(each) for each in others[np.argsort(priorities_of(others, seed), kind="stable")]
+        ]

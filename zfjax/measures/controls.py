@@ -11,14 +11,16 @@ as *cosine_* of the two projections, and *spearman_* of their magnitudes, within
 *image_share* is the cosine with the swapped unit, a likeness and no share: what stays the same when
 another unit is asked is not this unit's alone. Near that of two images, the picture is the unit's;
 near 1, any unit would have given it. Of a layer: the median over its maps, quartiles as low and
-high. *swapped_map* says which map was asked instead. The first layer is exempt: its projection is
-its filter.
+high. *swapped_map* says which map was asked instead. One other map may be alike by luck, so at the
+last epoch *cosine_others* and *spearman_others* are each map's mean over --controls.partners other
+live maps of its layer, that one the first of them (*partners*: how many there were): these are what
+is said. The first layer is exempt: its projection is its filter.
 Source: Mahendran and Vedaldi 2016, "Salient Deconvolutional Networks" (units swapped); Adebayo et
 al. 2018, "Sanity Checks for Saliency Maps" (layers randomised from the top); Nie, Zhang and Patel
 2018, "A Theoretical Explanation for Perplexing Behaviors" (partial recovery of the image).
 Cost: 6 projections and one for each layer below, of the strongest unit of --controls.maps maps a
-layer at each epoch: on the order of the evolution's own drawing. It reads the places of a finished
-evolution (zfjax evolve), by the rule of that.
+layer at each epoch, and at the last one more for each further partner: on the order of the
+evolution's own drawing. It reads the places of a finished evolution (zfjax evolve), by its rule.
 What can mislead: a cosine near 1 does not make a picture wrong about the image, it makes it say
 little about the unit; maps alike in their filters are alike for good reasons; near zero, two
 pictures may still look alike to the eye, which sees edges and not signs (hence Spearman of
@@ -30,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -68,9 +71,11 @@ class ControlOptions:
     """The name of the evolution whose units are asked; none: RUN/evolution."""
     seed: int = 0
     """Of the other maps and images."""
+    partners: int = 10
+    """Other live maps that each is compared with at the last epoch; all where there are fewer."""
 
     def __post_init__(self) -> None:
-        for name, least in (("maps", 1), ("seed", 0)):
+        for name, least in (("maps", 1), ("seed", 0), ("partners", 1)):
             if getattr(self, name) < least:
                 raise ZfjaxError(
                     f"--controls.{name} {getattr(self, name)} must be {least} or more."
@@ -79,7 +84,7 @@ class ControlOptions:
 
 def rows(looked: Looked, options: ControlOptions) -> Iterator[Quantity | Pictures]:
     """The likeness of every control to the unit's own projection, step by step."""
-    controls = controls_of(looked, options.evolution, options.maps, options.seed)
+    controls = controls_of(looked, options.evolution, options.maps, options.seed, options.partners)
     layers = [name for name in looked.layers if name in controls.layers]
     exempt = looked.subject.network.sequence[0].name
     if exempt in looked.layers:
@@ -91,6 +96,7 @@ def rows(looked: Looked, options: ControlOptions) -> Iterator[Quantity | Picture
         asked = controls.at(step, layer)
         yield from _of_layer(asked, step, layer, looked.layer(layer).maps)
         if step == steps[-1]:
+            yield from _of_others(asked, step, layer, looked.layer(layer).maps)
             yield from _pictured(asked, step, layer)
 
 
@@ -111,6 +117,27 @@ def _of_layer(asked: ControlledUnits, step: int, layer: str, maps: int) -> Itera
         others = np.full(maps, np.nan)
         others[asked.maps] = asked.swapped
         yield Quantity(step, layer, "swapped_map", others, unit="map")
+
+
+def _of_others(asked: ControlledUnits, step: int, layer: str, maps: int) -> Iterator[Quantity]:
+    """Each map's mean likeness to all of its partners, those left out that give nothing."""
+    if asked.swapped is None:
+        return
+    own, count = asked.tiles["own"], 0
+    alike: dict[str, list[list[float]]] = {name: [] for name in LIKENESSES}
+    for tiles in chain([asked.tiles["swapped"]], asked.others):  # one in memory at a time
+        count += 1
+        for name, likeness in LIKENESSES.items():
+            pairs = zip(own, tiles, asked.boxes, strict=True)
+            alike[name].append([likeness(*each) for each in pairs])
+    for name, by_partner in alike.items():
+        table = np.array(by_partner)
+        known, means = np.isfinite(table), np.full(len(asked.maps), np.nan)
+        sums, values = np.where(known, table, 0).sum(axis=0), np.full(maps, np.nan)
+        np.divide(sums, known.sum(axis=0), out=means, where=known.any(axis=0))
+        values[asked.maps] = means
+        yield from _with_quartiles(step, layer, f"{name}_others", values)
+    yield Quantity(step, layer, "partners", count, unit="maps")
 
 
 def _with_quartiles(step: int, layer: str, name: str, values: np.ndarray) -> Iterator[Quantity]:
@@ -156,29 +183,30 @@ def tell(measured: Measured, others: Sequence[Measured], options: ControlOptions
     undefined = float("nan")
     clauses = []
     for name in said:
-        low, high = measured.bounds("image_share", name)[last]
+        median = measured.of_layer("cosine_others", name).get(last, undefined)
+        low, high = measured.bounds("cosine_others", name).get(last, (undefined, undefined))
         chance = measured.of_layer("cosine_two_images", name).get(last, undefined)
-        median = measured.of_layer("image_share", name)[last]
         spread = "no two live maps" if np.isnan(median) else f"{shown(low)} to {shown(high)}"
         clauses.append(f"{name} {shown(median)} ({spread}; {shown(chance)})")
-    count = measured.counts("image_share")
+    count, partners = measured.counts("image_share"), _partners(measured, said, last)
     sentence = (
         f"At epoch {epoch_name(epochs[last])}, how much of a projection is not the unit's alone:"
-        " its likeness (cosine) to that of another map of the layer, drawn by seed, at the same"
-        f" place of the same image (median over {count} maps of a layer or more, quartiles; beside"
-        f" it chance: two maps on two images): {'; '.join(clauses)}."
+        f" its likeness (cosine) to those of {partners} of the layer, drawn by seed, at the"
+        f" same place of the same image (median over {count} maps of a layer or more, quartiles;"
+        f" beside it chance: two maps on two images): {'; '.join(clauses)}."
     )
     sentence = " ".join([sentence, *rest])
     if others:
         sentence += f" {_over_seeds(said, (measured, *others))}"
-    head: tuple[str, ...] = ("layer", "another map", "two images", "other switches", "untrained")
-    head += ("top layer anew", "all anew", "rank corr., swapped")
+    head: tuple[str, ...] = ("layer", "other maps", "one of them", "two images", "other switches")
+    head += ("untrained", "top layer anew", "all anew", "rank corr., other maps")
     table = []
     for name in said:
         anew = [each for each in measured.quantities() if each.startswith("cosine_randomised_")]
         with_all = [each for each in anew if last in measured.of_layer(each, name)]
-        names = ["cosine_swapped", "cosine_two_images", "cosine_switches", "cosine_initial"]
-        names += ["cosine_randomised_1", with_all[-1] if with_all else "", "spearman_swapped"]
+        names = ["cosine_others", "cosine_swapped", "cosine_two_images", "cosine_switches"]
+        names += ["cosine_initial", "cosine_randomised_1", with_all[-1] if with_all else ""]
+        names += ["spearman_others"]
         values = [measured.of_layer(each, name).get(last) for each in names]
         table.append((name, *map(shown, values)))
     lines = plain_table(head, table)
@@ -186,10 +214,24 @@ def tell(measured: Measured, others: Sequence[Measured], options: ControlOptions
     return Told(sentence, lines, _chart(measured, said, epochs), files=files)
 
 
+def _partners(measured: Measured, layers: Sequence[str], last: int) -> str:
+    """How many other maps each is compared with: "10 other maps"."""
+    by_layer = [measured.of_layer("partners", name).get(last) for name in layers]
+    counts = sorted({int(count) for count in by_layer if count is not None}) or [1]
+    if len(counts) > 1:
+        return f"{counts[0]} to {counts[-1]} other maps"
+    return f"{counts[0]} other map{'s' if counts[0] > 1 else ''}"
+
+
 def _over_seeds(layers: Sequence[str], runs: Sequence[Measured]) -> str:
     spans = []
     for name in layers:
-        shares = [run.of_layer("image_share", name).get(run.steps[-1], np.nan) for run in runs]
+        tables = [
+            run.of_layer("cosine_others", name) or run.of_layer("image_share", name) for run in runs
+        ]
+        shares = [
+            of_run.get(run.steps[-1], np.nan) for of_run, run in zip(tables, runs, strict=True)
+        ]
         if not np.isnan(shares).all():
             spans.append(f"{name} {shown(np.nanmin(shares))} to {shown(np.nanmax(shares))}")
     return f"Over {len(runs)} seeds: {', '.join(spans)}."
@@ -214,7 +256,7 @@ def _chart(measured: Measured, layers: Sequence[str], epochs: Mapping[int, float
         )
 
     kinds = (
-        ("another map", lines("image_share"), 3.0),
+        ("another map", lines("cosine_swapped"), 3.0),
         ("two images", lines("cosine_two_images"), 2.2),
         ("untrained", lines("cosine_initial"), 2.2),
     )
@@ -233,4 +275,7 @@ def _chart(measured: Measured, layers: Sequence[str], epochs: Mapping[int, float
     )
 
 
-MEASURE = Measure("controls", rows, tell, options=ControlOptions(), needs=("images", EVOLUTION))
+MEASURE = Measure(
+    "controls", rows, tell, options=ControlOptions(), needs=("images", EVOLUTION), version=2
+)
+"""Of version 1 no map was compared with more than one other."""

@@ -26,6 +26,8 @@ GRID_IMAGES = 2000
 """Of the probe of an ablation's run, by default."""
 FILES = "files"
 """In what <name>.json keeps as "asked": the user's files with their digests."""
+VERSION = "version"
+"""Likewise: the measure's, above the first."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ class Plan:
         about = {"steps": list(self.steps), "layers": list(self.layers), "options": options}
         if chosen.measure.files is not None and (files := chosen.measure.files(chosen.options)):
             about[FILES] = [_file_asked(path) for path in files]
+        if chosen.measure.version > 1:
+            about[VERSION] = chosen.measure.version
         with_images = chosen.measure.takes_images or "images" in chosen.measure.needs
         return {**about, **(self.probed() if with_images else self._theirs)}
 

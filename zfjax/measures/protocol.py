@@ -170,6 +170,8 @@ class Measure:
     evaluates: Callable[[Looked, Any], tuple[int, int]] | None = None
     """(what is looked at, options) -> how often ``rows`` runs the whole network by itself, and over
     how many images each time: for who asks what it will cost."""
+    version: int = 1
+    """Of what ``rows`` give for the same options: a table of another version is made anew."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

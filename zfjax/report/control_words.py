@@ -12,7 +12,8 @@ from itertools import pairwise
 from zfjax.report.kit.wording import plain
 from zfjax.run.measured import Measured
 
-ANOTHER, CHANCE, ANEW = "cosine_swapped", "cosine_two_images", "cosine_randomised_"
+OTHERS, SWAPPED = "cosine_others", "cosine_swapped"
+CHANCE, ANEW = "cosine_two_images", "cosine_randomised_"
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,24 @@ def spread_of(controls: Measured, name: str, layer: str) -> Spread | None:
     return Spread(median, low, high) if math.isfinite(median + low + high) else None
 
 
+def another_of(controls: Measured) -> str:
+    """The quantity that says how alike other units' pictures are: to several, or of a table made
+    before these were asked, to one.
+    """
+    return OTHERS if OTHERS in controls.quantities() else SWAPPED
+
+
 def conclusions(controls: Measured) -> list[str]:
     """A sentence each, as far as the numbers are there."""
+    compared = another_of(controls)
     spreads = {
-        layer: {name: spread_of(controls, name, layer) for name in (ANOTHER, CHANCE, f"{ANEW}1")}
+        layer: {name: spread_of(controls, name, layer) for name in (compared, CHANCE, f"{ANEW}1")}
         for layer in controls.layers
     }
     above: list[str] = []
     no_more: list[str] = []
     for layer, known in spreads.items():
-        another, chance, anew = known[ANOTHER], known[CHANCE], known[f"{ANEW}1"]
+        another, chance, anew = known[compared], known[CHANCE], known[f"{ANEW}1"]
         if another and chance and another.low > chance.high:
             pair = f"{another.median:.2f}, chance {chance.median:.2f}"
             above.append(f"{plain(layer)} ({pair})")

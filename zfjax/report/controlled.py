@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from markupsafe import Markup
@@ -24,6 +25,7 @@ COLUMNS = (
 )
 """What stands side by side in the pictures that the measure ``controls`` keeps."""
 WORDS = {
+    "others": "other units at the same place, a map's mean over them",
     "swapped": "another unit at the same place",
     "two_images": "another unit on another image: what chance gives",
     "switches": "the same unit down another image's switches",
@@ -32,7 +34,7 @@ WORDS = {
 RANDOMISED = "randomised_"
 LIKENESSES = {"cosine": "Cosine with the unit's own", "spearman": "Rank correlation of magnitudes"}
 """By how a quantity's name begins."""
-SAID_ELSEWHERE = ("image_share", "exempt")
+SAID_ELSEWHERE = ("image_share", "exempt", "partners")
 """The cosine with the swapped unit again, and what the sentence says."""
 
 Link = Callable[[str, int], Markup]
@@ -52,7 +54,8 @@ def controls_contents(controls: Measured, store: Store, link: Link) -> list[Piec
             '<p class="note">1: the same picture; by chance it is not 0 but what two units on two'
             " images have in common. A cosine is a likeness and no share. In brackets the quartiles"
             " over the layer's maps. Another unit: one for each map, drawn by seed among the live"
-            " maps of its layer, which may share features with it.</p>"
+            " maps of its layer, which may share features with it; other units: that one and more"
+            " of them, so that little hangs on which was drawn.</p>"
         ),
         _pictures(controls, store, link),
     ]
@@ -94,7 +97,8 @@ def _table(controls: Measured, head: str, names: Sequence[str]) -> Piece:
     rows = [
         Row(_in_words(name), [_cell(controls, name, layer) for layer in layers]) for name in names
     ]
-    return data_table([Column(head), *(Column(plain(layer)) for layer in layers)], rows)
+    table = data_table([Column(head), *(Column(plain(layer)) for layer in layers)], rows)
+    return replace(table, html=Markup('<div class="stacked">{}</div>').format(table.html))
 
 
 def _control(name: str) -> str:
@@ -120,14 +124,22 @@ def _in_words(name: str) -> str:
     return plain(name.replace("_", " "), 60)
 
 
-def _cell(controls: Measured, name: str, layer: str) -> str | None:
+def _cell(controls: Measured, name: str, layer: str) -> Piece | None:
+    """With the layer's name, which a narrow window shows in place of the head."""
     last = controls.steps[-1]
     value = controls.of_layer(name, layer).get(last, math.nan)
     low, high = controls.bounds(name, layer).get(last, (math.nan, math.nan))
     if not math.isfinite(value):
         return None
-    between = f" ({number(low, 2)} to {number(high, 2)})" if math.isfinite(low + high) else ""
-    return f"{number(value, 2)}{between}"
+    numbers = _text(name, value)
+    if math.isfinite(low + high):
+        numbers += f" ({_text(name, low)} to {_text(name, high)})"
+    return Piece(Markup('<span data-of="{}">{}</span>').format(plain(layer), numbers))
+
+
+def _text(name: str, value: float) -> str:
+    """Likenesses have equal decimals, so that they are compared at a glance."""
+    return f"{value:.2f}" if name.partition("_")[0] in LIKENESSES else number(value, 2)
 
 
 def _with_other(link: Link, layer: str, map_: int, other: float) -> Markup:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zfjax.report.control_words import ANOTHER, CHANCE, spread_of
+from zfjax.report.control_words import CHANCE, OTHERS, another_of, spread_of
 from zfjax.report.inputs import Inputs
 from zfjax.report.kit.wording import plain
 from zfjax.report.payload import single
@@ -29,6 +29,7 @@ OF_LABELS = ("top_class", "about", "purity", "adjusted_p", "selectivity", "selec
 OF_CENSUS = (*FLAGS, "firing", "relative", "likeness")
 
 OF_CONTROLS = ("image_share", "swapped_map")
+"""By their names in the page; a likeness to several other units takes the place of that to one."""
 
 Facts = dict[str, Any]
 """Of one map, JSON values by name; only those that were measured."""
@@ -64,9 +65,14 @@ def layer_facts(
             other = label is not None and label != _number(numbers["top_class"], map_)
             of_map["about"]["strongest"] = class_name(labels, label) if other else None
     if "controls" in measures:
-        numbers = _last(measures["controls"], OF_CONTROLS, layer)
+        controls = measures["controls"]
+        partners = controls.of_layer("partners", layer).get(controls.steps[-1])
+        numbers = _last(controls, (*OF_CONTROLS, OTHERS), layer)
         for map_, of_map in zip(maps, facts, strict=True):
             of_map |= {name: _number(numbers[name], map_) for name in OF_CONTROLS}
+            if partners is not None and of_map["image_share"] is not None:
+                several = {"image_share": _number(numbers[OTHERS], map_), "partners": int(partners)}
+                of_map |= several
     for map_, of_map in zip(maps, facts, strict=True):
         if layer in inputs:
             of_map["inputs"] = [
@@ -82,7 +88,10 @@ def layer_likeness(measures: Mapping[str, Measured], layer: str) -> str:
     """
     if "controls" not in measures:
         return ""
-    another, chance = (spread_of(measures["controls"], name, layer) for name in (ANOTHER, CHANCE))
+    another, chance = (
+        spread_of(measures["controls"], name, layer)
+        for name in (another_of(measures["controls"]), CHANCE)
+    )
     words = ""
     if another is not None:
         quartiles = f"quartiles {another.low:.2f} to {another.high:.2f}"

@@ -118,10 +118,11 @@ def adopted_headline(evolution: Evolution) -> list[str]:
 def headline_of(run: Run, evolution: Evolution) -> list[str]:
     """The facts at the top: data set, images, epochs, accuracy, date."""
     accuracy = words.final_accuracy(run, evolution.steps[-1])
+    epochs = epoch_name(evolution.epochs[-1])
     return [
         words.dataset_words(run),
         f"{run.fingerprint.get('count', evolution.record.images):,} training images",
-        f"{epoch_name(evolution.epochs[-1])} epochs",
+        f"{epochs} epoch{'' if epochs == '1' else 's'}",
         *(
             []
             if accuracy is None

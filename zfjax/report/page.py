@@ -12,6 +12,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from zfjax.report.origins import (
 )
 from zfjax.report.pictures import LayerPictures, read_layer, webp
 from zfjax.report.settling import Beyond
+from zfjax.report.times_figure import STEM as TIMES
+from zfjax.report.times_figure import figure_of_times
 from zfjax.report.variety import with_variety
 from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.evolution import Evolution
@@ -210,6 +213,7 @@ def _figures(
     files |= {} if isinstance(run, AdoptedRun) else curves.training_figure(run, network)
     asked.tell(DRAWING, 3, 4)
     files |= curves.settled_figure(evolution, network)
+    files |= figure_of_times(asked.measures.get("settling"), network)
     asked.tell(DRAWING, 4, 4)
     return files, layers
 
@@ -260,7 +264,8 @@ def _write(folder: Path, files: dict[str, bytes], page: str, beside: Beside | No
     clear_unfinished(folder, locked=False)
     for name, data in files.items():
         write_atomic(folder / name, partial(Path.write_bytes, data=data))
-    for stale in (*folder.glob("figure*.png"), *folder.glob("figure*.pdf")):
+    ours = [folder.glob(f"{stem}.{kind}") for stem in ("figure*", TIMES) for kind in ("png", "pdf")]
+    for stale in chain.from_iterable(ours):
         if stale.name not in files:
             stale.unlink()
     write_page(folder, page, beside)

@@ -5,6 +5,7 @@ with the schedule under them, another run's answer beside it. No JAX.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,10 @@ NOTE = (
     " of them, with its 95% interval. A layer's settling time is how long it stays away from what"
     " it is at the end, on average: the area above its curve, and not a date; when it passes 90% of"
     " its way stands beside it. Where that is late for all layers, it may be the schedule's doing."
+)
+CUT = (
+    "An interval by Student's t that would reach below 0, or beyond all of the epochs, ends there:"
+    " no layer's time can lie beyond. In the table of the measure it stands whole."
 )
 PACE = (
     "Emerged: maps that are themselves for good, from some epoch on to the end more like their last"
@@ -95,18 +100,19 @@ def _said(settling: Measured, kind: str) -> Markup:
 
 def _answer(settling: Measured) -> list[Piece | Markup | str]:
     """In words which layer was first and how sure that is; then all as dots with intervals."""
-    families = [name for name in FAMILIES if _times(settling, name)]
+    families = families_of(settling)
     if not families:
         return [Markup('<p class="note">No layer has a settling time: too little changed.</p>')]
     lines = [Markup("<li>{}</li>").format(_order(settling, name)) for name in families]
     rows = [
-        DotRow(layer, [_dot(settling, name, layer) for name in families])
+        DotRow(layer, [dot_of(settling, name, layer) for name in families])
         for layer in settling.layers
     ]
     scale = scale_of(dot for row in rows for dot in row.dots)
     heads = ("layer", "settling time, epochs (95% interval over the images)")
     listed = Markup('<ul class="orders">{}</ul>').format(Markup("\n").join(lines))
-    return [listed, dot_chart(rows, scale, families, heads)]
+    cut = [Markup('<p class="note">{}</p>').format(CUT)] if is_cut(settling, families) else []
+    return [listed, dot_chart(rows, scale, families, heads), *cut]
 
 
 def _order(settling: Measured, family: str) -> str:
@@ -135,7 +141,9 @@ def _sure(settling: Measured, family: str, first: str, second: str) -> str:
     paired = gap_of(settling, family, lower, upper)
     ends = paired or gap_by_bounds(settling, family, lower, upper)
     if ends is None:
-        return "How sure that is cannot be said: no images to draw anew."
+        if family == "weights":
+            return "How sure that is cannot be said: no images to draw anew."
+        return "How sure that is cannot be said: no interval over its images is known."
     if ends[0] <= 0 <= ends[1]:
         return f"{lower} and {upper} are not told apart when the images are drawn anew."
     if paired is None:
@@ -158,11 +166,30 @@ def _times(settling: Measured, family: str) -> dict[str, float]:
 
 
 def _interval(settling: Measured, family: str, layer: str) -> tuple[float, float]:
+    """Within what a time can be, from 0 to all of the epochs: no true one is lost by that."""
+    low, high = _measured_interval(settling, family, layer)
+    return max(low, 0.0), min(high, settling.epochs[-1] - settling.epochs[0])
+
+
+def _measured_interval(settling: Measured, family: str, layer: str) -> tuple[float, float]:
     bounds = settling.bounds(f"{family}_time", layer)
     return bounds.get(settling.steps[-1], (math.nan, math.nan))
 
 
-def _dot(settling: Measured, family: str, layer: str) -> Dot:
+def is_cut(settling: Measured, families: Sequence[str]) -> bool:
+    """Whether any interval reached beyond what a time can be."""
+    each = [(family, layer) for family in families for layer in settling.layers]
+    ends = [(_measured_interval(settling, *of), _interval(settling, *of)) for of in each]
+    return any(math.isfinite(sum(whole)) and whole != kept for whole, kept in ends)
+
+
+def families_of(settling: Measured) -> list[str]:
+    """Those by which any layer has a settling time."""
+    return [name for name in FAMILIES if _times(settling, name)]
+
+
+def dot_of(settling: Measured, family: str, layer: str) -> Dot:
+    """A layer's settling time by a family, with its interval."""
     low, high = _interval(settling, family, layer)
     return Dot(_times(settling, family).get(layer), low, high, why="not known")
 
@@ -172,7 +199,7 @@ def _emerged(settling: Measured) -> Piece:
     and how many are, beside how many would by chance.
     """
     last = settling.steps[-1]
-    families = [name for name in FAMILIES if _times(settling, name)]
+    families = families_of(settling)
     rows = []
     for layer in settling.layers:
         names = (f"{family}_{NINE_TENTHS}" for family in families)

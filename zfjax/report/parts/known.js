@@ -81,8 +81,9 @@ function fillFacts(list, layer, map) {
         `${number(map.about.selectivity)} (its mean answer to that class against all others: 0 the same, 1 none to others)`);
   }
   if (typeof map.image_share === "number")
-    fact(list, "likeness to another unit's picture at the same place", `${number(map.image_share)} (cosine; `,
-      ...(typeof map.swapped_map === "number" ? [mapLink(layer, map.swapped_map), ", drawn by seed"] : ["a unit drawn by seed"]),
+    fact(list, map.partners > 1 ? "likeness to other units' pictures at the same place" : "likeness to another unit's picture at the same place",
+      `${number(map.image_share)} (cosine; `, ...(map.partners > 1 ? [`mean over ${map.partners} units drawn by seed`] :
+        typeof map.swapped_map === "number" ? [mapLink(layer, map.swapped_map), ", drawn by seed"] : ["a unit drawn by seed"]),
       `${layer.alike || ""}); what is alike is not this unit's alone`);
   if (!map.about && map.firing !== undefined && map.firing !== null) fact(list, "excited by", `${percent(map.firing)} of the images`);
   if (map.relative) {
