@@ -1,4 +1,4 @@
-"""Units to tiles: decode the images they lie on, look again at fixed ones, project, reproduce each
+"""Units to tiles: decode the images they lie on, find the fixed ones, project, reproduce each
 activation.
 """
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -32,17 +32,51 @@ TOLERANCE = 1e-5
 """Relative difference allowed between a recorded activation and its reproduction."""
 
 
-def look_again(
-    subject: Subject, request: Request, fixed: Mapping[str, Mapping[int, int]]
+def fixed_units(
+    subject: Subject,
+    request: Request,
+    fixed: Mapping[str, Mapping[int, int]],
+    seen: Mapping[str, Top],
 ) -> list[dict[str, list[Unit]]]:
-    """The fixed units by step and layer: where each map is strongest on its image; none where it is
-    silent there. ``fixed``: {layer: {map: image id}}.
+    """The fixed units by step and layer, by map: where each map is strongest on its image; none
+    where it is silent there. ``fixed``: {layer: {map: image id}}. ``seen``: what the search knows,
+    whatever its ranks; what it does not know is looked at again.
+    """
+    units_of: list[dict[str, list[Unit]]] = []
+    unknown: list[Wanted] = []
+    for step_index in range(len(request.steps)):
+        units_of.append({})
+        unknown.append({})
+        for name, chosen in fixed.items():
+            known = {
+                map_: unit
+                for map_, image_id in chosen.items()
+                if (unit := seen[name].unit_on(subject.layer(name), step_index, map_, image_id))
+            }
+            units_of[-1][name] = list(known.values())
+            unknown[-1][name] = {m: i for m, i in chosen.items() if m not in known}
+    for of_step, again in zip(units_of, look_again(subject, request, unknown), strict=True):
+        for name, looked in again.items():
+            both = (unit for unit in (*of_step[name], *looked) if unit.activation > 0)
+            of_step[name] = sorted(both, key=lambda unit: unit.map)
+    return units_of
+
+
+Wanted = dict[str, dict[int, int]]
+"""{layer: {map: image id}}."""
+
+
+def look_again(
+    subject: Subject, request: Request, wanted: Sequence[Wanted]
+) -> list[dict[str, list[Unit]]]:
+    """The fixed units that are ``wanted`` at each step, in any order.
 
     Every step of a batch of images, then the next batch: so that each image is decoded and sent to
     the device once, however many steps there are.
     """
     images = subject.need("images", "Drawing")
-    ids = sorted({image_id for chosen in fixed.values() for image_id in chosen.values()})
+    ids_of = [{i for chosen in each.values() for i in chosen.values()} for each in wanted]
+    ids = sorted(set().union(*ids_of))
     columns = units.layer_columns(subject.layers, request.layers)
     again: list[dict[str, list[Unit]]] = [
         {name: [] for name in request.layers} for _ in request.steps
@@ -55,6 +89,8 @@ def look_again(
             padded = batch_ids + [batch_ids[-1]] * (batch_size - len(batch_ids))
             inputs = subject.prepare(images.views(padded))
             for step_index, step in enumerate(request.steps):
+                if ids_of[step_index].isdisjoint(batch_ids):
+                    continue
                 yield (
                     step_index,
                     batch_ids,
@@ -69,19 +105,13 @@ def look_again(
     for step_index, batch_ids, (maxima, places) in one_behind(dispatched()):
         values, flat = np.asarray(maxima), np.asarray(places)
         rows = {image_id: row for row, image_id in enumerate(batch_ids)}
-        for name, chosen in fixed.items():
+        for name, chosen in wanted[step_index].items():
             for map_, image_id in chosen.items():
                 if image_id in rows:
                     where = rows[image_id], columns[name].start + map_
+                    y, x = subject.layer(name).place(int(flat[where]))
                     value = float(values[where])
-                    if value > 0:
-                        y, x = subject.layer(name).place(int(flat[where]))
-                        again[step_index][name].append(
-                            Unit("fixed", map_, 0, image_id, value, y, x)
-                        )
-    for of_step in again:
-        for chosen_units in of_step.values():
-            chosen_units.sort(key=lambda unit: unit.map)
+                    again[step_index][name].append(Unit("fixed", map_, 0, image_id, value, y, x))
     return again
 
 
@@ -173,7 +203,7 @@ def draw(
         for (rule, name), way in ways.items():
             all_units = _units_of(request, chosen, step_index, way.layer)
             tiles = []
-            for unit, tile, value in project_units(subject, parameters, way, all_units):
+            for unit, tile, value in _projected_once(subject, parameters, way, all_units):
                 error = abs(value - unit.activation) / _scale_of(unit, chosen.top[name], step_index)
                 checked = checked.and_one(error) if rule == request.rule else checked
                 if not error <= TOLERANCE:
@@ -190,6 +220,22 @@ def draw(
             done += 1
             progress("projecting", done, total)
     return checked
+
+
+def _projected_once(
+    subject: Subject, parameters: Parameters, way: Way, chosen: Sequence[Unit]
+) -> Iterator[tuple[Unit, Tile, float]]:
+    """``project_units``, each unit once that several selections have chosen."""
+    alike: dict[tuple[int, int, int, int], list[Unit]] = {}
+    for unit in chosen:
+        alike.setdefault((unit.map, unit.image_id, unit.y, unit.x), []).append(unit)
+    once = [units_alike[0] for units_alike in alike.values()]
+    for projected, units_alike in zip(
+        project_units(subject, parameters, way, once), alike.values(), strict=True
+    ):
+        _, tile, value = projected
+        for unit in units_alike:
+            yield unit, replace(tile, selection=unit.selection, rank=unit.rank), value
 
 
 def _units_of(request: Request, chosen: Chosen, step_index: int, layer: Layer) -> list[Unit]:
