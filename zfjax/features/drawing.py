@@ -15,7 +15,7 @@ from jaxtyping import Array, Float32, Int, UInt8
 
 from zfjax.devices import one_behind
 from zfjax.errors import ZfjaxError
-from zfjax.features import deconvnet, strongest, units
+from zfjax.features import deconvnet, sharing, strongest, units
 from zfjax.features.asking import Request
 from zfjax.features.deconvnet import Places, Way
 from zfjax.features.selections import ALWAYS
@@ -133,8 +133,8 @@ def project_units(
     views: Mapping[int, UInt8[np.ndarray, "h w c"]] | None = None,
     seed: float | None = None,
 ) -> Iterator[tuple[Unit, Tile, float]]:
-    """(unit, tile, activation as projection reproduces it) of each unit. ``views``: by image id,
-    where they are no images of the subject. ``seed``: as in ``deconvnet.project``.
+    """(unit, tile, activation as projection reproduces it) of each unit, in order. ``views``: by
+    image id, where they are no images of the subject. ``seed``: as in ``deconvnet.project``.
     """
     preparation, mean_image = subject.preparation, subject.mean_image
     places = Places(
@@ -164,13 +164,18 @@ def project_units(
         cut = deconvnet.cut_inputs(way, pixels, batch)
         return _normalise(cut, mean, preparation=preparation)
 
-    for rows, tiles, activations in deconvnet.project(
-        way, parameters, places, inputs_of, seed=seed
+    ids = np.array([unit.image_id for unit in chosen], np.int64)
+    waiting: dict[int, tuple[Float32[np.ndarray, "height width c"], float]] = {}
+    row = 0
+    for rows, tiles, activations in sharing.project(
+        way, parameters, places, ids, inputs_of, seed=seed
     ):
-        for unit, tile, patch, activation in zip(
-            chosen[rows], tiles, patches[rows], activations, strict=True
-        ):
-            yield (unit, Tile(unit.selection, unit.map, unit.rank, tile, patch), float(activation))
+        waiting.update(zip(rows.tolist(), zip(tiles, activations, strict=True), strict=True))
+        while row in waiting:
+            unit, (tile, activation) = chosen[row], waiting.pop(row)
+            drawn = Tile(unit.selection, unit.map, unit.rank, tile, patches[row])
+            yield unit, drawn, float(activation)
+            row += 1
 
 
 @dataclass(frozen=True)
@@ -230,10 +235,9 @@ def _projected_once(
     for unit in chosen:
         alike.setdefault((unit.map, unit.image_id, unit.y, unit.x), []).append(unit)
     once = [units_alike[0] for units_alike in alike.values()]
-    for projected, units_alike in zip(
-        project_units(subject, parameters, way, once), alike.values(), strict=True
+    for units_alike, (_, tile, value) in zip(
+        alike.values(), project_units(subject, parameters, way, once), strict=True
     ):
-        _, tile, value = projected
         for unit in units_alike:
             yield unit, replace(tile, selection=unit.selection, rank=unit.rank), value
 
