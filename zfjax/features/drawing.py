@@ -5,7 +5,7 @@ activation.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -182,12 +182,8 @@ def project_units(
 class Checked:
     """How many recorded activations were reproduced, and their largest relative difference."""
 
-    units: int = 0
-    worst: float = 0.0
-
-    def and_one(self, error: float) -> Checked:
-        """With one more."""
-        return Checked(self.units + 1, max(self.worst, error))
+    units: int
+    worst: float
 
 
 def draw(
@@ -197,7 +193,8 @@ def draw(
     activation is counted as checked once. Raises ZfjaxError where one is not reproduced.
     """
     rules = (request.rule, *request.rules)
-    checked, done, total = Checked(), 0, len(request.steps) * len(request.layers) * len(rules)
+    done, total = 0, len(request.steps) * len(request.layers) * len(rules)
+    errors: list[float] = []
     ways = {
         (rule, name): deconvnet.way_of(subject.network, name, rule_named(rule))
         for rule in rules
@@ -207,24 +204,38 @@ def draw(
         parameters = jax.device_put(subject.parameters(step))
         for (rule, name), way in ways.items():
             all_units = _units_of(request, chosen, step_index, way.layer)
-            tiles = []
-            for unit, tile, value in _projected_once(subject, parameters, way, all_units):
-                error = abs(value - unit.activation) / _scale_of(unit, chosen.top[name], step_index)
-                checked = checked.and_one(error) if rule == request.rule else checked
-                if not error <= TOLERANCE:
-                    raise ZfjaxError(
-                        f"Map {unit.map} of {name} at step {step}: the search recorded"
-                        f" {unit.activation:.8g} on image {unit.image_id}, projection gives"
-                        f" {value:.8g}; the data or the checkpoint changed since. Delete"
-                        f" {folder.name} and evolve again."
-                    )
-                if value > 0:  # a weakest image may be no more than rounding away from silence
-                    tiles.append(tile)
+            drawn = _projected_once(subject, parameters, way, all_units)
+            scale_of = functools.partial(_scale_of, top=chosen.top[name], step_index=step_index)
+            where = f"{name} at step {step}", folder.name
+            tiles = _reproduced(drawn, scale_of, where, errors if rule == request.rule else [])
             below = tiles_folder(folder, None if rule == request.rule else rule)
             write_tiles(below / name / f"{step}.npz", tiles)
             done += 1
             progress("projecting", done, total)
-    return checked
+    return Checked(len(errors), max(errors, default=0.0))
+
+
+def _reproduced(
+    drawn: Iterator[tuple[Unit, Tile, float]],
+    scale_of: Callable[[Unit], float],
+    where: tuple[str, str],
+    errors: list[float],
+) -> Iterator[Tile]:
+    """The tiles of what excites its map; to ``errors`` goes how far each activation is off.
+    ``where``: layer and step, and the evolution's folder, for the sentence if it is too far.
+    """
+    for unit, tile, value in drawn:
+        error = abs(value - unit.activation) / scale_of(unit)
+        errors.append(error)
+        if not error <= TOLERANCE:
+            layer_and_step, folder = where
+            raise ZfjaxError(
+                f"Map {unit.map} of {layer_and_step}: the search recorded {unit.activation:.8g} on"
+                f" image {unit.image_id}, projection gives {value:.8g}; the data or the checkpoint"
+                f" changed since. Delete {folder} and evolve again."
+            )
+        if value > 0:  # a weakest image may be no more than rounding away from silence
+            yield tile
 
 
 def _projected_once(
