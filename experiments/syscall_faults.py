@@ -127,9 +127,9 @@ def attempt(runs: Runs, run: Path, reference: Path, fault: Fault) -> tuple[str, 
             f"{fault}: the command was still there after {SECONDS:.0f} s, having said:"
             f" {traced.told[-1500:]}"
         )
-    outcome = _outcome(traced, fault)
     if not traced.injected(run):
         return "missed", 0.0
+    outcome = _outcome(traced, fault)
     again = runs.plain(run)
     if again.status != 0:
         raise Failure(
