@@ -129,8 +129,8 @@ def search(subject: Any, batches: Any, width: int = 1) -> Any:
 def project(
     architecture: Architecture, parameters: Any, inputs: np.ndarray, layer: str, units: Units
 ) -> tuple[np.ndarray, np.ndarray]:
-    """deconvnet.project, all batches put together: (tiles, activations)."""
-    from zfjax.features import deconvnet
+    """sharing.project, as `zfjax evolve` does it: (tiles, activations) by unit."""
+    from zfjax.features import deconvnet, sharing
     from zfjax.subject import network_of
 
     way = deconvnet.way_of(network_of(architecture), layer)
@@ -139,11 +139,11 @@ def project(
     def inputs_of(rows: np.ndarray, batch: Any) -> np.ndarray:
         return deconvnet.cut_inputs(way, inputs, batch, units.rows[rows])
 
-    batches = list(deconvnet.project(way, parameters, places, inputs_of))
-    return (
-        np.concatenate([batch.tiles for batch in batches]),
-        np.concatenate([batch.activations for batch in batches]),
-    )
+    tiles = np.empty((len(units.maps), *way.layer.tile_size, 3), np.float32)
+    activations = np.empty(len(units.maps), np.float32)
+    for batch in sharing.project(way, parameters, places, units.rows, inputs_of):
+        tiles[batch.rows], activations[batch.rows] = batch.tiles, batch.activations
+    return tiles, activations
 
 
 def torch_layers(architecture: Architecture, arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -60,10 +60,10 @@ def zfjax_down(
         batch = np.minimum(np.arange(start, start + size), len(units.maps) - 1)
         places = deconvnet.Places(units.maps[batch], units.ys[batch], units.xs[batch])
         cut = deconvnet.cut_inputs(way, inputs, places, units.rows[batch])
-        ready.append((deconvnet._up(parameters, cut, places, way=way), places))
+        ready.append((deconvnet.up(parameters, cut, places, way=way), places))
 
     def work() -> None:
-        jax.block_until_ready([deconvnet._down(*up, places, way=way) for up, places in ready])
+        jax.block_until_ready([deconvnet.down(*up, places, way=way) for up, places in ready])
 
     return work
 

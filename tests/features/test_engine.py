@@ -18,7 +18,7 @@ from zfjax import config as configs
 from zfjax.commands.cli import main
 from zfjax.data.dataset import open_dataset
 from zfjax.errors import ZfjaxError
-from zfjax.features import evolving, searching, strongest, units
+from zfjax.features import drawing, evolving, searching, strongest, units
 from zfjax.features.evolving import evolve
 from zfjax.features.projecting import project
 from zfjax.inputs import preparation_of
@@ -123,6 +123,33 @@ def test_fixed_rows_hold_the_last_winner_and_jumps_compare_with_the_step_before(
             assert row["jumped"] == (
                 None if before is None else before["image_id"] != row["image_id"]
             )
+
+
+def test_no_image_is_looked_at_twice_and_no_unit_projected_twice(trained, evolution, monkeypatch):
+    """The search has followed the fixed images; where one is the strongest, it is one unit."""
+    projected = []
+    honest = drawing.project_units
+
+    def counted(subject, parameters, way, chosen, *words):
+        projected.append([(unit.map, unit.image_id, unit.y, unit.x) for unit in chosen])
+        return honest(subject, parameters, way, chosen, *words)
+
+    monkeypatch.setattr(drawing, "project_units", counted)
+    monkeypatch.setattr(strongest, "image_maxima", None)  # whoever calls it fails
+    again = evolve(trained, maps=3, top=4, name="once")
+    assert again.units.equals(evolution.units)
+    assert all(len(set(units)) == len(units) for units in projected)
+    assert sum(map(len, projected)) < again.meta["checked"]["units"]
+    last = again.steps[-1]
+    for layer in again.layers:
+        tiles, others = again.tiles(layer, last), evolution.tiles(layer, last)
+        assert tiles.keys() == others.keys()
+        for (selection, map_, rank), tile in tiles.items():
+            if selection == "fixed":
+                best = tiles["top", map_, 0]
+                np.testing.assert_array_equal(tile.projection, best.projection)
+                np.testing.assert_array_equal(tile.patch, best.patch)
+            np.testing.assert_array_equal(tile.projection, others[selection, map_, rank].projection)
 
 
 def test_every_recorded_activation_was_reproduced(evolution):

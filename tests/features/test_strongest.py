@@ -177,6 +177,22 @@ def assert_brute_force(found, maxima, ids, k=K):
         assert found.histogram[step, map_, 0] == len([i for i in values if values[i] == 0])
     assert silent > len(ids)
     assert found.images == len(ids)
+    assert_followed(found, maxima)
+
+
+def assert_followed(found, maxima):
+    """The last step's winners through all steps: their maxima, and the place that the ranking has
+    where they are ranked."""
+    ranked = 0
+    for step, map_ in np.ndindex(STEPS, MAPS):
+        winner = int(found.top_id[-1, 0, map_])
+        assert found.fixed_id[step, map_] == winner
+        expected = float(maxima[winner][step, map_])
+        assert found.fixed_value[step, map_] == pytest.approx(expected, rel=1e-6)
+        for rank in np.flatnonzero(found.top_id[step, :, map_] == winner):
+            assert found.fixed_place[step, map_] == found.top_place[step, rank, map_]
+            ranked += 1
+    assert MAPS < ranked
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])

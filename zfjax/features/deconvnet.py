@@ -96,7 +96,7 @@ def units_per_batch(layer: Layer, method: Method, count: int) -> int:
 class Projected(NamedTuple):
     """A batch of units, fetched."""
 
-    rows: slice
+    rows: Int[np.ndarray, " units"]
     """Which of the units."""
     tiles: Float32[np.ndarray, "units height width c"]
     """Signed, zero outside the receptive field, which the tile covers, at most the input."""
@@ -124,15 +124,15 @@ def project(
     count = len(places.maps)
     size = batch_size or units_per_batch(way.layer, way.method, count)
 
-    def dispatched() -> Iterator[tuple[slice, Array, Array]]:
+    def dispatched() -> Iterator[tuple[Int[np.ndarray, " units"], Array, Array]]:
         for start in range(0, count, size):
             rows = np.minimum(np.arange(start, start + size), count - 1)
             batch = Places(*(np.asarray(values, np.int32)[rows] for values in places))
             tiles, activations = project_cut(way, parameters, inputs_of(rows, batch), batch, seed)
-            yield slice(start, min(start + size, count)), tiles, activations
+            yield np.arange(start, min(start + size, count)), tiles, activations
 
     for rows, tiles, activations in one_behind(dispatched()):
-        real = rows.stop - rows.start
+        real = len(rows)
         yield Projected(rows, np.asarray(tiles)[:real], np.asarray(activations)[:real])
 
 
@@ -216,35 +216,43 @@ def project_cut(
     Two programs, so that the switches are stored between them: in one, XLA on CPU computes the
     pool's comparisons anew for each of its nine uses, which takes twice as long.
     """
-    pull_down, activations = _up(parameters, inputs, places, way=way)
+    pull_down, activations = up(parameters, inputs, places, way=way)
     signal = activations if seed is None else jnp.full_like(activations, seed)
-    return _down(pull_down, signal, places, way=way), activations
+    return down(pull_down, signal, places, way=way), activations
 
 
 @functools.partial(jax.jit, static_argnames="way")
-def _up(
-    parameters: Parameters, inputs: Float[Array, "units h w c"], places: Places, *, way: Way
+def up(
+    parameters: Parameters,
+    inputs: Float[Array, "images h w c"],
+    places: Places,
+    rows: Int[Array, " units"] | Int[np.ndarray, " units"] | None = None,
+    *,
+    way: Way,
 ) -> tuple[Any, Float[Array, " units"]]:
-    """The forward pass: the function that takes a signal down, and the units' activations."""
+    """The forward pass: the function that takes a signal down, and the units' activations.
+    ``rows``: each unit's input; None: one a unit, in order.
+    """
     origins, (_, ys, xs) = None, places
+    rows = jnp.arange(len(ys)) if rows is None else rows
     if way.method == "window":
         origins = _corners(way.window, places)
         inside = inside_map(origins, inputs.shape, way.network.input_size)
         inputs = jnp.where(inside, inputs, 0)
         ys, xs = jnp.zeros_like(ys), jnp.zeros_like(xs)
 
-    def features(x: Float[Array, "units h w c"]) -> Float[Array, "units rows columns maps"]:
+    def features(x: Float[Array, "images h w c"]) -> Float[Array, "images rows columns maps"]:
         maps = way.network.forward(
             parameters, x, until=way.layer.name, rule=way.rule, origins=origins
         )
         return maps[way.layer.name]
 
     values, pull_down = jax.vjp(features, inputs)
-    return pull_down, values[jnp.arange(len(ys)), ys, xs, places.maps]
+    return pull_down, values[rows, ys, xs, places.maps]
 
 
 @functools.partial(jax.jit, static_argnames="way")
-def _down(
+def down(
     pull_down: Callable[[Array], tuple[Array]],
     activations: Float[Array, " units"],
     places: Places,

@@ -41,7 +41,7 @@ from zfjax.features.riding import Company
 from zfjax.features.searching import search_on
 from zfjax.features.statistics import Statistics, bin_edges
 from zfjax.features.strongest import nothing_found
-from zfjax.features.units import Chosen, Top
+from zfjax.features.units import Chosen
 from zfjax.files import clear_unfinished, local_path, write_arrays, write_atomic
 from zfjax.inputs import open_data, with_data_dir
 from zfjax.network.precision import HIGHEST
@@ -269,11 +269,11 @@ def _drawn(
     """Projects the drawn units, and writes tiles, filters, histograms and the table."""
     spans = units.layer_columns(subject.layers, request.layers)
     maps = units.draw_maps(subject.layers, request.layers, request.maps, request.seed)
-    arrays = statistics.top_value, statistics.top_id, statistics.top_place
-    top = {name: Top(*(array[..., span] for array in arrays)) for name, span in spans.items()}
+    top = units.strongest_of(statistics, spans)
     winners = {name: units.fixed_images(top[name], maps[name]) for name in request.layers}
     others = selecting.selected_units(subject, request, statistics, maps)
-    chosen = Chosen(top, maps, drawing.look_again(subject, request, winners), others)
+    fixed = drawing.fixed_units(subject, request, winners, units.placed_of(statistics, spans))
+    chosen = Chosen(top, maps, fixed, others)
     checked = drawing.draw(subject, request, chosen, folder, progress)
     _write_filters(subject, request, folder)
     write_histograms(

@@ -148,6 +148,9 @@ def statistics_of(evolution: Evolution, subject: Subject, request: Request) -> S
         where, values, ids, places = rows.selected("top", width)
         statistics.top_value[where], statistics.top_id[where] = values, ids
         statistics.top_place[where] = places
+        (steps, _, columns), values, ids, places = rows.selected("fixed", width)
+        statistics.fixed_id[steps, columns], statistics.fixed_value[steps, columns] = ids, values
+        statistics.fixed_place[steps, columns] = places
         where, values, ids, _ = rows.selected("low", width)
         statistics.low_value[where], statistics.low_id[where] = values, ids
         for selection in rows.quantiles():

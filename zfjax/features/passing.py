@@ -81,7 +81,8 @@ def pass_over(
     lanes: Lanes = Lanes(),  # noqa: B008 (frozen)
     after_batch: Callable[[int], None] | None = None,
 ) -> None:
-    """Runs every checkpoint of the route on every batch once; the riders keep what they want.
+    """Runs every checkpoint of the route on every batch once, the last one first; the riders keep
+    what they want.
 
     ``batches``: dicts of image uint8 [n, h, w, 3], image_id int64 [n], weight float32 [n] (0:
     padding), label int32 [n] where it is known, equally sized. ``after_batch(images)`` is told how
@@ -90,9 +91,10 @@ def pass_over(
     """
     # A device works while the host merges what it gave before. The step after the last one of a
     # batch is the first one of the next, so that reading and sending a batch is hidden as well.
+    diverged: dict[int, int] = {}
     for running in one_behind(_dispatched(subject, route, batches, riders, lanes)):
         results = jax.tree.map(np.asarray, running.results)
-        for lane, step_index in enumerate(running.step_indices):
+        for lane, step_index in reversed(list(enumerate(running.step_indices))):
             of_step = (
                 results
                 if lanes.width == 1
@@ -100,13 +102,16 @@ def pass_over(
             )
             finite = of_step[_FINITE][_FINITE]
             if not finite.all():
-                image = running.batch.ids[int(np.argmin(finite))]
-                raise ZfjaxError(
-                    f"Step {route.steps[step_index]} gives activations that are not finite on"
-                    f" image {image}: its parameters have diverged; leave this step out with --at."
-                )
+                diverged[step_index] = int(running.batch.ids[int(np.argmin(finite))])
+                continue
             for rider in riders:
                 rider.add(step_index, of_step[rider.name], running.batch)
+        if running.last and diverged:
+            step_index, image = min(diverged.items())
+            raise ZfjaxError(
+                f"Step {route.steps[step_index]} gives activations that are not finite on"
+                f" image {image}: its parameters have diverged; leave this step out with --at."
+            )
         if running.last and after_batch is not None:
             after_batch(int(running.batch.marks.real.sum()))
 
@@ -114,7 +119,9 @@ def pass_over(
 def _dispatched(
     subject: Subject, route: Route, batches: Iterable[Batch], riders: Sequence[Rider], lanes: Lanes
 ) -> Iterator[_Running]:
-    """Starts every group of ``lanes.width`` checkpoints on every batch."""
+    """Starts every group of ``lanes.width`` checkpoints on every batch, the one with the last step
+    first: what follows its winners through the others knows them by then.
+    """
     mesh = None if lanes.mesh is None or lanes.mesh.size == 1 else lanes.mesh
     named = tuple((rider.name, rider.computed) for rider in riders)
     run = functools.partial(
@@ -126,6 +133,7 @@ def _dispatched(
     groups = [
         range(start, min(start + lanes.width, count)) for start in range(0, count, lanes.width)
     ]
+    groups = groups[-1:] + groups[:-1]
     for views in batches:
         batch = _sent(subject, views, route, mesh)
         for group in groups:

@@ -22,7 +22,7 @@ from zfjax.features.passing import Route
 from zfjax.features.riding import Arrays, Computed, Look, Marks, Sent
 from zfjax.features.searching import Errand, ride_on, search_on
 from zfjax.features.selections import quantiles_in_table
-from zfjax.features.statistics import Statistics, quantile_slots, statistics_arrays
+from zfjax.features.statistics import FOLLOWED, Statistics, quantile_slots, statistics_arrays
 from zfjax.processes import as_first, is_first
 from zfjax.progress import Progress
 from zfjax.subject import Subject
@@ -115,7 +115,7 @@ class _Candidates:
     """What a coarse pass has kept of one step; ids are -1 where it has kept none."""
 
     passed: dict[str, np.ndarray]
-    """The arrays of ``Statistics``, without the axis of steps."""
+    """The arrays of ``Statistics`` but FOLLOWED, without the axis of steps."""
     slots: tuple[np.ndarray, np.ndarray, np.ndarray]
     """Of the samples that a table shows: bins, slots and ids, int [quantiles, maps]."""
     images: int
@@ -129,7 +129,11 @@ class _Candidates:
             for quantile in quantiles_in_table(request.selections)
         ]
         bins, slots, ids = (np.stack(each) for each in zip(*sampled, strict=True))
-        arrays = {name: array[step_index] for name, array in statistics_arrays(passed).items()}
+        arrays = {
+            name: array[step_index]
+            for name, array in statistics_arrays(passed).items()
+            if name not in FOLLOWED  # coarsely, and perhaps other images
+        }
         return cls(arrays, (bins, slots, ids), passed.images)
 
     def pairs(self) -> _Pairs:

@@ -32,6 +32,8 @@ left: four bins an octave, by integers alone.
 """
 FIRST_EDGE = (127 - 16) << 2
 """LOWEST_EDGE's bits without the lowest EDGE_BITS."""
+FOLLOWED = ("fixed_id", "fixed_value", "fixed_place")
+"""What the pass keeps of the images that it follows."""
 EMPTY = np.uint32(0xFFFFFFFF)
 """The priority of a slot without an image."""
 
@@ -53,6 +55,13 @@ class Statistics:
     sample_priority: UInt32[np.ndarray, "steps maps bins slots"]
     """The seeded rank of a sampled image, which names it; all ones where empty."""
     sample_value: Float32[np.ndarray, "steps maps bins slots"]
+    fixed_id: Int64[np.ndarray, "steps maps"]
+    """The last step's strongest image, ``top_id[-1, 0]``, which is followed through all steps; -1
+    where a step has not seen it.
+    """
+    fixed_value: Float32[np.ndarray, "steps maps"]
+    """The map's maximum over that image at each step."""
+    fixed_place: Int32[np.ndarray, "steps maps"]
 
     @property
     def images(self) -> int:
@@ -71,6 +80,9 @@ def empty_statistics(steps: int, maps: int, k: int) -> Statistics:
         np.zeros((steps, maps, BINS), np.int64),
         np.full((steps, maps, BINS, SLOTS), EMPTY),
         np.zeros((steps, maps, BINS, SLOTS), np.float32),
+        np.full((steps, maps), -1, np.int64),
+        np.zeros((steps, maps), np.float32),
+        np.zeros((steps, maps), np.int32),
     )
 
 
@@ -81,6 +93,7 @@ def merge(own: Statistics, other: Statistics) -> Statistics:
         for kind in ("top", "low")
     )
     better = other.sample_priority < own.sample_priority
+    wins = (top[1] != own.top_id)[-1:, 0]  # the maps whose winner is the other's
     return Statistics(
         top[0],
         top[1],
@@ -90,6 +103,9 @@ def merge(own: Statistics, other: Statistics) -> Statistics:
         own.histogram + other.histogram,
         np.where(better, other.sample_priority, own.sample_priority),
         np.where(better, other.sample_value, own.sample_value),
+        np.where(wins, other.fixed_id, own.fixed_id),
+        np.where(wins, other.fixed_value, own.fixed_value),
+        np.where(wins, other.fixed_place, own.fixed_place),
     )
 
 
@@ -100,7 +116,8 @@ def merge_batch(
     ids: Int64[np.ndarray, " images"],
 ) -> None:
     """Adds what one step gave on one batch, images ``ids``, into ``total``, in place: the pass
-    holds one copy of its statistics.
+    holds one copy of its statistics. An id of -1 is padding. The last step comes first of a
+    batch's: its winners are followed through the others.
     """
     for kind, empty in (("top", -np.inf), ("low", np.inf)):
         values = batch[f"{kind}_value"]
@@ -114,6 +131,22 @@ def merge_batch(
     better = batch["sample_priority"] < total.sample_priority[step_index]
     np.copyto(total.sample_priority[step_index], batch["sample_priority"], where=better)
     np.copyto(total.sample_value[step_index], batch["sample_value"], where=better)
+    maps, rows = _winners_among(total, ids)
+    total.fixed_id[step_index, maps] = ids[rows]
+    total.fixed_value[step_index, maps] = batch["maxima"][rows, maps]
+    total.fixed_place[step_index, maps] = batch["places"][rows, maps]
+
+
+def _winners_among(
+    total: Statistics, ids: Int64[np.ndarray, " images"]
+) -> tuple[Int64[np.ndarray, " winners"], Int64[np.ndarray, " winners"]]:
+    """The maps whose strongest image at the last step, up to now, is one of ``ids``, and its row
+    there.
+    """
+    order, winners = np.argsort(ids), total.top_id[-1, 0]
+    rows = order[np.searchsorted(ids, winners, sorter=order).clip(max=len(ids) - 1)]
+    maps = np.flatnonzero((ids[rows] == winners) & (winners >= 0))
+    return maps, rows[maps]
 
 
 def _ranked(statistics: Statistics, kind: str) -> list[np.ndarray]:
@@ -251,9 +284,7 @@ def load_pass(path: Path) -> SavedPass | None:
             searched = "top_value" in stored
             return SavedPass(
                 dict(json.loads(str(stored["key"]))),
-                Statistics(**{array.name: stored[array.name] for array in fields(Statistics)})
-                if searched
-                else None,
+                _stored_statistics(stored) if searched else None,
                 int(stored["seen"]),
                 float(stored["seconds"]) if "seconds" in stored else 0.0,
                 {
@@ -267,3 +298,15 @@ def load_pass(path: Path) -> SavedPass | None:
             )
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
         return None
+
+
+def _stored_statistics(stored: Mapping[str, np.ndarray]) -> Statistics:
+    """Those of a saved pass; one of a zfjax before 27 November 2026 has followed no image."""
+    steps, k, maps = stored["top_value"].shape
+    arrays = statistics_arrays(empty_statistics(steps, maps, k))
+    return Statistics(
+        **{
+            name: empty if name in FOLLOWED and name not in stored else stored[name]
+            for name, empty in arrays.items()
+        }
+    )

@@ -3,7 +3,8 @@
 For every (step, map) it keeps the k strongest and the k weakest positive images, a histogram
 of image maxima in fixed logarithmic bins, and a small seeded sample of each bin (statistics.py).
 One entry an image: its spatial maximum. The place of a maximum comes with it: rows are compared
-first, then the cells of one row.
+first, then the cells of one row. The image that is strongest at the last step is followed through
+all steps.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class Searching:
 
     def add(self, step_index: int, of_step: Mapping[str, np.ndarray], batch: Sent) -> None:
         """As in ``Rider``, like the others."""
-        merge_batch(self.statistics, step_index, of_step, batch.ids)
+        ids = np.where(batch.marks.real, batch.ids, -1)
+        merge_batch(self.statistics, step_index, of_step, ids)
 
     def state(self) -> dict[str, np.ndarray]:
         """The arrays of its statistics."""
@@ -154,6 +156,9 @@ class _Ranked:
             "histogram": histogram.reshape(columns, BINS),
             "sample_priority": chosen.reshape(columns, BINS, SLOTS),
             "sample_value": value.reshape(columns, BINS, SLOTS),
+            # Whole, for which of these images is followed is known on the host alone.
+            "maxima": maxima,
+            "places": places,
         }
 
 

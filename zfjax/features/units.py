@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
+from zfjax.features.statistics import Statistics
 from zfjax.network.layers import Layer
 
 QUANTILES = (0.5, 0.9, 0.99)
@@ -40,6 +41,15 @@ class Top:
     id: Int64[np.ndarray, "steps k maps"]
     flat: Int32[np.ndarray, "steps k maps"]
     """y * width + x."""
+
+    def unit_on(self, layer: Layer, step_index: int, map_: int, image_id: int) -> Unit | None:
+        """A map's fixed unit on this image, silent or not, where the image is one of these."""
+        ranks = np.flatnonzero(self.id[step_index, :, map_] == image_id)
+        if not len(ranks):
+            return None
+        where = step_index, ranks[0], map_
+        y, x = layer.place(int(self.flat[where]))
+        return Unit("fixed", map_, 0, image_id, float(self.value[where]), y, x)
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,28 @@ def layer_columns(layers: Mapping[str, Layer], names: Sequence[str]) -> dict[str
         columns[name] = slice(start, start + layers[name].maps)
         start += layers[name].maps
     return columns
+
+
+def strongest_of(statistics: Statistics, spans: Mapping[str, slice]) -> dict[str, Top]:
+    """By layer, its strongest images. ``spans``: as ``layer_columns`` gives them."""
+    arrays = statistics.top_value, statistics.top_id, statistics.top_place
+    return {name: Top(*(array[..., span] for array in arrays)) for name, span in spans.items()}
+
+
+def placed_of(statistics: Statistics, spans: Mapping[str, slice]) -> dict[str, Top]:
+    """By layer, all images where the search knows a map's place: the strongest, then the one that
+    it has followed, which may be one of them.
+    """
+    fixed = statistics.fixed_value, statistics.fixed_id, statistics.fixed_place
+    return {
+        name: Top(
+            *(
+                np.concatenate([ranked, followed[:, None, spans[name]]], axis=1)
+                for ranked, followed in zip((top.value, top.id, top.flat), fixed, strict=True)
+            )
+        )
+        for name, top in strongest_of(statistics, spans).items()
+    }
 
 
 def units_to_draw(

@@ -8,7 +8,9 @@ it runs on receptive-field crops instead, with numbers equal to the whole image'
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -150,14 +152,14 @@ def feature_maps(
             break
         padding = (0, 0) if origins is not None or isinstance(layer, Norm) else layer.padding
         if isinstance(layer, Pool) and origins is not None:
-            x = jnp.where(inside_map(origins, x.shape, size), x, -jnp.inf)
+            x = _within(x, inside_map(origins, x.shape, size), -math.inf)
         if origins is not None and not isinstance(layer, Norm):
             size = fact.shape[:2]
             rows, columns = ((origin + layer.padding[0]) // layer.stride for origin in origins)
             origins = rows, columns
         x = convolutional(layer, parameters, x, padding, rule=rule, precision=precision)
         if origins is not None and not isinstance(layer, Norm):
-            x = jnp.where(inside_map(origins, x.shape, size), x, 0)
+            x = _within(x, inside_map(origins, x.shape, size), 0.0)
         maps[layer.name] = x
     return maps
 
@@ -189,6 +191,31 @@ def _weights(
     """Kernel and bias in the dtype of what they act on."""
     weights = parameters[layer]
     return jnp.asarray(weights["kernel"], dtype), jnp.asarray(weights["bias"], dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _within(
+    x: Float[Array, "n h w maps"], inside: Bool[Array, "n h w 1"], outside: float
+) -> Float[Array, "n h w maps"]:
+    """x with ``outside`` where it is not ``inside``, whence nothing comes down. JAX's own select
+    would store ``inside`` once for each map.
+    """
+    return jnp.where(inside, x, jnp.asarray(outside, x.dtype))
+
+
+def _within_forward(
+    x: Float[Array, "n h w maps"], inside: Bool[Array, "n h w 1"], outside: float
+) -> tuple[Float[Array, "n h w maps"], Bool[Array, "n h w 1"]]:
+    return _within(x, inside, outside), inside
+
+
+def _within_backward(
+    outside: float, inside: Bool[Array, "n h w 1"], g: Float[Array, "n h w maps"]
+) -> tuple[Float[Array, "n h w maps"], None]:
+    return jnp.where(inside, g, jnp.zeros((), g.dtype)), None
+
+
+_within.defvjp(_within_forward, _within_backward)
 
 
 def inside_map(

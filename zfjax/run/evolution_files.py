@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,23 +125,39 @@ def tiles_folder(folder: Path, rule: str | None) -> Path:
     return folder / ("tiles" if rule is None else f"tiles-{rule}")
 
 
-def write_tiles(path: Path, tiles: list[Tile]) -> None:
+def write_tiles(path: Path, tiles: Iterable[Tile]) -> None:
     """Writes one layer's tiles of one step: float16 over a float32 scale per tile (its largest
-    magnitude).
+    magnitude). Each is made small as it comes.
     """
-    shape = tiles[0].projection.shape if tiles else (0, 0, 3)
-    scales = np.array(
-        [max(float(np.abs(tile.projection).max()), 1e-30) for tile in tiles], np.float32
-    )
-    projections = np.array(
-        [tile.projection / scale for tile, scale in zip(tiles, scales, strict=True)], np.float16
-    )
+    small = [_small(tile) for tile in tiles]
+    shape = small[0].patch.shape if small else (0, 0, 3)
     arrays = {
-        "selection": np.array([tile.selection for tile in tiles], np.str_),
-        "map": np.array([tile.map for tile in tiles], np.int32),
-        "rank": np.array([tile.rank for tile in tiles], np.int32),
-        "projection": projections.reshape(len(tiles), *shape),
-        "scale": scales,
-        "patch": np.array([tile.patch for tile in tiles], np.uint8).reshape(len(tiles), *shape),
+        "selection": np.array([tile.selection for tile in small], np.str_),
+        "map": np.array([tile.map for tile in small], np.int32),
+        "rank": np.array([tile.rank for tile in small], np.int32),
+        "projection": _stacked([tile.projection for tile in small], np.float16, shape),
+        "scale": np.array([tile.scale for tile in small], np.float32),
+        "patch": _stacked([tile.patch for tile in small], np.uint8, shape),
     }
     write_arrays(path, arrays)
+
+
+@dataclass(frozen=True)
+class _SmallTile:
+    selection: str
+    map: int
+    rank: int
+    projection: np.ndarray
+    """float16, over ``scale``."""
+    scale: np.float32
+    patch: np.ndarray
+
+
+def _small(tile: Tile) -> _SmallTile:
+    scale = np.float32(max(float(np.abs(tile.projection).max()), 1e-30))
+    projection = (tile.projection / scale).astype(np.float16)
+    return _SmallTile(tile.selection, tile.map, tile.rank, projection, scale, tile.patch)
+
+
+def _stacked(arrays: list[np.ndarray], dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
+    return np.array(arrays, dtype).reshape(len(arrays), *shape)
