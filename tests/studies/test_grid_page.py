@@ -360,6 +360,8 @@ def test_a_whole_page_answers_the_five_questions(grid):
     assert {name for name in page.data["films"]} == {
         f"{kind}-{number}" for kind in ("filters", "apart", "spectrum") for number in (1, 2, 3)
     }
+    assert "`" not in words and "zfjax evolve --workdir DIR/cells/NAME/seed-N of each" in words
+    assert "<p>What it did to the features: at the last epoch" in text, "as wide as what is above"
     assert str(grid.folder) not in text
     assert page_of(grid) == text
 
