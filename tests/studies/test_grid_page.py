@@ -360,7 +360,7 @@ def test_a_whole_page_answers_the_five_questions(grid):
     assert {name for name in page.data["films"]} == {
         f"{kind}-{number}" for kind in ("filters", "apart", "spectrum") for number in (1, 2, 3)
     }
-    assert "`" not in words and "zfjax evolve --workdir DIR/cells/NAME/seed-N of each" in words
+    assert "`" not in words and "zfjax evolve --workdir DIR/cells/NAME/seed-N, then" in words
     assert "<p>What it did to the features: at the last epoch" in text, "as wide as what is above"
     assert str(grid.folder) not in text
     assert page_of(grid) == text
@@ -480,6 +480,7 @@ def test_evolutions_are_shown_once_two_cells_have_one(grid, made):
     page = Page(page_of(grid))
     words = " ".join(page.words)
     assert "Feature maps of two" in words and "Left side" in words
+    assert "zfjax evolve" not in words
     assert {"maps-1-conv1", "maps-2-conv1"} <= set(page.data["films"])
     numbers = [film["sheet"]["number"] for film in page.data["films"].values()]
     assert len(set(numbers)) == len(numbers)
