@@ -269,8 +269,8 @@ def _more_words(view: GridView) -> str:
     if len(view.cells) < 2 or len(_evolved(view)) > 1:
         return ""
     return (
-        " Two configurations' feature maps, epoch by epoch, stand here too once a run of each has an"
-        " evolution: `zfjax evolve --workdir DIR/cells/NAME/seed-N`, then `zfjax ablate"
+        " Two configurations' feature maps, epoch by epoch, stand here too once a run of each has"
+        " an evolution: `zfjax evolve --workdir DIR/cells/NAME/seed-N`, then `zfjax ablate"
         " --workdir DIR`."
     )
 
