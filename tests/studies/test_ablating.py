@@ -23,16 +23,18 @@ from zfjax.files import exclusive_lock, read_json, write_json
 from zfjax.run import checkpoint, sizes
 from zfjax.run.folder import load_run
 from zfjax.run.measured import open_measured
-from zfjax.studies import ablating, claiming
+from zfjax.studies import ablating, claiming, costs
 from zfjax.studies.ablating import Work, ablate
 from zfjax.studies.belonging import run_standing
-from zfjax.studies.cells import Cell
+from zfjax.studies.cells import Cell, Wanted
 from zfjax.studies.grid_page import write_grid_page
 from zfjax.studies.measured import FILTERS, lacking, read_filters
 from zfjax.studies.measuring_cells import measure_run
+from zfjax.studies.planning import Request, plan_of
 from zfjax.studies.plans import Plan, load_plan
 from zfjax.studies.results import read_results, table_rows
 from zfjax.studies.standings import FINISHED, Outcome, read_outcome, save_outcome, standing
+from zfjax.studies.tuning import trials
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
 
@@ -691,6 +693,26 @@ def test_too_small_a_disk_is_refused_before_anything_is_trained(
     monkeypatch.setattr(sizes.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     status, told = command(*words, "--drop", "norm1", capsys=capsys)
     assert status == 1 and "1000 B are free" in told.err and not trained.runs
+
+
+def test_trials_are_counted_in_what_a_grid_costs(tmp_path, base, monkeypatch):
+    tune = "optimizer.learning_rate=0.01,0.02"
+    plan = plan_of(tmp_path, Request(base, Wanted(drops=(("norm1",),)), (0, 1), tune), 3)
+    size = sum(sizes.run_bytes(cell.config) for cell in plan.cells)
+    needed = []
+    monkeypatch.setattr(costs, "check_space", lambda folder, count: needed.append(count))
+    costs.check_disk(plan)
+    save_outcome(next(trials(plan, plan.cells[0]))[2], Outcome(FINISHED, 0.0))
+    costs.check_disk(plan)
+    for seed in plan.seeds:  # nothing is sought for a cell that has ended
+        save_outcome(plan.run_folder(plan.cells[0], seed), Outcome(FINISHED, 0.0))
+    costs.check_disk(plan)
+    costs.check_disk(replace(plan, tuning=None))
+    assert needed[0] == (2 + 2) * size and needed[0] - needed[1] == sizes.run_bytes(base)
+    assert needed[2:] == [(2 + 2) * sizes.run_bytes(plan.cells[1].config), needed[2] // 2]
+    words = costs.plan_words(plan, 100, 1e9, "as said")
+    assert f"not counted: {sizes.bytes_words(2 * size)}, about" in words
+    assert "not counted" not in costs.plan_words(replace(plan, tuning=None), 100, 1e9, "as said")
 
 
 @pytest.mark.slow

@@ -361,6 +361,11 @@ def test_names_are_the_shortest_that_differ(tmp_path):
     assert names_of([base / "r/seed-0", base / "r/seed-1"]) == ["seed-0", "seed-1"]
     three = [base / "r/seed-0", base / "r/seed-1", base / "s/seed-0"]
     assert names_of(three) == ["r/seed-0", "r/seed-1", "s/seed-0"]
+    grid, other = base / "grid/cells", base / "other/cells"
+    assert names_of([grid / "a/seed-0", grid / "a/seed-1"]) == ["seed-0", "seed-1"]
+    assert names_of([grid / "a/seed-0", grid / "b/seed-1"]) == ["a/seed-0", "b/seed-1"]
+    two = [grid / "a/seed-0", other / "a/seed-1"]
+    assert names_of(two) == ["grid/cells/a/seed-0", "other/cells/a/seed-1"]
     assert folder_name(["x/seed-0", "é <b>"]) == "compare-x-seed-0-é-b"
     assert len(folder_name(["a" * 300, "b" * 300]).encode()) <= 120
 

@@ -71,12 +71,22 @@ def test_effects_of_size_and_stride_are_those_reckoned_by_hand(stems):
 def test_an_effect_that_leaves_zero_out_is_told_first_and_as_what_it_is(stems):
     view = view_of(read_results(stems))
     words = effect_words(view)
-    told = dict(list(stem_effects(view, Hits(stems)).items())[:2])
+    told = stem_effects(view, Hits(stems))
     assert "next layer's stride and paddings too" in list(EFFECTS)[1]
     for name, effect in told.items():
         resolved = float(effect.both.low) * float(effect.both.high) > 0
         assert (f"{name}: {points(effect.difference)} points" in words) == resolved
-    assert "interaction" not in words and "no verdict" in words
+    assert "interaction: " in words and "no verdict" in words
+    assert words.endswith("depends on the other: a mean of both is that of neither.")
+
+
+def test_effects_that_add_up_are_told_without_an_interaction(tmp_path):
+    plan = plan_in(tmp_path / "grid", Wanted(grids=("stems",)))
+    rights = {**RIGHTS, "stem-11-stride-4": 0.6}
+    for cell, seed in plan.runs():
+        finish(plan.run_folder(cell, seed), cell.config, rights[cell.name], seed)
+    words = effect_words(view_of(read_results(plan)))
+    assert "7x7 minus 11x11" in words and "interaction" not in words and "depends" not in words
 
 
 def test_other_pairs_are_of_the_same_images_and_have_no_verdict(stems):

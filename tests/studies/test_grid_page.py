@@ -73,7 +73,7 @@ def finish(folder, config, right, seed):
             images=IMAGES, digest="same", seconds=12.0,
         ),
     )  # fmt: skip
-    first = config.model.conv("conv1")
+    first = config.model.conv(config.model.conv_names[0])
     kernels = np.random.default_rng(seed).normal(
         size=(len(EPOCHS), first.kernel, first.kernel, 3, first.maps)
     )
@@ -360,8 +360,21 @@ def test_a_whole_page_answers_the_five_questions(grid):
     assert {name for name in page.data["films"]} == {
         f"{kind}-{number}" for kind in ("filters", "apart", "spectrum") for number in (1, 2, 3)
     }
+    assert "`" not in words and "zfjax evolve --workdir DIR/cells/NAME/seed-N" in words
+    assert "<p>What it did to the features: at the last epoch" in text, "as wide as what is above"
     assert str(grid.folder) not in text
     assert page_of(grid) == text
+
+
+def test_pictures_of_a_cell_without_the_first_layer_are_called_those_of_its_own(tmp_path, data_dir):
+    base = make_config(data_dir, epochs=2)
+    plan = plan_of(tmp_path / "first", Request(base, Wanted(drops=(("conv1",),)), (0, 1), None), 3)
+    save_plan(plan)
+    for cell, seed in plan.runs():
+        finish(plan.run_folder(cell, seed), cell.config, 0.5, seed)
+    words = " ".join(Page(page_of(plan)).words)
+    assert "filters of the first layer" in words and "filters of conv1" not in words
+    assert words.count("first layer: conv2") == 1
 
 
 def test_numbers_of_a_cell_are_means_over_its_seeds(grid):
@@ -478,6 +491,7 @@ def test_evolutions_are_shown_once_two_cells_have_one(grid, made):
     page = Page(page_of(grid))
     words = " ".join(page.words)
     assert "Feature maps of two" in words and "Left side" in words
+    assert "zfjax evolve" not in words
     assert {"maps-1-conv1", "maps-2-conv1"} <= set(page.data["films"])
     numbers = [film["sheet"]["number"] for film in page.data["films"].values()]
     assert len(set(numbers)) == len(numbers)

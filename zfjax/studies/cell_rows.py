@@ -40,12 +40,16 @@ def cell_table(view: GridView, stops: Sequence[float]) -> Piece:
     first = view.cells[0].layers[0]
     columns = [Column("configuration")]
     if any(portraits):
-        columns += [Column(f"filters of {first}"), Column("their spectrum")]
+        alike = all(cell.layers[0] == first for cell in view.cells)
+        columns += [
+            Column(f"filters of {first if alike else 'the first layer'}"),
+            Column("their spectrum"),
+        ]
     columns += [Column("mean (seeds)"), Column(axis, dots=True)]
     columns += [Column("cost; feature maps")]
     rows = [
         Row(
-            _head(cell),
+            _head(cell, first),
             [
                 *(_pictures(portrait) if any(portraits) else ()),
                 _top1(cell),
@@ -95,12 +99,15 @@ def _pictures(portrait: Portrait | None) -> tuple[Piece | str, Piece | str]:
     return ("–", "–") if portrait is None else (portrait.filters, portrait.spectrum)
 
 
-def _head(cell: CellView) -> Piece:
+def _head(cell: CellView, first: str) -> Piece:
+    """``first``: the base's first layer, which a cell may lack."""
     notes = [Markup("<small>{}</small>").format(plain(changed_words(cell), 200))]
     if cell.name == BASE:
         also = ", ".join(cell.cell.also)
         said = f"what all others are compared with{f'; also {also}' if also else ''}"
         notes = [Markup("<small>{}</small>").format(plain(said, 300))]
+    if cell.layers[0] != first:
+        notes.append(Markup("<small>first layer: {}</small>").format(cell.layers[0]))
     if cell.row["tuned"] is not None:
         notes.append(Markup("<small>tuned: {}</small>").format(plain(str(cell.row["tuned"]))))
     if fate := fate_words(cell.runs, reasoned=False):

@@ -15,6 +15,7 @@ from zfjax.studies.plans import Plan
 from zfjax.studies.results import flops
 from zfjax.studies.standings import DIVERGED, FINISHED, Standing, standing
 from zfjax.studies.tables import count_words, plain_table
+from zfjax.studies.tuning import SHARE, trials
 
 MARKED = 0.2
 """Share of the base's FLOPs by which a cell may differ: beyond, an ablation measures size too."""
@@ -24,7 +25,7 @@ CORE_RATE = 60e9
 pixels, less validation and saving; yours will differ, and a GPU's is hundreds of times that."""
 
 
-def training_operations(config: Config, images: int) -> float:
+def training_operations(config: Config, images: float) -> float:
     """Of a whole run on ``images`` training images: forward, and twice that back."""
     macs = sum(fact.multiply_adds for fact in config.model.facts())
     return 6.0 * macs * images * config.epochs
@@ -97,19 +98,24 @@ def plan_words(plan: Plan, images: int, rate: float, source: str) -> str:
     return (
         f"{_counted(len(plan.cells), 'cell')} x {_counted(len(plan.seeds), 'seed')}"
         f" ({', '.join(map(str, plan.seeds))}) = {_counted(runs, 'run')}, {bytes_words(size)},"
-        f" about {time_words(seconds)} one after the other ({source}).{_tuning_words(plan)}\n"
+        f" about {time_words(seconds)} one after the other ({source})."
+        f"{_tuning_words(plan, images, rate)}\n"
         f"Compared: top-1 of the last epoch, each cell with the base:"
         f" {_counted(plan.comparisons, 'comparison')}."
     )
 
 
-def _tuning_words(plan: Plan) -> str:
+def _tuning_words(plan: Plan, images: int, rate: float) -> str:
     if plan.tuning is None:
         return ""
-    count = len(plan.cells) * len(plan.tuning.values)
+    configs = [config for cell in plan.cells for _, config, _ in trials(plan, cell)]
+    kept = images * SHARE / 100
+    seconds = sum(training_operations(config, kept) / rate for config in configs)
+    size = bytes_words(sum(map(run_bytes, configs)))
     return (
-        f" Before them {_counted(count, 'trial')} of {plan.tuning.path} on a tenth of the training"
-        " images held out, on a seed that is not counted."
+        f" Before them {_counted(len(configs), 'trial')} of {plan.tuning.path} on a tenth of the"
+        " training images held out, on a seed that is not counted:"
+        f" {size}, about {time_words(seconds)} more."
     )
 
 
@@ -124,13 +130,17 @@ def check_batches(plan: Plan, images: int) -> None:
 
 
 def check_disk(plan: Plan) -> None:
-    """Raises ZfjaxError where the runs that are still to be trained will not fit on the disk."""
-    needed = sum(
-        run_bytes(cell.config)
-        for cell, seed in plan.runs()
-        if not _has_ended(standing(plan.run_folder(cell, seed)))
-    )
-    check_space(plan.folder, needed)
+    """Raises ZfjaxError where the runs and trials still to be trained will not fit on the disk."""
+    runs = [(cell.config, plan.run_folder(cell, seed)) for cell, seed in plan.runs()]
+    if plan.tuning is not None:
+        for cell, seed in plan.runs():
+            # A cell all of whose runs have ended is not tuned again.
+            if not _has_ended(standing(plan.run_folder(cell, seed))):
+                runs += [(config, folder) for _, config, folder in trials(plan, cell)]
+    needed = {
+        folder: run_bytes(config) for config, folder in runs if not _has_ended(standing(folder))
+    }
+    check_space(plan.folder, sum(needed.values()))
 
 
 def _has_ended(item: Standing) -> bool:

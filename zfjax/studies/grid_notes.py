@@ -93,27 +93,24 @@ def feature_summary(view: GridView) -> Markup:
     said = [f"Means over the seeds after training, {layer}: {', '.join(ranges)}"] if ranges else []
     said += [f"no map of {layer} is dead in any run" if not any(dead) else ""] if dead else []
     words = "; ".join(filter(None, said))
-    return Markup("<p>{}.</p>").format(words[:1].upper() + words[1:]) if words else Markup("")
-
-
-def feature_note(view: GridView, answers: Sequence[Answer]) -> Markup:
-    """How the features are to be read, below what is said of the intervals."""
-    return Markup("{}").format(
-        " ".join(
-            filter(
-                None,
-                (
-                    "What it did to the features: at the last epoch, on a fixed sample of"
-                    " training images. A feature map is one"
-                    " channel of a layer's output. Discs are means over the seeds, rings single"
-                    " seeds (no intervals), hollow ticks the mean before training; the line is the"
-                    " base. None of these comparisons was declared with the grid, and no verdict is"
-                    " read from that section.",
-                    _of_paper(answers),
-                ),
-            )
-        )
+    return (
+        Markup('<p class="told">{}.</p>').format(words[:1].upper() + words[1:])
+        if words
+        else Markup("")
     )
+
+
+def feature_note(answers: Sequence[Answer]) -> str:
+    """How the features are to be read, below what is said of the intervals."""
+    said = (
+        "What it did to the features: at the last epoch, on a fixed sample of training images. A"
+        " feature map is one channel of a layer's output. Discs are means over the seeds, rings"
+        " single seeds (no intervals), hollow ticks the mean before training; the line is the base."
+        " None of these comparisons was declared with the grid, and no verdict is read from that"
+        " section.",
+        _of_paper(answers),
+    )
+    return " ".join(filter(None, said))
 
 
 def _of_paper(answers: Sequence[Answer]) -> str:

@@ -40,6 +40,7 @@ from zfjax.studies.paper_claims import Answer, answers_of
 from zfjax.studies.portraits import SCALES
 from zfjax.studies.results import Results
 from zfjax.studies.tradeoff import Spot, tradeoff_chart
+from zfjax.studies.verdict_marks import with_commands
 
 STOPS = 12
 """Epochs of the slider, at most."""
@@ -67,7 +68,7 @@ def page_text(view: GridView) -> str:
     """The page as HTML."""
     stops, answers = _stops(view), answers_of(view)
     features = _features(view)
-    reading = [*reading_notes(view.results), *([feature_note(view, answers)] if features else [])]
+    reading = [*reading_notes(view.results), *([feature_note(answers)] if features else [])]
     style = Piece(Markup(), style=part_text("css", "grid", folder="parts"))
     pieces = [
         findings_section(view),
@@ -134,7 +135,7 @@ def _evolved(view: GridView) -> list[Evolved]:
 
 
 def _evolutions(view: GridView, stops: tuple[float, ...]) -> list[Piece]:
-    """Two cells' maps under the slider; how to have them where they are not there."""
+    """Two cells' maps under the slider, of a grid that has two evolutions or more."""
     cells = _evolved(view)
     if stops and len(cells) > 1:
         note = Markup('<p class="note">{}</p>').format(
@@ -258,8 +259,19 @@ def _origin(view: GridView) -> Piece:
     return Piece(
         Markup(
             '<dl class="facts">{}</dl><p class="note">Beside this page: {}. Each run is a folder'
-            " below cells/, by the configuration's name and its seed.</p>"
-        ).format(lines, files)
+            " below cells/, by the configuration's name and its seed.{}</p>"
+        ).format(lines, files, with_commands(_more_words(view)))
+    )
+
+
+def _more_words(view: GridView) -> str:
+    """How two cells' maps come onto the page, where they are not there yet."""
+    if len(view.cells) < 2 or len(_evolved(view)) > 1:
+        return ""
+    return (
+        " Two configurations' feature maps, epoch by epoch, stand here too once a run of each has"
+        " an evolution: `zfjax evolve --workdir DIR/cells/NAME/seed-N`, then `zfjax ablate"
+        " --workdir DIR`."
     )
 
 

@@ -21,6 +21,7 @@ from zfjax.studies.paper_claims import ready_cells
 MOST_CELLS = 6
 """Of a grid whose other pairs are shown: ten pairs."""
 STEMS = tuple((kernel, stride) for kernel in (7, 11) for stride in (2, 4))
+INTERACTION = "interaction"
 EFFECTS: Mapping[str, tuple[float, ...]] = {
     "7x7 minus 11x11, mean of both strides": (0.5, 0.5, -0.5, -0.5),
     "stride 2 minus stride 4 (next layer's stride and paddings too), mean of both sizes": (
@@ -29,7 +30,7 @@ EFFECTS: Mapping[str, tuple[float, ...]] = {
         0.5,
         -0.5,
     ),
-    "interaction: what stride 2 brings 7x7, minus what it brings 11x11": (1, -1, -1, 1),
+    f"{INTERACTION}: what stride 2 brings 7x7, minus what it brings 11x11": (1, -1, -1, 1),
 }
 """Weights of STEMS in their order."""
 
@@ -61,18 +62,22 @@ def other_pairs_section(view: GridView) -> list[Piece]:
 
 
 def effect_words(view: GridView) -> str:
-    """The effects of size and of stride whose intervals leave zero out, for the first section; ""
-    where there is none.
+    """The effects of size and of stride whose intervals leave zero out, for the first section, and
+    their interaction where its own does: then neither mean is true of one stride or size. "" where
+    there is none.
     """
     told = [
         f"{words}: {points(effect.difference)} points of top-1 ({level_words(effect.both)} interval"
         f" {interval_words(effect.both)}, {df_words(effect.both)})"
-        for words, effect in list(stem_effects(view, Hits(view.plan)).items())[:2]
+        for words, effect in stem_effects(view, Hits(view.plan)).items()
         if effect.both is not None and float(effect.both.low) * float(effect.both.high) > 0
     ]
     if not told:
         return ""
-    return f"Of the factors apart (Other pairs; not declared, no verdict): {'; '.join(told)}."
+    apart = f"Of the factors apart (Other pairs; not declared, no verdict): {'; '.join(told)}."
+    if not told[-1].startswith(INTERACTION):
+        return apart
+    return f"{apart} The effect of each depends on the other: a mean of both is that of neither."
 
 
 def stem_effects(view: GridView, hits: Hits) -> dict[str, Comparison]:

@@ -120,12 +120,16 @@ def _is_subject(value: Any) -> bool:
 
 
 def names_of(folders: Sequence[Path | None]) -> list[str]:
-    """The shortest ends of the paths that tell all apart, of one depth ("base/seed-0"); None, of no
-    folder, is "network". Equal ones are numbered.
+    """The shortest ends of the paths that tell all apart, and the cells of grids that they are runs
+    of, of one depth ("base/seed-0"); None, of no folder, is "network". Equal ones are numbered.
     """
     paths = [() if each is None else each.resolve().parts for each in folders]
     different, depth = set(paths), 1
-    while len({path[-depth:] for path in different}) < len(different):
+    # Of two cells, "seed-0" and "seed-1" would be taken for seeds of one.
+    cells = {path[:-1] for path in different if path[-3:-2] == ("cells",)}
+    while len({path[-depth:] for path in different}) < len(different) or len(
+        {cell[len(cell) + 1 - depth :] for cell in cells}
+    ) < len(cells):
         depth += 1
     names = [escaped("/".join(path[-depth:])) if path else "network" for path in paths]
     return [
