@@ -342,6 +342,15 @@ def test_what_cannot_be_hidden_is_refused(tmp_path, looked, subject, scenes):
         hidings_of(looked, wish(split="nothing"))
 
 
+def test_boxes_beside_the_view_are_said_to_be(tmp_path, subject, looked):
+    """Of 40 x 80 pixels the view shows the middle 40 columns."""
+    images = HeldImages(np.zeros((8, 40, 80, 3), np.uint8), (64, 64))
+    beside = dataclasses.replace(looked, subject=dataclasses.replace(subject, images=images))
+    rows = "".join(f"{i},a,0,0,5,9\n" for i in range(8))
+    with pytest.raises(ZfjaxError, match=r"parts.csv has no box that the view of .* 64 x 64"):
+        hidings_of(beside, wish(file=table_of(tmp_path, GOOD + rows)))
+
+
 def test_images_without_boxes_are_refused_at_the_door(subject):
     plain = HeldImages(np.zeros((8, 64, 64, 3), np.uint8), (64, 64))
     bare = dataclasses.replace(subject, images=plain)

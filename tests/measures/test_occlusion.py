@@ -25,6 +25,7 @@ from zfjax.measures.agreeing import agreements, interval_over_images, pooled
 from zfjax.measures.choosing import read_flags, with_options
 from zfjax.measures.occlusion import MEASURE, Asked, OcclusionOptions, asked_of
 from zfjax.measures.occlusion_figure import diverging, over_image
+from zfjax.measures.occlusion_words import tell
 from zfjax.measures.protocol import Looked
 from zfjax.network.model import class_scores, feature_maps
 from zfjax.run import checkpoint
@@ -203,6 +204,9 @@ def test_panels_and_words_are_of_the_same_numbers(run, measured):
     own = noted["steps"]["12"]
     right = sum(i["label"] == o["class"] for i, o in zip(noted["images"], own, strict=True))
     assert f"over 3 images ({right} of them classified rightly)" in measured.meta["sentence"]
+    assert "a square of 5 pixels moved by 3" in measured.meta["sentence"]
+    one = dataclasses.replace(measured, meta=measured.meta | {"noted": noted | {"size": 1}})
+    assert "a square of 1 pixel moved by 3" in tell(one, (), None).sentence
     excess = measured.of_layer("spearman_excess", "conv2")[12]
     assert f"the excess is {excess:.2f}" in measured.meta["sentence"]
     assert measured.meta["figures"]["excess"] == pytest.approx(excess)

@@ -434,6 +434,7 @@ def test_a_name_is_a_word_and_not_one_of_ours(run):
     "arguments, says",
     [
         (["sensus"], "There is no measure 'sensus'; there are spectrum,"),
+        (["occlusion", "--occlusion.image", "3", "5"], "values of one option are joined by commas"),
         (["nowhere.mine:measure"], "there is no module nowhere.mine"),
         (["experiments.own_measure:nothing"], "has no zfjax Measure called 'nothing'"),
         (["census", "--census.alive", "1"], "the measure census has no such option; it has"),

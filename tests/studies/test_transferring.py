@@ -4,10 +4,12 @@ import dataclasses
 import json
 import re
 import shutil
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.data_helpers import jpeg, make_tree
@@ -24,7 +26,7 @@ from zfjax.studies.new_heads import FrozenFeatures, Training, _train_heads, sett
 from zfjax.studies.overlaps import left_out_words, overlap_words, seen_in, usable_images
 from zfjax.studies.scratch import FromScratch, config_for, trainings_of
 from zfjax.studies.transfer_plans import Asked, cost_of_transfer, plan_of_transfer
-from zfjax.studies.transfer_rows import Cell, edge_words
+from zfjax.studies.transfer_rows import Cell, edge_words, sentence_of
 from zfjax.studies.transferred import open_transferred, transferred_names
 from zfjax.studies.transferring import transfer
 from zfjax.training.optimiser import learning_rate
@@ -185,6 +187,21 @@ def test_a_rate_that_nobody_judged_was_not_chosen():
     assert edge_words(cells, (0.1, 0.3)).startswith("2 of 2 new heads chose the lowest rate")
     alone = {key: cell for key, cell in cells.items() if key[1] == 1}
     assert edge_words(alone, (0.1, 0.3)) is None and edge_words(cells, (0.1,)) is None
+
+
+def test_an_accuracys_interval_ends_at_none_and_at_all():
+    """Two folds leave one degree of freedom: t is 12.7, and an accuracy ends at 0 and 1."""
+    wide = types.SimpleNamespace(mean=0.2, sd=0.08, low=-2.3, high=2.7, folds=2)
+    told = types.SimpleNamespace(
+        meta={"asked": {"to": "five", "layer": "fc7"}, "epochs": [3]},
+        sizes=(2,),
+        steps=(12,),
+        table=pa.table({"classes": [5]}),
+        summaries=lambda arm, step=None: {2: wide} if arm == "pretrained" else {},
+    )
+    assert "is right on 20.0% (mean over classes; sd over folds 8.0, 95% 0.0% to 100.0%)" in (
+        sentence_of(told)
+    )
 
 
 def test_a_transfer_is_whole_and_goes_on(run, monkeypatch):

@@ -36,9 +36,10 @@ def find_measure(name: str) -> Measure:
     """
     if ":" not in name:
         if name not in BUILT_IN:
+            joined = " Several values of one option are joined by commas."
             raise ZfjaxError(
                 f"There is no measure {name!r}; there are {', '.join(BUILT_IN)}, and your own as"
-                " pkg.module:measure."
+                f" pkg.module:measure.{'' if name.isidentifier() else joined}"
             )
         measure: Any = importlib.import_module(f"zfjax.measures.{name}").MEASURE
     else:

@@ -94,6 +94,12 @@ def hidings_of(looked: Looked, wish: Wish) -> Hidings:
             continue
         pairs = np.array([by_image[image_id] for image_id in ids], np.int64)
         parts.append(Hidden(name, ids, pairs[:, 0], pairs[:, 1]))
+    if not boxes:  # those of a file that lie beside what the view shows are not read on
+        raise ZfjaxError(
+            f"{wish.file} has no box that the view of {images.name} shows, the middle of each image"
+            f" at {images.view_size[0]} x {images.view_size[1]} pixels: give boxes nearer to the"
+            " middle."
+        )
     if not parts:
         said = shortened(few, 4) if few else f"an image has more than {MOST_ALIKE} of each name"
         raise ZfjaxError(

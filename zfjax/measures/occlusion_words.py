@@ -39,7 +39,8 @@ def tell(measured: Measured, others: Sequence[Measured], options: Any) -> Told:
     about = f"{len(images)} images" if len(images) > 1 else "one image"
     about += f" ({right} of them classified rightly)" if labelled else " (without labels)"
     sentence = (
-        f"{at}, a square of {noted['size']} pixels moved by {noted['stride']} over {about}:"
+        f"{at}, a square of {noted['size']} pixel{'s' * (noted['size'] > 1)} moved by"
+        f" {noted['stride']} over {about}:"
         f" {_agreement(measured, deepest, last)}"
     )
     probability = measured.of_layer("probability", None)[last]

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from zfjax.report import words
-from zfjax.report.kit.shell import Piece, main_of, make_page, part_text, section
+from zfjax.report.kit.shell import Piece, join_pieces, main_of, make_page, part_text, section
 from zfjax.report.kit.wording import date, epoch_name, number, percent, plain
 from zfjax.report.pictures import data_uri, webp
 from zfjax.run.adopted import AdoptedRun
@@ -139,8 +139,10 @@ def _runs(count: int) -> str:
 def _figure_section(
     shown: Shown, head: str, rows: Sequence[ClaimRow], first: Mapping[str, str]
 ) -> Piece:
-    anchor = Markup('<div id="{}"></div>').format(anchor_of(head))
-    return section(TITLES[head], anchor, *_contents(shown, rows, first))
+    # Before the section: between the heading and the first statement it would let a printed page
+    # end there.
+    anchor = Piece(Markup('<div id="{}"></div>').format(anchor_of(head)))
+    return join_pieces([anchor, section(TITLES[head], *_contents(shown, rows, first))])
 
 
 def _contents(shown: Shown, rows: Sequence[ClaimRow], first: Mapping[str, str]) -> Iterator[Markup]:

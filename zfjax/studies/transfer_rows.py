@@ -118,7 +118,8 @@ def sentence_of(transferred: Transferred) -> str:
         f"With {size} image{'' if size == 1 else 's'} a class of {plain(asked['to'])}"
         f" ({row['classes']} classes, {own.folds} folds), a new softmax on {asked['layer']} of"
         f" epoch {epoch_name(transferred.meta['epochs'][-1])} is right on {own.mean:.1%} (mean over"
-        f" classes; sd over folds {100 * own.sd:.1f}, 95% {own.low:.1%} to {own.high:.1%})"
+        f" classes; sd over folds {100 * own.sd:.1f}, 95% {max(own.low, 0):.1%} to"
+        f" {min(own.high, 1):.1%})"
     )
     control = transferred.summaries(SCRATCH).get(size)
     if control is None:
