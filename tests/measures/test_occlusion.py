@@ -24,10 +24,11 @@ from zfjax.inputs import central_crop
 from zfjax.measures.agreeing import agreements, interval_over_images, pooled
 from zfjax.measures.choosing import read_flags, with_options
 from zfjax.measures.occlusion import MEASURE, Asked, OcclusionOptions, asked_of
-from zfjax.measures.occlusion_figure import diverging, over_image
+from zfjax.measures.occlusion_figure import class_name, diverging, over_image
 from zfjax.measures.occlusion_words import tell
 from zfjax.measures.protocol import Looked
 from zfjax.network.model import class_scores, feature_maps
+from zfjax.report.kit import style
 from zfjax.run import checkpoint
 from zfjax.run.folder import load_run
 from zfjax.run.measured import open_measured
@@ -409,3 +410,12 @@ def test_what_has_no_scores_or_costs_much_is_said_at_the_door(tmp_path):
     mute = dataclasses.replace(subject, scores=None)
     with pytest.raises(ZfjaxError, match="The measure occlusion needs class scores"):
         zfjax.measure(mute, "occlusion", out=tmp_path)
+
+
+def test_a_classs_name_stays_under_its_panel():
+    names = ["crane, bird", "crane, machine", "koala, koala bear", "W" * 30, "a\nb"]
+    with style.quiet_style():
+        told = [class_name(number, names, 257) for number in range(6)]
+        assert all(style.text_width(name, style.TEXT_SIZE - 1.4) <= 257 for name in told)
+    assert told[:3] == ["crane, bird", "crane, machine", "koala"]
+    assert told[3][:5] == "WWWWW" and told[3][-1] == "…" and told[4:] == ["a b", "class 5"]

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from zfjax.report.board import LINE, WIDTH, Board
-from zfjax.report.kit.style import QUIET, TEXT_SIZE, quiet_style, wrap
-from zfjax.report.kit.wording import epoch_name, plain
+from zfjax.report.kit.style import QUIET, TEXT_SIZE, quiet_style, text_width, wrap
+from zfjax.report.kit.wording import epoch_name, first_name, plain
 from zfjax.report.words import choose
 from zfjax.run.colours import colour_scale, to_bytes
 from zfjax.run.measured import Measured
 
 MARGIN, GAP, EDGE = 24, 16, 257
+LEGEND_TEXT = 38
+"""Pixels from a swatch's left edge to its class's name."""
 STEM = "occlusion-pictures"
 MOST_FIGURES = 8
 MOST_ROWS = 6
@@ -118,10 +120,8 @@ def _row(
         image[top : top + size, left : left + size] = 128
     board.tile(image, y, _x(0), EDGE)
     label = about["label"]
-    note(
-        0,
-        f"{plain(about['name'], 20)}\n{class_name(label, names, 20) if label >= 0 else 'no label'}",
-    )
+    of_class = class_name(label, names, EDGE) if label >= 0 else "no label"
+    note(0, f"{_fitting(about['name'], EDGE)}\n{of_class}")
     if about["map"] is None:
         for column in (1, 2):
             board.dead(y, _x(column), EDGE, EDGE, "all maps silent")
@@ -145,18 +145,19 @@ def _row(
         shown[numbers == number] = colour
     board.tile(over(shown), y, _x(4), EDGE)
     without = f"{about['class_probability']:.3f} without it"
-    note(4, f"{class_name(about['class'], names, 20)}\n{without}")
+    note(4, f"{class_name(about['class'], names, EDGE)}\n{without}")
 
 
 def _legend(
     board: Board, y: int, colours: Mapping[int, tuple[int, int, int]], names: Sequence[str]
 ) -> None:
     width = (WIDTH - 2 * MARGIN) // 4
-    entries = [(class_name(number, names, 22), colour) for number, colour in colours.items()]
+    free = width - LEGEND_TEXT - GAP
+    entries = [(class_name(number, names, free), colour) for number, colour in colours.items()]
     for index, (name, colour) in enumerate(entries):
         top, left = y + LINE * (index // 4), MARGIN + width * (index % 4)
         board.place(np.full((28, 28, 3), colour, np.uint8), top, left)
-        board.write(name, top - 2, left + 38, size=TEXT_SIZE - 1)
+        board.write(name, top - 2, left + LEGEND_TEXT, size=TEXT_SIZE - 1)
 
 
 def over_image(values: np.ndarray, noted: Mapping[str, Any], shape: tuple[int, int]) -> np.ndarray:
@@ -182,9 +183,21 @@ def diverging(values: np.ndarray, middle: float) -> np.ndarray:
     return np.rint(255 + np.abs(share)[..., None] * (colour - 255)).astype(np.uint8)
 
 
-def class_name(number: int, names: Sequence[str], length: int) -> str:
-    """A class's name for a figure; its number where it has none."""
-    return plain(names[number], length) if number < len(names) else f"class {number}"
+def class_name(number: int, names: Sequence[str], width: float) -> str:
+    """A class's name for a figure, in ``width`` pixels; its number where it has none. Within
+    ``quiet_style``.
+    """
+    if number >= len(names):
+        return f"class {number}"
+    return _fitting(first_name(names, number), width)
+
+
+def _fitting(text: str, width: float) -> str:
+    """``text`` on one line, its end left out where it is wider than so many pixels."""
+    length = 40
+    while length > 1 and text_width(plain(text, length), TEXT_SIZE - 1) > width:
+        length -= 1
+    return plain(text, length)
 
 
 def _classes(codes: np.ndarray) -> np.ndarray:

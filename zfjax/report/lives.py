@@ -13,7 +13,7 @@ import numpy as np
 
 from zfjax.report.control_words import CHANCE, OTHERS, another_of, spread_of
 from zfjax.report.inputs import Inputs
-from zfjax.report.kit.wording import plain
+from zfjax.report.kit.wording import first_name, plain
 from zfjax.report.payload import single
 from zfjax.run.evolution import Evolution
 from zfjax.run.measured import Measured
@@ -125,9 +125,7 @@ def class_name(labels: Measured, number: float | None) -> str | None:
     index = int(number)
     if not 0 <= index < len(names):
         return f"class {index}"
-    first = names[index].split(",")[0]
-    alone = sum(name.split(",")[0] == first for name in names) == 1
-    return plain(first if alone else names[index], 60)
+    return plain(first_name(names, index), 60)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,15 @@ def plain(text: str, length: int = 40) -> str:
     return (kept if len(kept) <= length else kept[: length - 1] + "…") or "(no name)"
 
 
+def first_name(names: Sequence[str], index: int) -> str:
+    """A class's name; of a list of synonyms ("backpack, back pack, knapsack") the first alone,
+    where no other class begins so.
+    """
+    first = names[index].split(",")[0]
+    alone = sum(name.split(",")[0] == first for name in names) == 1
+    return first if alone else names[index]
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Three significant digits, never in exponents where it can be helped; "n/a" for None."""
     if value is None:
