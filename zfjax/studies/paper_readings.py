@@ -274,7 +274,8 @@ def lower_first(saved: Saved) -> Reading:
     first = parts[FAMILIES[0]]
     said = "; ".join(f"by {name} {slope_words(each)}" for name, each in parts.items())
     note = "Epochs later for each layer of depth, by three kinds of evidence that have to agree:"
-    note += f" {said}. The number is that of responses."
+    note += f" {said}. The number is that of responses. A slope is of all layers: whether it stands"
+    note += " without the first, and which pairs are turned, the evolution's page says."
     note += f" The learning rate: {settling.meta.get('schedule')}."
     return Reading(first.value, first.low, first.high, first.n, "images", note, parts)
 
