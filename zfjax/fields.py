@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from zfjax.errors import ZfjaxError
 
 HIDDEN = ("preset", "model.name", "model.layers", "layer_keys")
 """Fields that follow from others, or that nobody chooses."""
+
+PAIRS = ("padding", "input_size")
+"""Last words of the fields that hold two numbers."""
+PAIR_WORDS = "two numbers of one field are written 3x2"
 
 
 def settable(base: Config) -> dict[str, Any]:
@@ -56,11 +61,18 @@ def _set(record: dict[str, Any], base: Config, path: str, text: str) -> None:
             holder[field] = {"true": True, "false": False}[text.lower()]
         elif isinstance(value, tuple):
             numbers = [int(number) for number in text.replace("x", ",").split(",")]
+            if len(numbers) not in (1, len(value)):
+                raise ValueError
             holder[field] = numbers * len(value) if len(numbers) == 1 else numbers
         else:
             holder[field] = type(value)(text)
     except (ValueError, KeyError):
-        kind = {bool: "true or false", tuple: "numbers like 1,1"}.get(
-            type(value), type(value).__name__
-        )
-        raise ZfjaxError(f"{flag(path)} {text!r}: expected {kind}.") from None
+        raise ZfjaxError(f"{flag(path)} {text!r}: expected {_kind_words(value, text)}.") from None
+
+
+def _kind_words(value: Any, text: str) -> str:
+    """What a text should have been, in the place of ``value``."""
+    if type(value) is int and re.fullmatch(r"[\s(\[]*\d+\s*[x,]\s*\d+[\s)\]]*", text):
+        return "one int: it is the same along both axes"
+    kinds = {bool: "true or false", tuple: "a number, or two such as 3x2"}
+    return kinds.get(type(value), type(value).__name__)

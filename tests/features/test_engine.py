@@ -355,7 +355,7 @@ def command(*arguments, **options):
         (["train", "--preset", "nope", "--workdir", "x"], "no preset 'nope'"),
         (
             ["train", "--preset", "demo", "--workdir", "x", "--model.conv9.kernel", "3"],
-            "did you mean",
+            "no flag --model.conv9.kernel: there is no layer 'conv9'; the layers are conv5, conv4",
         ),
         (["train", "--preset", "demo", "--workdir", "x", "--epochs", "many"], "expected int"),
         (

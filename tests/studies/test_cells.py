@@ -10,9 +10,18 @@ import zfjax
 from zfjax import config as configs
 from zfjax import presets
 from zfjax.errors import ZfjaxError
+from zfjax.fields import PAIRS, settable
 from zfjax.grids import GRIDS, grid
 from zfjax.network.altered import scaled, with_stem, without
-from zfjax.studies.cells import BASE, Wanted, axis_from, axis_of, cells_of
+from zfjax.studies.cells import (
+    BASE,
+    MOST_LETTERS,
+    Wanted,
+    axis_from,
+    axis_of,
+    cells_of,
+    combination_name,
+)
 from zfjax.studies.planning import drop_from, file_from, seeds_from, wanted_from
 
 DEMO = presets.preset("demo")
@@ -82,6 +91,28 @@ def test_names_are_the_shortest_that_one_field_alone_has(path, value, name):
     assert names(f"--{path.replace('_', '-')}={value}") == ["base", name]
 
 
+def test_pairs_are_values_as_others_are():
+    made = cells("model.conv1.kernel,model.conv1.padding=11:4x5,9:2", "model.input_size=64,48x64")
+    assert [cell.name for cell in made] == [
+        "base",
+        "conv1.kernel=11,conv1.padding=4x5",
+        "conv1.kernel=11,conv1.padding=4x5,input_size=48x64",
+        "conv1.kernel=9,conv1.padding=2",
+        "conv1.kernel=9,conv1.padding=2,input_size=48x64",
+    ]
+    model = made[2].config.model
+    assert model.conv("conv1").padding == (4, 5) and model.input_size == (48, 64)
+    pairs = {path.split(".")[-1] for path, value in settable(DEMO).items() if type(value) is tuple}
+    assert pairs == set(PAIRS)
+
+
+def test_long_names_stay_apart():
+    many = {path: "9" for path in settable(DEMO) if path.startswith("model.")}
+    one, other = (combination_name(DEMO, {**many, "epochs": epochs}) for epochs in ("3", "4"))
+    assert one != other and len(one) == len(other) == MOST_LETTERS
+    assert one[:130] == other[:130]
+
+
 def test_names_stay_when_the_grid_grows():
     few, many = names("model.conv1.kernel=5"), names("model.conv1.kernel=5,9")
     assert many[: len(few)] == few
@@ -106,6 +137,8 @@ def test_names_stay_when_the_grid_grows():
         ("epochs,batch_size=1:2:3", "1:2:3 has 3 values for 2 fields"),
         ("model.conv1.kernel=11,9,11", "11 is given twice"),
         ("epochs,epochs=1:2", "a field is named twice"),
+        ("model.conv1.padding=3:2", "1 field (model.conv1.padding); two numbers of one field are"),
+        ("epochs,model.conv1.padding=1:3,2", "2 has 1 value for 2 fields (epochs, model.conv1.pa"),
     ],
 )
 def test_what_is_no_axis_is_said(text, said):
@@ -117,10 +150,34 @@ def test_what_is_no_axis_is_said(text, said):
 @pytest.mark.parametrize(
     ("vary", "more", "said"),
     [
-        (["model.conv9.kernel=3"], {}, "no field model.conv9.kernel to vary; did you mean"),
-        (["model.conv1.radius=3"], {}, "no field model.conv1.radius to vary; the layers are conv1"),
+        (
+            ["model.conv9.kernel=3"],
+            {},
+            "no field model.conv9.kernel to vary: there is no layer 'conv9'; the layers are conv5,"
+            " conv4, conv3, conv2, conv1, pool1, norm1, pool2, norm2, pool5, fc6, fc7, fc8.",
+        ),
+        (["fc9.dropout=0"], {}, "there is no layer 'fc9'; the layers are fc8, fc7, fc6, conv1,"),
+        (
+            ["model.conv1.radius=3"],
+            {},
+            "no field model.conv1.radius to vary: conv1 is a convolution and has no radius; it has"
+            " maps, kernel, stride, padding.",
+        ),
+        (["model.pool1.kernel=3"], {}, "a max-pooling and has no kernel; it has window, stride, p"),
+        (["model.fc6.drop=0"], {}, "a fully connected layer and has no drop; it has dropout, f"),
+        (["norm1.maps=3"], {}, "norm1 is a contrast normalisation and has no maps; it has size, k"),
+        (["conv1.stride=3"], {}, "no field conv1.stride to vary; did you mean model.conv1.stride?"),
+        (["window=3"], {}, "did you mean model.pool1.window or model.pool2.window or model.pool5."),
+        (["model.name=a"], {}, "the layers are conv1, pool1, norm1, conv2,"),
+        (["momntum=0.5"], {}, "did you mean optimizer.momentum?"),
+        (["data.kernel=3"], {}, "no field data.kernel to vary; data has name, dir,"),
+        (["data.momentum=0.5"], {}, "did you mean optimizer.momentum?"),
+        (["model.conv1.padding=(3,2)"], {}, "'(3': expected a number, or two such as 3x2."),
+        (["model.conv1.padding=3x2x1"], {}, "'3x2x1': expected a number, or two such as 3x2."),
+        (["model.conv1.kernel=7x5"], {}, "expected one int: it is the same along both axes."),
         (["optimizer.rate=3"], {}, "no field optimizer.rate to vary; optimizer has learning_rate,"),
-        (["epoch=3"], {}, "no field epoch to vary; there are model, "),
+        (["epoch=3"], {}, "no field epoch to vary; did you mean epochs?"),
+        (["lr=3"], {}, "no field lr to vary; there are model, "),
         (["seed=1,2"], {}, "give --seeds"),
         (["data.name=other"], {}, "compared on the same images"),
         (["data.validation_split=test"], {}, "compared on the same images"),

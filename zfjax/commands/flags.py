@@ -9,6 +9,7 @@ from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
 from zfjax.fields import flag, settable, with_fields
+from zfjax.unknown_fields import unknown_field
 
 
 def config_parser(base: Config) -> argparse.ArgumentParser:
@@ -43,6 +44,9 @@ def resolve_config(base: Config, flags: Sequence[str]) -> Config:
     for word in flags:
         name = word.split("=", 1)[0]
         if name.startswith("--") and name not in known:
+            path = name.removeprefix("--").replace("-", "_")
+            if path.startswith("model.") and path.count(".") > 1:
+                raise ZfjaxError(f"There is no flag {name}{unknown_field(base, path)}")
             near = [
                 option for option in sorted(known) if name.rsplit(".", 1)[-1].lstrip("-") in option
             ][:3]

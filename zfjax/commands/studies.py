@@ -22,6 +22,7 @@ from zfjax.commands.flags import resolve_config
 from zfjax.commands.information import prepared_classes, prepared_data, prepared_images
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
+from zfjax.fields import PAIR_WORDS
 from zfjax.files import local_path, read_json
 from zfjax.grids import GRIDS
 
@@ -44,7 +45,8 @@ def add_ablate(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="FIELD,FIELD=VALUE:VALUE,...",
-        help="values of a field, or of fields that change together; several --vary multiply",
+        help=f"values of a field, or of fields that change together ({PAIR_WORDS}); several --vary"
+        " multiply",
     )
     parser.add_argument(
         "--drop",

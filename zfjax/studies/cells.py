@@ -16,9 +16,10 @@ from typing import Any
 from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError
-from zfjax.fields import HIDDEN, settable, text_of, with_fields
-from zfjax.files import read_json
+from zfjax.fields import HIDDEN, PAIR_WORDS, PAIRS, settable, text_of, with_fields
+from zfjax.files import fitting, read_json
 from zfjax.grids import Variant, grid
+from zfjax.unknown_fields import unknown_field
 from zfjax.values import Names, several, texts
 
 BASE = "base"
@@ -28,6 +29,8 @@ UNVARIED = {
     "data.validation_split": "all cells are compared on the same images",
 }
 """Fields that no cell may change, and why."""
+MOST_LETTERS = 150
+"""Of a cell's name."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,11 @@ def _axis(paths: tuple[str, ...], values: tuple[tuple[str, ...], ...], asked: st
         raise ZfjaxError(f"{asked}: no value is given.")
     for row in values:
         if len(row) != len(paths):
+            is_pair = any(path.rsplit(".", 1)[-1] in PAIRS for path in paths)
             raise ZfjaxError(
                 f"{asked}: {':'.join(row) or 'an empty value'} has {len(row)} value"
                 f"{'s' * (len(row) != 1)} for {len(paths)} field{'s' * (len(paths) != 1)}"
-                f" ({', '.join(paths)})."
+                f" ({', '.join(paths)}){f'; {PAIR_WORDS}' if is_pair else ''}."
             )
         if not all(word.strip() for word in row):
             field = paths[[bool(word.strip()) for word in row].index(False)]
@@ -191,12 +195,8 @@ def _combinations(base: Config, axes: Sequence[Axis]) -> Iterator[dict[str, str]
 
 def check_varied(base: Config, path: str) -> None:
     """Raises ZfjaxError for a field that there is not, or that no cell may change."""
-    known = settable(base)
-    if path not in known:
-        last = path.rsplit(".", 1)[-1]
-        near = [other for other in known if other.rsplit(".", 1)[-1] == last][:3]
-        hint = f"did you mean {' or '.join(near)}?" if near else _known_words(base, path)
-        raise ZfjaxError(f"There is no field {path} to vary; {hint}")
+    if path not in settable(base):
+        raise ZfjaxError(f"There is no field {path} to vary{unknown_field(base, path)}")
     reason = UNVARIED.get(path)
     if path in configs.RESUMABLE_FIELDS:
         reason = "it does not touch what is learnt"
@@ -204,18 +204,6 @@ def check_varied(base: Config, path: str) -> None:
         reason = "it is the number of classes, which follows the data set"
     if reason:
         raise ZfjaxError(f"{path} cannot be varied: {reason}.")
-
-
-def _known_words(base: Config, path: str) -> str:
-    """What there is where ``path`` was looked for."""
-    if path.startswith("model"):
-        return f"the layers are {', '.join(layer.name for layer in base.model.layers)}."
-    group = path.split(".")[0]
-    own = [other.split(".", 1)[1] for other in settable(base) if other.startswith(f"{group}.")]
-    if own:
-        return f"{group} has {', '.join(own)}."
-    roots = dict.fromkeys(other.split(".")[0] for other in settable(base))
-    return f"there are {', '.join(roots)}; those of a group are written as optimizer.momentum."
 
 
 def combination_name(base: Config, texts: Mapping[str, str]) -> str:
@@ -229,7 +217,7 @@ def combination_name(base: Config, texts: Mapping[str, str]) -> str:
         and _number(text) != _number(text_of(settable(base)[path]))
     }
     words = [f"{_short(path, settable(base))}={text}" for path, text in (changed or texts).items()]
-    return re.sub(r"[^A-Za-z0-9._=,+-]", "_", ",".join(words))[:150]
+    return fitting(re.sub(r"[^A-Za-z0-9._=,+-]", "_", ",".join(words)), MOST_LETTERS)
 
 
 def _number(text: str) -> float | str:
@@ -265,7 +253,7 @@ def _from_file(base: Config, path: Path) -> Config:
 
 def _cell(base: Config, name: str, config: Config) -> Cell:
     """A cell of ``config``, with all that does not touch what is learnt as in the base."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,149}", name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=,+-]*", name) or len(name) > MOST_LETTERS:
         raise ZfjaxError(f"A cell cannot be called {name!r}: letters, digits, '.', '_' or '-'.")
     shared = replace(
         base.data,
