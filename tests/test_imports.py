@@ -63,6 +63,7 @@ NO_JAX = (
     "run.checkpoint_faults",
     "run.checkpoint_names",
     "run.folder",
+    "run.grid_folders",
     "run.adopted",
     "run.starts",
     "run.evolution",

@@ -18,10 +18,12 @@ from tests.small import make_config
 from tests.synthetic_run import SMALL, make_run
 from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
+from zfjax.files import write_json
 from zfjax.measures.probe_images import probe_ids
 from zfjax.network.altered import without
 from zfjax.report import budget
 from zfjax.run.folder import load_run, save_run
+from zfjax.run.grid_folders import training_command
 from zfjax.run.probe import MAXIMA, Probe, array_name, quantised, write_probe
 from zfjax.studies.pair_pictures import Couple, couples_piece, draw, shown_rows, widest_evolution
 from zfjax.studies.sides import folder_name, names_of
@@ -330,6 +332,47 @@ def test_what_cannot_be_compared_is_refused(words, sentence, pair, tmp_path, cap
     told = capsys.readouterr().err
     assert sentence in told and "Traceback" not in told and told.count("\n") < 5
     assert set(tmp_path.iterdir()) == before
+
+
+def test_what_is_no_run_of_a_grid_is_told_with_the_folder_or_command_that_was_meant(tmp_path):
+    grid = tmp_path / "my grid"
+    for name, seeds in (("base", (0, 1, 10)), ("without-fc7", ())):
+        (grid / "cells" / name).mkdir(parents=True)
+        for seed in seeds:
+            write_json(grid / f"cells/{name}/seed-{seed}/config.json", {})
+    write_json(grid / "ablation.json", {"seeds": [0, 1, 3, 10]})
+    (grid / "cells/base/seed-0/measures").mkdir()
+    (tmp_path / "empty").mkdir()
+    begin = f"`zfjax ablate --workdir '{grid}'` trains"
+    for where, said in (
+        (
+            "",
+            f"is an ablation, a folder of many runs: name one of them, like {grid}/cells/base/see",
+        ),
+        ("cells", f"{grid / 'cells'} is an ablation, a folder of many runs: name one of them"),
+        ("cells/base", f"like {grid}/cells/base/seed-0 (it has seed-0, seed-1, seed-10)."),
+        ("cells/without-fc7", f"of which no run has begun; {begin} them."),
+        ("cells/odd", f"The ablation {grid} has no cell 'odd'; it has base, without-fc7."),
+        ("cells/odd/seed-0", "has no cell 'odd'"),
+        ("cells/base/seed-3", f"a run of an ablation that has not begun; {begin} it; base has se"),
+        ("cells/base/seed-4", f"is no run of the ablation {grid}, whose seeds are 0, 1, 3, 10; b"),
+        ("cells/base/seed-0/measures", f"not a run, but lies within one: name {grid}/cells/base/s"),
+        ("../empty", "it has no config.json; train with `zfjax train --workdir"),
+    ):
+        for folder in (grid / where, str(grid / where)):
+            with pytest.raises(ZfjaxError) as error:
+                load_run(folder)
+            assert said in str(error.value)
+    assert training_command(tmp_path / "run") == f"`zfjax train --workdir {tmp_path / 'run'}`"
+
+
+def test_runs_without_an_evolution_are_told_the_command_that_draws_them(pair, tmp_path, capsys):
+    bare = changed(pair[0], tmp_path / "bare")
+    shutil.rmtree(bare / "evolution")
+    zfjax.compare(pair[1], bare, out=tmp_path / "out", at="last", layers="conv1")
+    told = capsys.readouterr().err
+    assert told.count("has no evolution") == 1
+    assert f"`zfjax evolve --workdir {bare} --maps all`, then the same command." in told
 
 
 def test_words_of_another_kind_are_refused(pair):

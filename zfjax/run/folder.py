@@ -20,6 +20,7 @@ from zfjax.config import Config
 from zfjax.errors import ZfjaxError, explain_os_error, quoted, shortened
 from zfjax.files import check_path, exclusive_lock, read_json, write_json, write_text
 from zfjax.run.evolution import Evolution, open_evolution
+from zfjax.run.grid_folders import not_a_run, training_command
 from zfjax.run.showing import table_html
 from zfjax.run.starts import Start, start_from
 from zfjax.run.starts import current_commit as current_commit
@@ -149,9 +150,7 @@ class Run:
         """
         if not self.steps:
             raise ZfjaxError(
-                f"{self.folder} has no checkpoints yet; run `zfjax train --workdir"
-                f" {quoted(self.folder)}`"
-                " first."
+                f"{self.folder} has no checkpoints yet; run {training_command(self.folder)} first."
             )
         return chosen_steps(self.steps, self.steps_per_epoch, wanted)
 
@@ -163,10 +162,7 @@ def load_run(folder: Place | Run) -> Run:
     folder = check_folder(folder.folder if isinstance(folder, Run) else folder)
     path = folder / "config.json"
     if not path.exists():
-        raise ZfjaxError(
-            f"{folder} is not a run: it has no config.json; train with `zfjax train --workdir"
-            f" {quoted(folder)}`."
-        )
+        raise not_a_run(folder)
     record = read_json(path)
     if record.get("kind") == "foreign":
         raise ZfjaxError(

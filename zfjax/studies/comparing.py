@@ -19,6 +19,7 @@ from zfjax.run.adopted import AdoptedRun
 from zfjax.run.folder import Run
 from zfjax.studies.compare_page import write_compare_page
 from zfjax.studies.compared import Compared, write_tables
+from zfjax.studies.pair_pictures import widest_evolution
 from zfjax.studies.pairing import pair_layers
 from zfjax.studies.same_images import Look, with_probes
 from zfjax.studies.sides import Asked, folder_name, shared_epochs, shared_layers, sides_of
@@ -81,6 +82,12 @@ def compare(
     write_json(folder / RECORD, _record(compared, asked))
     write_tables(folder, compared)
     write_compare_page(folder / PAGE, compared, told)
+    for side in compared.sides:
+        if isinstance(side.run, Run) and widest_evolution(side.run) is None:
+            _say(
+                f"{side.name} has no evolution, so the page draws none of its maps: `zfjax evolve"
+                f" --workdir {quoted(side.run.folder)} --maps all`, then the same command."
+            )
     return Comparison(folder, compared.summary, compared.matches, compared.sentence)
 
 

@@ -15,6 +15,7 @@ from zfjax.errors import ZfjaxError, escaped, shortened
 from zfjax.files import fitting
 from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.folder import Run
+from zfjax.run.grid_folders import grid_words, training_command
 from zfjax.run.measured import measures_folder
 from zfjax.run.probe import PROBE_FILE, Probe
 from zfjax.values import Epochs, Names, Place, Whole, optional, several, texts, whole_number
@@ -108,8 +109,8 @@ def sides_of(runs: Sequence[Run | AdoptedRun | Subject | Place]) -> tuple[Side, 
 def _opened(run: Any) -> Any:
     if isinstance(run, str | Path) and (Path(run) / "ablation.json").is_file():
         raise ZfjaxError(
-            f"{run} is an ablation, a folder of many runs: name two of them, each like"
-            f" {Path(run) / 'cells' / 'NAME' / 'seed-0'}."
+            f"{run} is an ablation, a folder of many runs: name two of them, each"
+            f" {grid_words(Path(run))}."
         )
     return run if _is_subject(run) else load_any(run)
 
@@ -192,7 +193,8 @@ def shared_epochs(sides: Sequence[Side], at: Epochs | None) -> tuple[float, ...]
     """
     for side in sides:
         if not side.step_of:
-            raise ZfjaxError(f"{side.name} has no checkpoints yet: train it first.")
+            command = "" if side.run is None else f" with {training_command(side.run.folder)}"
+            raise ZfjaxError(f"{side.name} has no checkpoints yet: train it first{command}.")
     shared = sorted(set.intersection(*(set(side.step_of) for side in sides)))
     if not shared:
         saved = "; ".join(
