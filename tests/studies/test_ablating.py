@@ -406,6 +406,8 @@ def test_tables_tell_all_that_is_known(tmp_path, base, trained):
     assert twin["difference"] == 0 and twin["verdict"] == "cannot tell"
     text = (tmp_path / "table.tex").read_text()
     assert text.count(r"\\") == 5 and "98.33%" in text and "conv1.kernel=4 &" in text
+    assert "means of those of 3 seeds that finished." in text
+    assert text.count("not finished") == 1 and r"cannot tell; 1 of 3 not finished \\" in text
 
 
 def test_one_seed_gives_the_images_interval_alone(tmp_path, base, trained, capsys):
@@ -414,6 +416,10 @@ def test_one_seed_gives_the_images_interval_alone(tmp_path, base, trained, capsy
     assert rows[1]["low"] is None and rows[1]["verdict"] == "cannot tell"
     assert rows[1]["these_networks_low"] < rows[1]["these_networks_high"]
     assert command("--workdir", tmp_path, capsys=capsys)[1].out.count("(images only)") == 2
+    text = (tmp_path / "table.tex").read_text()
+    assert "means of 1 seed." in text and "finished" not in text
+    numbers = r"\$[+-]\d+\.\d\d\$"
+    assert len(re.findall(rf"{numbers} \[{numbers}, {numbers}\] \(images only\) &", text)) == 2
 
 
 def test_measures_of_each_run_are_read_at_the_last_epoch(tmp_path, base, trained):

@@ -106,6 +106,13 @@ def test_pairs_are_values_as_others_are():
     assert pairs == set(PAIRS)
 
 
+def test_marks_in_brackets_divide_nothing():
+    made = cells("data.train_split,epochs=train[:50%]:20,train[50%:]:20,train:10")
+    splits = [(cell.config.data.train_split, cell.config.epochs) for cell in made]
+    assert splits == [("train", 10), ("train[:50%]", 20), ("train[50%:]", 20)]
+    assert made[0].also == ("train_split=train,epochs=10",)
+
+
 def test_long_names_stay_apart():
     many = {path: "9" for path in settable(DEMO) if path.startswith("model.")}
     one, other = (combination_name(DEMO, {**many, "epochs": epochs}) for epochs in ("3", "4"))
@@ -172,6 +179,7 @@ def test_what_is_no_axis_is_said(text, said):
         (["momntum=0.5"], {}, "did you mean optimizer.momentum?"),
         (["data.kernel=3"], {}, "no field data.kernel to vary; data has name, dir,"),
         (["data.momentum=0.5"], {}, "did you mean optimizer.momentum?"),
+        (["data.train_split=validation[:9]"], {}, "of the images that all cells are compared on"),
         (["model.conv1.padding=(3,2)"], {}, "'(3': expected a number, or two such as 3x2."),
         (["model.conv1.padding=3x2x1"], {}, "'3x2x1': expected a number, or two such as 3x2."),
         (["model.conv1.kernel=7x5"], {}, "expected one int: it is the same along both axes."),

@@ -80,8 +80,13 @@ def axis_of(text: str, flag: str = "--vary") -> Axis:
         raise ZfjaxError(
             f"{flag} {text}: write FIELD=VALUE,VALUE{together if flag == '--vary' else ''}."
         )
-    rows = tuple(tuple(value.split(":")) for value in values.split(","))
+    rows = tuple(tuple(_apart(value, ":")) for value in _apart(values, ","))
     return _axis(paths, rows, f"{flag} {text}")
+
+
+def _apart(text: str, mark: str) -> list[str]:
+    """``text`` at each mark, but those in brackets: "train[:50%]" is one value."""
+    return re.split(rf"{mark}(?![^\[\]]*\])", text)
 
 
 def axis_from(paths: Names, values: Any) -> Axis:
@@ -268,6 +273,15 @@ def _cell(base: Config, name: str, config: Config) -> Cell:
                 f"Cell {name}: data.{item} is {getattr(config.data, item)!r}, and the base's is"
                 f" {getattr(base.data, item)!r}: {UNVARIED[f'data.{item}']}."
             )
+    trained, validated, usual = (
+        split.partition("[")[0]
+        for split in (config.data.train_split, base.data.validation_split, base.data.train_split)
+    )
+    if trained == validated != usual:
+        raise ZfjaxError(
+            f"Cell {name}: data.train_split is {config.data.train_split!r}, of the images that all"
+            " cells are compared on."
+        )
     model = config.model.with_classes(base.model.classes)
     config = replace(
         config,

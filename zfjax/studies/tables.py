@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ def tex_text(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
     """A tabular for a paper: no package is needed."""
     lines = [
         f"% top-1 of the last epoch, in points; difference to the base with its interval over seeds"
-        f" and images at {_level(plan)}; means of {len(plan.seeds)} seeds.",
+        f" and images at {_level(plan)}; means of {_seed_words(plan, rows)}.",
         r"\begin{tabular}{lrrrrl}",
         r"\hline",
         r"cell & parameters & GFLOP & top-1 & difference & verdict \\",
@@ -49,7 +50,7 @@ def tex_text(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
             f"{row['flops'] / 1e9:.3g}",
             _points(row["top1"]),
             _tex_difference(row),
-            _tex(_verdict(row)),
+            _tex("; ".join(filter(None, (_verdict(row), _unfinished(row))))),
         ]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
@@ -65,12 +66,20 @@ def _tex(text: str) -> str:
 
 
 def _tex_difference(row: dict[str, Any]) -> str:
-    if row["difference"] is None:
-        return "-"
-    words = f"${100 * row['difference']:+.2f}$"
-    if row["low"] is None:
-        return words
-    return f"{words} [${100 * row['low']:+.2f}$, ${100 * row['high']:+.2f}$]"
+    return re.sub(r"[+-]\d+\.\d+", lambda number: f"${number[0]}$", difference_words(row))
+
+
+def _seed_words(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
+    count = len(plan.seeds)
+    seeds = f"{count} seed{'s' * (count != 1)}"
+    whole = all(row["finished"] == row["runs"] for row in rows)
+    return seeds if whole else f"those of {seeds} that finished"
+
+
+def _unfinished(row: dict[str, Any]) -> str:
+    """Of a table without a column for it."""
+    count = row["runs"] - row["finished"] - row["diverged"]
+    return f"{count} of {row['runs']} not finished" if count else ""
 
 
 def count_words(count: int) -> str:
