@@ -20,6 +20,7 @@ from zfjax.commands import cli
 from zfjax.config import to_json
 from zfjax.errors import ZfjaxError
 from zfjax.files import exclusive_lock, read_json, write_json
+from zfjax.inputs import open_data
 from zfjax.run import checkpoint, sizes
 from zfjax.run.folder import load_run
 from zfjax.run.measured import open_measured
@@ -37,6 +38,7 @@ from zfjax.studies.standings import FINISHED, Outcome, read_outcome, save_outcom
 from zfjax.studies.tuning import trials
 from zfjax.training.interrupts import Interrupted
 from zfjax.training.loop import train
+from zfjax.training.opening import open_run
 
 pytestmark = pytest.mark.slow  # grids of runs, though small ones
 
@@ -622,6 +624,8 @@ def test_a_dry_run_shows_the_cells_and_writes_nothing(tmp_path, words, capsys):
     assert "0.57*" in said.out and "* more than 20% off the base's FLOPs" in said.out
     assert "3 cells x 3 seeds (0, 1, 2) = 9 runs" in said.out and "2 comparisons" in said.out
     assert "[/b]" not in said.out and "…" not in said.out
+    again = command(*words, "--dry-run", "--work", "1/2", capsys=capsys)[1].out
+    assert "1 cell x 3 seeds (0, 1, 2) = 3 runs" in again
 
 
 @pytest.mark.parametrize("dry", [["--dry-run"], []])
@@ -683,14 +687,27 @@ def test_mistakes_end_in_one_sentence(tmp_path, words, more, said, capsys):
 
 
 def test_folders_that_are_no_grid(tmp_path, unbroken, words, capsys):
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "ablation.json").write_text("{}")
     for asked, said in (
         (["--workdir", unbroken, "--preset", "demo", "--dry-run"], "is a run"),
         (["--workdir", tmp_path / "none"], "holds no ablation yet"),
         (["--workdir", tmp_path / "none", "--status"], "holds no ablation yet"),
         (["--workdir", tmp_path / "none", "--epochs", "2"], "Give --preset or --config"),
+        (["--workdir", tmp_path / "grid/cells", *words[2:]], "lies among the runs of the ablation"),
+        (["--workdir", tmp_path / "grid/cells/base", "--status"], f"use --workdir {tmp_path}/grid"),
     ):
         status, told = command(*asked, capsys=capsys)
         assert status == 1 and said in told.err
+
+
+def test_no_run_begins_among_those_of_a_grid(tmp_path, data_dir):
+    config = make_config(data_dir)
+    (tmp_path / "ablation.json").write_text("{}")
+    for place in (".", "cells", "cells/base"):
+        with pytest.raises(ZfjaxError, match="another --workdir for a run|another for a run of"):
+            open_run(tmp_path / place, config, open_data(config))
+    assert not (tmp_path / "cells").exists()
 
 
 def test_too_small_a_disk_is_refused_before_anything_is_trained(

@@ -113,7 +113,7 @@ def ablate_grid(options: argparse.Namespace) -> int:
         raise ZfjaxError(f"--images-per-second {options.images_per_second:g} must be above 0.")
     plan = plan_of(options.workdir, request)
     plan = plan_of(options.workdir, request, prepared_classes(plan.base))
-    if options.work is None:
+    if options.work is None or options.dry_run:
         _show_costs(plan, options.images_per_second)
     if options.dry_run:
         _check_data(plan)

@@ -23,6 +23,31 @@ def training_command(folder: Path) -> str:
     return f"`zfjax train --workdir {quoted(folder)}`"
 
 
+def check_outside_grids(folder: Path, what: str) -> None:
+    """Raises ZfjaxError for a folder in which ``what`` would be mixed up with an ablation's runs:
+    GRID/cells and all in it.
+    """
+    for place in (folder.absolute(), *folder.absolute().parents):
+        if place.name == CELLS and _is_grid(place.parent):
+            raise ZfjaxError(
+                f"{folder} lies among the runs of the ablation {place.parent}: use --workdir"
+                f" {quoted(place.parent)} to go on with it, or another for {what}."
+            )
+
+
+def check_no_grid(folder: Path) -> None:
+    """Raises ZfjaxError for a folder where a new run would stand in the way of an ablation's: its
+    own, that of its cells, and a cell's.
+    """
+    if _is_grid(folder):
+        raise ZfjaxError(
+            f"{folder} is an ablation, a folder of many runs: `zfjax ablate --workdir"
+            f" {quoted(folder)}` trains them; use another --workdir for a run of its own."
+        )
+    if folder.absolute().name == CELLS or _grid_of(folder) is not None:
+        check_outside_grids(folder, "a run of its own")
+
+
 def not_a_run(folder: Path) -> ZfjaxError:
     """Why ``folder``, which has no config.json, is no run, and which folder may have been meant."""
     return ZfjaxError(_words(folder))

@@ -16,6 +16,7 @@ from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError, quoted, shortened
 from zfjax.files import check_path, read_json, write_json
+from zfjax.run.grid_folders import check_outside_grids
 from zfjax.run.starts import current_commit, current_versions
 from zfjax.studies.cells import BASE, Cell
 
@@ -76,12 +77,15 @@ class Plan:
 
 
 def check_plan_folder(folder: Path | str) -> Path:
-    """``folder`` as a path. Raises ZfjaxError for a run's and for what libraries misread."""
+    """``folder`` as a path. Raises ZfjaxError for a run's, for one among the runs of an ablation,
+    and for what libraries misread.
+    """
     folder = check_path(folder, "an ablation")
     if (folder / "config.json").exists():
         raise ZfjaxError(
             f"{folder} is a run; an ablation is a folder of many: use another --workdir."
         )
+    check_outside_grids(folder, "an ablation of its own")
     return folder
 
 

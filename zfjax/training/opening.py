@@ -18,6 +18,7 @@ from zfjax.data.labels import check_labelled
 from zfjax.errors import ZfjaxError
 from zfjax.run import checkpoint
 from zfjax.run.folder import Run, check_same, load_run, save_run
+from zfjax.run.grid_folders import check_no_grid
 from zfjax.run.sizes import check_space, run_bytes
 from zfjax.run.starts import (
     Start,
@@ -53,6 +54,7 @@ def open_run(folder: Path, config: Config, dataset: Dataset) -> Run:
             )
         settings = replace(run.config, data=config.data, epochs=config.epochs, keep=config.keep)
         return replace(run, config=settings)
+    check_no_grid(folder)
     steps_per_epoch = dataset.count(split) // config.batch_size
     check_states(folder, config)
     check_space(folder, run_bytes(config))
