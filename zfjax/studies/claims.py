@@ -13,7 +13,7 @@ from typing import Any
 
 from zfjax.report.kit.wording import plain
 from zfjax.studies.cells import BASE
-from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Comparison
+from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, NEGLIGIBLE, Comparison
 from zfjax.studies.results import CellRuns, Results
 from zfjax.studies.standings import DIVERGED, FAILED, FINISHED
 
@@ -164,6 +164,8 @@ def df_words(interval: Any) -> str:
 def _power_words(comparison: Comparison) -> str:
     assert comparison.both is not None
     least = 100 * float(comparison.both.detectable)
+    if least >= 100:
+        return "no difference at all"
     if least < 1:
         return f"about {least:.1g} points"
     return f"about {least:.0f} point{'s' * (round(least) != 1)}"
@@ -193,13 +195,16 @@ def reading_notes(results: Results) -> tuple[str, ...]:
         f" before training: {count} comparison{'s' * (count != 1)}, each configuration with the"
         f" {BASE}. A difference is the configuration's minus the base's, in points, paired by seed"
         " and by image. Runs of one seed share the order and the crops of the training images, the"
-        " dropout masks, and the first weights of each layer that has the same shape in both;"
+        " dropout masks, and the first weights of each layer that has the same shape in both, but"
+        " for what the configuration changes of these;"
         " filters of another size start from weights of their own, so that pairing takes away the"
         " less of the spread the more two networks differ.",
         "A verdict is read from the headline interval alone: other seeds and other images, at"
         f" {level}{together}. It is better or worse where that interval lies wholly on one side of"
-        " zero, and undecided (cannot tell) else. The other two, at 95%, say where the doubt comes"
-        " from: other seeds on these images, and these networks on other images.",
+        " zero, no larger difference than its further end where it holds zero and ends within"
+        f" {100 * NEGLIGIBLE:g} point of it, and undecided (cannot tell) else. The other two, at"
+        " 95%, say where the doubt comes from: other seeds on these images, and these networks on"
+        " other images.",
         "The headline interval is a two-way analysis of variance of seeds by images, both random"
         " (Obuchowski and Rockette; a t interval, whose degrees of freedom grow with the images'"
         " share of the doubt and are printed with it). It may be narrower than one over other seeds"

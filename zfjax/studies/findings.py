@@ -19,6 +19,7 @@ from zfjax.studies.other_pairs import effect_words
 from zfjax.studies.training_gap import gap_words
 from zfjax.studies.verdict_marks import marked_verdict, with_commands
 
+RATE = "optimizer.learning_rate"
 MOST_TOLD = 6
 """Cells beside the base that the first sentence tells one by one."""
 TOLD = {
@@ -94,11 +95,16 @@ def beaten_words(cells: Sequence[CellView]) -> str:
         ]
         listed = _listed([f"{cell.label} by {points(size, signed=False)}" for cell, size in sizes])
         if sizes and verdict == CANNOT_TELL:
-            listed = _listed([cell.label for cell, _ in sizes])
+            listed = _listed([_apart(cell.label, len(sizes)) for cell, _ in sizes])
         if sizes:
             sentences.append(words.format(name="it" if sentences else name, cells=listed))
     words = "; ".join(sentences)
     return f"{words[:1].upper()}{words[1:]}."
+
+
+def _apart(label: str, count: int) -> str:
+    """In quotes where it has commas of its own and is one of several in a list."""
+    return f"\u201c{label}\u201d" if count > 1 and "," in label else label
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -133,11 +139,14 @@ def size_words(cell: CellView) -> str:
 
 def handicap_words(view: GridView) -> str:
     """What one learning rate for all does to the verdicts; "" where each cell has its own."""
-    if view.plan.tuning is not None:
+    plan = view.plan
+    own = [cell for cell in plan.cells if RATE in dict(cell.fields)]
+    if (plan.tuning is not None and plan.tuning.path == RATE) or len(own) == plan.comparisons:
         return ""
-    rate = view.plan.base.optimizer.learning_rate
+    rate = f"{plan.base.optimizer.learning_rate:g}"
+    whose = "All but those that say another" if own else "All"
     return (
-        f"All were trained with the base's learning rate, {rate:g}, tuned for none: one for which"
+        f"{whose} were trained with the base's learning rate, {rate}, tuned for none: one for which"
         " another rate is better is judged with a handicap. `--tune optimizer.learning_rate=...`"
         " seeks the best of a few for each."
     )

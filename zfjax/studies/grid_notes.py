@@ -34,6 +34,12 @@ def _table_notes(view: GridView, stops: Sequence[float]) -> Iterator[str]:
         " operations of one image's forward pass, two for each multiply-add. Times of training"
         " stand in cells.parquet: each run had whatever machine it had."
     )
+    if len({cell.config.epochs for cell in view.plan.cells}) > 1:
+        yield (
+            "Epochs differ: features and settling are those of each configuration's own last epoch,"
+            " and training compute differs by as much, which operations of a forward pass do not"
+            " show."
+        )
     if several := _changes_words(view):
         yield several
     if stops and any(cell.filters for cell in view.cells):

@@ -7,6 +7,7 @@ features. It is made of the kit's pieces, which escape all texts from data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -97,10 +98,16 @@ def _facts(view: GridView) -> list[str]:
         plain(plan.base.data.name),
         _counted(len(plan.cells), "configuration"),
         _counted(len(plan.seeds), "seed"),
-        _counted(plan.base.epochs, "epoch"),
+        _epoch_words([cell.config.epochs for cell in plan.cells]),
         *([f"{images[0]:,} validation images"] if images else []),
         *([date(plan.declared[0]["when"])] if plan.declared else []),
     ]
+
+
+def _epoch_words(counts: Sequence[int]) -> str:
+    """ "10 epochs", or "5 to 20 epochs" where configurations differ in them."""
+    low, high = min(counts), max(counts)
+    return _counted(high, "epoch") if low == high else f"{low} to {_counted(high, 'epoch')}"
 
 
 def _stops(view: GridView) -> tuple[float, ...]:
