@@ -27,11 +27,11 @@ def check_outside_grids(folder: Path, what: str) -> None:
     """Raises ZfjaxError for a folder in which ``what`` would be mixed up with an ablation's runs:
     GRID/cells and all in it.
     """
-    for place in (folder.absolute(), *folder.absolute().parents):
-        if place.name == CELLS and _is_grid(place.parent):
+    for above in (folder.absolute(), *folder.absolute().parents):
+        if above.name == CELLS and _is_grid(above.parent):
             raise ZfjaxError(
-                f"{folder} lies among the runs of the ablation {place.parent}: use --workdir"
-                f" {quoted(place.parent)} to go on with it, or another for {what}."
+                f"{folder} lies among the runs of the ablation {above.parent}: use --workdir"
+                f" {quoted(above.parent)} to go on with it, or another for {what}."
             )
 
 
