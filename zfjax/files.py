@@ -228,16 +228,16 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     write_atomic(path, write)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, way_out: str = "restore it from a copy") -> Any:
     """Reads JSON, in UTF-8 or UTF-16 with or without a byte-order mark; raises ZfjaxError when the
-    file is absent or damaged.
+    file is absent or damaged, which says the ``way_out``.
     """
     try:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise ZfjaxError(f"There is no {path}.") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ZfjaxError(f"{path} is damaged ({error}); restore it from a copy.") from None
+        raise ZfjaxError(f"{path} is damaged ({error}); {way_out}.") from None
     except OSError as error:
         raise explain_os_error(error, f"read {path}:") from error
 

@@ -474,7 +474,8 @@ def test_damaged_files_are_named_and_keep_no_other_run_from_going_on(tmp_path, b
         (folder / name).write_bytes(content)
         with pytest.raises(ZfjaxError) as error:
             ablate(tmp_path, seeds=[seed])
-        assert f"seed-0/{name}" in str(error.value)
+        assert f"seed-0/{name}" in str(error.value) and "pickle" not in str(error.value)
+        assert "delete cell.json" in str(error.value) or "delete it to have" in str(error.value)
         assert len(trained.runs) == count + 3 * seed
         if name == "cell.json":  # a row that says so, beside the others
             rows = pq.read_table(tmp_path / "cells.parquet").to_pylist()
@@ -584,9 +585,16 @@ def test_a_worker_of_before_writes_the_grown_table(tmp_path, base, trained):
 def test_a_damaged_plan_is_named(tmp_path, base, trained):
     ablate(tmp_path, base, KERNELS, seeds=1)
     plan = (tmp_path / "ablation.json").read_text()
-    for content in ("{", "[]", "{}", plan.replace('"cells"', '"rows"'), plan.replace("conv1", "c")):
+    for content in (
+        *("{", "[]", "{}"),
+        *(
+            plan.replace(*words)
+            for words in (('"cells"', '"rows"'), ("conv1", "."), ('"modern"', '"x"'))
+        ),
+        plan.replace('"kernel": 3', '"kernel": 300'),
+    ):
         (tmp_path / "ablation.json").write_text(content)
-        with pytest.raises(ZfjaxError):
+        with pytest.raises(ZfjaxError, match=r"ablation.json is damaged"):
             ablate(tmp_path)
     (tmp_path / "ablation.json").write_text(
         plan.replace('"format_version": 1', '"format_version": 9')

@@ -55,9 +55,10 @@ class Hits:
             try:
                 self._read[cell.name, seed] = read_correct(folder)
             except (OSError, KeyError, ValueError) as error:
+                absent = isinstance(error, FileNotFoundError)
                 raise ZfjaxError(
-                    f"{folder / 'correct.npz'} is missing or damaged ({error}); delete cell.json"
-                    " beside it, and the same command makes both again."
+                    f"{folder / 'correct.npz'} is {'missing' if absent else f'damaged ({error})'};"
+                    " delete cell.json beside it, and the same command makes both again."
                 ) from None
         return self._read[cell.name, seed]
 

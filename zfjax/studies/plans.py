@@ -106,7 +106,7 @@ def load_plan(folder: Path) -> Plan | None:
         tuning = record["tuning"]
         return Plan(
             folder=folder,
-            cells=tuple(_cell_from(cell) for cell in record["cells"]),
+            cells=tuple(_cell_from(cell, path) for cell in record["cells"]),
             seeds=tuple(int(seed) for seed in record["seeds"]),
             tuning=None
             if tuning is None
@@ -152,14 +152,21 @@ def _record_of(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _cell_from(record: dict[str, Any]) -> Cell:
+def _cell_from(record: dict[str, Any], path: Path) -> Cell:
+    """Raises ZfjaxError for a config that cannot be, naming the cell and the plan's ``path``."""
+    try:
+        config = configs.from_json(record["config"])
+    except ZfjaxError as error:
+        raise ZfjaxError(
+            f"{path} is damaged, or was edited: cell {record['name']}: {error}"
+        ) from None
     fields = tuple(
         (path, tuple(value) if isinstance(value, list) else value)
         for path, value in record["fields"].items()
     )
     return Cell(
         name=str(record["name"]),
-        config=configs.from_json(record["config"]),
+        config=config,
         fields=fields,
         without=tuple(record["without"]),
         also=tuple(record["also"]),

@@ -52,6 +52,7 @@ class Outcome:
     """The value that was best for its cell, where one was sought."""
 
 
+MADE_AGAIN = "delete it to have it made again"
 NUMBERS = ("when", "tries", "top1", "top5", "train_top1", "images", "seconds")
 """Fields of an outcome."""
 
@@ -101,13 +102,13 @@ def read_outcome(folder: Path) -> Outcome | None:
     path = folder / OUTCOME
     if not path.exists():
         return None
-    record: Any = read_json(path)
+    record: Any = read_json(path, MADE_AGAIN)
     known = [item.name for item in fields(Outcome)]
     try:
         outcome = Outcome(**{name: value for name, value in record.items() if name in known})
         _check_types(outcome)
     except (TypeError, AttributeError) as error:
-        raise ZfjaxError(f"{path} is damaged: {error}; delete it to have it made again.") from None
+        raise ZfjaxError(f"{path} is damaged: {error}; {MADE_AGAIN}.") from None
     return outcome
 
 
@@ -137,4 +138,6 @@ def read_correct(folder: Path) -> tuple[np.ndarray, np.ndarray]:
             hits, counted = (row.astype(bool) for row in rows)
     except (zipfile.BadZipFile, EOFError, TypeError) as error:
         raise ValueError(str(error)) from None
+    except ValueError:  # NumPy's advice is to unpickle what is no archive
+        raise ValueError("it is no archive of NumPy's") from None
     return hits, counted
