@@ -366,13 +366,23 @@ def test_what_is_no_run_of_a_grid_is_told_with_the_folder_or_command_that_was_me
     assert training_command(tmp_path / "run") == f"`zfjax train --workdir {tmp_path / 'run'}`"
 
 
-def test_runs_without_an_evolution_are_told_the_command_that_draws_them(pair, tmp_path, capsys):
-    bare = changed(pair[0], tmp_path / "bare")
-    shutil.rmtree(bare / "evolution")
+def test_the_commands_that_a_fuller_comparison_needs_are_told_with_their_folders(
+    pair, tmp_path, capsys
+):
+    bare = changed(pair[0], tmp_path / "bare run")
     zfjax.compare(pair[1], bare, out=tmp_path / "out", at="last", layers="conv1")
-    told = capsys.readouterr().err
-    assert told.count("has no evolution") == 1
-    assert f"`zfjax evolve --workdir {bare} --maps all`, then the same command." in told
+    assert capsys.readouterr().err == ""  # without checkpoints nothing can be drawn or measured
+    shutil.rmtree(bare / "evolution")
+    twin = shutil.copytree(bare, tmp_path / "twin")
+    for step in (0, 100, 400):
+        for run in (bare, twin):
+            (run / "checkpoints" / str(step)).mkdir(parents=True)
+    zfjax.compare(pair[1], bare, bare, twin, out=tmp_path / "out", at="last", layers="conv1")
+    told = capsys.readouterr().err.splitlines()
+    commands = ("evolve --workdir {} --maps all", "measure --workdir {} settling")
+    for line, command in zip(told, commands, strict=True):
+        words = command.format(f"'{bare}'")
+        assert f": `zfjax {words}` (likewise of {twin}), then the same command." in line
 
 
 def test_words_of_another_kind_are_refused(pair):

@@ -6,13 +6,14 @@ What is read is saved already where the runs were measured: then no JAX is neede
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from zfjax.errors import ZfjaxError, quoted
+from zfjax.errors import ZfjaxError, quoted, shortened
 from zfjax.files import clear_unfinished, local_path, write_json
 from zfjax.progress import Progress, tell_nobody
 from zfjax.run.adopted import AdoptedRun
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 RECORD, PAGE = "compare.json", "index.html"
+FEWEST_EPOCHS = 3
+"""Saved, of which settling can be measured."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,36 @@ def compare(
     write_json(folder / RECORD, _record(compared, asked))
     write_tables(folder, compared)
     write_compare_page(folder / PAGE, compared, told)
-    for side in compared.sides:
-        if isinstance(side.run, Run) and widest_evolution(side.run) is None:
-            _say(
-                f"{side.name} has no evolution, so the page draws none of its maps: `zfjax evolve"
-                f" --workdir {quoted(side.run.folder)} --maps all`, then the same command."
-            )
+    for sentence in _ways_on(compared):
+        _say(sentence)
     return Comparison(folder, compared.summary, compared.matches, compared.sentence)
+
+
+def _ways_on(compared: Compared) -> Iterator[str]:
+    """Commands that a fuller comparison needs first, with the folders of this machine."""
+    runs = {
+        side.run.folder: side
+        for side in compared.sides
+        if isinstance(side.run, Run) and side.run.steps
+    }
+    undrawn = [folder for folder, side in runs.items() if widest_evolution(side.run) is None]
+    if undrawn:
+        yield f"The page draws no maps of runs without an evolution: {_each('evolve', undrawn)}."
+    unsettled = [
+        folder
+        for folder, side in runs.items()
+        if side.name in compared.unsettled and len(side.step_of) >= FEWEST_EPOCHS
+    ]
+    if unsettled:
+        yield f"Which settles first has to be measured: {_each('measure', unsettled)}."
+
+
+def _each(command: str, folders: Sequence[Path]) -> str:
+    first, *others = folders
+    rest = {"evolve": " --maps all", "measure": " settling"}[command]
+    likewise = f" (likewise of {shortened(others, 4)})" if others else ""
+    words = f"`zfjax {command} --workdir {quoted(first)}{rest}`"
+    return f"{words}{likewise}, then the same command"
 
 
 def _checked_out(out: Place | None, name: str) -> Path:
