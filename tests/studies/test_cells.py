@@ -31,6 +31,10 @@ def cells(*vary, base=DEMO, **more):
     return cells_of(base, Wanted(axes=tuple(axis_of(text) for text in vary), **more))
 
 
+def replaced(layer, **fields):
+    return replace(DEMO, model=DEMO.model.replace(layer, **fields))
+
+
 def names(*vary, **more):
     return [cell.name for cell in cells(*vary, **more)]
 
@@ -71,6 +75,9 @@ def test_a_combination_that_is_the_base_is_the_base():
     [base] = cells(grids=("stems",))[:1]
     assert base.also == ("stem-7-stride-2",)
     assert cells("optimizer.learning_rate=2e-2,0.01")[0].also == ("learning_rate=2e-2",)
+    idle = cells("optimizer.patience=3", configs=(("fc8", replaced("fc8", dropout=0.5)),))
+    assert len(idle) == 1 and idle[0].also == ("patience=3", "fc8")
+    assert len(cells("optimizer.schedule,optimizer.patience=plateau:3,plateau:9")) == 3
 
 
 @pytest.mark.parametrize(

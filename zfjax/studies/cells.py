@@ -307,8 +307,12 @@ def _cell(base: Config, name: str, config: Config) -> Cell:
 
 def _identity(cell: Cell) -> dict[str, Any]:
     """What tells two cells apart: all that touches what is learnt."""
-    return {
-        path: value
-        for path, value in configs.flatten(cell.config).items()
-        if path not in configs.RESUMABLE_FIELDS and path != "model.name"
+    config = cell.config
+    idle = {
+        *configs.RESUMABLE_FIELDS,
+        "model.name",
+        f"model.{config.model.layers[-1].name}.dropout",
     }
+    if config.optimizer.schedule != "plateau":
+        idle.add("optimizer.patience")
+    return {path: value for path, value in configs.flatten(config).items() if path not in idle}
