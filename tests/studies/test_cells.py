@@ -22,7 +22,9 @@ from zfjax.studies.cells import (
     cells_of,
     combination_name,
 )
-from zfjax.studies.planning import drop_from, file_from, seeds_from, wanted_from
+from zfjax.studies.costs import training_images
+from zfjax.studies.planning import Request, drop_from, file_from, plan_of, seeds_from, wanted_from
+from zfjax.studies.tuning import trials
 
 DEMO = presets.preset("demo")
 
@@ -118,6 +120,35 @@ def test_marks_in_brackets_divide_nothing():
     splits = [(cell.config.data.train_split, cell.config.epochs) for cell in made]
     assert splits == [("train", 10), ("train[:50%]", 20), ("train[50%:]", 20)]
     assert made[0].also == ("train_split=train,epochs=10",)
+
+
+@pytest.mark.parametrize(
+    ("split", "parts", "count"),
+    [
+        ("train", ("train[:90%]", "train[90%:]"), 1000),
+        ("train[:50%]", ("train[0%:45%]", "train[45%:50%]"), 500),
+        ("train[50%:]", ("train[50%:95%]", "train[95%:100%]"), 500),
+        ("my-set[20:120]", ("my-set[20:110]", "my-set[110:120]"), 100),
+        ("train[:]", ("train[0%:90%]", "train[90%:100%]"), 1000),
+        ("train[:1%]", None, 10),
+        ("train[500:]", None, 500),
+        ("train[10:50%]", None, 490),
+        ("train[:1]", None, 1),
+    ],
+)
+def test_slices_are_divided_for_trials_and_counted_for_costs(split, parts, count, tmp_path):
+    base = replace(DEMO, data=replace(DEMO.data, train_split=split))
+    request = Request(base, seeds=(0,), tune="optimizer.momentum=0.1,0.2")
+    if parts is None:
+        with pytest.raises(ZfjaxError, match="Cell base: --tune: train.* cannot be divided into 9"):
+            plan_of(tmp_path, request)
+    else:
+        plan = plan_of(tmp_path, request)
+        config = next(trials(plan, plan.cells[0]))[1]
+        assert (config.data.train_split, config.data.validation_split) == parts
+    plan = plan_of(tmp_path, Request(DEMO, seeds=(0,)))
+    assert training_images(plan, base, 1000) == count
+    assert training_images(plan_of(tmp_path, replace(request, tune=None)), base, 77) == 77
 
 
 def test_long_names_stay_apart():

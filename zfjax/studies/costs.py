@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from zfjax.config import Config
+from zfjax.data.slices import sliced_count
 from zfjax.errors import ZfjaxError
 from zfjax.progress import time_words
 from zfjax.run.sizes import bytes_words, check_space, run_bytes
@@ -31,13 +32,25 @@ def training_operations(config: Config, images: float) -> float:
     return 6.0 * macs * images * config.epochs
 
 
+def training_images(plan: Plan, config: Config, images: int) -> int:
+    """Of a cell, where the base has ``images``: a slice of the same split has fewer."""
+    own, base = config.data.train_split, plan.base.data.train_split
+    many = 10**6
+    whole = images * many // max(1, sliced_count(base, many))
+    return images if own == base else sliced_count(own, whole)
+
+
+def _operations(plan: Plan, config: Config, images: int) -> float:
+    return training_operations(config, training_images(plan, config, images))
+
+
 def measured_rate(plan: Plan, images: int) -> float | None:
     """Operations a second, the median of what has finished here; None before the first."""
     rates = []
     for cell, seed in plan.runs():
         ended = standing(plan.run_folder(cell, seed)).outcome
         if ended is not None and ended.status == FINISHED and ended.seconds:
-            rates.append(training_operations(cell.config, images) / ended.seconds)
+            rates.append(_operations(plan, cell.config, images) / ended.seconds)
     return float(np.median(rates)) if rates else None
 
 
@@ -62,7 +75,7 @@ def cost_table(plan: Plan, images: int, rate: float) -> Table:
     for cell in plan.cells:
         model, share = cell.config.model, flops(cell) / base_flops
         convs = [model.fact(name) for name in model.conv_names]
-        seconds = training_operations(cell.config, images) / rate * seeds
+        seconds = _operations(plan, cell.config, images) / rate * seeds
         table.add_row(
             cell.name,
             "/".join(str(fact.shape[0]) for fact in convs),
@@ -93,7 +106,7 @@ def notes_of(plan: Plan) -> list[str]:
 def plan_words(plan: Plan, images: int, rate: float, source: str) -> str:
     """The grid in a sentence or two."""
     runs = len(plan.cells) * len(plan.seeds)
-    seconds = sum(training_operations(cell.config, images) / rate for cell, _ in plan.runs())
+    seconds = sum(_operations(plan, cell.config, images) / rate for cell, _ in plan.runs())
     size = sum(run_bytes(cell.config) for cell, _ in plan.runs())
     return (
         f"{_counted(len(plan.cells), 'cell')} x {_counted(len(plan.seeds), 'seed')}"
@@ -108,9 +121,12 @@ def plan_words(plan: Plan, images: int, rate: float, source: str) -> str:
 def _tuning_words(plan: Plan, images: int, rate: float) -> str:
     if plan.tuning is None:
         return ""
-    configs = [config for cell in plan.cells for _, config, _ in trials(plan, cell)]
-    kept = images * SHARE / 100
-    seconds = sum(training_operations(config, kept) / rate for config in configs)
+    tried = [(cell, config) for cell in plan.cells for _, config, _ in trials(plan, cell)]
+    configs = [config for _, config in tried]
+    seconds = sum(
+        training_operations(config, training_images(plan, cell.config, images) * SHARE / 100) / rate
+        for cell, config in tried
+    )
     size = bytes_words(sum(map(run_bytes, configs)))
     return (
         f" Before them {_counted(len(configs), 'trial')} of {plan.tuning.path} on a tenth of the"
@@ -122,9 +138,10 @@ def _tuning_words(plan: Plan, images: int, rate: float) -> str:
 def check_batches(plan: Plan, images: int) -> None:
     """Raises ZfjaxError for a cell whose batch is more than all training images."""
     for cell in plan.cells:
-        if cell.config.batch_size > images:
+        own = training_images(plan, cell.config, images)
+        if cell.config.batch_size > own:
             raise ZfjaxError(
-                f"Cell {cell.name}: a batch of {cell.config.batch_size} is more than the {images:,}"
+                f"Cell {cell.name}: a batch of {cell.config.batch_size} is more than the {own:,}"
                 " training images."
             )
 

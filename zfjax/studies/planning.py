@@ -9,11 +9,13 @@ from typing import Any
 
 from zfjax import config as configs
 from zfjax.config import Config
+from zfjax.data.slices import divided
 from zfjax.errors import ZfjaxError
 from zfjax.fields import flag, with_fields
 from zfjax.files import data_folder, local_path
 from zfjax.studies.cells import Wanted, axis_from, axis_of, cells_of, check_varied
 from zfjax.studies.plans import Plan, Tuning, check_plan_folder, grown, load_plan
+from zfjax.studies.tuning import SHARE
 from zfjax.values import Names, Place, Whole, path_of, several, text, texts, whole_number
 
 DEFAULT_SEEDS = 3
@@ -143,6 +145,12 @@ def plan_of(workdir: Place, request: Request, classes: int | None = None) -> Pla
     if request.tune is not None:
         tuning = _tuning(base, request, tuning)
     cells = cells_of(base, request.wanted)
+    if tuning is not None:
+        for cell in cells:
+            try:
+                divided(cell.config.data.train_split, SHARE)
+            except ZfjaxError as error:
+                raise ZfjaxError(f"Cell {cell.name}: --tune: {error}") from None
     return grown(before, Plan(folder, cells, tuple(sorted(seeds)), tuning))
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zfjax.config import Config
+from zfjax.data.slices import divided
 from zfjax.errors import ZfjaxError
 from zfjax.fields import with_fields
 from zfjax.studies.cells import Cell
@@ -23,12 +24,12 @@ SHARE = 90
 
 
 def trials(plan: Plan, cell: Cell) -> Iterator[tuple[str, Config, Path]]:
-    """(value, config, run folder) of each trial of a cell."""
+    """(value, config, run folder) of each trial of a cell. Raises ZfjaxError for a training split
+    that cannot be divided.
+    """
     assert plan.tuning is not None
-    split = cell.config.data.train_split
-    data = replace(
-        cell.config.data, train_split=f"{split}[:{SHARE}%]", validation_split=f"{split}[{SHARE}%:]"
-    )
+    kept, held_out = divided(cell.config.data.train_split, SHARE)
+    data = replace(cell.config.data, train_split=kept, validation_split=held_out)
     for value in plan.tuning.values:
         config = with_fields(cell.config, {plan.tuning.path: value})
         folder = plan.folder / "tuning" / cell.name / value
