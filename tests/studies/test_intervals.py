@@ -211,3 +211,14 @@ def test_networks_that_never_differ_may_differ_on_one_image_in_so_many():
     assert (1 - share) ** 4000 == pytest.approx(0.025)
     assert comparison(np.ones((3, 40))).both.low == pytest.approx(1 - (1 - 0.025 ** (1 / 40)))
     assert comparison(np.ones((3, 40))).verdict == intervals.BETTER
+
+
+@pytest.mark.parametrize("images", [12, 240, 2000])
+def test_seeds_that_agree_by_luck_leave_all_doubt_of_the_images(images):
+    """Each seed errs as often as the base, on other images: no interval of no width."""
+    once = np.concatenate([np.ones(3), -np.ones(3), np.zeros(images - 6)])
+    said = comparison(np.stack([once, np.roll(once, 6), np.roll(once, -3)]))
+    assert said.difference == 0 and said.these_images.half_width == 0
+    assert said.both.half_width == pytest.approx(said.these_networks.half_width, rel=0.15)
+    none_larger = intervals.NONE_LARGER if images > 100 else intervals.CANNOT_TELL
+    assert said.verdict == none_larger

@@ -32,6 +32,8 @@ NEGLIGIBLE = 0.01
 a wider one cannot tell."""
 OUTLYING = 3.0
 """Times the median spread over seeds from which on a cell is not pooled."""
+ROUNDING = 1e-6
+"""Variance of the seeds' sums over images up to which they are equal: else it is 1/8 or more."""
 
 BETTER, WORSE, NONE_LARGER, CANNOT_TELL = "better", "worse", "no larger difference", "cannot tell"
 
@@ -171,9 +173,11 @@ def over_both(
     """
     of_seeds = squares.seeds if pooled is None else np.full(squares.mean.shape, pooled.mean_square)
     own_df = squares.seed_count - 1 if pooled is None else pooled.df
-    total = of_seeds + np.maximum(squares.images - squares.residual, 0)
-    # No spread over the seeds at all: what is left is the images', of which there are many.
-    varied = of_seeds > 0
+    # Means that agree to the last image are no sign that all seeds do: their spread is not known,
+    # and what is left is all that the images vary, of which there are many.
+    varied = of_seeds * squares.image_count > ROUNDING
+    own = of_seeds + np.maximum(squares.images - squares.residual, 0)
+    total = np.where(varied, own, squares.images)
     df = np.where(varied, total / np.where(varied, of_seeds, 1) * own_df, np.inf)
     return _wide_enough(_interval(squares, total, df, confidence), squares)
 
