@@ -33,7 +33,7 @@ a wider one cannot tell."""
 OUTLYING = 3.0
 """Times the median spread over seeds from which on a cell is not pooled."""
 ROUNDING = 1e-6
-"""Variance of the seeds' sums over images up to which they are equal: else it is 1/8 or more."""
+"""Variance of the seeds' sums over images up to which they are equal: else it is far more."""
 
 BETTER, WORSE, NONE_LARGER, CANNOT_TELL = "better", "worse", "no larger difference", "cannot tell"
 

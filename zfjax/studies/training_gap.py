@@ -42,6 +42,8 @@ def gap_words(cell: CellView, base: CellView) -> str:
     elif trained * validated > 0:
         more = "better" if trained > 0 else "less"
         words += f", less than half of that: {seeds} it mostly generalises {more}."
+    elif points(validated) == points(0.0):
+        words += "."
     else:
         words += ", not the way of validation: no difference in fitting explains it."
     return words + _rise_words(cell.mean_curve, base.mean_curve)
