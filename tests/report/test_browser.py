@@ -82,6 +82,32 @@ def test_the_slider_is_the_curve(made, browser):
     assert not browser.run("document.documentElement.classList.contains('playing')")
 
 
+def test_on_a_telephone_the_dock_leaves_the_screen_to_the_maps(made, browser):
+    """Its choices are a button away, which marks that one is not as it was."""
+    browser.resize(1280)
+    browser.open(made.path)
+    display = "(of) => getComputedStyle(document.querySelector(of)).display"
+    shown = f"['#choices', '#options', '#ticks'].map({display})"
+    assert browser.run(shown) == ["none", "flex", "block"]
+    browser.resize(390)
+    assert browser.run(shown) == ["block", "none", "none"]
+    high = "document.getElementById('dock').offsetHeight"
+    assert browser.run(high) < 90 and too_wide(browser) == 0
+    assert browser.run("document.getElementById('track').offsetWidth") == 390 - 32
+    browser.run("document.getElementById('choices').focus()")
+    for expanded, displayed in (("true", "flex"), ("false", "none"), ("true", "flex")):
+        browser.press("Enter")
+        assert browser.run("document.getElementById('choices').ariaExpanded") == expanded
+        assert browser.run(shown)[1] == displayed
+    other = "getComputedStyle(document.querySelector('#choices .dot')).display"
+    assert browser.run(other) == "none"
+    browser.run("document.querySelector('input[value=fixed]').click()")
+    assert browser.run(other) == "inline-block" and browser.run("state.image") == "fixed"
+    assert browser.run(high) < 260 and too_wide(browser) == 0
+    browser.press("ArrowLeft")
+    assert browser.run("state.at === last - 1"), "the arrows still step"
+
+
 def test_a_map_opens_and_follows_the_slider(made, browser):
     browser.resize(1280)
     browser.open(made.path)
