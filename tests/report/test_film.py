@@ -13,6 +13,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.report.film import END, film_of, seconds_of, write_films
 from zfjax.report.frames import BOTTOM, HEIGHT, LABEL, MARGIN, TOP, WIDTH, _timeline, grid_of
 from zfjax.report.pictures import read_layer
+from zfjax.report.words import file_stem
 
 ACCENT = (0xC4, 0x45, 0x1C)
 EARLIER = (("gradient", "gif"), ("deconvnet", "gif"), ("deconvnet+norm", "mp4"))
@@ -190,3 +191,10 @@ def test_mp4_is_ffmpegs_and_gif_without_it(run, tmp_path, monkeypatch):
             write_films(film)
         assert mp4.stat().st_mtime_ns == before, "the finished one stays"
         assert sorted(path.name for path in run.report.glob("film-conv1*")) == ["film-conv1.mp4"]
+
+
+def test_layers_have_files_of_their_own():
+    """Somebody else's may be called alike but for the slash, which no file name can have."""
+    layers = ("x.3", "a", "x/3", "x/3/b", "x.3/b")
+    stems = [file_stem(layer, layers) for layer in layers]
+    assert stems == ["x.3", "a", "x.3-2", "x.3.b", "x.3.b-2"]
