@@ -80,6 +80,10 @@ def test_the_slider_is_the_curve(made, browser):
     assert browser.run("document.documentElement.classList.contains('playing')")
     browser.press("ArrowLeft")
     assert not browser.run("document.documentElement.classList.contains('playing')")
+    marked = "document.querySelector('.layer circle').checkVisibility()"
+    assert browser.run(marked)
+    browser.run("data.layers[0].spark[state.at] = data.layers[0].settled[state.at] = null; show()")
+    assert not browser.run(marked), "a layer without a live map has no point on its curve"
 
 
 def test_on_a_telephone_the_dock_leaves_the_screen_to_the_maps(made, browser):
@@ -344,6 +348,7 @@ def test_links_of_any_layer_name_and_any_epoch_lead_back(tmp_path, browser):
             shown_now = [text(browser, ".panel h3"), browser.run("[state.at, state.rule]")]
             assert shown_now == [f"{name}, map 0", [at, "deconvnet"]]
             assert text(browser, "#astray") == ""
+    assert "class 7, no file name (image " in text(browser, ".panel .which")
     listed = "[...document.querySelectorAll('.text a')].map((link) => link.getAttribute('href'))"
     files = [address for address in browser.run(listed) if address.startswith("figure2-")]
     assert len(files) == 4 and all((page.parent / unquote(file)).exists() for file in files)

@@ -57,7 +57,7 @@ def frame(shot: Shot | None, labels: Names, files: Names) -> dict[str, Any] | No
         "scale": single(shot.scale),
         "activation": single(row["activation"]),
         "image": row["image_id"],
-        "file": files.number_of(row["file_name"], 200),
+        "file": files.number_of(row["file_name"] or None, 200),
         "label": labels.number_of(label_of(row), LABEL_LETTERS),
         "place": [row["y"], row["x"]],
         "box": [row["box_y0"], row["box_x0"], row["box_y1"], row["box_x1"]],
