@@ -11,15 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 import zfjax
 from tests.measured_run import write_settling
 from tests.reported import decode, spare_figures
 from tests.small import CLASSES, make_config
+from zfjax.run.adopted import AdoptedRun
 from zfjax.run.colours import colour_scale, to_bytes
+from zfjax.run.map_figure import figure_of_rows
 from zfjax.run.measured import measures_folder, open_measured
 from zfjax.run.showing import EDGE
+from zfjax.run.tabled import Tabled
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +89,31 @@ def test_dead_maps_are_said_to_be_dead(made):
     assert sum(words.startswith("map ") for words in few.words) == 2
 
 
+def test_a_map_is_a_figure_for_a_paper(made):
+    """``show`` of one map: its film as matplotlib's, a dead map too, and at one epoch alone."""
+    evolution = made.evolution
+    alive, dead = evolution.maps("conv2")[0], evolution.maps("conv3")[1]
+    film, figure = evolution.film("conv2", alive), evolution.show("conv2", alive)
+    assert isinstance(figure, Figure)
+    wanted = [picture for _, frames in film.rows for each in frames for picture in each.pictures]
+    drawn = [axes.images[0].get_array() for axes in figure.axes]
+    for one, other in zip(drawn, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+    said = [text.get_text() for text in figure.texts]
+    captions = [each.caption.replace(": ", "\n") for _, frames in film.rows for each in frames]
+    assert said[0] == f"conv2, map {alive}" and set(captions) < set(said)
+    with Image.open(io.BytesIO(figure._repr_png_())) as picture:
+        assert picture.width > 400 and (np.asarray(picture.convert("RGB"))[0, 0] == 255).all()
+    [shown] = Tags(figure._repr_html_()).pictures
+    assert shown.startswith("data:image/png;base64,")
+    assert "<script" not in figure._repr_html_()
+    assert len(evolution.show("conv2", alive, epoch=2).axes) == 4
+    assert evolution.show("conv3", dead).axes == []
+    many = figure_of_rows(film.title, film.rows, 3)
+    assert f"conv2, map {alive}, 3 of 5 epochs" == many.texts[0].get_text()
+    assert "epoch 2\n" in many.texts[3].get_text(), "evenly spaced"
+
+
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
@@ -94,6 +123,11 @@ def test_dead_maps_are_said_to_be_dead(made):
         (lambda evolution: evolution.show("fc6"), "no layer 'fc6'"),
         (lambda evolution: evolution.show(epoch=2.5), "not searched at epoch 2.5"),
         (lambda evolution: evolution.show(epoch=float("nan")), "epoch"),
+        (lambda evolution: evolution.show(epoch=10**400), "epoch is too large"),
+        (lambda evolution: evolution.show(maps=-1), "at least one map"),
+        (lambda evolution: evolution.show("conv2", 999), "Map 999 of conv2 is not drawn"),
+        (lambda evolution: evolution.show(None, 0), "Map 0 of which layer"),
+        (lambda evolution: evolution.show("conv2", 1, epoch=77), "at epoch 77"),
     ],
 )
 def test_what_is_not_there_is_said(made, ask, words):
@@ -110,6 +144,28 @@ def test_runs_evolutions_and_measures_show_themselves(hostile, made):
     assert "zfnet-64-quarter" in said and "300 images" in said
     layers = Tags(made.evolution._repr_html_()).words
     assert {"conv1", "conv2", "conv3"} <= set(layers) and "4 of 24" in layers
+
+
+def test_a_terminal_shows_the_same(tmp_path, hostile, made):
+    """Lines of words, not a dump of every field; nothing that a terminal would obey."""
+    run = replace(made.run, folder=tmp_path)
+    write_settling(run, made.evolution.steps, {"conv1": (1.5, 1.25, 1.75), "conv2": (2, 1, 3)})
+    settling = open_measured(measures_folder(tmp_path), "settling")
+    for value in (made.run, hostile.run, hostile.evolution, settling):
+        text = repr(value)
+        assert len(text) < 3000 and text.replace("\n", "").isprintable()
+        assert str(hostile.run.folder) not in text
+    assert "data          scenes, 300 images" in re.sub("scenes[^,]*", "scenes", repr(made.run))
+    assert re.search(r"\nconv2 +4 of 64 ", repr(made.evolution))
+    assert re.search(r"\nresponses_time +1.5 +2$", repr(settling), re.MULTILINE)
+    lost = replace(made.evolution, folder=tmp_path / "lost")
+    assert repr(lost).startswith("<") and "units.parquet" in repr(lost), "repr never raises"
+    identity = {"model": "Net\x1b[2J <b>", "input": 64}
+    other = AdoptedRun(tmp_path, identity)
+    assert "network  Net [2J <b>\ninput    64 pixels" in repr(other)
+    assert "Net\x1b[2J &lt;b&gt;" in other._repr_html_()
+    alone = Tabled("A", "b.", ("layer", "n"), [("long name", 3)]).lines()
+    assert alone == "A. b.\nlayer      n\nlong name  3"
 
 
 def test_a_measure_shows_its_sentence_and_layers(tmp_path, made):

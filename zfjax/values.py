@@ -56,7 +56,10 @@ def real_number(value: Any, what: str) -> float:
     plain = _single(value)
     if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
         raise _refusal(value, what, "a number")
-    return float(plain)
+    try:
+        return float(plain)
+    except OverflowError:
+        raise ZfjaxError(f"{what} is too large for a number of 64 bits.") from None
 
 
 def truth(value: Any, what: str) -> bool:

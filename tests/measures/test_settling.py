@@ -1,5 +1,6 @@
 """Settling against layers made to settle when they are told to, and maps that never learnt."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from zfjax.measures.layer_pairs import first_words, order_of_pair, pair_orders
 from zfjax.measures.likeness import answers_of, image_groups, representation_of
 from zfjax.measures.settling import MEASURE, SettlingOptions
 from zfjax.measures.settling_times import never_needed, rewind_shares
+from zfjax.report.settling import settling_said
 from zfjax.run.measured import Measured, measures_table
 
 IMAGES, MAPS = 1200, 12
@@ -212,6 +214,37 @@ def test_the_sentence_names_pairs_out_of_order_and_those_not_told_apart():
     said = tell_order(table_of(rows, list(spans)), [], SettlingOptions()).sentence
     assert "(a slope above 0; conv2 before conv1; not told apart conv3 and conv4)" in said
     assert "weights, not asked for the verdict, go the other way: -0.50 epochs a layer" in said
+
+
+def test_of_many_layers_pairs_are_counted_and_listed_apart():
+    """Of seventeen layers a sentence with each pair would fill a telephone's screen."""
+    spans = {f"a{index}": (index / 4, index / 4 + 0.3) for index in range(16)}
+    spans["<b>"] = (-0.5, -0.2)  # the last layer, and the first to settle
+    rows = [("responses_time", layer, sum(ends) / 2, *ends) for layer, ends in spans.items()]
+    rows += [("responses_slope", None, 0.2, 0.1, 0.3)]
+    table = table_of(rows, list(spans))
+    told = tell_order(table, [], SettlingOptions())
+    counted = "of 136 pairs of layers 105 with the lower one first, 16 with the upper one first, 15"
+    assert f"(a slope above 0; {counted} not told apart)" in told.sentence
+    assert "First: <b> by responses. Last: a14 or a15 by responses." in told.sentence
+    upper = ", ".join(f"<b> before a{index}" for index in range(16))
+    unsure = ", ".join(f"a{index} and a{index + 1}" for index in range(15))
+    lines = [f"responses, the upper one first: {upper}", f"responses, not told apart: {unsure}"]
+    assert list(told.lines[-3:]) == ["", *lines]
+    meta = {**table.meta, "sentence": told.sentence, "figures": dict(told.figures)}
+    said = settling_said(replace(table, meta=meta))
+    short, _, folded = said.partition('<details class="folded">')
+    assert "Pairs of layers with the lower one first: by responses 105 of 136." in short
+    assert "Cannot tell, of this run only" in short and "like epoch 8, the last one" in short
+    assert "a14" not in short and len(short) < 400
+    assert f"not told apart: {unsure}." in folded and "&lt;b&gt; before a0" in folded
+    # A table of an earlier version has the long sentence alone.
+    long = f"Do they? No, of this run: {'a and b, ' * 200}c. Settled means like epoch 8."
+    short, _, folded = settling_said(replace(table, meta={"sentence": long})).partition("<details")
+    assert short == '<p class="said">Do they? No, of this run. Settled means like epoch 8.</p>'
+    assert folded.count("a and b") == 200
+    alone = settling_said(replace(table, meta={"sentence": "Do they? <b>."}))
+    assert alone == '<p class="said">Do they? &lt;b&gt;.</p>'
 
 
 def test_curves_rise_from_floor_to_the_last_epoch(measured):

@@ -192,6 +192,8 @@ def test_a_network_of_other_layers_has_weights_but_no_pixels():
     assert measured.of_layer("cosine", "conv1")[1] == pytest.approx(1)
     assert not measured.of_layer("cosine", "conv2") and "radius" not in measured.quantities()
     assert "conv2 -" in told.sentence and not told.files
+    missed = f"{measured.of_layer('inverse_residual', 'conv1')[1]:.0%}"
+    assert f"misses {missed} to {missed} of what" in told.sentence and missed != "0%"
 
 
 def test_filters_are_of_the_maps_that_the_evolution_draws(monkeypatch, tmp_path):

@@ -1,11 +1,14 @@
 """What was measured, on the page: each section says the table's numbers, and what is missing."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from markupsafe import escape
+from markupsafe import Markup, escape
+from PIL import Image
 
 from tests.measured_run import (
     LABELS,
@@ -21,7 +24,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.report import times_figure
 from zfjax.report.board import enlarge
 from zfjax.report.control_words import conclusions
-from zfjax.report.controlled import COLUMNS
+from zfjax.report.controlled import COLUMNS, control_pictures
 from zfjax.report.inputs import feeds_of
 from zfjax.report.lives import Counted, layer_facts, layer_likeness
 from zfjax.report.page import write_report
@@ -199,6 +202,31 @@ def test_census_says_which_and_when(answered):
     assert "by 0.95 or more" in census and "50% or more of what" in census
     assert "aliased at the end: 1, 3, 5" in census and "Aliased, in the first layer" in census
     assert f'<a href="#map={layer}:{map_}">{map_}</a>' in answered.text
+
+
+def test_controls_that_a_network_cannot_have_take_no_room():
+    """The columns of layers drawn anew are left out where none was, and so are their words."""
+    pixels = np.random.default_rng(0).normal(size=(2, 5, 5 * len(COLUMNS), 3))
+    controls = SimpleNamespace(steps=(0, 4), epochs=(0.0, 1.0), layers=("a", "b"))
+    controls.of_maps = lambda *_: {}
+    controls.quantities = lambda: ("cosine_initial", "cosine_randomised_1")
+    controls.of_layer = lambda name, layer: {4: 0.5} if name == "cosine_initial" else {}
+    controls.pictures = lambda layer: {4: (np.array([3, 8]), pixels)} if layer == "a" else {}
+    stored = []
+
+    def store(picture, _):
+        stored.append(picture)
+        return "x"
+
+    html = control_pictures(controls, store, lambda layer, map_: Markup(f"map {map_}")).html
+    assert "before training" in html and "layer anew" not in html and "layers anew" not in html
+    assert "the network is that before training. Each on its own scale" in html
+    controls.of_layer = lambda name, layer: {4: 0.5}
+    whole = control_pictures(controls, store, lambda layer, map_: Markup(f"map {map_}")).html
+    assert "all layers anew" in whole and "its layer is drawn anew; all layers up to it" in whole
+    for picture, columns in zip(stored, (4, 6), strict=True):
+        with Image.open(io.BytesIO(picture)) as opened:
+            assert opened.size == (columns * (EDGE + GAP), 2 * EDGE + GAP)
 
 
 def test_labels_and_controls_say_their_numbers(answered):

@@ -80,6 +80,36 @@ def test_the_slider_is_the_curve(made, browser):
     assert browser.run("document.documentElement.classList.contains('playing')")
     browser.press("ArrowLeft")
     assert not browser.run("document.documentElement.classList.contains('playing')")
+    marked = "document.querySelector('.layer circle').checkVisibility()"
+    assert browser.run(marked)
+    browser.run("data.layers[0].spark[state.at] = data.layers[0].settled[state.at] = null; show()")
+    assert not browser.run(marked), "a layer without a live map has no point on its curve"
+
+
+def test_on_a_telephone_the_dock_leaves_the_screen_to_the_maps(made, browser):
+    """Its choices are a button away, which marks that one is not as it was."""
+    browser.resize(1280)
+    browser.open(made.path)
+    display = "(of) => getComputedStyle(document.querySelector(of)).display"
+    shown = f"['#choices', '#options', '#ticks'].map({display})"
+    assert browser.run(shown) == ["none", "flex", "block"]
+    browser.resize(390)
+    assert browser.run(shown) == ["block", "none", "none"]
+    high = "document.getElementById('dock').offsetHeight"
+    assert browser.run(high) < 90 and too_wide(browser) == 0
+    assert browser.run("document.getElementById('track').offsetWidth") == 390 - 32
+    browser.run("document.getElementById('choices').focus()")
+    for expanded, displayed in (("true", "flex"), ("false", "none"), ("true", "flex")):
+        browser.press("Enter")
+        assert browser.run("document.getElementById('choices').ariaExpanded") == expanded
+        assert browser.run(shown)[1] == displayed
+    other = "getComputedStyle(document.querySelector('#choices .dot')).display"
+    assert browser.run(other) == "none"
+    browser.run("document.querySelector('input[value=fixed]').click()")
+    assert browser.run(other) == "inline-block" and browser.run("state.image") == "fixed"
+    assert browser.run(high) < 260 and too_wide(browser) == 0
+    browser.press("ArrowLeft")
+    assert browser.run("state.at === last - 1"), "the arrows still step"
 
 
 def test_a_map_opens_and_follows_the_slider(made, browser):
@@ -258,10 +288,15 @@ def test_an_address_that_asks_for_what_is_not_there_says_so(measured, browser, f
         (f"epoch=1&map=conv3:{absent}", f"Map {absent} of conv3 is not drawn on this page.", None),
         ("map=conv3%23%3Cb%3E:0", "This page has no layer conv3#<b>.", None),
         ("map=conv3", "A map is named as LAYER:NUMBER, not as conv3.", None),
+        ("sort=size", "cannot sort its maps by size; they are in the order of their names.", None),
+        ("layer=conv9&label=x", "no layer conv9; all are listed. No map's commonest label", None),
+        ("maps=all", "There is no choice of maps called all; live and dead ones are listed.", None),
+        ("scale=<i>", "This page has no scale <i>; tile is shown.", None),
+        ("rule=odd", "no pictures by the rule odd; these are by deconvnet.", None),
     ):
         browser.run(f"location.hash = {'#' + address!r}")
         settled(browser)
-        assert text(browser, "#astray") == said
+        assert said in text(browser, "#astray")
         assert browser.run(heading) == (None if opened is None else f"conv3, map {opened}")
     assert too_wide(browser) == 0
     browser.press("ArrowLeft")
@@ -313,6 +348,7 @@ def test_links_of_any_layer_name_and_any_epoch_lead_back(tmp_path, browser):
             shown_now = [text(browser, ".panel h3"), browser.run("[state.at, state.rule]")]
             assert shown_now == [f"{name}, map 0", [at, "deconvnet"]]
             assert text(browser, "#astray") == ""
+    assert "class 7, no file name (image " in text(browser, ".panel .which")
     listed = "[...document.querySelectorAll('.text a')].map((link) => link.getAttribute('href'))"
     files = [address for address in browser.run(listed) if address.startswith("figure2-")]
     assert len(files) == 4 and all((page.parent / unquote(file)).exists() for file in files)

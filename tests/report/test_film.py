@@ -11,8 +11,9 @@ from tests.synthetic_run import SMALL, make_run
 from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.report.film import END, film_of, seconds_of, write_films
-from zfjax.report.frames import BOTTOM, HEIGHT, LABEL, MARGIN, TOP, WIDTH, grid_of
+from zfjax.report.frames import BOTTOM, HEIGHT, LABEL, MARGIN, TOP, WIDTH, _timeline, grid_of
 from zfjax.report.pictures import read_layer
+from zfjax.report.words import file_stem
 
 ACCENT = (0xC4, 0x45, 0x1C)
 EARLIER = (("gradient", "gif"), ("deconvnet", "gif"), ("deconvnet+norm", "mp4"))
@@ -87,6 +88,23 @@ def test_a_film_has_a_frame_an_epoch_and_says_which(run):
             continue
         tile = Image.fromarray(map_.stack[shot.projection]).resize((edge, edge))
         assert np.corrcoef(shown.ravel(), np.asarray(tile).ravel())[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("highest", [0.02, 1.0])
+def test_the_accuracy_is_a_curve_that_fills_its_strip(highest):
+    """Of a network that is hardly ever right too; unknown ones leave the handle on the line."""
+    canvas, epochs = Image.new("RGB", (WIDTH, HEIGHT), "white"), (0.0, 1.0, 2.0)
+    rows = []
+    for index in range(3):
+        _timeline(canvas, epochs, index, (0.0, highest / 2, highest))
+        near = (np.abs(np.asarray(canvas).astype(int) - ACCENT) < 16).all(axis=2)
+        column = near[:, MARGIN + index * (WIDTH - 2 * MARGIN) // 2]
+        rows.append(int(np.flatnonzero(column).min()))
+    assert rows[0] - rows[1] == pytest.approx(13, abs=1)
+    assert rows[0] - rows[2] == pytest.approx(26, abs=1)
+    greys = np.unique(np.asarray(canvas.convert("L"))[:, 400])
+    assert len(greys) > 4, "no steps"
+    _timeline(canvas, (3.0,), 0, (None,))
 
 
 @pytest.mark.slow
@@ -173,3 +191,10 @@ def test_mp4_is_ffmpegs_and_gif_without_it(run, tmp_path, monkeypatch):
             write_films(film)
         assert mp4.stat().st_mtime_ns == before, "the finished one stays"
         assert sorted(path.name for path in run.report.glob("film-conv1*")) == ["film-conv1.mp4"]
+
+
+def test_layers_have_files_of_their_own():
+    """Somebody else's may be called alike but for the slash, which no file name can have."""
+    layers = ("x.3", "a", "x/3", "x/3/b", "x.3/b")
+    stems = [file_stem(layer, layers) for layer in layers]
+    assert stems == ["x.3", "a", "x.3-2", "x.3.b", "x.3.b-2"]

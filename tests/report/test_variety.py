@@ -1,8 +1,10 @@
 """Weaker images and further rules on the page: the table's numbers, the tiles' pictures."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.report.test_budget import data_beside
@@ -10,8 +12,9 @@ from tests.reported import Reported, decode, spare_figures
 from tests.synthetic_run import SMALL
 from zfjax.errors import ZfjaxError
 from zfjax.report import budget
+from zfjax.report.kit.wording import plain
 from zfjax.report.page import write_report
-from zfjax.report.pictures import colour_scale, to_bytes
+from zfjax.report.pictures import colour_scale, named_rows, to_bytes
 from zfjax.report.words import selection_words, silent_words
 
 pytestmark = pytest.mark.slow
@@ -149,3 +152,21 @@ def test_what_the_rules_do_is_said(varied, without_photos):
     plain = without_photos.page.data
     assert plain["rules"] == ["deconvnet"] and plain["selections"] == []
     assert not any(value == "rule" for _, name, value in without_photos.page.attributes)
+
+
+def test_classes_of_one_name_are_told_apart():
+    """Two that are called the same, or are the same as far as a reader sees, are not one class."""
+    long = "word " * 20
+    names = ["crane", "maillot", "crane", long + "a", long + "b", None, "\x07 crane"]
+    rows = [{"label": label, "label_name": name} for label, name in enumerate(names)]
+    rows += [{"label": None, "label_name": "crane"}, {"label": 0, "label_name": "crane"}]
+    schema = pa.schema({"label": pa.int32(), "label_name": pa.string()})
+    evolution = SimpleNamespace(units=pa.Table.from_pylist(rows, schema))
+    said = [plain(row["label_name"], 60) for row in named_rows(evolution.units, evolution)[:5]]
+    assert said[:3] == ["crane (class 0)", "maillot", "crane (class 2)"]
+    assert said[3].endswith("… (class 3)") and said[4].endswith("… (class 4)")
+    assert max(map(len, said)) == 60
+    every = [row["label_name"] for row in named_rows(evolution.units, evolution)]
+    assert every[5:] == [None, "crane (class 6)", "crane", "crane (class 0)"]
+    plainly = pa.Table.from_pylist(rows[1:2], schema)
+    assert named_rows(plainly, SimpleNamespace(units=plainly)) == rows[1:2]

@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from zfjax.measures.layer_pairs import first_words, holds_throughout, pair_orders, pairs_words
+from zfjax.measures.layer_pairs import (
+    KINDS_OF_PAIRS,
+    first_words,
+    holds_throughout,
+    last_words,
+    listed_pairs,
+    pair_orders,
+    pairs_words,
+)
 from zfjax.measures.protocol import Told, plain_table, shown
 from zfjax.measures.settling_times import NEAR
 from zfjax.measures.trends import slope_on_depth
@@ -82,9 +90,18 @@ def tell_order(measured: Measured, others: Sequence[Measured], options: object) 
         "ambient": sorted({layer for run in runs for layer in ambient_layers(run)}),
         "families": {family: _figures(slopes[family], orders[family]) for family in FAMILIES},
     }
+    listed = listed_pairs({family: pair_orders(family, runs) for family in DECIDING})
+    if listed:
+        figures["pairs"] = listed
+    lines = [
+        f"{family}, {said}: {', '.join(kinds[said])}"
+        for family, kinds in listed.items()
+        for said in KINDS_OF_PAIRS
+        if kinds[said]
+    ]
     return Told(
         _sentence(measured, runs, slopes, (verdicts, joint)),
-        plain_table(head, table),
+        (*plain_table(head, table), *([""] if lines else []), *lines),
         _chart(measured),
         figures,
     )
@@ -169,6 +186,8 @@ def _sentence(
     said += f"; {_weights_words(runs, slopes[WEIGHTS])}"
     first = first_words(FAMILIES, runs)
     said += f". First: {first}" if first else ""
+    if listed_pairs(pairs):
+        said += f". Last: {last_words(FAMILIES, runs)}"
     said += _above_words(measured.layers[0], above)
     schedule = measured.meta.get("schedule")
     rate = f" (learning rate {schedule})" if schedule else ""

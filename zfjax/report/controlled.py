@@ -24,6 +24,16 @@ COLUMNS = (
     *("before\ntraining", "top layer\nanew", "all layers\nanew"),
 )
 """What stands side by side in the pictures that the measure ``controls`` keeps."""
+CHANGES = (
+    "another unit is asked",
+    "the same unit goes down the switches of another image",
+    "the network is that before training",
+    "its layer is drawn anew",
+    "all layers up to it are",
+)
+"""What is changed in the columns beside the unit's own."""
+ANEW = (4, 5)
+"""The columns of layers drawn anew."""
 WORDS = {
     "others": "other units at the same place, a map's mean over them",
     "swapped": "another unit at the same place",
@@ -57,7 +67,7 @@ def controls_contents(controls: Measured, store: Store, link: Link) -> list[Piec
             " maps of its layer, which may share features with it; other units: that one and more"
             " of them, so that little hangs on which was drawn.</p>"
         ),
-        _pictures(controls, store, link),
+        control_pictures(controls, store, link),
     ]
 
 
@@ -149,11 +159,11 @@ def _with_other(link: Link, layer: str, map_: int, other: float) -> Markup:
     return Markup("{} (other unit: map {})").format(link(layer, map_), link(layer, int(other)))
 
 
-def _pictures(controls: Measured, store: Store, link: Link) -> Piece:
+def control_pictures(controls: Measured, store: Store, link: Link) -> Piece:
     """A picture a layer: a row for each map, its projection at the left, its controls beside it."""
     figures = []
     epochs = dict(zip(controls.steps, controls.epochs, strict=True))
-    heads = [column.replace("\n", " ") for column in COLUMNS]
+    shown = [True, *(False for _ in COLUMNS[1:])]
     for layer in controls.layers:
         by_step = controls.pictures(layer)
         if not by_step:
@@ -161,6 +171,15 @@ def _pictures(controls: Measured, store: Store, link: Link) -> Piece:
         step = max(by_step)
         maps, pixels = by_step[step]
         rows = [np.split(signed_bytes(each), len(COLUMNS), axis=1) for each in pixels]
+        # Of a network that cannot be drawn anew in part, nobody needs two columns of grey.
+        anew = any(
+            RANDOMISED in name and step in controls.of_layer(name, layer)
+            for name in controls.quantities()
+        )
+        there = [index for index in range(len(COLUMNS)) if anew or index not in ANEW]
+        rows = [[row[index] for index in there] for row in rows]
+        heads = [COLUMNS[index].replace("\n", " ") for index in there]
+        shown = [known or index in there for index, known in enumerate(shown)]
         others = controls.of_maps("swapped_map", layer).get(step, np.zeros(0))
         listed = Markup(", ").join(
             _with_other(link, layer, map_, others[map_] if map_ < len(others) else math.nan)
@@ -173,11 +192,10 @@ def _pictures(controls: Measured, store: Store, link: Link) -> Piece:
         figures.append(rows_figure(rows, heads, (caption, spoken), store))
     if not figures:
         return Piece(Markup())
+    changes = "; ".join(words for words, known in zip(CHANGES, shown[1:], strict=True) if known)
     words = Markup(
         '<p class="note">At the left the unit\'s own projection, beside it what its place gives'
-        " with one thing changed: another unit is asked; the same unit goes down the switches of"
-        " another image; the network is that before training; its layer is drawn anew; all layers"
-        " up to it are. Each on its own scale, zero is mid-grey; what is not there is grey. What"
-        " stays under “other unit” is not this unit's alone.</p>"
+        f" with one thing changed: {changes}. Each on its own scale, zero is mid-grey; what is not"
+        " there is grey. What stays under “other unit” is not this unit's alone.</p>"
     )
     return Piece(words + Markup('<div class="rowed">{}</div>').format(Markup("").join(figures)))

@@ -17,7 +17,7 @@ from zfjax.report.board import LINE, WIDTH, Board
 from zfjax.report.kit.style import QUIET, TEXT_SIZE, quiet_style, text_width, wrap
 from zfjax.report.kit.wording import epoch_name, number, plain
 from zfjax.report.pictures import LayerPictures, MapPictures, Shot, filter_grid
-from zfjax.report.words import choose, searched, spread
+from zfjax.report.words import choose, file_stem, searched, spread
 from zfjax.run.evolution import Evolution
 
 FIGURE4_COLUMNS = 8
@@ -152,7 +152,7 @@ def figure2(
                 board.tile(patch, y, x + side * step + 10, edge)
     board.scale_bar(bottom, left, "s = 99.5th percentile of each tile")
     board.caption(words, bottom + 84, left, MARGIN)
-    return board.files(f"figure2-{layer.layer.replace('/', '.')}")
+    return board.files(f"figure2-{file_stem(layer.layer, evolution.layers)}")
 
 
 @quiet_style()

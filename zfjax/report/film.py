@@ -110,7 +110,8 @@ def write_films(film: Film, progress: Progress | None = None) -> list[Path]:
 
 
 def _path(film: Film, layer: str, further_rule: str = "", kind: str = "") -> Path:
-    named = f"film-{layer.replace('/', '.')}{'-' if further_rule else ''}{further_rule}"
+    stem = words.file_stem(layer, film.evolution.layers)
+    named = f"film-{stem}{'-' if further_rule else ''}{further_rule}"
     return film.folder / f"{named}.{kind or film.kind}"
 
 

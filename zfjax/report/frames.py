@@ -17,6 +17,8 @@ from zfjax.report.pictures import LayerPictures, MapPictures
 WIDTH, HEIGHT = 1280, 720
 MARGIN, TOP, BOTTOM, GAP, LABEL = 36, 106, 100, 14, 22
 """Pixels: at the sides, above and below the maps, between them, and of a map's number."""
+STRIP, FINE = 50, 3
+"""Pixels that the time line is high, and how many times larger it is drawn."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def draw_frame(pictures: LayerPictures, index: int, said: FilmWords) -> np.ndarr
         row, column = divmod(position, columns)
         corner = left + column * (edge + GAP), top + row * (edge + GAP + LABEL)
         _map(canvas, pen, map_, index, (*corner, edge))
-    _timeline(pen, pictures.epochs, index, said.accuracies)
+    _timeline(canvas, pictures.epochs, index, said.accuracies)
     lines = _lines(pen, said.caption, WIDTH - 2 * MARGIN)
     for line, words in enumerate(lines[:2]):
         pen.text((MARGIN, HEIGHT - 48 + 20 * line), words, QUIET, _font(14))
@@ -115,27 +117,33 @@ def _map(
 
 
 def _timeline(
-    pen: ImageDraw.ImageDraw,
-    epochs: tuple[float, ...],
-    index: int,
-    accuracies: tuple[float | None, ...],
+    canvas: Image.Image, epochs: tuple[float, ...], index: int, accuracies: tuple[float | None, ...]
 ) -> None:
-    """A line from the first epoch to the last, the accuracy above it, and where this frame is."""
+    """A line from the first epoch to the last, the accuracy above it (the highest as high as there
+    is room), and where this frame is.
+    """
     span = max(epochs[-1] - epochs[0], 1e-9)
-    left, right, base, tall = MARGIN, WIDTH - MARGIN, HEIGHT - 62, 30
+    left, right, base, tall = MARGIN, WIDTH - MARGIN, STRIP - 12, STRIP - 24
+    known = [value for value in accuracies if value is not None]
+    highest = max(known, default=0.0) or 1.0
     xs = [left + (right - left) * (epoch - epochs[0]) / span for epoch in epochs]
-    pen.line((left, base, right, base), fill=FAINT, width=2)
-    known = [
-        (x, base - tall * value)
-        for x, value in zip(xs, accuracies, strict=True)
-        if value is not None
-    ]
+    ys = [base - tall * (value or 0.0) / highest for value in accuracies]
+    # Drawn large and made small: the curve is flat, and Pillow's lines have steps.
+    strip = Image.new("RGB", (WIDTH * FINE, STRIP * FINE), "white")
+    pen = ImageDraw.Draw(strip)
+
+    def line(points: list[tuple[float, float]], colour: str, width: int) -> None:
+        fine = [(FINE * x, FINE * y) for x, y in points]
+        pen.line(fine, fill=colour, width=FINE * width, joint="curve")
+
+    line([(left, base), (right, base)], FAINT, 2)
+    curve = zip(xs, ys, accuracies, strict=True)
     if len(known) > 1:
-        pen.line(known, fill=QUIET, width=2, joint="curve")
-    pen.line((left, base, xs[index], base), fill=ACCENT, width=4)
-    height = accuracies[index]
-    y = base if height is None else base - tall * height
-    pen.ellipse((xs[index] - 7, y - 7, xs[index] + 7, y + 7), fill=ACCENT)
+        line([(x, y) for x, y, value in curve if value is not None], QUIET, 2)
+    line([(left, base), (xs[index], base)], ACCENT, 4)
+    ends = [FINE * (each + side) for side in (-7, 7) for each in (xs[index], ys[index])]
+    pen.ellipse(ends, fill=ACCENT)
+    canvas.paste(strip.resize((WIDTH, STRIP), Image.Resampling.BOX), (0, HEIGHT - 50 - STRIP))
 
 
 def _lines(pen: ImageDraw.ImageDraw, words: str, width: float, size: int = 14) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet, sheet_values
 from zfjax.report.kit.wording import plain
-from zfjax.report.pictures import LayerPictures, MapPictures, Shot, label_of
+from zfjax.report.pictures import LABEL_LETTERS, LayerPictures, MapPictures, Shot, label_of
 from zfjax.run.evolution import Evolution
 
 WIDE_EDGE, NARROW_EDGE, STRIP_EDGE = 84, 80, 64
@@ -57,8 +57,8 @@ def frame(shot: Shot | None, labels: Names, files: Names) -> dict[str, Any] | No
         "scale": single(shot.scale),
         "activation": single(row["activation"]),
         "image": row["image_id"],
-        "file": files.number_of(row["file_name"], 200),
-        "label": labels.number_of(label_of(row), 60),
+        "file": files.number_of(row["file_name"] or None, 200),
+        "label": labels.number_of(label_of(row), LABEL_LETTERS),
         "place": [row["y"], row["x"]],
         "box": [row["box_y0"], row["box_x0"], row["box_y1"], row["box_x1"]],
         "jumped": row["jumped"],
@@ -83,7 +83,9 @@ def map_values(
         "ranks": (
             map_.ranks and [[frame(shot, labels, files) for shot in shots] for shots in map_.ranks]
         ),
-        "labels": [[labels.number_of(name, 60) for name in names] for names in map_.labels],
+        "labels": [
+            [labels.number_of(name, LABEL_LETTERS) for name in names] for names in map_.labels
+        ],
         "shared_by": [single(scale) for scale in map_.shared_by_rules],
         "others": [
             [[frame(shot, labels, files) for shot in shots] for shots in of_steps]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,9 +27,13 @@ from PIL import Image
 
 from zfjax.errors import ZfjaxError
 from zfjax.report.kit.films import LOSSLESS_BELOW, Sheet
+from zfjax.report.kit.wording import plain
 from zfjax.run.colours import MID_GREY, colour_scale, to_bytes
 from zfjax.run.evolution import Evolution, Tile
 from zfjax.run.evolution_files import tiles_folder
+
+LABEL_LETTERS = 60
+"""Of a class's name on the page."""
 
 
 @dataclass(frozen=True)
@@ -202,8 +207,32 @@ def _rows(
     units = units.filter(pc.is_in(units["map"], pa.array(drawn, pa.int32())))
     units = units.filter(pc.is_in(units["step"], pa.array(steps, pa.int32())))
     return {
-        (row["step"], row["map"], row["selection"], row["rank"]): row for row in units.to_pylist()
+        (row["step"], row["map"], row["selection"], row["rank"]): row
+        for row in named_rows(units, evolution)
     }
+
+
+def named_rows(units: pa.Table, evolution: Evolution) -> list[dict[str, Any]]:
+    """Rows of an evolution's table. Classes whose names a reader could not tell apart, as the two
+    cranes of ImageNet (a bird, a machine), have their numbers behind them.
+    """
+    every = evolution.units.select(["label", "label_name"]).group_by(["label", "label_name"])
+    names = {
+        row["label"]: row["label_name"]
+        for row in every.aggregate([]).to_pylist()
+        if row["label"] is not None and row["label_name"] is not None
+    }
+    said = {label: plain(name, LABEL_LETTERS) for label, name in names.items()}
+    times = Counter(said.values())
+    numbered = {}
+    for label, text in said.items():
+        if times[text] > 1:
+            number = f" (class {label})"
+            numbered[label] = plain(names[label], LABEL_LETTERS - len(number)) + number
+    rows: list[dict[str, Any]] = units.to_pylist()
+    if not numbered:
+        return rows
+    return [{**row, "label_name": numbered.get(row["label"], row["label_name"])} for row in rows]
 
 
 def tile_of(

@@ -5,8 +5,9 @@ with the schedule under them, another run's answer beside it. No JAX.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -24,6 +25,8 @@ from zfjax.run.settling_gaps import gap_by_bounds, gap_of
 FAMILIES = ("responses", "representation", "weights", "rewind")
 ONE_RUN = "holds when the images are drawn anew; another seed was not tried"
 """How far an order goes that one run alone shows."""
+LONG, MOST_LETTERS = 1200, 12_000
+"""Letters of a sentence: more would fill a telephone's screen; of one that is folded."""
 NINE_TENTHS = "epoch_0.9"
 """How the quantity ends that says from when a layer stays at 90% of its way."""
 WHAT = {
@@ -76,7 +79,7 @@ def settling_contents(
 ) -> list[Piece | Markup | str]:
     """What the section holds."""
     contents: list[Piece | Markup | str] = [
-        _said(settling, "said"),
+        settling_said(settling),
         Markup('<p class="note">{}</p>').format(NOTE),
         *_answer(settling),
         _emerged(settling),
@@ -87,15 +90,46 @@ def settling_contents(
     if other is not None:
         contents += [
             Markup("<h3>Beside it: {}</h3>").format(plain(other.named, 240)),
-            _said(other.settling, "said"),
+            settling_said(other.settling),
             *_answer(other.settling),
         ]
     return contents
 
 
-def _said(settling: Measured, kind: str) -> Markup:
-    words = plain(str(settling.meta.get("sentence", "")), 2000)
-    return Markup('<p class="{}">{}</p>').format(kind, words)
+def settling_said(settling: Measured) -> Markup:
+    """The measure's sentence. One that would fill a telephone's screen, of many layers, is said
+    shortly: the answer, how many pairs of layers are in order, what settled means; the rest and
+    each pair are folded below it.
+    """
+    words = plain(str(settling.meta.get("sentence", "")), MOST_LETTERS)
+    pairs = (settling.meta.get("figures") or {}).get("pairs") or {}
+    said = Markup('<p class="said">{}</p>')
+    if not pairs and len(words) <= LONG:
+        return said.format(words)
+    answer, settled = words.partition(": ")[0], words.rpartition(". Settled means ")
+    counts = [
+        f"{plain(family)} {of['in_order']:,} of {of['in_order'] + sum(map(len, _lists(of))):,}"
+        for family, of in pairs.items()
+    ]
+    short = f"{answer}."
+    short += f" Pairs of layers with the lower one first: by {', by '.join(counts)}." * bool(counts)
+    short += f" Settled means {settled[2]}" * bool(settled[0])
+    listed = [
+        f"By {plain(family)}, {plain(kind)}: {plain(', '.join(of[kind]), MOST_LETTERS)}."
+        for family, of in pairs.items()
+        for kind in of
+        if isinstance(of[kind], list) and of[kind]
+    ]
+    return said.format(short) + _folded("All that was measured, with each pair", [words, *listed])
+
+
+def _lists(of_family: Mapping[str, Any]) -> list[list[str]]:
+    return [value for value in of_family.values() if isinstance(value, list)]
+
+
+def _folded(title: str, paragraphs: Sequence[str]) -> Markup:
+    inner = Markup("").join(Markup("<p>{}</p>").format(words) for words in paragraphs)
+    return Markup('<details class="folded"><summary>{}</summary>{}</details>').format(title, inner)
 
 
 def _answer(settling: Measured) -> list[Piece | Markup | str]:

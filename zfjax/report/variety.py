@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zfjax.report.budget import ALWAYS
-from zfjax.report.pictures import LayerPictures, MapPictures, Shot, Stack, tile_of
+from zfjax.report.pictures import LayerPictures, MapPictures, Shot, Stack, named_rows, tile_of
 from zfjax.report.words import selection_name, selection_words, silent_words
 from zfjax.run.evolution import Evolution, Tile
 
@@ -152,5 +152,6 @@ def _rows(
     units = units.filter(pc.is_in(units["selection"], pa.array(selections, pa.string())))
     units = units.filter(pc.is_valid(units["y"]))
     return {
-        (row["step"], row["map"], row["selection"], row["rank"]): row for row in units.to_pylist()
+        (row["step"], row["map"], row["selection"], row["rank"]): row
+        for row in named_rows(units, evolution)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from zfjax.report.kit.wording import epoch_name, percent, plain
@@ -154,6 +155,15 @@ def searched(evolution: Evolution) -> str:
     if evolution.record.split == "all":
         return f"{seen:,} images"
     return f"{seen:,} {'training' if of_training(evolution) else split} images"
+
+
+def file_stem(layer: str, layers: Sequence[str]) -> str:
+    """What files of a layer are called: "Block_0/Conv_0" as "Block_0.Conv_0", and with a number
+    where that is the name of an earlier one of the ``layers`` too.
+    """
+    stems = [other.replace("/", ".") for other in layers[: layers.index(layer) + 1]]
+    earlier = stems.count(stems[-1]) - 1
+    return f"{stems[-1]}-{earlier + 1}" if earlier else stems[-1]
 
 
 def network_words(run: Run | AdoptedRun) -> str:

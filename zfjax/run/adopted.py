@@ -13,6 +13,7 @@ from zfjax.errors import ZfjaxError
 from zfjax.files import read_json, write_json
 from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.folder import Run, check_folder, evolution_folder, load_run
+from zfjax.run.tabled import Tabled, lines_of
 from zfjax.values import Place
 
 KIND = "foreign"
@@ -30,6 +31,20 @@ class AdoptedRun:
     An evolution's own stands in its record."""
     opened_from: Mapping[str, Any] = field(default_factory=dict)
     """The words that open it again: ``Subject.opened_from``; {} where they are not on record."""
+
+    def __repr__(self) -> str:
+        return lines_of(self._tabled)
+
+    def _repr_html_(self) -> str:
+        return self._tabled().html()
+
+    def _tabled(self) -> Tabled:
+        rows = (
+            ("network", str(self.identity.get("model", ""))),
+            ("input", f"{self.identity.get('input', '')} pixels"),
+        )
+        words = f"In {self.folder.name}, of a network that was trained elsewhere."
+        return Tabled("Run", words, (), rows)
 
     @property
     def report(self) -> Path:

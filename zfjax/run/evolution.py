@@ -25,7 +25,8 @@ from zfjax.run.evolution_files import write_histograms as write_histograms
 from zfjax.run.evolution_files import write_tiles as write_tiles
 from zfjax.run.evolution_files import write_units as write_units
 from zfjax.run.evolution_record import EvolutionRecord, record_from
-from zfjax.run.showing import Showing
+from zfjax.run.showing import Showing, evolution_table
+from zfjax.run.tabled import lines_of
 from zfjax.values import real_number, text, truth, whole_number
 
 
@@ -35,6 +36,9 @@ class Evolution(Showing):
 
     folder: Path
     record: EvolutionRecord
+
+    def __repr__(self) -> str:
+        return lines_of(lambda: evolution_table(self))
 
     @property
     def meta(self) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from zfjax.errors import ZfjaxError, explain_os_error, quoted, shortened
 from zfjax.files import check_path, exclusive_lock, read_json, write_json, write_text
 from zfjax.run.evolution import Evolution, open_evolution
 from zfjax.run.grid_folders import not_a_run, training_command
-from zfjax.run.showing import table_html
 from zfjax.run.starts import Start, start_from
 from zfjax.run.starts import current_commit as current_commit
 from zfjax.run.starts import current_versions as current_versions
 from zfjax.run.steps import chosen_steps, saved_steps
+from zfjax.run.tabled import Tabled, lines_of
 from zfjax.values import Epochs, Place, Text, optional, path_of, text
 
 FORMAT_VERSION = 1
@@ -131,7 +131,13 @@ class Run:
         """The finished evolution of that name. Raises ZfjaxError when there is none."""
         return open_evolution(self.evolution_folder(name))
 
+    def __repr__(self) -> str:
+        return lines_of(self._tabled)
+
     def _repr_html_(self) -> str:
+        return self._tabled().html()
+
+    def _tabled(self) -> Tabled:
         lines = self.validation_lines
         last = next((line for line in reversed(lines) if line.get("top1") is not None), None)
         rows = (
@@ -140,7 +146,7 @@ class Run:
             ("epochs saved", len(self.steps)),
             ("top-1", "not measured" if last is None else f"{last['top1']:.1%}"),
         )
-        return table_html("Run", f"In {self.folder.name}, of {self.created[:10]}.", (), rows)
+        return Tabled("Run", f"In {self.folder.name}, of {self.created[:10]}.", (), rows)
 
     def steps_at(self, wanted: Epochs | None) -> tuple[int, ...]:
         """Saved steps for ``--at``: epochs ("0", "5", or numbers), "step:32", "last", "all", one of

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json, write_atomic
 from zfjax.run.folder import checked_name
-from zfjax.run.showing import measured_html
+from zfjax.run.showing import measured_table
+from zfjax.run.tabled import lines_of
 from zfjax.values import Text
 
 MEASURES_SCHEMA = pa.schema(
@@ -174,8 +175,11 @@ class Measured:
             for step, (maps, pixels, scale) in arrays.items()
         }
 
+    def __repr__(self) -> str:
+        return lines_of(lambda: measured_table(self))
+
     def _repr_html_(self) -> str:
-        return measured_html(self)
+        return measured_table(self).html()
 
     def quantities(self) -> tuple[str, ...]:
         """The names of its numbers, in the order in which they come."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from markupsafe import Markup
@@ -18,13 +18,19 @@ from PIL import Image, ImageDraw
 
 from zfjax.errors import ZfjaxError, shortened
 from zfjax.run.colours import MID_GREY, colour_scale, to_bytes
+from zfjax.run.tabled import Tabled
 from zfjax.values import real_number, whole_number
+
+if TYPE_CHECKING:
+    from zfjax.run.map_figure import MapFigure
 
 EDGE = 84
 """Pixels of a tile's longest edge."""
 LINE = 14
 """Pixels of a line of text in a PNG."""
 INK, QUIET = "#1b1b1b", "#6f6f6f"
+MOST_COLUMNS = 17
+"""Epochs of a map's figure: 16, and what stands before them."""
 MOST_ROWS = 40
 """Of a measure's table in a notebook."""
 
@@ -76,17 +82,41 @@ class Showing:
         """
         return film_of(self, layer, map)
 
+    @overload
     def show(
-        self: _Searched, layer: str | None = None, *, epoch: float | None = None, maps: int = 8
-    ) -> Shown:
-        """The first drawn maps of a layer (None: of all) at an epoch (None: the last), each by its
-        strongest image. Raises ZfjaxError for what was not searched.
+        self, layer: str, map: int, *, epoch: float | None = None, maps: int = 8
+    ) -> MapFigure: ...
+    @overload
+    def show(
+        self,
+        layer: str | None = None,
+        map: None = None,
+        *,
+        epoch: float | None = None,
+        maps: int = 8,
+    ) -> Shown: ...
+    def show(
+        self: Any,
+        layer: str | None = None,
+        map: int | None = None,
+        *,
+        epoch: float | None = None,
+        maps: int = 8,
+    ) -> Shown | MapFigure:
+        """The first ``maps`` drawn maps of a layer (None: of all) at an epoch (None: the last),
+        each by its strongest image. Or one ``map`` of a layer as a matplotlib figure: its film, at
+        that epoch alone where one is named. Raises ZfjaxError for what was not searched or drawn.
         """
+        if map is not None:
+            return map_figure_of(self, layer, map, epoch)
+        count = whole_number(maps, "maps")
+        if count < 1:
+            raise ZfjaxError(f"maps = {count}: at least one map of a layer is shown.")
         layers = self.layers if layer is None else (layer,)
-        return maps_of(self, layers, epoch, whole_number(maps, "maps"))
+        return maps_of(self, layers, epoch, count)
 
     def _repr_html_(self: _Searched) -> str:
-        return evolution_html(self)
+        return evolution_table(self).html()
 
 
 @dataclass(frozen=True)
@@ -164,6 +194,24 @@ def film_of(evolution: _Searched, layer: str, map_: int) -> Shown:
     return Shown(f"{layer}, map {map_}", named)
 
 
+def map_figure_of(
+    evolution: _Searched, layer: str | None, map_: int, epoch: float | None
+) -> MapFigure:
+    """A map's film as a matplotlib figure, at one epoch alone where it is named. Raises ZfjaxError
+    for what is not drawn.
+    """
+    from zfjax.run.map_figure import figure_of_rows  # matplotlib takes a second to load
+
+    if layer is None:
+        raise ZfjaxError(f"Map {map_} of which layer? evolution.show(layer, map) shows one map.")
+    film = film_of(evolution, layer, map_)
+    if epoch is None:
+        return figure_of_rows(film.title, film.rows, MOST_COLUMNS)
+    at = evolution.steps.index(_step_at(evolution, epoch))
+    alone = tuple((name, (frames[at],)) for name, frames in film.rows)
+    return figure_of_rows(film.title, alone, MOST_COLUMNS)
+
+
 def maps_of(evolution: _Searched, layers: Sequence[str], epoch: float | None, count: int) -> Shown:
     """The first drawn maps of layers at an epoch (None: the last), each by its strongest image.
     Raises ZfjaxError for what was not searched.
@@ -182,26 +230,28 @@ def maps_of(evolution: _Searched, layers: Sequence[str], epoch: float | None, co
     return Shown(f"Strongest images at epoch {epochs[step]:g}", tuple(rows))
 
 
-def evolution_html(evolution: _Searched) -> str:
+def evolution_table(evolution: _Searched) -> Tabled:
     """What was searched, and a row a layer."""
     record = evolution.record
     rows = []
     for layer in evolution.layers:
         settled, dead = evolution.settled(layer), record.dead_share.get(layer) or (None,)
         purity = record.purity.get(layer) or (None,)
-        first = settled[evolution.steps[0]]
+        begun = settled[evolution.steps[0]]
         drawn = f"{len(evolution.maps(layer))} of {record.map_count[layer]}"
-        rows.append((layer, drawn, *map(_percent, (first, dead[-1], purity[-1]))))
+        rows.append((layer, drawn, *map(_percent, (begun, dead[-1], purity[-1]))))
     heads = ("layer", "maps drawn", "settled at first", "dead at the end", "purity")
+    first, last = evolution.epochs[0], evolution.epochs[-1]
+    several = f"{len(evolution.steps)} epochs from {first:g} to {last:g}"
     words = (
-        f"{len(evolution.steps)} epochs from {evolution.epochs[0]:g} to {evolution.epochs[-1]:g},"
-        f" {record.images:,} images of {record.split}, rule {record.rule}."
+        f"{several if first < last else f'Epoch {last:g} alone'}, {record.images:,} images of"
+        f" {record.split}, rule {record.rule}."
         " evolution.show() and evolution.film(layer, map) show its pictures."
     )
-    return table_html("Evolution", words, heads, rows)
+    return Tabled("Evolution", words, heads, rows)
 
 
-def measured_html(measured: _Numbers) -> str:
+def measured_table(measured: _Numbers) -> Tabled:
     """The sentence, and every number of the layers at the last epoch."""
     last, layers = measured.steps[-1], measured.layers
     rows = []
@@ -213,24 +263,7 @@ def measured_html(measured: _Numbers) -> str:
     more = f" {len(rows) - MOST_ROWS} more numbers are not shown." if len(rows) > MOST_ROWS else ""
     end = f"At epoch {measured.epochs[-1]:g}; all {measured.table.num_rows:,} rows: .table.{more}"
     heads = ("quantity", *layers)
-    return table_html(measured.name, f"{words} {end}".strip(), heads, rows[:MOST_ROWS])
-
-
-def table_html(title: str, words: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A title, a sentence and a table; all texts are escaped."""
-    head = Markup("").join(Markup("<th>{}</th>").format(each) for each in heads)
-    body = Markup("").join(
-        Markup("<tr>{}</tr>").format(
-            Markup("").join(Markup("<td>{}</td>").format(str(cell)) for cell in row)
-        )
-        for row in rows
-    )
-    return str(
-        Markup(
-            "<div><b>{}</b><p>{}</p><table><thead><tr>{}</tr></thead>"
-            "<tbody>{}</tbody></table></div>"
-        ).format(title, words, head, body)
-    )
+    return Tabled(measured.name, f"{words} {end}".strip(), heads, rows[:MOST_ROWS])
 
 
 def enlarged(picture: np.ndarray) -> Image.Image:

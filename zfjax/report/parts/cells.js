@@ -1,7 +1,7 @@
 // ---- cells: a feature map each, and what stands at the left of its layer
 
 const labelOf = (frame) => (frame.label === null ? "no label" : data.labels[frame.label]);
-const fileOf = (frame) => (frame.file === null ? "–" : data.files[frame.file]);
+const fileOf = (frame) => (frame.file === null ? "no file name" : data.files[frame.file]);
 
 // A page of one rule has no choice of it.
 state.rule ??= data.rule;
@@ -75,6 +75,7 @@ function showLayer(section, layer) {
   const silent = dead === 0 ? "No map is dead." : `${percent(dead)} of its maps are dead.`;
   section.querySelector(".dead").textContent = dead === null ? "" : silent;
   const dot = section.querySelector("circle");
+  dot.style.display = point ? "" : "none";
   if (point) { dot.setAttribute("cx", point[0]); dot.setAttribute("cy", point[1]); }
 }
 

@@ -4,6 +4,14 @@ const finding = byId("finding");
 const FIRST = { sort: "name", layer: "", label: "", maps: "" };
 Object.assign(state, FIRST);
 
+// What an address asks for in vain.
+const ABSENT = {
+  sort: (text) => `This page cannot sort its maps by ${text}; they are in the order of their names.`,
+  layer: (text) => `This page has no layer ${text}; all are listed.`,
+  label: (text) => `No map's commonest label is ${text}; maps of any label are listed.`,
+  maps: (text) => `There is no choice of maps called ${text}; live and dead ones are listed.`,
+};
+
 const strength = (map) => (map.top[last] ? map.top[last].activation : null);
 const jumps = (map) => map.top.filter((_, at) => changed(map, at)).length;
 
@@ -82,7 +90,11 @@ for (const [name, first] of Object.entries(FIRST)) {
   fields.push({
     name,
     tell: () => (state[name] === first ? "" : encodeURIComponent(state[name])),
-    take: (text) => { state[name] = known().some((option) => option.value === text) ? text : first; },
+    take: (text) => {
+      const there = known().some((option) => option.value === text);
+      state[name] = there ? text : first;
+      if (text && !there) astray.push(ABSENT[name](text));
+    },
   });
 }
 finding.addEventListener("change", (event) => { state[event.target.name] = event.target.value; show(); });

@@ -129,6 +129,13 @@ function fillKnown(panel, layer, map) {
 
 // A link names the rule that its picture is by: where this page has none by that, the opened map says so.
 let ruleElsewhere = "";
-fields.push({ name: "rule", tell: () => "", take: (text) => { ruleElsewhere = data.rules.includes(text) ? "" : text; } });
+fields.push({
+  name: "rule",
+  tell: () => "",
+  take: (text) => {
+    ruleElsewhere = data.rules.includes(text) ? "" : text;
+    if (ruleElsewhere && !state.open) astray.push(`This page has no pictures by the rule ${text}; these are by ${state.rule}.`);
+  },
+});
 draws.push(() => document.querySelectorAll(".age").forEach((age) =>
   age.setAttribute("aria-current", Number(age.dataset.at) === state.at)));
