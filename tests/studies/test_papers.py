@@ -183,6 +183,22 @@ def test_over_seeds_a_statement_holds_without_reserve(tmp_path):
     assert row.verdict == "not measured" and "of seed run 3" in row.why
 
 
+def test_intervals_end_where_numbers_do_and_verdicts_are_of_the_whole_ones(tmp_path):
+    runs = [finished_run(tmp_path / f"run{seed}", seed) for seed in range(2)]
+    for shift, run in zip((0.0, 0.1), runs, strict=True):  # t of one degree: +-0.64
+        write_everything(run, shift)
+    rows = by_id(write_paper(runs[0], seeds_of=runs[1:], size="saved-only"))
+    undone = rows["fig7-object"].reading
+    assert (undone.low, undone.high) == (-0.5, 0.5) and "cut where" in undone.note
+    assert rows["fig7-object"].verdict.startswith("cannot tell (about ")
+    depth = rows["fig2-classes"].reading
+    assert -1 <= depth.low <= depth.high <= 1
+    order = rows["fig4-order"].reading
+    assert order.high == pytest.approx(1.05 + 0.05 * 12.706, abs=1e-3)  # a slope has no end
+    upper = rows["fig4-upper"].reading  # of 4 epochs: 1.05 of at most 2
+    assert upper.high == pytest.approx(1.05 + 0.05 * 12.706, abs=1e-3)
+
+
 def test_settling_without_rewind_tells_what_it_can(tmp_path):
     run = finished_run(tmp_path / "run")
     write_settling_slopes(run, rewind=False)

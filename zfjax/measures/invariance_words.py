@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from zfjax.measures.protocol import plain_table, shown
+from zfjax.measures.verdicts import Ends, within
 from zfjax.measures.warping import KINDS, ROTATION, TRANSLATION, Change
 from zfjax.report.kit.wording import epoch_name
 from zfjax.run.measured import Measured
@@ -72,7 +73,14 @@ def _with_ends(measured: Measured, name: str, layer: str | None, step: int) -> s
     low, high = measured.bounds(name, layer).get(step, (math.nan, math.nan))
     if math.isnan(low):
         return shown(value)
-    return f"{shown(value)} [{shown(low)}, {shown(high)}]"
+    return f"{shown(value)} [{', '.join(map(shown, within((low, high), _limits(name))))}]"
+
+
+def _limits(name: str) -> Ends:
+    """Between which a quantity lies, whatever the images."""
+    if name == "rotation_gap":
+        return -2.0, 2.0
+    return (-1.0, 1.0) if name.startswith("drop_") else (-math.inf, math.inf)
 
 
 def lines_of(measured: Measured, layers: Sequence[str]) -> tuple[str, ...]:
