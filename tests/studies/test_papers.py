@@ -450,6 +450,12 @@ def test_what_is_missing_is_measured_small_and_told(unbroken, tmp_path):
     assert [row.record() for row in again.rows] == [row.record() for row in paper.rows]
     said = (paper.folder / "questions.html").read_text()
     assert "One unit's way down" in said.replace("&#39;", "'") and "data:image/webp" in said
+    write_paper(tmp_path / "run", size="saved-only")  # what was computed lies there
+    assert (paper.folder / "questions.html").read_text() == said
+    (paper.folder / "demonstrations.npz").write_bytes(b"PK broken")
+    write_paper(tmp_path / "run", size="saved-only")
+    said = (paper.folder / "questions.html").read_text()
+    assert "zfjax paper --workdir RUN computes it" in said
 
 
 def test_an_ensemble_is_evaluated_once_and_kept(tmp_path, monkeypatch):

@@ -59,7 +59,8 @@ def within(ends: Ends, limits: Ends) -> Ends:
     """The ends of an interval, cut where the number itself cannot lie: Student's t knows nothing of
     that, and over few images it reaches beyond. Ends that are NaN stay.
     """
-    return tuple(end if math.isnan(end) else min(max(end, limits[0]), limits[1]) for end in ends)  # type: ignore[return-value]
+    low, high = (float(np.clip(end, *limits)) for end in ends)
+    return low, high
 
 
 def interval_of_seeds(values: Sequence[float], level: float = LEVEL) -> Interval | None:
