@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ from zfjax.run.measured import measures_folder
 from zfjax.studies import paper_ensemble, paper_filling, paper_readings, paper_transfers, papers
 from zfjax.studies.paper_beyond import ensemble_row
 from zfjax.studies.paper_claims import CLAIMS
-from zfjax.studies.paper_filling import QUICK, fill, needed_measures, saved_of
+from zfjax.studies.paper_filling import QUICK, command_of, fill, needed_measures, saved_of
 from zfjax.studies.paper_numbers import Reading
 from zfjax.studies.paper_page import TITLES, head_of, interval_words, value_words
 from zfjax.studies.paper_readings import Saved, correlation
@@ -206,6 +207,27 @@ def test_settling_without_rewind_tells_what_it_can(tmp_path):
     assert rows["fig4-order"].verdict == "cannot tell"
     assert "rewind not measured" in rows["fig4-order"].reading.note
     assert rows["fig4-upper"].reading is not None
+
+
+def test_a_run_of_its_last_epoch_alone_is_asked_for_that(tmp_path, monkeypatch):
+    run, asked = finished_run(tmp_path / "run"), {}
+
+    def planned(run, chosen, wanted, *others):
+        asked[chosen[0].name] = wanted.at
+        return SimpleNamespace(images=10)
+
+    monkeypatch.setattr(paper_filling, "plan_of_run", planned)
+    monkeypatch.setattr(paper_filling, "measure_runs", lambda *all: SimpleNamespace(failed={}))
+    fill(run, "quick", None)
+    assert asked["invariance"] == asked["probes"] == (0, "last")
+    assert "--at 0 last" in command_of("probes", "quick")
+    shutil.rmtree(run.checkpoints / "0")
+    fill(run, "quick", None)
+    assert asked["invariance"] == asked["probes"] == asked["controls"] == ("last",)
+    assert "--at last" in command_of("probes", "quick", untrained=False)
+    alone = SimpleNamespace(evolved=lambda: SimpleNamespace(steps=(40,)))
+    with pytest.raises(paper_readings.Lacking, match="the evolution has one alone"):
+        paper_readings.jumps_are_images(alone)
 
 
 def test_evolution_alone_gives_what_pictures_can_tell(tmp_path):

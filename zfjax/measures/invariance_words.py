@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from zfjax.measures.protocol import plain_table, shown
 from zfjax.measures.verdicts import Ends, within
 from zfjax.measures.warping import KINDS, ROTATION, TRANSLATION, Change
-from zfjax.report.kit.wording import epoch_name
+from zfjax.report.kit.wording import epoch_name, number
 from zfjax.run.measured import Measured
 
 
@@ -28,8 +28,8 @@ def sentence_of(
     images = measured.counts("pair_l2")
     least = min(c.extent for c in changes if c.kind == TRANSLATION and c.extent > 0)
     words = [
-        f"At epoch {epoch}, an image moved by {least:g} of 224 pixels is as far from itself as"
-        f" {_with_ends(measured, 'small_translation', first_layer, last)} of the distance of two"
+        f"At epoch {epoch}, an image moved by {number(least)} of 224 pixels is as far from itself"
+        f" as {_with_ends(measured, 'small_translation', first_layer, last)} of the distance of two"
         f" random images at {first_layer}, and"
         f" {_with_ends(measured, 'small_translation', last_layer, last)} at {last_layer}"
         f" ({images} images; 95% over images): a difference of"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
 from zfjax.measures.planning import Chosen, Wanted
 from zfjax.measures.running import Home, measure_runs, plan_of_run
 from zfjax.progress import Progress
+from zfjax.reopening import subject_at
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
@@ -44,7 +46,8 @@ class Quick:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-LAST = ("last",)
+LAST: tuple[int | str, ...] = ("last",)
+FIRST_AND_LAST: tuple[int | str, ...] = (0, "last")
 QUICK: dict[str, Quick] = {
     "spectrum": Quick(),
     "census": Quick(images=True),
@@ -53,15 +56,15 @@ QUICK: dict[str, Quick] = {
     "settling": Quick(images=True),
     "weights": Quick(),
     "inverse": Quick(LAST),
-    "controls": Quick((0, "last"), options={"maps": 16}),
+    "controls": Quick(FIRST_AND_LAST, options={"maps": 16}),
     "occlusion": Quick(LAST),
     "invariance": Quick(
-        (0, "last"),
+        FIRST_AND_LAST,
         options={"images": 16, "translation_points": 9, "scale_points": 5, "rotation_points": 8},
     ),
     "equivariance": Quick(LAST, options={"images": 16, "points": 5}),
     "correspondence": Quick(LAST, options={"images": 10}),
-    "probes": Quick((0, "last"), options={"images": 600}),
+    "probes": Quick(FIRST_AND_LAST, options={"images": 600}),
 }
 ALSO: dict[str, tuple[str, ...]] = {
     "weights": ("inverse_residual",),
@@ -162,6 +165,14 @@ class _Filling:
         """Where they are written."""
         return measures_folder(self.run.folder, self.home.name)
 
+    @cached_property
+    def untrained(self) -> bool:
+        """Whether the network is saved as it was before training, at epoch 0."""
+        if isinstance(self.run, AdoptedRun):
+            subject = subject_at(self.run, data_dir=self.home.data_dir, with_images=False)
+            return subject.epochs[0] == 0
+        return self.run.steps[:1] == (0,)
+
     def request(self, name: str) -> tuple[Chosen, Wanted]:
         """A measure with its options, and what it is made of. Raises ZfjaxError for what the run
         cannot give.
@@ -172,7 +183,10 @@ class _Filling:
             key: value for key, value in quick.options.items() if hasattr(measure.options, key)
         }
         chosen = Chosen(measure, with_options(measure, options))
-        wanted = Wanted(at=quick.at)
+        at = quick.at
+        if at == FIRST_AND_LAST and not self.untrained:
+            at = LAST  # what an untrained network gives is then not beside it
+        wanted = Wanted(at=at)
         plan = plan_of_run(self.run, [chosen], wanted, self.home.data_dir, self.progress)
         images = min(QUICK_IMAGES, plan.images) if quick.images else None
         return chosen, Wanted(at=wanted.at, images=images)
@@ -190,8 +204,10 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ZfjaxError) else first_line(error)
 
 
-def command_of(name: str, size: Size = "full") -> str:
-    """What a person types for one measure of a run; quick ones with their options."""
+def command_of(name: str, size: Size = "full", *, untrained: bool = True) -> str:
+    """What a person types for one measure of a run; quick ones with their options. ``untrained``:
+    whether epoch 0 is among what is measured where it is asked for.
+    """
     if name == EVOLUTION:
         return "zfjax evolve --workdir RUN"
     words = ["zfjax", "measure", "--workdir", "RUN", name]
@@ -201,7 +217,8 @@ def command_of(name: str, size: Size = "full") -> str:
             words += ["--images", str(QUICK_IMAGES)]
         for key, value in quick.options.items():
             words += [f"--{name}.{key.replace('_', '-')}", str(value)]
-        if quick.at is not None:
-            words += ["--at", *map(str, quick.at)]
+        at = LAST if quick.at == FIRST_AND_LAST and not untrained else quick.at
+        if at is not None:
+            words += ["--at", *map(str, at)]
         words += ["--name", PAPER]
     return shlex.join(words)

@@ -249,6 +249,8 @@ def jumps_are_images(saved: Saved) -> Reading:
     minus the same where it changes; a map's own difference, over the maps that have both.
     """
     evolution = saved.evolved()
+    if len(evolution.steps) < 2:
+        raise Lacking("A jump is from one epoch to the next, and the evolution has one alone.")
     differences = []
     for layer in evolution.layers:
         jumped = {
