@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from zfjax.measures.occlusion_figure import occlusion_files
 from zfjax.measures.protocol import Told, plain_table, shown
-from zfjax.measures.verdicts import within
+from zfjax.measures.verdicts import reaches_beyond, within
 from zfjax.report.kit.charts import ramp_role
 from zfjax.report.kit.style import INK, QUIET, RAMP, TEXT_SIZE, wrap
 from zfjax.report.kit.wording import epoch_name, plain
@@ -125,8 +125,8 @@ def _interval(measured: Measured, layer: str, step: int) -> str:
     low, high = measured.bounds(EXCESS, layer)[step]
     if np.isnan(low):
         return ""
-    ends = within((low, high), LIMITS)
-    cut = "" if ends == (low, high) else ", cut where a difference of correlations ends"
+    beyond, ends = reaches_beyond((low, high), LIMITS), within((low, high), LIMITS)
+    cut = ", cut where a difference of correlations ends" if beyond else ""
     count = measured.counts(EXCESS)
     return f" ({shown(ends[0])} to {shown(ends[1])}, 95% over {count} images{cut})"
 

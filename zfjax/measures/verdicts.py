@@ -63,6 +63,11 @@ def within(ends: Ends, limits: Ends) -> Ends:
     return low, high
 
 
+def reaches_beyond(ends: Ends, limits: Ends) -> bool:
+    """Whether ``within`` cuts an interval; never where its ends are NaN."""
+    return ends[0] < limits[0] or ends[1] > limits[1]
+
+
 def interval_of_seeds(values: Sequence[float], level: float = LEVEL) -> Interval | None:
     """Mean over runs of different seeds, with Student's t. None for fewer than two, or where one is
     NaN: a seed is never left out in silence.

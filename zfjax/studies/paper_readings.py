@@ -23,6 +23,8 @@ from zfjax.run.measured import Measured
 from zfjax.studies.paper_numbers import OF_CORRELATIONS, OF_SHARES, Reading, of_two, of_values
 
 EVOLUTION = "evolution"
+NEEDED = {"rotation_gap": ": it is of the true class, so it needs class scores and labelled images"}
+"""By quantity, what of the network or the images it stands or falls with."""
 Reader = Callable[["Saved"], Reading]
 
 
@@ -108,7 +110,7 @@ def last_row(
     of_layer = pc.is_null(table["layer"]) if layer is None else pc.equal(table["layer"], layer)
     rows: list[dict[str, Any]] = table.filter(pc.and_(mask, of_layer)).to_pylist()
     if not rows:
-        raise Lacking(f"{measured.name} says nothing of {name}.")
+        raise Lacking(f"{measured.name} says nothing of {name}{NEEDED.get(name, '')}.")
     row = max(rows, key=lambda item: item["step"])
     if row["value"] is None:
         return Reading(
@@ -270,6 +272,8 @@ def jumps_are_images(saved: Saved) -> Reading:
             if alike[True] and alike[False]:
                 differences.append(float(np.mean(alike[False]) - np.mean(alike[True])))
     note = "Correlation of projections of neighbouring epochs."
+    if not differences:
+        note += " No map drawn has both an image that stays and one that changes."
     return of_values(differences, note=note, limits=OF_CORRELATIONS)
 
 
