@@ -21,13 +21,20 @@ from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
 from zfjax.measures.census import MEASURE as CENSUS
-from zfjax.measures.choosing import BUILT_IN
+from zfjax.measures.choosing import BUILT_IN, find_measure
 from zfjax.run.folder import load_run, save_run
 from zfjax.run.measured import measures_folder
 from zfjax.studies import paper_ensemble, paper_filling, paper_readings, paper_transfers, papers
 from zfjax.studies.paper_beyond import ensemble_row
 from zfjax.studies.paper_claims import CLAIMS
-from zfjax.studies.paper_filling import QUICK, command_of, fill, needed_measures, saved_of
+from zfjax.studies.paper_filling import (
+    QUICK,
+    command_of,
+    fill,
+    is_current,
+    needed_measures,
+    saved_of,
+)
 from zfjax.studies.paper_numbers import Reading
 from zfjax.studies.paper_page import TITLES, head_of, interval_words, value_words
 from zfjax.studies.paper_readings import Saved, correlation
@@ -207,6 +214,26 @@ def test_settling_without_rewind_tells_what_it_can(tmp_path):
     assert rows["fig4-order"].verdict == "cannot tell"
     assert "rewind not measured" in rows["fig4-order"].reading.note
     assert rows["fig4-upper"].reading is not None
+
+
+def test_a_table_of_another_version_of_its_measure_is_made_anew(tmp_path, monkeypatch):
+    run, anew = finished_run(tmp_path / "run"), []
+    write_everything(run)
+
+    def planned(run, chosen, wanted, *others):
+        anew.append(chosen[0].name)
+        return SimpleNamespace(images=10)
+
+    monkeypatch.setattr(paper_filling, "plan_of_run", planned)
+    monkeypatch.setattr(paper_filling, "measure_runs", lambda *all: SimpleNamespace(failed={}))
+    path = measures_folder(run.folder) / "controls.json"
+    for version in (1, find_measure("controls").version):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"asked": {"version": version}}))
+        anew.clear()
+        saved = fill(run, "quick", None)
+        assert ("controls" in anew) == (version == 1) and "probes" not in anew
+        assert "controls" in saved.measures  # rather the old one than none
+    assert not is_current(replace(saved.measures["probes"], meta={"asked": {"version": 0}}))
 
 
 def test_a_run_of_its_last_epoch_alone_is_asked_for_that(tmp_path, monkeypatch):

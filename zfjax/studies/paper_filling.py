@@ -8,7 +8,7 @@ fails leaves its reason, and the rest goes on.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from zfjax.errors import ZfjaxError, first_line
 from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
-from zfjax.measures.planning import Chosen, Wanted
+from zfjax.measures.planning import VERSION, Chosen, Wanted
 from zfjax.measures.running import Home, measure_runs, plan_of_run
 from zfjax.progress import Progress
 from zfjax.reopening import subject_at
@@ -85,8 +85,13 @@ def needed_measures() -> dict[str, tuple[str, ...]]:
     return {name: wanted[name] for name in dict.fromkeys(order) if name in wanted}
 
 
-def saved_of(run: Run | AdoptedRun, size: Size) -> Saved:
-    """What the run has; for the size "full" what was measured small does not count."""
+def saved_of(
+    run: Run | AdoptedRun, size: Size, usable: Callable[[Measured], bool] | None = None
+) -> Saved:
+    """What the run has; for the size "full" what was measured small does not count. Of two tables
+    of a measure the first that is ``usable``, by itself one that is complete.
+    """
+    usable = usable or is_complete
     folders = [measures_folder(run.folder)]
     if size != "full":
         folders.append(measures_folder(run.folder, PAPER))
@@ -94,14 +99,14 @@ def saved_of(run: Run | AdoptedRun, size: Size) -> Saved:
     errors: dict[str, str] = {}
     for name in needed_measures():
         for folder in folders:
-            if (name in measures and is_complete(measures[name])) or not is_measured(folder, name):
+            if (name in measures and usable(measures[name])) or not is_measured(folder, name):
                 continue
             try:
                 measured = open_measured(folder, name)
             except ZfjaxError as error:
                 errors[name] = str(error)
                 continue
-            if name not in measures or is_complete(measured):
+            if name not in measures or usable(measured):
                 measures[name] = measured
     evolution, why = _evolution_of(run)
     if evolution is None:
@@ -112,6 +117,13 @@ def saved_of(run: Run | AdoptedRun, size: Size) -> Saved:
 def is_complete(measured: Measured) -> bool:
     """Whether it says all that is read of it: settling may have been made without rewind."""
     return set(needed_measures()[measured.name]) <= set(measured.quantities())
+
+
+def is_current(measured: Measured) -> bool:
+    """Whether it is complete, and what its measure gives today: not of another version of it."""
+    asked = measured.meta.get("asked")
+    version = asked.get(VERSION, 1) if isinstance(asked, dict) else 1
+    return is_complete(measured) and find_measure(measured.name).version == version
 
 
 def _evolution_of(run: Run | AdoptedRun) -> tuple[Evolution | None, str]:
@@ -125,12 +137,13 @@ def fill(
     run: Run | AdoptedRun, size: Size, data_dir: Place | None, progress: Progress | None = None
 ) -> Saved:
     """What the run has after its missing measures were made, as few passes over the images as
-    there are different requests; with "saved-only" nothing is made.
+    there are different requests; with "saved-only" nothing is made. A table that another version of
+    its measure made counts as missing.
     """
-    before = saved_of(run, size)
     if size == "saved-only":
-        return before
-    made = [name for name, measured in before.measures.items() if is_complete(measured)]
+        return saved_of(run, size)
+    before = saved_of(run, size, is_current)
+    made = [name for name, measured in before.measures.items() if is_current(measured)]
     missing = [name for name in needed_measures() if name not in made]
     filling = _Filling(run, size, Home(data_dir, None if size == "full" else PAPER), progress)
     errors = dict(before.errors)
@@ -147,7 +160,7 @@ def fill(
     # What takes no pass comes first: settling reads rewind's table.
     for wanted, together in sorted(requests.items(), key=lambda item: item[0].images is not None):
         errors.update(filling.measure(together, wanted))
-    after = saved_of(run, size)
+    after = saved_of(run, size, is_current)
     return Saved(after.measures, after.evolution, {**after.errors, **errors})
 
 
