@@ -1,8 +1,11 @@
 """Feature evolution on the drawn scenes: makes the README's figure (paper, Fig. 4).
 
-Command:   .venv/bin/python experiments/evolution_scenes.py [--workdir runs/demo] Hardware:  2 CPU
-cores Result:    experiments/figures/evolution_scenes.png, from the run that `zfjax demo` trains in
-the workdir."""
+Command:   python experiments/evolution_scenes.py [--workdir runs/demo]
+Hardware:  2 CPU cores.
+Time:      that of `zfjax demo`, which it calls; seconds where the run is there and finished.
+Result:    experiments/figures/evolution_scenes.png, from the run that `zfjax demo` trains in the
+           workdir.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
 """A measure of one's own, in three functions: how often each map fires, and how strongly.
 
-Command, from the checkout: ``zfjax measure --workdir RUN experiments.own_measure:measure
---brightness.above 0.5`` or ``zfjax.measure(RUN, measure, above=0.5)``. Hardware: any; the pass over
-10,000 images for all epochs, as the search. Result on a run of `zfjax demo` (4,000 scenes, epoch
-10): maps of conv1 fire on 99.5% of the images, maps of conv5 on 70%.
+Command:   zfjax measure --workdir RUN experiments.own_measure:measure --brightness.above 0.5
+           (from the checkout), or ``zfjax.measure(RUN, measure, above=0.5)``
+Hardware:  any; here 2 CPU cores shared with others, 2026-11-27.
+Time:      22 s of a core for 11 epochs of 4,000 images: one pass, as the search.
+Result:    on a run of preset demo (4,000 scenes, epoch 10): maps of conv1 rise above 0.5 on 96% of
+           the images, maps of conv5 on 37%.
 """
 
 from collections.abc import Iterator, Sequence

@@ -40,10 +40,11 @@ def test_every_file_says_how_it_was_made_and_stands_in_the_gallery():
     told = (ROOT / "experiments" / "README.md").read_text()
     files = gallery.gallery_files()
     assert {"fig1_switches.py", "table3_layers.py"} <= {path.name for path in files}
-    for path in files:
+    beside = [ROOT / "experiments" / name for name in ("own_measure.py", "evolution_scenes.py")]
+    for path in (*files, *beside):
         words = path.read_text().split('"""')[1]
         for head in ("Command:", "Hardware:", "Time:", "Result:"):
-            assert head in words, (path.name, head)
+            assert f"\n{head} " in words, (path.name, head)
         assert path.name in told, path.name
     for name in re.findall(r"\(figures/([\w.]+)\)", told):
         shown = ROOT / "experiments" / "figures" / name

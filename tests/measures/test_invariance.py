@@ -223,8 +223,8 @@ def test_features_that_are_not_finite_are_undefined(run, subject):
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"images": 2}, {"drawn": 0}, {"translation": 0.0}, {"scale": 1.0}, {"rotation": 361.0}),
-        *({"translation_points": 4}, {"rotation_points": 2}, {"scale": -2.0}),
+        *({"images": 2}, {"drawn": 0}, {"translation": 0.0}, {"scale": 1.0}, {"rotation": 721.0}),
+        *({"translation_points": 4}, {"rotation_points": 2}, {"scale": -2.0}, {"scale": 0.001}),
     ],
     ids=str,
 )

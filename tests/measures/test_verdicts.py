@@ -86,6 +86,16 @@ def test_adjusted_p_is_the_step_up_rule():
     assert np.isnan(verdicts.adjusted_p(np.full(3, np.nan))).all()
 
 
+def test_ends_are_cut_where_the_number_ends():
+    limits = (-1.0, 1.0)
+    for ends, cut in (((-3.0, 0.5), (-1.0, 0.5)), ((0.2, 4.0), (0.2, 1.0)), ((-9, 9), limits)):
+        assert verdicts.within(ends, limits) == cut and verdicts.reaches_beyond(ends, limits)
+    assert verdicts.within((-0.3, 0.4), limits) == (-0.3, 0.4)
+    assert not verdicts.reaches_beyond((-0.3, 0.4), limits)
+    assert np.isnan(verdicts.within((math.nan, math.nan), limits)).all()
+    assert not verdicts.reaches_beyond((math.nan, math.nan), limits)
+
+
 def interval(low, high):
     return verdicts.Interval((low + high) / 2, low, high, 3, "seeds", 2)
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from zfjax.inputs import CHANNEL_MEAN, Preparation
 from zfjax.measures.warping import KINDS, Change, changes_of, mean_view, warped
@@ -77,12 +78,43 @@ def test_each_pixel_is_looked_up_where_it_comes_from(change, fill):
     np.testing.assert_allclose(changed(change, fill), by_loops(VIEW, change, fill), atol=2e-2)
 
 
-def test_whole_pixels_and_quarter_turns_are_numpys():
+@pytest.mark.parametrize("fill", ["mean", "reflect"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(Change("translation", amount) for amount in (113, -150.3, 224)),
+        *(Change("scale", amount) for amount in (0.1, 0.33, 4, 100)),
+        *(Change("rotation", amount) for amount in (-370, 450, 719.9)),
+    ],
+    ids=lambda change: change.name,
+)
+def test_wide_changes_are_scipys(change, fill):
+    for height, width in ((33, 48), (9, 8), (2, 2), (1, 5)):
+        view = np.random.default_rng(2).integers(0, 256, (height, width, 3), np.uint8)
+        outside, middle = np.full(view.shape, 77, np.float32), np.array([height - 1, width - 1]) / 2
+        matrix = change.matrix((height, width), "vertical").astype(float)
+        theirs = [
+            ndimage.affine_transform(
+                *(view[..., channel].astype(float), matrix[:, :2]),
+                offset=middle + matrix[:, 2] - matrix[:, :2] @ middle,
+                order=1,
+                mode="mirror" if fill == "reflect" else "grid-constant",
+                cval=77,
+            )
+            for channel in range(3)
+        ]
+        ours = changed(change, fill, view=view, outside=outside, size=(height, width))
+        np.testing.assert_allclose(ours, np.stack(theirs, axis=-1), atol=2e-2)
+
+
+def test_whole_turns_are_none_and_whole_pixels_and_quarter_turns_are_numpys():
     down = changed(Change("translation", 2))
     np.testing.assert_array_equal(down[2:], VIEW[:-2])
     np.testing.assert_array_equal(down[:2], OUTSIDE[:2])
     left = changed(Change("translation", -3), axis="horizontal")
     np.testing.assert_array_equal(left[:, :-3], VIEW[:, 3:])
+    for turns in (1, 2, -1):
+        np.testing.assert_array_equal(changed(Change("rotation", 360 * turns)), VIEW)
     square = VIEW[:8]
     for times in (1, 2, 3):
         turned = changed(Change("rotation", 90 * times), view=square, outside=OUTSIDE[:8])

@@ -21,7 +21,7 @@ from zfjax.report.kit.slider import Choice, curve_slider
 from zfjax.report.kit.style import ACCENT, INK, quiet_style
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.vector import svg_of
-from zfjax.report.kit.wording import epoch_names
+from zfjax.report.kit.wording import epoch_names, rough_count
 from zfjax.report.pictures import make_sheet
 
 HOSTILE = '</script><script>alert(1)</script> $\\frac{1}$ "&'
@@ -297,6 +297,18 @@ def test_a_chart_without_points_says_so():
     assert "not measured" in html and 'class="key"' not in html
     single = page_charts([Chart("Loss", (Line("a", "main", ((1.0, 2.0),)),))], "c").html
     assert "<use" in single, "one point is a dot"
+
+
+def test_an_estimate_has_two_or_three_digits_and_is_never_less():
+    counts = [*range(1, 3000), *range(5000, 10**6, 997)]
+    for count in counts:
+        said = rough_count(count)
+        digits = said.replace(",", "").rstrip("0")
+        assert len(digits) <= 3 and (len(digits) <= 2 or digits[0] == "1" or count < 100)
+        assert count <= int(said.replace(",", "")) < 1.11 * count + 1
+    assert [rough_count(count) for count in (5181, 23, 99.2, 999, 0, 2320)] == [
+        *("5,200", "23", "100", "1,000", "0", "2,400")
+    ]
 
 
 def test_epochs_have_names_that_tell_them_apart():

@@ -1,14 +1,18 @@
 """What the readers' questions are answered with: edges by hand, the adjoint, and the drawing."""
 
 import io
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.synthetic_run import SMALL, make_run
 from zfjax.features.stepping import Step
-from zfjax.studies.demonstrations import Demonstration, edges_of
+from zfjax.studies.demonstrations import Demonstration, Edges, RuleNumbers, edges_of, shown_units
 from zfjax.studies.drawn_steps import step_figure
+from zfjax.studies.kept_demonstrations import FILE, Told, keep_demonstrations, read_demonstrations
 
 
 def test_a_vertical_edge_stays_vertical_and_by_the_mistaken_transpose_does_not():
@@ -41,3 +45,23 @@ def test_every_step_is_drawn_whatever_its_shape(maps):
     data = step_figure(Demonstration(unit, patch, steps))
     with Image.open(io.BytesIO(data)) as image:
         assert image.width == 1400
+
+
+def test_what_is_kept_is_told_again_of_the_same_evolution_alone(tmp_path):
+    evolution = make_run(tmp_path, SMALL).evolution()
+    units = shown_units(evolution)
+    numbers = RuleNumbers(np.array([0.25, 0.1]), np.array([1.0, math.nan]), np.array([0.5, 0.5]))
+    edges = Edges((3.0, 0.0), (3.0, 0.0), (0.0, 3.0), 1e-7)
+    told = Told(units[0], b"a picture", {"deconvnet": numbers}, edges)
+    assert read_demonstrations(tmp_path, evolution) is None
+    keep_demonstrations(tmp_path, told)
+    again = read_demonstrations(tmp_path, evolution)
+    assert (again.figure, again.edges) == (told.figure, edges)
+    assert again.unit["activation"] == pytest.approx(units[0]["activation"])
+    for name, values in vars(numbers).items():
+        np.testing.assert_array_equal(getattr(again.rules["deconvnet"], name), values)
+    keep_demonstrations(tmp_path, replace(told, unit=units[1]))
+    assert read_demonstrations(tmp_path, evolution) is None
+    for broken in (b"PK not an archive", (tmp_path / FILE).read_bytes()[:-40]):
+        (tmp_path / FILE).write_bytes(broken)
+        assert read_demonstrations(tmp_path, evolution) is None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from zfjax.report.kit.wording import rough_count
 from zfjax.studies.paper_numbers import (
     NOT_MEASURED,
     Judged,
@@ -81,9 +82,28 @@ def test_as_many_as_are_said_to_be_needed_would_clear_zero(over):
         return stats.t.ppf(0.975, n - 1 if over == "seeds" else 4) * error / math.sqrt(n)
 
     assert half(count) <= reading.value < half(count - 1)
-    assert f"about {count} {over} would be needed" in str(judge(reading, 1))
+    assert f"about {rough_count(count)} {over} would be needed" in str(judge(reading, 1))
     assert needed(Reading(0.0, -1, 1, 10)) is None
     assert str(Judged("cannot tell")) == "cannot tell"
+
+
+def test_an_interval_is_shown_no_further_than_the_number_goes():
+    reading = of_values([0.9, -0.5], limits=(-2.0, 2.0), note="Two.")  # t of one degree: 12.7
+    assert reading.high > 8 and reading.cut.high == 2 and reading.cut.low == -2
+    assert reading.cut.note == "Two. The interval is cut where the number itself ends."
+    assert reading.cut.cut == reading.cut
+    generator = np.random.default_rng(2)
+    for _ in range(200):
+        whole = of_values(generator.uniform(-1, 1, 3), limits=(-1.0, 1.0))
+        shown = whole.cut
+        assert -1 <= shown.low <= shown.value <= shown.high <= 1 and shown.value == whole.value
+        assert judge(shown, 1).word == judge(whole, 1).word
+        inside = -1 <= whole.low and whole.high <= 1
+        assert (shown == whole) == inside == ("cut" not in shown.note)
+    unknown = Reading(math.nan, limits=(-1.0, 1.0))
+    assert unknown.cut is unknown
+    over = over_seeds([Reading(0.9, limits=(-1.0, 1.0)), Reading(-0.9)])
+    assert over.high > 1 and over.cut.high == 1
 
 
 def test_kinds_of_evidence_have_to_agree():

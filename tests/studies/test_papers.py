@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -20,13 +21,20 @@ from zfjax.commands.cli import main
 from zfjax.errors import ZfjaxError
 from zfjax.features.evolving import evolve
 from zfjax.measures.census import MEASURE as CENSUS
-from zfjax.measures.choosing import BUILT_IN
+from zfjax.measures.choosing import BUILT_IN, find_measure
 from zfjax.run.folder import load_run, save_run
 from zfjax.run.measured import measures_folder
 from zfjax.studies import paper_ensemble, paper_filling, paper_readings, paper_transfers, papers
 from zfjax.studies.paper_beyond import ensemble_row
 from zfjax.studies.paper_claims import CLAIMS
-from zfjax.studies.paper_filling import QUICK, fill, needed_measures, saved_of
+from zfjax.studies.paper_filling import (
+    QUICK,
+    command_of,
+    fill,
+    is_current,
+    needed_measures,
+    saved_of,
+)
 from zfjax.studies.paper_numbers import Reading
 from zfjax.studies.paper_page import TITLES, head_of, interval_words, value_words
 from zfjax.studies.paper_readings import Saved, correlation
@@ -183,6 +191,22 @@ def test_over_seeds_a_statement_holds_without_reserve(tmp_path):
     assert row.verdict == "not measured" and "of seed run 3" in row.why
 
 
+def test_intervals_end_where_numbers_do_and_verdicts_are_of_the_whole_ones(tmp_path):
+    runs = [finished_run(tmp_path / f"run{seed}", seed) for seed in range(2)]
+    for shift, run in zip((0.0, 0.1), runs, strict=True):  # t of one degree: +-0.64
+        write_everything(run, shift)
+    rows = by_id(write_paper(runs[0], seeds_of=runs[1:], size="saved-only"))
+    undone = rows["fig7-object"].reading
+    assert (undone.low, undone.high) == (-0.5, 0.5) and "cut where" in undone.note
+    assert rows["fig7-object"].verdict.startswith("cannot tell (about ")
+    depth = rows["fig2-classes"].reading
+    assert -1 <= depth.low <= depth.high <= 1
+    order = rows["fig4-order"].reading
+    assert order.high == pytest.approx(1.05 + 0.05 * 12.706, abs=1e-3)  # a slope has no end
+    upper = rows["fig4-upper"].reading  # of 4 epochs: 1.05 of at most 2
+    assert upper.high == pytest.approx(1.05 + 0.05 * 12.706, abs=1e-3)
+
+
 def test_settling_without_rewind_tells_what_it_can(tmp_path):
     run = finished_run(tmp_path / "run")
     write_settling_slopes(run, rewind=False)
@@ -190,6 +214,47 @@ def test_settling_without_rewind_tells_what_it_can(tmp_path):
     assert rows["fig4-order"].verdict == "cannot tell"
     assert "rewind not measured" in rows["fig4-order"].reading.note
     assert rows["fig4-upper"].reading is not None
+
+
+def test_a_table_of_another_version_of_its_measure_is_made_anew(tmp_path, monkeypatch):
+    run, anew = finished_run(tmp_path / "run"), []
+    write_everything(run)
+
+    def planned(run, chosen, wanted, *others):
+        anew.append(chosen[0].name)
+        return SimpleNamespace(images=10)
+
+    monkeypatch.setattr(paper_filling, "plan_of_run", planned)
+    monkeypatch.setattr(paper_filling, "measure_runs", lambda *all: SimpleNamespace(failed={}))
+    path = measures_folder(run.folder) / "controls.json"
+    for version in (1, find_measure("controls").version):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"asked": {"version": version}}))
+        anew.clear()
+        saved = fill(run, "quick", None)
+        assert ("controls" in anew) == (version == 1) and "probes" not in anew
+        assert "controls" in saved.measures  # rather the old one than none
+    assert not is_current(replace(saved.measures["probes"], meta={"asked": {"version": 0}}))
+
+
+def test_a_run_of_its_last_epoch_alone_is_asked_for_that(tmp_path, monkeypatch):
+    run, asked = finished_run(tmp_path / "run"), {}
+
+    def planned(run, chosen, wanted, *others):
+        asked[chosen[0].name] = wanted.at
+        return SimpleNamespace(images=10)
+
+    monkeypatch.setattr(paper_filling, "plan_of_run", planned)
+    monkeypatch.setattr(paper_filling, "measure_runs", lambda *all: SimpleNamespace(failed={}))
+    fill(run, "quick", None)
+    assert asked["invariance"] == asked["probes"] == (0, "last")
+    assert "--at 0 last" in command_of("probes", "quick")
+    shutil.rmtree(run.checkpoints / "0")
+    fill(run, "quick", None)
+    assert asked["invariance"] == asked["probes"] == asked["controls"] == ("last",)
+    assert "--at last" in command_of("probes", "quick", untrained=False)
+    alone = SimpleNamespace(evolved=lambda: SimpleNamespace(steps=(40,)))
+    with pytest.raises(paper_readings.Lacking, match="the evolution has one alone"):
+        paper_readings.jumps_are_images(alone)
 
 
 def test_evolution_alone_gives_what_pictures_can_tell(tmp_path):
@@ -434,6 +499,12 @@ def test_what_is_missing_is_measured_small_and_told(unbroken, tmp_path):
     assert [row.record() for row in again.rows] == [row.record() for row in paper.rows]
     said = (paper.folder / "questions.html").read_text()
     assert "One unit's way down" in said.replace("&#39;", "'") and "data:image/webp" in said
+    write_paper(tmp_path / "run", size="saved-only")  # what was computed lies there
+    assert (paper.folder / "questions.html").read_text() == said
+    (paper.folder / "demonstrations.npz").write_bytes(b"PK broken")
+    write_paper(tmp_path / "run", size="saved-only")
+    said = (paper.folder / "questions.html").read_text()
+    assert "zfjax paper --workdir RUN computes it" in said
 
 
 def test_an_ensemble_is_evaluated_once_and_kept(tmp_path, monkeypatch):

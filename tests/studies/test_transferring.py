@@ -26,7 +26,7 @@ from zfjax.studies.new_heads import FrozenFeatures, Training, _train_heads, sett
 from zfjax.studies.overlaps import left_out_words, overlap_words, seen_in, usable_images
 from zfjax.studies.scratch import FromScratch, config_for, trainings_of
 from zfjax.studies.transfer_plans import Asked, cost_of_transfer, plan_of_transfer
-from zfjax.studies.transfer_rows import Cell, edge_words, sentence_of
+from zfjax.studies.transfer_rows import Cell, edge_words, sentence_of, table_lines, transfer_figure
 from zfjax.studies.transferred import open_transferred, transferred_names
 from zfjax.studies.transferring import transfer
 from zfjax.training.optimiser import learning_rate
@@ -202,6 +202,13 @@ def test_an_accuracys_interval_ends_at_none_and_at_all():
     assert "is right on 20.0% (mean over classes; sd over folds 8.0, 95% 0.0% to 100.0%)" in (
         sentence_of(told)
     )
+    asked = {"to": "five", "layer": "fc7", "training_steps": 10}
+    both = types.SimpleNamespace(**vars(told) | {"meta": {"asked": asked, "epochs": [3]}})
+    both.summaries = lambda arm, step=None: {2: wide}
+    assert "+20.0 [-100.0, +100.0] points (the interval cut where" in sentence_of(both)
+    assert table_lines(both)[-1].endswith("+20.0 [-100.0, +100.0]")
+    low, high = transfer_figure(both).axes[0].get_ylim()
+    assert low >= 0 and high < 110
 
 
 def test_a_transfer_is_whole_and_goes_on(run, monkeypatch):

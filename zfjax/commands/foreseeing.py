@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zfjax.commands.measures import chosen_measures, evaluation_lines, split_flags
 from zfjax.errors import ZfjaxError
+from zfjax.report.kit.wording import rough_count
 
 if TYPE_CHECKING:
     from zfjax.features.asking import Request
@@ -52,10 +53,8 @@ def foreseen_lines(plan: Plan, options: argparse.Namespace, run: Run | None = No
         rate = 3 * sorted(speeds)[len(speeds) // 2]
         looked = plan.request.images * len(_to_search(plan, options).steps)
         evaluated = 0 if probe is None else probe.evaluated
-        lines.append(
-            f"about {(looked + evaluated) / rate / 60:,.0f} minutes, were this machine the one that"
-            " trained it"
-        )
+        minutes = rough_count(round((looked + evaluated) / rate / 60))
+        lines.append(f"about {minutes} minutes, were this machine the one that trained it")
     return [*lines, *_standing_lines(plan)]
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from zfjax.errors import shortened
 from zfjax.measures.invariance_words import layers_in
 from zfjax.measures.protocol import plain_table, shown
+from zfjax.measures.verdicts import within
 from zfjax.measures.wide_figure import WideFigure, layer_colour, title
 from zfjax.report.kit.style import ACCENT, FAINT, QUIET
 from zfjax.report.kit.wording import epoch_name, plain
@@ -18,6 +19,8 @@ from zfjax.report.words import spread
 from zfjax.run.measured import Measured
 
 CHANGE = "change_of_"
+OF_GAPS = (-1.0, 1.0)
+"""Limits of a difference of two shares."""
 MOST_ROWS = 40
 """Parts in the picture: of more, these many evenly spread over their order, none chosen."""
 
@@ -46,7 +49,7 @@ def sentence_of(measured: Measured, others: Sequence[Measured]) -> str:
     parts = parts_in(measured)
     clauses = []
     for layer in layers:
-        low, high = measured.bounds("gap", layer)[last]
+        low, high = within(measured.bounds("gap", layer)[last], OF_GAPS)
         nonzero = measured.of_layer("gap_nonzero", layer).get(last)
         clauses.append(
             f"at {layer} {shown(measured.of_layer('change', layer)[last], '{:.3f}')} of the"
@@ -153,7 +156,7 @@ def _dots(axes: Axes, measured: Measured, layer: str, parts: Sequence[str]) -> N
             quantity = f"{kind}_of_{name}"
             value = measured.of_layer(quantity, layer).get(last, math.nan)
             if math.isfinite(value):
-                low, high = measured.bounds(quantity, layer)[last]
+                low, high = within(measured.bounds(quantity, layer)[last], (0.0, 1.0))
                 y = row + offset
                 if math.isfinite(low):
                     axes.plot([low, high], [y, y], color=colour, lw=0.8, alpha=0.7)
@@ -168,7 +171,11 @@ def _over_epochs(axes: Axes, measured: Measured, layers: Sequence[str], name: st
     epochs = dict(zip(measured.steps, measured.epochs, strict=True))
     for index, layer in enumerate(layers):
         curve, bounds = measured.of_layer(name, layer), measured.bounds(name, layer)
-        known = [(epochs[s], v, *bounds[s]) for s, v in curve.items() if math.isfinite(v)]
+        known = [
+            (epochs[s], v, *within(bounds[s], OF_GAPS))
+            for s, v in curve.items()
+            if math.isfinite(v)
+        ]
         if known:
             at, values, low, high = zip(*known, strict=True)
             colour = layer_colour(index + 1, len(layers) + 1)

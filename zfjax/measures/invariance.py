@@ -18,12 +18,12 @@ images, by leaving out each in turn (those that it is a random pair with, too).
 Source: Zeiler and Fergus 2014, section 4.1 and Fig. 5, whose normalisation, fill and number of
 random images (five are shown) are not said: here 50 are measured and five drawn.
 Cost: images x (changes + 3) forward passes an epoch, 3,650 by default.
-What can mislead: images are resampled bilinearly, which blurs what moves by a fraction of a pixel;
-the first layer sees that too. What comes in from beyond the view is the data's mean (or a mirror
-image, --invariance.fill reflect): an edge that large translations and rotations show and
-enlargements do not. A network trained on mirrored or shifted crops has been taught some of it. How
-far two random images are apart depends on the data set: layers of one run compare, runs on other
-data do not.
+What can mislead: images are resampled bilinearly, which blurs what moves by a fraction of a pixel
+and leaves pixels out of what shrinks below a half; the first layer sees that too. What comes in
+from beyond the view is the data's mean (or a mirror image, --invariance.fill reflect): an edge that
+large translations and rotations show and enlargements do not. A network trained on mirrored or
+shifted crops has been taught some of it. How far two random images are apart depends on the data
+set: layers of one run compare, runs on other data do not.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Options:
     translation: float = 60.0
     """The largest to either side, in pixels of a 224-pixel input."""
     scale: float = 1.8
-    """The largest enlargement."""
+    """The largest enlargement; below 1 the smallest, of an image that shrinks."""
     rotation: float = 350.0
-    """The largest, in degrees."""
+    """The largest, in degrees; beyond 360 it turns again."""
     translation_points: int = 25
     """How many translations, an odd number: none is the middle one."""
     scale_points: int = 9
@@ -88,12 +88,16 @@ class Options:
                 raise ZfjaxError(
                     f"--invariance.{name} {getattr(self, name)} must be {least} or more."
                 )
-        for name, low, high in (("translation", 0, 224), ("scale", 1, 100), ("rotation", 0, 360)):
-            if not low < getattr(self, name) <= high:
+        for name, high in (("translation", 224), ("rotation", 720)):
+            if not 0 < getattr(self, name) <= high:
                 raise ZfjaxError(
-                    f"--invariance.{name} {getattr(self, name)} must be above {low} and at most"
-                    f" {high}."
+                    f"--invariance.{name} {getattr(self, name)} must be above 0 and at most {high}."
                 )
+        if not 0.01 <= self.scale <= 100 or self.scale == 1:
+            raise ZfjaxError(
+                f"--invariance.scale {self.scale} must be from 0.01 to 100, and not 1, which leaves"
+                " an image as it is."
+            )
         for name in KINDS:
             points = getattr(self, f"{name}_points")
             if points < 3 or (name == TRANSLATION and points % 2 == 0):

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from zfjax.measures.protocol import plain_table, shown
+from zfjax.measures.verdicts import Ends, within
 from zfjax.measures.warping import KINDS, ROTATION, TRANSLATION, Change
-from zfjax.report.kit.wording import epoch_name
+from zfjax.report.kit.wording import epoch_name, number
 from zfjax.run.measured import Measured
 
 
@@ -27,8 +28,8 @@ def sentence_of(
     images = measured.counts("pair_l2")
     least = min(c.extent for c in changes if c.kind == TRANSLATION and c.extent > 0)
     words = [
-        f"At epoch {epoch}, an image moved by {least:g} of 224 pixels is as far from itself as"
-        f" {_with_ends(measured, 'small_translation', first_layer, last)} of the distance of two"
+        f"At epoch {epoch}, an image moved by {number(least)} of 224 pixels is as far from itself"
+        f" as {_with_ends(measured, 'small_translation', first_layer, last)} of the distance of two"
         f" random images at {first_layer}, and"
         f" {_with_ends(measured, 'small_translation', last_layer, last)} at {last_layer}"
         f" ({images} images; 95% over images): a difference of"
@@ -72,7 +73,14 @@ def _with_ends(measured: Measured, name: str, layer: str | None, step: int) -> s
     low, high = measured.bounds(name, layer).get(step, (math.nan, math.nan))
     if math.isnan(low):
         return shown(value)
-    return f"{shown(value)} [{shown(low)}, {shown(high)}]"
+    return f"{shown(value)} [{', '.join(map(shown, within((low, high), _limits(name))))}]"
+
+
+def _limits(name: str) -> Ends:
+    """Between which a quantity lies, whatever the images."""
+    if name == "rotation_gap":
+        return -2.0, 2.0
+    return (-1.0, 1.0) if name.startswith("drop_") else (-math.inf, math.inf)
 
 
 def lines_of(measured: Measured, layers: Sequence[str]) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ from zfjax.measures.verdicts import (
     verdict,
 )
 from zfjax.report.kit.charts import Chart, Panel, figure_of, ordered_lines
-from zfjax.report.kit.wording import epoch_name
+from zfjax.report.kit.wording import epoch_name, rough_count
 from zfjax.run.measured import Measured
 from zfjax.run.settling_gaps import time_of
 
@@ -175,7 +175,7 @@ def _sentence(
         answer = "in part"
     if joint.needed:
         lacking = next(family for family in DECIDING if verdicts[family] == joint)
-        answer += f" ({lacking} would need about {joint.needed:,} {joint.over})"
+        answer += f" ({lacking} would need about {rough_count(joint.needed)} {joint.over})"
     said = "; ".join(
         f"{family} {_slope_words(slopes[family])} epochs a layer"
         f" ({SLOPES[verdicts[family].word]}{pairs_words(pairs[family])})"

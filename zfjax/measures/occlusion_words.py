@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from zfjax.measures.occlusion_figure import occlusion_files
 from zfjax.measures.protocol import Told, plain_table, shown
+from zfjax.measures.verdicts import reaches_beyond, within
 from zfjax.report.kit.charts import ramp_role
 from zfjax.report.kit.style import INK, QUIET, RAMP, TEXT_SIZE, wrap
 from zfjax.report.kit.wording import epoch_name, plain
@@ -17,6 +18,8 @@ from zfjax.run.measured import Measured
 
 EXCESS = "spearman_excess"
 """The paper's sentence as a number: of the deepest layer, it should be above 0."""
+LIMITS = (-2.0, 2.0)
+"""Of a difference of two correlations."""
 
 
 def tell(measured: Measured, others: Sequence[Measured], options: Any) -> Told:
@@ -71,7 +74,12 @@ def tell(measured: Measured, others: Sequence[Measured], options: Any) -> Told:
             for side in ("own", "swapped", "excess")
         ]
         table.append(
-            (name, *map(shown, values[:3]), shown(low), shown(high), *map(shown, values[3:]))
+            (
+                name,
+                *map(shown, values[:3]),
+                *map(shown, within((low, high), LIMITS)),
+                *map(shown, values[3:]),
+            )
         )
     head = ("layer", "own map", "other map", "excess", "low", "high", "Pearson: own", "other")
     lines = plain_table((*head, "excess"), table)
@@ -115,8 +123,12 @@ def _last(measured: Measured, layer: str) -> float:
 
 def _interval(measured: Measured, layer: str, step: int) -> str:
     low, high = measured.bounds(EXCESS, layer)[step]
+    if np.isnan(low):
+        return ""
+    beyond, ends = reaches_beyond((low, high), LIMITS), within((low, high), LIMITS)
+    cut = ", cut where a difference of correlations ends" if beyond else ""
     count = measured.counts(EXCESS)
-    return "" if np.isnan(low) else f" ({shown(low)} to {shown(high)}, 95% over {count} images)"
+    return f" ({shown(ends[0])} to {shown(ends[1])}, 95% over {count} images{cut})"
 
 
 def _chart(measured: Measured, names: Sequence[str], epochs: Mapping[int, float]) -> Figure:
@@ -138,7 +150,7 @@ def _chart(measured: Measured, names: Sequence[str], epochs: Mapping[int, float]
     bounds = measured.bounds(EXCESS, names[-1])
     known = [step for step, (low, _) in bounds.items() if not np.isnan(low)]
     if known:
-        low, high = zip(*(bounds[step] for step in known), strict=True)
+        low, high = zip(*(within(bounds[step], LIMITS) for step in known), strict=True)
         axes.fill_between(
             [epochs[step] for step in known], low, high, color=RAMP[-1], alpha=0.12, lw=0
         )
@@ -154,10 +166,8 @@ def _bars(measured: Measured, names: Sequence[str], step: int) -> Figure:
         " 95% over images)."
     )
     for index, name in enumerate(names):
-        value, (low, high) = (
-            measured.of_layer(EXCESS, name)[step],
-            measured.bounds(EXCESS, name)[step],
-        )
+        value = measured.of_layer(EXCESS, name)[step]
+        low, high = within(measured.bounds(EXCESS, name)[step], LIMITS)
         colour = RAMP[int(ramp_role(index, len(names))[-1])]
         axes.plot([index, index], [low, high], color=colour, lw=1.2)
         axes.plot([index], [value], color=colour, marker="o", ms=3)

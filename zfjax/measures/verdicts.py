@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from zfjax.report.kit.wording import rough_count
+
 HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "cannot tell"
 LEVEL = 0.95
 
@@ -48,6 +50,22 @@ class Interval:
         while stats.t.ppf(quantile, count - 1) * error / math.sqrt(count) >= abs(self.value):
             count += 1
         return max(self.n, count)
+
+
+Ends = tuple[float, float]
+
+
+def within(ends: Ends, limits: Ends) -> Ends:
+    """The ends of an interval, cut where the number itself cannot lie: Student's t knows nothing of
+    that, and over few images it reaches beyond. Ends that are NaN stay.
+    """
+    low, high = (float(np.clip(end, *limits)) for end in ends)
+    return low, high
+
+
+def reaches_beyond(ends: Ends, limits: Ends) -> bool:
+    """Whether ``within`` cuts an interval; never where its ends are NaN."""
+    return ends[0] < limits[0] or ends[1] > limits[1]
 
 
 def interval_of_seeds(values: Sequence[float], level: float = LEVEL) -> Interval | None:
@@ -146,7 +164,7 @@ class Verdict:
     def __str__(self) -> str:
         if self.needed is None:
             return self.word
-        return f"{self.word} (about {self.needed:,} {self.over} would be needed)"
+        return f"{self.word} (about {rough_count(self.needed)} {self.over} would be needed)"
 
 
 def verdict(interval: Interval | None, side: Literal[1, -1] = 1) -> Verdict:

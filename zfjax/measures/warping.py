@@ -58,7 +58,7 @@ class Change:
         elif self.kind == SCALE:
             rows = ((1 / self.amount, 0, 0), (0, 1 / self.amount, 0))
         else:
-            turn = math.radians(self.amount)
+            turn = math.radians(self.amount % 360)  # a whole turn is exactly none
             rows = ((math.cos(turn), math.sin(turn), 0), (-math.sin(turn), math.cos(turn), 0))
         return np.array(rows, np.float32)
 

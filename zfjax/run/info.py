@@ -53,13 +53,14 @@ def describe_config(
             f"{fact.parameters:>14,}{fact.multiply_adds / 1e6:>9.1f}"
         )
     macs = sum(fact.multiply_adds for fact in model.facts())
+    image = 6 * macs / 1e9
     activations = sum(math.prod(fact.shape) for fact in model.facts()) * 4
     state = model.parameter_count * 4 * 3
     lines += [
         f"{'total':<29}{'':>7}{model.parameter_count:>14,}{macs / 1e6:>9.1f}",
         "",
         (
-            f"one training image: about {6 * macs / 1e9:.2f} GFLOP; activations of a batch: "
+            f"one training image: about {float(f'{image:.3g}'):g} GFLOP; activations of a batch: "
             f"{activations * config.batch_size / 2**20:,.0f} MiB; "
             f"parameters, momentum and gradient: {state / 2**20:,.0f} MiB"
         ),

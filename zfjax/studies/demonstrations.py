@@ -69,20 +69,27 @@ class Demonstration:
     edges: Edges | None = None
 
 
+def shown_units(evolution: Evolution) -> list[dict[str, Any]]:
+    """The rows of units.parquet whose ways are compared, the first of them drawn: of the deepest
+    layer at the last epoch, drawn maps that are not dead.
+    """
+    layer = evolution.layers[-1]
+    rows = evolution.rows(layer=layer, step=evolution.steps[-1], selection="top", rank=0)
+    drawn = set(evolution.maps(layer))
+    return [row for row in rows if row["map"] in drawn and row["activation"] > 0][:UNITS]
+
+
 def demonstrate(run: Run, evolution: Evolution, data_dir: Place | None = None) -> Demonstration:
     """Of the deepest layer of an evolution at its last epoch. Raises ZfjaxError where the images
     are not to be had, and where every drawn map is dead.
     """
-    layer, step = evolution.layers[-1], evolution.steps[-1]
-    rows = evolution.rows(layer=layer, step=step, selection="top", rank=0)
-    drawn = set(evolution.maps(layer))
-    alive = [row for row in rows if row["map"] in drawn and row["activation"] > 0][:UNITS]
+    alive = shown_units(evolution)
     if not alive:
-        raise ZfjaxError(f"Every drawn map of {layer} is dead at the last epoch.")
+        raise ZfjaxError(f"Every drawn map of {evolution.layers[-1]} is dead at the last epoch.")
     config = with_data_dir(run.config, data_dir)
     images = images_of(config, open_data(config), evolution.record.split)
     subject = subject_of(run, images)
-    parameters = subject.parameters(step)
+    parameters = subject.parameters(evolution.steps[-1])
     ways = {
         name: [_way_of(run, subject, parameters, row, name) for row in alive] for name in RULE_NAMES
     }

@@ -15,7 +15,7 @@ from zfjax.errors import ZfjaxError, quoted
 from zfjax.studies.grid_view import CellView, GridView, view_of
 from zfjax.studies.intervals import CANNOT_TELL, CONFIDENCE, Interval, over_values
 from zfjax.studies.paper_claims import CLAIMS, Answer, PaperClaim, answers_of
-from zfjax.studies.paper_numbers import SEEDS, THIS_RUN, Judged, Reading, judge, needed
+from zfjax.studies.paper_numbers import OF_SHARES, SEEDS, THIS_RUN, Judged, Reading, judge, needed
 from zfjax.studies.paper_rows import ClaimRow, missing_row
 from zfjax.studies.plans import check_plan_folder, load_plan
 from zfjax.studies.results import read_results
@@ -125,12 +125,14 @@ def _grid_row(statement: Beyond, answer: Answer, view: GridView) -> ClaimRow:
         verdict, own = CANNOT_TELL, answer.verdict
     notes = (_sentence(text) for text in (own, answer.why, answer.beyond))
     reading = Reading(
-        answer.difference, low, high, answer.seeds, SEEDS, " ".join(filter(None, notes))
+        *(answer.difference, low, high, answer.seeds, SEEDS),
+        note=" ".join(filter(None, notes)),
+        limits=OF_SHARES,
     )
     more = needed(reading) if verdict == CANNOT_TELL and answer.claim.sense and not own else None
     return ClaimRow(
         *(statement.id, statement.figure, statement.claim, statement.published, statement.number),
-        reading,
+        reading.cut,
         str(Judged(verdict, SEEDS, more)),
         command,
         unit=statement.unit,
@@ -192,7 +194,7 @@ def beyond_row(about: Beyond, reading: Reading, command: str, picture: str) -> C
     """The row of a statement that has its number."""
     return ClaimRow(
         *(about.id, about.figure, about.claim, about.published, about.number),
-        reading,
+        reading.cut,
         str(judge(reading, about.side)),
         command,
         picture,

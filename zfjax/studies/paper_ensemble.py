@@ -15,7 +15,7 @@ from zfjax.files import read_json, write_json
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.folder import Run
 from zfjax.studies.paper_filling import Size
-from zfjax.studies.paper_numbers import Reading
+from zfjax.studies.paper_numbers import OF_SHARES, Reading
 from zfjax.values import Place
 
 FILE = "paper/ensemble.json"
@@ -34,8 +34,8 @@ def ensemble_gain(
         try:
             kept = read_json(path)
             if kept["runs"] == about:
-                low, high = kept["low"], kept["high"]
-                return Reading(kept["value"], low, high, kept["n"], "images", kept["note"]), ""
+                numbers = kept["value"], kept["low"], kept["high"], kept["n"]
+                return Reading(*numbers, note=kept["note"], limits=OF_SHARES), ""
         except (ZfjaxError, KeyError, TypeError):
             pass  # evaluated anew
     if size == "saved-only":
@@ -57,4 +57,5 @@ def _evaluated(runs: Sequence[Run], data_dir: Place | None) -> Reading:
     together = ensembles.evaluate_together(members, steps, ensembles.batching_together(members))
     value, low, high = together.gain
     images = int(together.mean["images"])
-    return Reading(value, low, high, images, "images", f"The mean of {len(runs)} networks.")
+    note = f"The mean of {len(runs)} networks."
+    return Reading(value, low, high, images, note=note, limits=OF_SHARES)

@@ -8,16 +8,18 @@ fails leaves its reason, and the rest goes on.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from zfjax.errors import ZfjaxError, first_line
 from zfjax.measures.choosing import BUILT_IN, find_measure, with_options
-from zfjax.measures.planning import Chosen, Wanted
+from zfjax.measures.planning import VERSION, Chosen, Wanted
 from zfjax.measures.running import Home, measure_runs, plan_of_run
 from zfjax.progress import Progress
+from zfjax.reopening import subject_at
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
@@ -44,7 +46,8 @@ class Quick:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-LAST = ("last",)
+LAST: tuple[int | str, ...] = ("last",)
+FIRST_AND_LAST: tuple[int | str, ...] = (0, "last")
 QUICK: dict[str, Quick] = {
     "spectrum": Quick(),
     "census": Quick(images=True),
@@ -53,15 +56,15 @@ QUICK: dict[str, Quick] = {
     "settling": Quick(images=True),
     "weights": Quick(),
     "inverse": Quick(LAST),
-    "controls": Quick((0, "last"), options={"maps": 16}),
+    "controls": Quick(FIRST_AND_LAST, options={"maps": 16}),
     "occlusion": Quick(LAST),
     "invariance": Quick(
-        (0, "last"),
+        FIRST_AND_LAST,
         options={"images": 16, "translation_points": 9, "scale_points": 5, "rotation_points": 8},
     ),
     "equivariance": Quick(LAST, options={"images": 16, "points": 5}),
     "correspondence": Quick(LAST, options={"images": 10}),
-    "probes": Quick((0, "last"), options={"images": 600}),
+    "probes": Quick(FIRST_AND_LAST, options={"images": 600}),
 }
 ALSO: dict[str, tuple[str, ...]] = {
     "weights": ("inverse_residual",),
@@ -82,8 +85,13 @@ def needed_measures() -> dict[str, tuple[str, ...]]:
     return {name: wanted[name] for name in dict.fromkeys(order) if name in wanted}
 
 
-def saved_of(run: Run | AdoptedRun, size: Size) -> Saved:
-    """What the run has; for the size "full" what was measured small does not count."""
+def saved_of(
+    run: Run | AdoptedRun, size: Size, usable: Callable[[Measured], bool] | None = None
+) -> Saved:
+    """What the run has; for the size "full" what was measured small does not count. Of two tables
+    of a measure the first that is ``usable``, by itself one that is complete.
+    """
+    usable = usable or is_complete
     folders = [measures_folder(run.folder)]
     if size != "full":
         folders.append(measures_folder(run.folder, PAPER))
@@ -91,14 +99,14 @@ def saved_of(run: Run | AdoptedRun, size: Size) -> Saved:
     errors: dict[str, str] = {}
     for name in needed_measures():
         for folder in folders:
-            if (name in measures and is_complete(measures[name])) or not is_measured(folder, name):
+            if (name in measures and usable(measures[name])) or not is_measured(folder, name):
                 continue
             try:
                 measured = open_measured(folder, name)
             except ZfjaxError as error:
                 errors[name] = str(error)
                 continue
-            if name not in measures or is_complete(measured):
+            if name not in measures or usable(measured):
                 measures[name] = measured
     evolution, why = _evolution_of(run)
     if evolution is None:
@@ -109,6 +117,13 @@ def saved_of(run: Run | AdoptedRun, size: Size) -> Saved:
 def is_complete(measured: Measured) -> bool:
     """Whether it says all that is read of it: settling may have been made without rewind."""
     return set(needed_measures()[measured.name]) <= set(measured.quantities())
+
+
+def is_current(measured: Measured) -> bool:
+    """Whether it is complete, and what its measure gives today: not of another version of it."""
+    asked = measured.meta.get("asked")
+    version = asked.get(VERSION, 1) if isinstance(asked, dict) else 1
+    return is_complete(measured) and find_measure(measured.name).version == version
 
 
 def _evolution_of(run: Run | AdoptedRun) -> tuple[Evolution | None, str]:
@@ -122,12 +137,13 @@ def fill(
     run: Run | AdoptedRun, size: Size, data_dir: Place | None, progress: Progress | None = None
 ) -> Saved:
     """What the run has after its missing measures were made, as few passes over the images as
-    there are different requests; with "saved-only" nothing is made.
+    there are different requests; with "saved-only" nothing is made. A table that another version of
+    its measure made counts as missing.
     """
-    before = saved_of(run, size)
     if size == "saved-only":
-        return before
-    made = [name for name, measured in before.measures.items() if is_complete(measured)]
+        return saved_of(run, size)
+    before = saved_of(run, size, is_current)
+    made = [name for name, measured in before.measures.items() if is_current(measured)]
     missing = [name for name in needed_measures() if name not in made]
     filling = _Filling(run, size, Home(data_dir, None if size == "full" else PAPER), progress)
     errors = dict(before.errors)
@@ -144,7 +160,7 @@ def fill(
     # What takes no pass comes first: settling reads rewind's table.
     for wanted, together in sorted(requests.items(), key=lambda item: item[0].images is not None):
         errors.update(filling.measure(together, wanted))
-    after = saved_of(run, size)
+    after = saved_of(run, size, is_current)
     return Saved(after.measures, after.evolution, {**after.errors, **errors})
 
 
@@ -162,6 +178,14 @@ class _Filling:
         """Where they are written."""
         return measures_folder(self.run.folder, self.home.name)
 
+    @cached_property
+    def untrained(self) -> bool:
+        """Whether the network is saved as it was before training, at epoch 0."""
+        if isinstance(self.run, AdoptedRun):
+            subject = subject_at(self.run, data_dir=self.home.data_dir, with_images=False)
+            return subject.epochs[0] == 0
+        return self.run.steps[:1] == (0,)
+
     def request(self, name: str) -> tuple[Chosen, Wanted]:
         """A measure with its options, and what it is made of. Raises ZfjaxError for what the run
         cannot give.
@@ -172,7 +196,10 @@ class _Filling:
             key: value for key, value in quick.options.items() if hasattr(measure.options, key)
         }
         chosen = Chosen(measure, with_options(measure, options))
-        wanted = Wanted(at=quick.at)
+        at = quick.at
+        if at == FIRST_AND_LAST and not self.untrained:
+            at = LAST  # what an untrained network gives is then not beside it
+        wanted = Wanted(at=at)
         plan = plan_of_run(self.run, [chosen], wanted, self.home.data_dir, self.progress)
         images = min(QUICK_IMAGES, plan.images) if quick.images else None
         return chosen, Wanted(at=wanted.at, images=images)
@@ -190,8 +217,10 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ZfjaxError) else first_line(error)
 
 
-def command_of(name: str, size: Size = "full") -> str:
-    """What a person types for one measure of a run; quick ones with their options."""
+def command_of(name: str, size: Size = "full", *, untrained: bool = True) -> str:
+    """What a person types for one measure of a run; quick ones with their options. ``untrained``:
+    whether epoch 0 is among what is measured where it is asked for.
+    """
     if name == EVOLUTION:
         return "zfjax evolve --workdir RUN"
     words = ["zfjax", "measure", "--workdir", "RUN", name]
@@ -201,7 +230,8 @@ def command_of(name: str, size: Size = "full") -> str:
             words += ["--images", str(QUICK_IMAGES)]
         for key, value in quick.options.items():
             words += [f"--{name}.{key.replace('_', '-')}", str(value)]
-        if quick.at is not None:
-            words += ["--at", *map(str, quick.at)]
+        at = LAST if quick.at == FIRST_AND_LAST and not untrained else quick.at
+        if at is not None:
+            words += ["--at", *map(str, at)]
         words += ["--name", PAPER]
     return shlex.join(words)

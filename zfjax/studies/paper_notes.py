@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, replace
 
 from zfjax.run.measured import Measured
-from zfjax.studies.paper_numbers import Reading
+from zfjax.studies.paper_numbers import OF_CORRELATIONS, Reading
 from zfjax.studies.paper_readings import (
     Lacking,
     Reader,
@@ -71,7 +71,7 @@ def _said(measured: Measured, beside: Beside) -> list[str]:
 
 PROJECTION_AGREES = noted(
     noted(
-        quantity("occlusion", "spearman_excess", "deepest"),
+        quantity("occlusion", "spearman_excess", "deepest", limits=OF_CORRELATIONS),
         "occlusion",
         Beside("spearman_own", "rank correlation {value} with its own projection", "deepest"),
         Beside("spearman_swapped", "{value} with another map's", "deepest"),

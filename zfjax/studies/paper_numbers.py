@@ -15,9 +15,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import stats
 
-from zfjax.measures.verdicts import FAILS, HOLDS, LEVEL, UNKNOWN, Interval, interval_of_seeds
+from zfjax.measures.verdicts import (
+    FAILS,
+    HOLDS,
+    LEVEL,
+    UNKNOWN,
+    Ends,
+    Interval,
+    interval_of_seeds,
+    within,
+)
+from zfjax.report.kit.wording import rough_count
 
 SEEDS = "seeds"
+OF_SHARES, OF_CORRELATIONS = (-1.0, 1.0), (-2.0, 2.0)
+"""Limits of differences."""
 THIS_RUN = "for this run"
 NOT_MEASURED = "not measured"
 
@@ -36,6 +48,8 @@ class Reading:
     """What else is to be said, in a sentence."""
     parts: Mapping[str, Reading] = field(default_factory=dict)
     """Kinds of evidence that have to agree, where there are several; the number is the first's."""
+    limits: Ends = (-math.inf, math.inf)
+    """Between which the number itself lies, whatever the images."""
 
     @property
     def half(self) -> float:
@@ -48,17 +62,35 @@ class Reading:
         ends = (self.low, self.high)
         return all(end is not None and math.isfinite(end) for end in (self.value, *ends))
 
+    @property
+    def cut(self) -> Reading:
+        """As it is shown: an interval that leaves the limits ends there, and the note says so. The
+        verdict, and how many more would be needed, are read from the whole one.
+        """
+        if self.low is None or self.high is None:
+            return self
+        low, high = within((self.low, self.high), self.limits)
+        if (low, high) == (self.low, self.high) or not self.known:
+            return self
+        note = "The interval is cut where the number itself ends."
+        return replace(self, low=low, high=high, note=f"{self.note} {note}".strip())
 
-def of_values(values: Sequence[float] | np.ndarray, over: str = "maps", note: str = "") -> Reading:
+
+def of_values(
+    values: Sequence[float] | np.ndarray,
+    over: str = "maps",
+    note: str = "",
+    limits: Ends = (-math.inf, math.inf),
+) -> Reading:
     """The mean of ``values``, NaN left out, with Student's t: for maps, pairs and their like."""
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
     n = len(known)
     mean = float(known.mean()) if n else math.nan
     if n < 2:
-        return Reading(mean, n=n, over=over, note=note)
+        return Reading(mean, n=n, over=over, note=note, limits=limits)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * known.std(ddof=1) / math.sqrt(n))
-    return Reading(mean, mean - half, mean + half, n, over, note)
+    return Reading(mean, mean - half, mean + half, n, over, note, limits=limits)
 
 
 def of_two(first: np.ndarray, second: np.ndarray, over: str = "maps") -> Reading:
@@ -97,7 +129,7 @@ def over_seeds(readings: Sequence[Reading]) -> Reading:
     if interval is None:
         return Reading(math.nan, n=len(readings), over=SEEDS, note=note, parts=parts)
     whole = Reading(interval.value, interval.low, interval.high, interval.n, SEEDS)
-    return replace(whole, note=note, parts=parts)
+    return replace(whole, note=note, parts=parts, limits=first.limits)
 
 
 @dataclass(frozen=True)
@@ -113,7 +145,7 @@ class Judged:
         if self.word == UNKNOWN:
             if self.needed is None:
                 return UNKNOWN
-            return f"{UNKNOWN} (about {self.needed:,} {self.over} would be needed)"
+            return f"{UNKNOWN} (about {rough_count(self.needed)} {self.over} would be needed)"
         return self.word if self.over == SEEDS else f"{self.word} {THIS_RUN}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -17,11 +17,14 @@ import numpy as np
 import pyarrow.compute as pc
 
 from zfjax.errors import ZfjaxError
+from zfjax.measures.verdicts import Ends
 from zfjax.run.evolution import Evolution
 from zfjax.run.measured import Measured
-from zfjax.studies.paper_numbers import Reading, of_two, of_values
+from zfjax.studies.paper_numbers import OF_CORRELATIONS, OF_SHARES, Reading, of_two, of_values
 
 EVOLUTION = "evolution"
+NEEDED = {"rotation_gap": ": it is of the true class, so it needs class scores and labelled images"}
+"""By quantity, what of the network or the images it stands or falls with."""
 Reader = Callable[["Saved"], Reading]
 
 
@@ -60,16 +63,21 @@ def layers_of(measured: Measured, quantity: str) -> list[str]:
 
 
 def quantity(
-    measure: str, name: str, where: str | None = None, over: str = "images", note: str = ""
+    measure: str,
+    name: str,
+    where: str | None = None,
+    over: str = "images",
+    limits: Ends = (-math.inf, math.inf),
 ) -> Reader:
     """A reader of a quantity at the last step. ``where``: "deepest" convolution, "top" layer of
-    all, "first"; None: the whole network's.
+    all, "first"; None: the whole network's. ``limits``: between which it lies.
     """
 
     def read(saved: Saved) -> Reading:
         measured = saved.measured(measure)
         layer = layer_at(measured, name, where)
-        return last_row(measured, name, layer, over, note if layer is None else _in(layer, note))
+        note = "" if layer is None else f"Of {layer}."
+        return replace(last_row(measured, name, layer, over, note), limits=limits)
 
     return read
 
@@ -102,7 +110,7 @@ def last_row(
     of_layer = pc.is_null(table["layer"]) if layer is None else pc.equal(table["layer"], layer)
     rows: list[dict[str, Any]] = table.filter(pc.and_(mask, of_layer)).to_pylist()
     if not rows:
-        raise Lacking(f"{measured.name} says nothing of {name}.")
+        raise Lacking(f"{measured.name} says nothing of {name}{NEEDED.get(name, '')}.")
     row = max(rows, key=lambda item: item["step"])
     if row["value"] is None:
         return Reading(
@@ -122,6 +130,8 @@ HALF = 0.5
 """The bar for "another picture" and for "undoes": a cosine is never above 1, and the least of many
 never above the first, so that against these nothing could fail.
 """
+LESS_A_COSINE = (HALF - 1, HALF + 1)
+"""Limits of HALF minus a cosine."""
 
 
 def switches_matter(saved: Saved) -> Reading:
@@ -130,7 +140,7 @@ def switches_matter(saved: Saved) -> Reading:
     layer = str(layer_at(controls, "cosine_switches", "deepest"))
     likeness = _of_maps(controls, "cosine_switches", layer)
     note = f"The cosine is {np.nanmean(likeness):.2f} in the mean over maps."
-    return of_values(HALF - likeness, note=_in(layer, note))
+    return of_values(HALF - likeness, note=_in(layer, note), limits=LESS_A_COSINE)
 
 
 def unit_matters(saved: Saved) -> Reading:
@@ -142,7 +152,7 @@ def unit_matters(saved: Saved) -> Reading:
         f"The cosine is {np.nanmean(share):.2f} in the mean over maps,"
         f" {np.nanmedian(share):.2f} in the median."
     )
-    return of_values(HALF - share, note=_in(layer, note))
+    return of_values(HALF - share, note=_in(layer, note), limits=LESS_A_COSINE)
 
 
 def answer_undone(saved: Saved) -> Reading:
@@ -150,7 +160,7 @@ def answer_undone(saved: Saved) -> Reading:
     row = last_row(saved.measured("occlusion"), "probability_drop", None, "images")
     low, high = (None if end is None else end - HALF for end in (row.low, row.high))
     note = f"The probability falls by {row.value:.2f}; {HALF:g} is the bar. {row.note}".strip()
-    return Reading(row.value - HALF, low, high, row.n, note=note)
+    return Reading(row.value - HALF, low, high, row.n, note=note, limits=(-HALF, 1 - HALF))
 
 
 def grouping(saved: Saved) -> Reading:
@@ -160,7 +170,7 @@ def grouping(saved: Saved) -> Reading:
     chance = last_row(labels, "chance_purity", None, "maps").value
     purity = _of_maps(labels, "purity", layer)
     note = f"Purity {np.nanmean(purity):.0%} beside {chance:.0%} by chance."
-    return of_values(purity - chance, note=_in(layer, note))
+    return of_values(purity - chance, note=_in(layer, note), limits=(-chance, 1 - chance))
 
 
 def class_specific(saved: Saved) -> Reading:
@@ -171,7 +181,8 @@ def class_specific(saved: Saved) -> Reading:
         raise Lacking("The measure labels has one layer alone.")
     reading = of_two(_of_maps(labels, "purity", last), _of_maps(labels, "purity", first))
     purities = [np.nanmean(_of_maps(labels, "purity", layer)) for layer in (last, first)]
-    return _noted(reading, f"{last} {purities[0]:.0%}, {first} {purities[1]:.0%}.")
+    note = f"{last} {purities[0]:.0%}, {first} {purities[1]:.0%}."
+    return replace(reading, note=note, limits=OF_SHARES)
 
 
 def patches_vary(saved: Saved) -> Reading:
@@ -184,7 +195,7 @@ def patches_vary(saved: Saved) -> Reading:
     reading = of_two(alike[first][1], alike[last][1])
     means = [np.nanmean(alike[layer][1]) for layer in (first, last)]
     words = f"Mean correlation of pixels: {first} {means[0]:.2f}, {last} {means[1]:.2f}."
-    return _noted(reading, words)
+    return replace(reading, note=words, limits=OF_CORRELATIONS)
 
 
 def projections_agree(saved: Saved) -> Reading:
@@ -193,7 +204,7 @@ def projections_agree(saved: Saved) -> Reading:
     layer = evolution.layers[-1]
     projections, patches = _likeness(evolution, layer)
     note = f"Correlation {np.nanmean(projections):.2f} beside {np.nanmean(patches):.2f}."
-    return of_values(projections - patches, note=_in(layer, note))
+    return of_values(projections - patches, note=_in(layer, note), limits=OF_CORRELATIONS)
 
 
 def _likeness(evolution: Evolution, layer: str) -> tuple[np.ndarray, np.ndarray]:
@@ -240,6 +251,8 @@ def jumps_are_images(saved: Saved) -> Reading:
     minus the same where it changes; a map's own difference, over the maps that have both.
     """
     evolution = saved.evolved()
+    if len(evolution.steps) < 2:
+        raise Lacking("A jump is from one epoch to the next, and the evolution has one alone.")
     differences = []
     for layer in evolution.layers:
         jumped = {
@@ -258,7 +271,10 @@ def jumps_are_images(saved: Saved) -> Reading:
                         alike[bool(changed)].append(value)
             if alike[True] and alike[False]:
                 differences.append(float(np.mean(alike[False]) - np.mean(alike[True])))
-    return of_values(differences, note="Correlation of projections of neighbouring epochs.")
+    note = "Correlation of projections of neighbouring epochs."
+    if not differences:
+        note += " No map drawn has both an image that stays and one that changes."
+    return of_values(differences, note=note, limits=OF_CORRELATIONS)
 
 
 FAMILIES = ("responses", "representation", "rewind")
@@ -300,7 +316,8 @@ def settles_beyond(where: str, share: float) -> Reader:
         row = last_row(settling, "responses_time", layer, "images")
         note = f"{layer} settles at {row.value:.2f} of {whole:g} epochs; {bar:g} is the bar."
         low, high = (None if end is None else end - bar for end in (row.low, row.high))
-        return Reading(row.value - bar, low, high, row.n, note=note)
+        limits = (-bar, whole - bar)
+        return Reading(row.value - bar, low, high, row.n, note=note, limits=limits)
 
     return read
 
@@ -316,10 +333,7 @@ def gap_shrinks(saved: Saved) -> Reading:
     note = f"{note}{deepest.value:+.3f}".replace("-", "−")
     note += "; the interval takes the two for independent."
     if not (top.known and deepest.known):
-        return Reading(value, n=top.n, note=note)
+        return Reading(value, n=top.n, note=note, limits=OF_CORRELATIONS)
     half = math.hypot(top.half, deepest.half)
-    return Reading(value, value - half, value + half, top.n, note=note)
-
-
-def _noted(reading: Reading, note: str) -> Reading:
-    return Reading(reading.value, reading.low, reading.high, reading.n, reading.over, note)
+    ends = value - half, value + half
+    return Reading(value, *ends, top.n, note=note, limits=OF_CORRELATIONS)

@@ -125,7 +125,7 @@ def rows_of_run(
             statement.claim,
             statement.published,
             statement.number,
-            reading,
+            reading.cut,
             str(judge(reading, statement.side)),
             command_line,
             picture_of(statement, saved[0], figures, sheets),

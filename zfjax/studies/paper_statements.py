@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from zfjax.studies import paper_readings as readings
 from zfjax.studies.paper_notes import EVERY, PROJECTION_AGREES, Beside, noted
+from zfjax.studies.paper_numbers import OF_CORRELATIONS, OF_SHARES
 from zfjax.studies.paper_readings import EVOLUTION, Reader, quantity
 
 PICTURES = "pictures only"
@@ -233,7 +234,7 @@ CHANGING = (
         1,
         "invariance",
         noted(
-            quantity("invariance", "rotation_gap"),
+            quantity("invariance", "rotation_gap", limits=OF_CORRELATIONS),
             "invariance",
             Beside("drop_rotation", "a loss of {value} by rotation"),
             Beside("drop_translation", "{value} by translation"),
@@ -276,7 +277,7 @@ CHANGING = (
         -1,
         "correspondence",
         noted(
-            quantity("correspondence", "gap", "deepest"),
+            quantity("correspondence", "gap", "deepest", limits=OF_SHARES),
             "correspondence",
             Beside("change", "{value} for parts", "deepest", "{:.3f}"),
             Beside("random", "{value} for random places", "deepest", "{:.3f}"),
@@ -305,7 +306,7 @@ CHANGING = (
         1,
         "probes",
         noted(
-            quantity("probes", "svm_slope"),
+            quantity("probes", "svm_slope", limits=OF_SHARES),
             "probes",
             Beside("svm_top1", "{layer} {value}", EVERY, "{:.1%}"),
         ),
@@ -321,7 +322,7 @@ CHANGING = (
         "the smallest gain from a layer to the next",
         1,
         "probes",
-        quantity("probes", "svm_least_gain"),
+        quantity("probes", "svm_least_gain", limits=OF_SHARES),
         ("svm_least_gain",),
         "probes.png",
         unit="points",

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from zfjax.errors import ZfjaxError, quoted
 from zfjax.files import read_json
 from zfjax.studies.paper_beyond import Beyond, beyond_row
-from zfjax.studies.paper_numbers import Reading
+from zfjax.studies.paper_numbers import OF_SHARES, Reading
 from zfjax.studies.paper_rows import ClaimRow, missing_row
 
 TRANSFER = {
@@ -173,7 +173,9 @@ def transfer_statements(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
         known.add(statement.id)
         row = rows[-1]
         note = f"{row['images_per_class']} images a class.{transfer.weak_control(row)}"
-        number = Reading(row["value"], row["low"], row["high"], row["n"], "folds", note)
+        number = Reading(
+            *(row["value"], row["low"], row["high"], row["n"], "folds"), note=note, limits=OF_SHARES
+        )
         yield beyond_row(statement, number, command, picture)
         figures = (transfer.meta.get("figures") or {}).get("few_minus_scratch")
         about = few if few.id not in known else replace(few, id=f"{few.id}-{transfer.name}")
@@ -181,7 +183,8 @@ def transfer_statements(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
         known.add(about.id)
         if figures and figures.get("few", 0) < figures.get("many", 1):
             value, low, high, n = (figures[end] for end in ("value", "low", "high", "n"))
-            yield beyond_row(about, Reading(value, low, high, n, "folds"), command, picture)
+            gain = Reading(value, low, high, n, "folds", limits=OF_SHARES)
+            yield beyond_row(about, gain, command, picture)
         else:
             why = "One number of images a class has no curve."
             yield missing_row(about, _curve_command(transfer), why)

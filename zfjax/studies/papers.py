@@ -144,8 +144,9 @@ def _obstacles(saved: Iterable[Saved]) -> tuple[str, ...]:
 def _command(measures: Mapping[str, Measured], name: str) -> str:
     """What made a measure, or would make it at full size."""
     measured = measures.get(name)
-    small = measured is not None and measured.folder.name.endswith(f"-{PAPER}")
-    return command_of(name, "quick" if small else "full")
+    if measured is None or not measured.folder.name.endswith(f"-{PAPER}"):
+        return command_of(name)
+    return command_of(name, "quick", untrained=measured.epochs[0] == 0)
 
 
 def _check_finished(run: Run | AdoptedRun) -> None:

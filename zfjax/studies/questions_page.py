@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from zfjax.errors import ZfjaxError
 from zfjax.report.kit.shell import Piece, main_of, make_page, section
 from zfjax.report.kit.tables import Column, Row, data_table
 from zfjax.report.kit.wording import number, plain
 from zfjax.run.evolution import Evolution
 from zfjax.run.folder import Run
 from zfjax.run.measured import Measured
-from zfjax.studies.demonstrations import Demonstration, demonstrate
-from zfjax.studies.drawn_steps import step_figure
+from zfjax.studies.kept_demonstrations import Told, demonstrations_of
 from zfjax.studies.paper_filling import command_of
 from zfjax.studies.paper_page import (
     Shown,
@@ -57,7 +55,7 @@ class _Answers:
 
     shown: Shown
     saved: Saved
-    demonstration: Demonstration | None
+    demonstration: Told | None
     why: str
     """Why nothing is demonstrated."""
 
@@ -93,16 +91,14 @@ def questions_text(shown: Shown, saved: Saved, data_dir: Place | None = None) ->
 
 def _answers_of(shown: Shown, saved: Saved, data_dir: Place | None) -> _Answers:
     run = shown.run
-    if shown.size == "saved-only":
-        return _Answers(shown, saved, None, "nothing is computed with --saved-only")
     if not isinstance(run, Run):
         return _Answers(shown, saved, None, "steps are drawn of zfjax's own layers alone")
     if saved.evolution is None:
-        return _Answers(shown, saved, None, "there is no evolution: zfjax evolve --workdir RUN")
-    try:
-        return _Answers(shown, saved, demonstrate(run, saved.evolution, data_dir), "")
-    except ZfjaxError as error:
-        return _Answers(shown, saved, None, str(error))
+        why = "there is no evolution: zfjax evolve --workdir RUN, then zfjax paper --workdir RUN"
+        return _Answers(shown, saved, None, why)
+    compute = shown.size != "saved-only"
+    told, why = demonstrations_of(run, saved.evolution, compute=compute, data_dir=data_dir)
+    return _Answers(shown, saved, told, why)
 
 
 def _entry(answers: _Answers, question: Question) -> Markup:
@@ -222,8 +218,7 @@ def _steps(answers: _Answers) -> Iterator[Markup]:
     )
     yield Markup("<p>{}</p>").format(about)
     yield image_figure(
-        picture_of_bytes(step_figure(shown)),
-        f"The way down of map {unit['map']} of {unit['layer']}",
+        picture_of_bytes(shown.figure), f"The way down of map {unit['map']} of {unit['layer']}"
     )
 
 

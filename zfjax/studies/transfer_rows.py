@@ -10,12 +10,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from zfjax.measures.verdicts import reaches_beyond, within
 from zfjax.report.kit.charts import COLOURS, ramp_role
 from zfjax.report.kit.style import DPI, FAINT, INK, quiet_style, wrap
 from zfjax.report.kit.wording import epoch_name, plain
 from zfjax.studies.folds import Protocol, Summary, summary_of
 from zfjax.studies.transferred import DIFFERENCE, PRETRAINED, SCRATCH, Transferred
 
+OF_ACCURACIES, OF_DIFFERENCES = (0.0, 1.0), (-1.0, 1.0)
+"""Limits: what is said and drawn ends there, the table has the whole intervals."""
 Key = tuple[int | None, int, int]
 """(step, None from scratch; images a class; fold) of one training."""
 
@@ -114,27 +117,30 @@ def sentence_of(transferred: Transferred) -> str:
     asked, size, last = transferred.meta["asked"], transferred.sizes[-1], transferred.steps[-1]
     own = transferred.summaries(PRETRAINED, last)[size]
     row = transferred.table.to_pylist()[0]
+    low, high = within((own.low, own.high), OF_ACCURACIES)
     sentence = (
         f"With {size} image{'' if size == 1 else 's'} a class of {plain(asked['to'])}"
         f" ({row['classes']} classes, {own.folds} folds), a new softmax on {asked['layer']} of"
         f" epoch {epoch_name(transferred.meta['epochs'][-1])} is right on {own.mean:.1%} (mean over"
-        f" classes; sd over folds {100 * own.sd:.1f}, 95% {max(own.low, 0):.1%} to"
-        f" {min(own.high, 1):.1%})"
+        f" classes; sd over folds {100 * own.sd:.1f}, 95% {low:.1%} to"
+        f" {high:.1%})"
     )
     control = transferred.summaries(SCRATCH).get(size)
     if control is None:
         return f"{sentence}."
     difference = transferred.summaries(DIFFERENCE, last)[size]
+    beyond = reaches_beyond((difference.low, difference.high), OF_DIFFERENCES)
+    cut = " (the interval cut where accuracies end)" if beyond else ""
     return (
         f"{sentence}, the same network trained from scratch for as many steps"
-        f" ({asked['training_steps']}) on {control.mean:.1%}: {_signed(difference)} points, over"
-        " folds that share images."
+        f" ({asked['training_steps']}) on {control.mean:.1%}: {_signed(difference)} points{cut},"
+        " over folds that share images."
     )
 
 
 def _signed(mean: Summary) -> str:
-    value, low, high = (100 * number for number in (mean.mean, mean.low, mean.high))
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    low, high = within((mean.low, mean.high), OF_DIFFERENCES)
+    return f"{100 * mean.mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def table_lines(transferred: Transferred) -> tuple[str, ...]:
@@ -242,9 +248,10 @@ def _draw(axes: Any, means: Mapping[int, Summary], look: _Look) -> None:
         return
     sizes = [size + look.aside / 100 * max(means) for size in means]
     values = [100 * mean.mean for mean in means.values()]
+    bars = [within((mean.low, mean.high), OF_ACCURACIES) for mean in means.values()]
     ends = [
-        [100 * (mean.mean - mean.low) for mean in means.values()],
-        [100 * (mean.high - mean.mean) for mean in means.values()],
+        [value - 100 * low for value, (low, _) in zip(values, bars, strict=True)],
+        [100 * high - value for value, (_, high) in zip(values, bars, strict=True)],
     ]
     style = (0, (3, 2)) if look.dashed else "-"
     axes.errorbar(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -32,6 +33,18 @@ def number(value: float | None, digits: int = 3) -> str:
         return f"{float(f'{value:.{digits}g}'):,.10g}"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def rough_count(count: float) -> str:
+    """A number that is an estimate, as "about" takes it: in two digits, three where the first is 1,
+    rounded up, for it says what would be enough; "5,200" of 5,181, "23" of 23.
+    """
+    whole = math.ceil(count)
+    if whole < 100:
+        return str(whole)
+    digits = len(str(whole))
+    step = 10 ** (digits - (3 if str(whole)[0] == "1" else 2))
+    return f"{-(-whole // step) * step:,}"
 
 
 def percent(share: float | None) -> str:
