@@ -2,8 +2,8 @@
 
 Command:   ``python experiments/equivariance.py [--workdir runs/demo] [--tiny] [--out FOLDER]``
 Hardware:  2 CPU cores, shared with others.
-Time:      7 s of a core (32 s at that load) for 11 epochs, 32 images, 9 shifts. --tiny: seconds,
-           and half a minute for its run.
+Time:      7 s of a core (12 s on the two, shared, 2026-11-27) for 11 epochs, 32 images, 9
+           shifts. --tiny: seconds, and half a minute for its run.
 Result:    scenes, preset demo, 10 epochs, validation images. A maximum moves 1.00 pixels a pixel of
            shift at conv1 and 0.44 [0.40, 0.47] at conv5; its value changes by nothing at conv1 and
            by 0.51 [0.44, 0.58] of itself at fc7. conv2, whose stride is 8 pixels, changes most by

@@ -3,10 +3,10 @@
 Command:   python experiments/fig1_switches.py [--workdir runs/demo] [--tiny]; the run is evolved
            (zfjax evolve).
 Hardware:  2 CPU cores.
-Time:      16 s of a core for 8 maps of each of 4 layers.
+Time:      18 s of a core (26 s on the two, shared, 2026-11-27) for 16 maps of each of 4 layers.
 Result:    on the drawn scenes, epoch 10, conv5: the cosine of a projection with the same unit's by
-           another image's switches is 0.14, with another unit's on the same image 0.82: what it
-           looks like is the image's and its switches' more than the unit's.
+           another image's switches is 0.16, with other units' on the same image 0.79: what it looks
+           like is the image's and its switches' more than the unit's.
 """
 
 from __future__ import annotations

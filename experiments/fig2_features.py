@@ -3,7 +3,7 @@
 Command:   python experiments/fig2_features.py [--workdir runs/demo] [--tiny]; the run is evolved
            (zfjax evolve).
 Hardware:  2 CPU cores.
-Time:      10 s of a core.
+Time:      5 s of a core (8 s on the two, shared, 2026-11-27).
 Result:    on the drawn scenes, epoch 10: each of the six maps shown from conv3 on has nine images
            of one class (signs, clocks, flowers, robots, cars); conv1's are alike in colour and
            edge.

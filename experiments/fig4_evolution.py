@@ -3,7 +3,7 @@
 Command:   python experiments/fig4_evolution.py [--workdir runs/demo] [--tiny]; the run is evolved
            (zfjax evolve). evolution_scenes.py makes the same of the whole demo.
 Hardware:  2 CPU cores.
-Time:      17 s of a core.
+Time:      15 s of a core (41 s on the two, shared, 2026-11-27).
 Result:    on the drawn scenes, 10 epochs: half of the maps have found their last image at epoch 6
            in conv1, 7 to 8 above it. Where a map's strongest image stays, its projections of
            neighbouring epochs correlate by 0.61 more than where it changes (40 maps).

@@ -3,7 +3,7 @@ from the prediction; and whether it takes where the map's projection lies.
 
 Command:   ``python experiments/fig7_occlusion.py [--workdir runs/demo] [--tiny] [--out FOLDER]``
 Hardware:  2 CPU cores.
-Time:      15 s of a core, most of it for compiling.
+Time:      13 s of a core (14 s on the two, shared, 2026-11-27), most of it for compiling.
 Result:    of a run of ``zfjax demo``'s kind on drawn scenes (zfnet-64-quarter, 10 epochs), 6 images
            that it gets right: hiding lowers maps of conv1 where their own projections lie and not
            where other maps' do (rank correlation 0.87 against 0.11), of conv2 likewise (0.58

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -273,6 +274,29 @@ def test_boxes_of_a_file(tmp_path, scenes, looked):
     rows = [f"{i}\tleft eye\t1\t1\t3\t3\n" for i in range(5)]
     by_id = table_of(tmp_path, "image_id\tpart\ty0\tx0\ty1\tx1\n" + "".join(rows), "b.tsv")
     assert boxes_in_file(by_id, scenes, "view")[4].image_id == 4
+
+
+def test_boxes_of_a_file_as_programs_save_it(tmp_path, scenes):
+    """Other order, quotes, ends of lines and encodings; names from any folder of theirs on."""
+    head = 'x1,"part",y1,x0,y0,file_name,score\n'
+    names = [name for _, name in scenes.describe(range(6))]
+    lines = [f'20,"wheel, ""left""",9,10,{i},"{name}",0.5\n' for i, name in enumerate(names)]
+    short = [
+        line.replace(name, name.split("/", 1)[1]) for line, name in zip(lines, names, strict=True)
+    ]
+    expected = [PartBox(i, 'wheel, "left"', (i, 10, 9, 20)) for i in range(6)]
+    for rows in (lines, short):
+        text = head + "".join(rows)
+        for ends in ("\n", "\r\n", "\r"):
+            for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le"):
+                path = table_of(tmp_path, text.replace("\n", ends).encode(encoding))
+                assert boxes_in_file(path, scenes, "original") == expected
+    twice = HeldImages(np.zeros((2, 9, 9, 3), np.uint8), (9, 9))
+    described = [(None, "a/1.png"), (None, "b/1.png")]
+    twice = mock.Mock(wraps=twice, describe=lambda ids: described, count=2)
+    path = table_of(tmp_path, "file_name,part,y0,x0,y1,x1\n1.png,a,0,0,5,9\n")
+    with pytest.raises(ZfjaxError, match=r"line 2: several images .* called '1.png'; give more"):
+        boxes_in_file(path, twice, "original")
 
 
 def test_pixels_of_larger_originals_are_those_of_the_view(tmp_path):

@@ -23,7 +23,7 @@ from zfjax.features.occluding import map_projections
 from zfjax.inputs import central_crop
 from zfjax.measures.agreeing import agreements, interval_over_images, pooled
 from zfjax.measures.choosing import read_flags, with_options
-from zfjax.measures.occlusion import MEASURE, Asked, OcclusionOptions, asked_of
+from zfjax.measures.occlusion import MEASURE, Asked, OcclusionOptions, asked_of, filling_of
 from zfjax.measures.occlusion_figure import class_name, diverging, over_image
 from zfjax.measures.occlusion_words import tell
 from zfjax.measures.protocol import Looked
@@ -199,6 +199,21 @@ def test_numbers_are_those_of_every_occluded_image_run_whole(run, measured):
         )
 
 
+def test_a_square_shows_the_mean_grey_or_any_brightness():
+    view = np.zeros((4, 5, 3), np.uint8)
+
+    def prepared(views):
+        assert views.dtype == np.uint8 and views.shape == (1, 4, 5, 3)
+        return (np.float32(views) - 100) / 50
+
+    for fill, value in (("mean", 0), ("grey", 28 / 50), ("0", -2), ("255", 155 / 50)):
+        filling = filling_of(prepared, view, OcclusionOptions(fill=fill).fill)
+        np.testing.assert_allclose(filling, np.full((4, 5, 3), value, np.float32), rtol=1e-6)
+    assert OcclusionOptions(fill=7).fill == "7"
+    with pytest.raises(ZfjaxError, match="--occlusion.fill 1.5: it is mean or grey"):
+        OcclusionOptions(fill=1.5)
+
+
 @pytest.mark.slow
 def test_panels_and_words_are_of_the_same_numbers(run, measured):
     noted = measured.meta["noted"]
@@ -315,7 +330,8 @@ def test_what_was_measured_before_an_option_came_still_stands(run, measured):
         (("maps", "1"), "--occlusion.maps 1 must be 2 or more"),
         (("count", "0"), "--occlusion.count 0 must be 1 or more"),
         (("size", "x"), "expected a whole number"),
-        (("fill", "black"), "it is mean or grey"),
+        (("fill", "black"), "it is mean or grey, or a whole number from 0"),
+        (("fill", "256"), "it is mean or grey, or a whole number from 0"),
         (("layer", "conv9"), "has no convolution 'conv9'"),
         (("split", "nowhere"), "nowhere"),
         (("image", "absent.jpg"), "absent.jpg"),

@@ -26,7 +26,7 @@ images of the default are ones that the network gets right, at the last epoch as
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -74,8 +74,9 @@ class OcclusionOptions:
     """Side of the square in pixels of the network's input; none: a quarter of the shorter side."""
     stride: int | None = None
     """Pixels from one position to the next; none: a 28th of the shorter side, 8 of 224."""
-    fill: Literal["mean", "grey"] = "mean"
-    """What the square shows: the mean (0 of the normalised input), or grey of 128 of 255."""
+    fill: Any = "mean"
+    """What the square shows: mean (0 of the normalised input), grey of 128 of 255, or a brightness
+    from 0, black, to 255, white."""
     layer: str | None = None
     """Of the panels; none: the deepest convolution of those asked for."""
     maps: int = 4
@@ -107,6 +108,13 @@ class OcclusionOptions:
                 raise ZfjaxError(
                     f"--occlusion.{name} {getattr(self, name)} must be {least} or more."
                 )
+        fill = str(self.fill).strip()
+        if fill not in ("mean", "grey") and not (fill.isdecimal() and int(fill) <= 255):
+            raise ZfjaxError(
+                f"--occlusion.fill {self.fill!r}: it is mean or grey, or a whole number from 0,"
+                " black, to 255, white."
+            )
+        object.__setattr__(self, "fill", fill)
         for name in ("size", "stride", "batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -172,6 +180,15 @@ def cost(looked: Looked, options: OcclusionOptions) -> tuple[int, int]:
     return asked.sliding.positions * len(asked.steps), count
 
 
+def filling_of(prepare: Callable[[np.ndarray], Any], view: np.ndarray, fill: str) -> np.ndarray:
+    """The normalised image whose pixels the square shows; float32 [h, w, c]. ``view``: uint8, one
+    of the images.
+    """
+    brightness = GREY if fill in ("mean", "grey") else int(fill)
+    plain = np.asarray(prepare(np.full_like(view[None], brightness)))[0]
+    return np.zeros_like(plain) if fill == "mean" else plain
+
+
 def rows(looked: Looked, options: OcclusionOptions) -> Iterator[Quantity | Pictures | Noted]:
     """Agreements of every layer, probabilities, and the panels, step by step."""
     asked, subject = asked_of(looked, options), looked.subject
@@ -182,8 +199,7 @@ def rows(looked: Looked, options: OcclusionOptions) -> Iterator[Quantity | Pictu
         images = drawn_images(looked, last, options.count, options.split, options.seed)
     views = np.stack([image.view for image in images])
     inputs = np.asarray(subject.prepare(views))
-    grey = np.asarray(subject.prepare(np.full_like(views[:1], GREY)))[0]
-    fill = grey if options.fill == "grey" else np.zeros_like(grey)
+    fill = filling_of(subject.prepare, views[0], options.fill)
     which = np.arange(len(images))
     yield Pictures(asked.steps[0], "image", which, _pixels(subject.preparation.crop(views)))
     noted: dict[str, list[dict[str, Any]]] = {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from zfjax.data.class_names import decode_table
 from zfjax.data.images import Box, view_window
 from zfjax.data.views import LookedAt
 from zfjax.errors import ZfjaxError, explain_os_error, shortened
@@ -19,6 +20,8 @@ Frame = Literal["original", "view"]
 EDGES = ("y0", "x0", "y1", "x1")
 NEEDED = ("part", *EDGES)
 MOST_BYTES = 2**28
+SEVERAL = -1
+"""In the place of an image's id."""
 
 
 @dataclass(frozen=True)
@@ -108,19 +111,29 @@ def _text(path: Path) -> str:
     try:
         if file.stat().st_size > MOST_BYTES:
             raise ZfjaxError(f"{path} is larger than {MOST_BYTES:,} bytes: no table of boxes.")
-        text = file.read_bytes().decode("utf-8-sig")
+        data = file.read_bytes()
     except OSError as error:
         raise explain_os_error(error, "read the boxes of parts") from error
-    except UnicodeDecodeError:
-        raise ZfjaxError(f"{path} is no CSV: it is not text in UTF-8.") from None
-    if "\0" in text:
-        raise ZfjaxError(f"{path} is no CSV: it holds bytes that no text has.")
-    return text
+    try:
+        return "\n".join(decode_table(data, path))
+    except ZfjaxError:
+        raise ZfjaxError(f"{path} is no CSV: it is not text in UTF-8 or UTF-16.") from None
 
 
 def _separator(text: str) -> str:
     head = text.split("\n", 1)[0]
     return max(",;\t", key=head.count)
+
+
+def _by_endings(names: Mapping[str, int]) -> dict[str, int]:
+    """{name, or its end from a folder on: image's id}; SEVERAL where an end is that of more."""
+    ends: dict[str, int] = {}
+    for name, index in names.items():
+        folders = name.split("/")
+        for start in range(1, len(folders)):
+            end = "/".join(folders[start:])
+            ends[end] = SEVERAL if end in ends else index
+    return {**names, **{end: index for end, index in ends.items() if end not in names}}
 
 
 def _ids(
@@ -131,7 +144,7 @@ def _ids(
     names: dict[str, int] = {}
     if any(not row.get("image_id") for _, row in rows):
         described = images.describe(range(images.count))
-        names = {name: index for index, (_, name) in enumerate(described) if name}
+        names = _by_endings({name: index for index, (_, name) in enumerate(described) if name})
         if not names and "file_name" in rows[0][1]:
             raise ZfjaxError(f"{path} names files, and {of} keeps no names: give image_id instead.")
 
@@ -144,6 +157,10 @@ def _ids(
                     f" {images.count - 1}."
                 )
             return int(number)
+        if names.get(name) == SEVERAL:
+            raise ZfjaxError(
+                f"{where}: several images of {of} are called {name!r}; give more of the path."
+            )
         if name not in names:
             raise ZfjaxError(
                 f"{where}: there is no image {name!r} in {of}, where names are like"

@@ -45,6 +45,7 @@ from zfjax.measures.linear_probes import (
     standardised,
 )
 from zfjax.measures.protocol import Looked, Measure, Quantity, Told, plain_table, shown
+from zfjax.measures.verdicts import within
 from zfjax.network.hidden import hidden_dense
 from zfjax.report.kit.charts import Chart, Panel, figure_of, ordered_lines
 from zfjax.report.kit.wording import epoch_name
@@ -243,10 +244,8 @@ def _over_seeds(runs: Sequence[Measured]) -> str:
         slopes.append(of_run[max(of_run)])
     mean, error = float(np.mean(slopes)), float(np.std(slopes, ddof=1)) / math.sqrt(len(slopes))
     half = float(stats.t.ppf(0.975, len(slopes) - 1)) * error
-    return (
-        f" Over {len(runs)} seeds a layer more is worth"
-        f" {_points((mean, mean - half, mean + half))} points."
-    )
+    ends = within((mean - half, mean + half), (-1.0, 1.0))
+    return f" Over {len(runs)} seeds a layer more is worth {_points((mean, *ends))} points."
 
 
 def _chart(measured: Measured, layers: Sequence[str], epochs: dict[int, float]) -> Figure:
