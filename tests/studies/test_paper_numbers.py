@@ -84,6 +84,8 @@ def test_as_many_as_are_said_to_be_needed_would_clear_zero(over):
     assert half(count) <= reading.value < half(count - 1)
     assert f"about {rough_count(count)} {over} would be needed" in str(judge(reading, 1))
     assert needed(Reading(0.0, -1, 1, 10)) is None
+    assert needed(Reading(0.2, -0.1, 0.5, 5, "folds")) is None
+    assert needed(Reading(0.2, -0.1, 0.5, 5, "pairs")) == 12
     assert str(Judged("cannot tell")) == "cannot tell"
 
 

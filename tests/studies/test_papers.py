@@ -327,7 +327,7 @@ def test_transfers_fill_the_tables_and_their_figure(tmp_path):
     assert made["table4-caltech101"].reading.value == 0.5
     assert "weak control" not in made["table4-caltech101"].reading.note
     assert made["table4-caltech101"].verdict == "holds for this run"
-    assert made["fig9-few"].verdict.startswith("cannot tell (about ")
+    assert made["fig9-few"].verdict == "cannot tell"  # more folds would share the same images
     assert made["fig9-few"].command == "zfjax transfer --workdir RUN --to caltech101-40"
     assert made["table5-caltech256"].verdict == "not measured"
     untrained = [{**row, "classes": 4} for row in rows]

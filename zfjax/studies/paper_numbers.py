@@ -27,7 +27,7 @@ from zfjax.measures.verdicts import (
 )
 from zfjax.report.kit.wording import rough_count
 
-SEEDS = "seeds"
+SEEDS, FOLDS = "seeds", "folds"
 OF_SHARES, OF_CORRELATIONS = (-1.0, 1.0), (-2.0, 2.0)
 """Limits of differences."""
 THIS_RUN = "for this run"
@@ -166,9 +166,10 @@ def judge(reading: Reading, side: int) -> Judged:
 
 def needed(reading: Reading) -> int | None:
     """About how many would bring an interval around the same value off 0; None where no number
-    would, or nothing is known of the interval.
+    would, or nothing is known of the interval. Of folds it cannot be said: they share images, and
+    what that adds to the variance more folds do not take away.
     """
-    if not reading.known or not reading.value or not reading.n:
+    if not reading.known or not reading.value or not reading.n or reading.over == FOLDS:
         return None
     assert reading.low is not None and reading.high is not None
     if reading.over == SEEDS and reading.n > 1:

@@ -172,7 +172,8 @@ def transfer_statements(transfers: Sequence[Transferred]) -> Iterator[ClaimRow]:
             statement = replace(statement, id=f"{statement.id}-{transfer.name}", claim=words)
         known.add(statement.id)
         row = rows[-1]
-        note = f"{row['images_per_class']} images a class.{transfer.weak_control(row)}"
+        size = row["images_per_class"]
+        note = f"{size} image{'s' * (size != 1)} a class.{transfer.weak_control(row)}"
         number = Reading(
             *(row["value"], row["low"], row["high"], row["n"], "folds"), note=note, limits=OF_SHARES
         )
