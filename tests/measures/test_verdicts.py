@@ -44,6 +44,8 @@ def test_what_is_needed_is_just_enough():
     assert images.needed() == 16_000
     assert verdicts.interval_of_seeds([1.0, -1.0]).needed() is None
     assert verdicts.interval_of_seeds([1.0, -0.9999]).needed() > 1e6
+    assert verdicts.interval_of_seeds([1.0, -1.0, 1e-18]).needed() is None  # a sum's rounding
+    assert verdicts.Interval(1e-12, -0.1, 0.1, 500, "images", 9).needed() is None
 
 
 @pytest.mark.parametrize(

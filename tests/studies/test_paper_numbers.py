@@ -78,11 +78,18 @@ def test_as_many_as_are_said_to_be_needed_would_clear_zero(over):
     count = needed(reading)
     error = stats.sem([1.0, -0.6, 0.9, -0.2, 0.4]) * math.sqrt(5)
 
-    def half(n):  # over images the quantile stays as it is
-        return stats.t.ppf(0.975, n - 1 if over == "seeds" else 4) * error / math.sqrt(n)
+    def half(n):
+        return stats.t.ppf(0.975, n - 1) * error / math.sqrt(n)
 
     assert half(count) <= reading.value < half(count - 1)
     assert f"about {rough_count(count)} {over} would be needed" in str(judge(reading, 1))
+    few = of_values([0.9, -0.5], over=over)  # a quantile of one degree: 12.7
+    error = stats.sem([0.9, -0.5]) * math.sqrt(2)
+    assert half(needed(few)) <= few.value < half(needed(few) - 1)
+    assert needed(few) < (few.half / few.value) ** 2 * 2 / 10
+    two = of_two(np.array([1.0, 0.2, 0.5]), np.array([0.4, -0.3]), over=over)
+    assert judge(two, 1).word == "cannot tell" and 5 < needed(two) < (two.half / two.value) ** 2 * 5
+    assert needed(of_values([1.0, -1.0, 1e-18], over=over)) is None  # a sum's rounding
     assert needed(Reading(0.0, -1, 1, 10)) is None
     assert needed(Reading(0.2, -0.1, 0.5, 5, "folds")) is None
     assert needed(Reading(0.2, -0.1, 0.5, 5, "pairs")) == 12

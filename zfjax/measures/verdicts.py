@@ -16,6 +16,8 @@ from zfjax.report.kit.wording import rough_count
 
 HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "cannot tell"
 LEVEL = 0.95
+OUT_OF_REACH = 10**12
+"""So many that nobody has them: a value that is a sum's rounding would need more."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class Interval:
 
     def needed(self) -> int | None:
         """About how many images or seeds would bring an interval around the same value off 0; None
-        where no number would, for the value is 0.
+        where no number in reach would.
         """
         half = (self.high - self.low) / 2
         if not (math.isfinite(half) and self.value):
+            return None
+        if half**2 * self.n > OUT_OF_REACH * self.value**2:
             return None
         quantile = 0.5 + self.level / 2
         error = half / stats.t.ppf(quantile, self.degrees) * math.sqrt(self.n)

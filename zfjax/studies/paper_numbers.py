@@ -19,9 +19,9 @@ from zfjax.measures.verdicts import (
     FAILS,
     HOLDS,
     LEVEL,
+    OUT_OF_REACH,
     UNKNOWN,
     Ends,
-    Interval,
     interval_of_seeds,
     within,
 )
@@ -50,6 +50,8 @@ class Reading:
     """Kinds of evidence that have to agree, where there are several; the number is the first's."""
     limits: Ends = (-math.inf, math.inf)
     """Between which the number itself lies, whatever the images."""
+    degrees: float | None = None
+    """Of freedom, where the interval is Student's t and each one more adds one."""
 
     @property
     def half(self) -> float:
@@ -90,7 +92,7 @@ def of_values(
     if n < 2:
         return Reading(mean, n=n, over=over, note=note, limits=limits)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * known.std(ddof=1) / math.sqrt(n))
-    return Reading(mean, mean - half, mean + half, n, over, note, limits=limits)
+    return Reading(mean, mean - half, mean + half, n, over, note, limits=limits, degrees=n - 1)
 
 
 def of_two(first: np.ndarray, second: np.ndarray, over: str = "maps") -> Reading:
@@ -109,7 +111,7 @@ def of_two(first: np.ndarray, second: np.ndarray, over: str = "maps") -> Reading
         square**2 / (count - 1) for square, count in zip(squares, counts, strict=True)
     )
     half = float(stats.t.ppf(0.5 + LEVEL / 2, degrees)) * error
-    return Reading(value, value - half, value + half, sum(counts), over)
+    return Reading(value, value - half, value + half, sum(counts), over, degrees=degrees)
 
 
 def over_seeds(readings: Sequence[Reading]) -> Reading:
@@ -166,20 +168,33 @@ def judge(reading: Reading, side: int) -> Judged:
 
 def needed(reading: Reading) -> int | None:
     """About how many would bring an interval around the same value off 0; None where no number
-    would, or nothing is known of the interval. Of folds it cannot be said: they share images, and
-    what that adds to the variance more folds do not take away.
+    in reach would, or nothing is known of the interval. Of folds it cannot be said: they share
+    images, and what that adds to the variance more folds do not take away.
     """
     if not reading.known or not reading.value or not reading.n or reading.over == FOLDS:
         return None
     assert reading.low is not None and reading.high is not None
+    if reading.half**2 * reading.n > OUT_OF_REACH * reading.value**2:
+        return None
     if reading.over == SEEDS and reading.n > 1:
-        interval = Interval(
-            reading.value, reading.low, reading.high, reading.n, "seeds", reading.n - 1
-        )
-        return interval.needed()
+        return _needed_of_t(reading, reading.n - 1)
+    if reading.degrees is not None:
+        return _needed_of_t(reading, reading.degrees)
     # The end that is nearer to 0 counts: intervals of shares are not symmetric.
     half = reading.value - reading.low if reading.value > 0 else reading.high - reading.value
     return max(reading.n + 1, math.ceil((half / reading.value) ** 2 * reading.n))
+
+
+def _needed_of_t(reading: Reading, degrees: float) -> int:
+    """The same by Student's t, whose quantile falls with the count: of few by a factor of six."""
+    assert reading.n is not None
+    quantile, lacking = 0.5 + LEVEL / 2, degrees - reading.n
+    error = reading.half / float(stats.t.ppf(quantile, degrees)) * math.sqrt(reading.n)
+    spread = error / abs(reading.value)
+    count = max(reading.n + 1, math.ceil((float(stats.norm.ppf(quantile)) * spread) ** 2))
+    while stats.t.ppf(quantile, count + lacking) * spread >= math.sqrt(count):
+        count += 1
+    return count
 
 
 def _of_parts(judged: Sequence[Judged], over: str) -> Judged:
