@@ -1,6 +1,6 @@
 # make demo: the main job on embedded data.  make test: the tests, in JOBS processes; make test FAST=1: those that take no
 # processes and no whole run, in a minute.  make lint: ruff and mypy.  make proof: what is too long for the tests, under
-# an hour; e.g. make proof KILLS=100 SYSCALLS=60 WORKER_KILLS=20.  Each sets up its own .venv first, with the versions of
+# an hour; e.g. make proof KILLS=100 SYSCALLS=20 WORKER_KILLS=20.  Each sets up its own .venv first, with the versions of
 # constraints.txt.  make test CONSTRAINTS=newest: the same in a .venv-newest, with the newest JAX, Flax and all else that
 # pyproject.toml allows; each call looks for newer ones.  .venv stays as it is.
 PYTHON ?= python3
@@ -18,7 +18,7 @@ JOBS := 2
 KILLS := 12
 SIGNALS := 6
 LOST := 3
-SYSCALLS := 20
+SYSCALLS := 5
 WORKER_KILLS := 200
 NETWORKS := 500
 
