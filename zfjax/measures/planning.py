@@ -19,6 +19,7 @@ from zfjax.measures.filters import need_architecture
 from zfjax.measures.probing import KINDS, PROBE_IMAGES, PROBE_SEED, probe_bytes, probe_ids
 from zfjax.measures.protocol import ARCHITECTURE, EVOLUTION, Looked, Measure
 from zfjax.run.folder import Run
+from zfjax.run.grid_folders import is_grid
 from zfjax.subject import Subject
 from zfjax.values import Epochs, Names, Text, Whole, optional, text, texts, whole_number
 
@@ -151,8 +152,8 @@ def images_by_default(folder: Path) -> int:
     """How many images a run's probe has where nobody says: fewer where it is one of an ablation's
     (DIR/cells/NAME/seed-N), for that keeps a probe of each.
     """
-    grid = folder.resolve().parent.parent.parent / "ablation.json"
-    return GRID_IMAGES if grid.exists() else PROBE_IMAGES
+    grid = folder.resolve().parent.parent.parent
+    return GRID_IMAGES if is_grid(grid) else PROBE_IMAGES
 
 
 def plan_of(

@@ -13,6 +13,8 @@ PERCENTILE = 99.5
 """Of the magnitudes of one tile, all pixels and colours together."""
 MID_GREY = 128
 """The byte that zero becomes."""
+INK, QUIET = "#1b1b1b", "#6f6f6f"
+"""Of words beside the pictures."""
 
 
 def colour_scale(projection: np.ndarray, percentile: float = PERCENTILE) -> float:

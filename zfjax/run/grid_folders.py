@@ -10,6 +10,7 @@ from zfjax.errors import ZfjaxError, quoted, shortened
 from zfjax.files import read_json
 
 PLAN, CELLS = "ablation.json", "cells"
+"""Of an ablation's folder: the plan, and above all cells."""
 MOST_NAMES = 12
 _DEEPEST = 3
 """Folders between a file of a run and the run, such as RUN/checkpoints/100/params."""
@@ -28,7 +29,7 @@ def check_outside_grids(folder: Path, what: str) -> None:
     GRID/cells and all in it.
     """
     for above in (folder.absolute(), *folder.absolute().parents):
-        if above.name == CELLS and _is_grid(above.parent):
+        if above.name == CELLS and is_grid(above.parent):
             raise ZfjaxError(
                 f"{folder} lies among the runs of the ablation {above.parent}: use --workdir"
                 f" {quoted(above.parent)} to go on with it, or another for {what}."
@@ -39,7 +40,7 @@ def check_no_grid(folder: Path) -> None:
     """Raises ZfjaxError for a folder where a new run would stand in the way of an ablation's: its
     own, that of its cells, and a cell's.
     """
-    if _is_grid(folder):
+    if is_grid(folder):
         raise ZfjaxError(
             f"{folder} is an ablation, a folder of many runs: `zfjax ablate --workdir"
             f" {quoted(folder)}` trains them; use another --workdir for a run of its own."
@@ -60,8 +61,8 @@ def grid_words(grid: Path) -> str:
 
 
 def _words(folder: Path) -> str:
-    if _is_grid(folder) or (folder.name == CELLS and _is_grid(folder.parent)):
-        grid = folder if _is_grid(folder) else folder.parent
+    if is_grid(folder) or (folder.name == CELLS and is_grid(folder.parent)):
+        grid = folder if is_grid(folder) else folder.parent
         return (
             f"{folder} is an ablation, a folder of many runs: name one of them, {grid_words(grid)}."
         )
@@ -113,10 +114,11 @@ def _run_words(folder: Path, grid: Path) -> str:
 def _grid_of(cell: Path) -> Path | None:
     """The ablation that a cell's folder, or one that would be, lies in."""
     above = cell.absolute().parents
-    return above[1] if len(above) > 1 and above[0].name == CELLS and _is_grid(above[1]) else None
+    return above[1] if len(above) > 1 and above[0].name == CELLS and is_grid(above[1]) else None
 
 
-def _is_grid(folder: Path) -> bool:
+def is_grid(folder: Path) -> bool:
+    """Whether it is an ablation's."""
     return (folder / PLAN).is_file()
 
 

@@ -10,12 +10,13 @@ from typing import Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
+from zfjax.run.colours import INK, QUIET
+
 DPI = 100
 CELL, GAP, SIDE, HEAD = 84, 4, 110, 46
 """Pixels: of a tile's edge, between two, at the left for the rows' names, above for the title."""
 CAPTION = 32
 """Pixels of the two lines above a column: its epoch, and its activation."""
-INK, QUIET = "#1b1b1b", "#6f6f6f"
 
 
 class _Frame(Protocol):

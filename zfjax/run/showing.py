@@ -17,7 +17,7 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from zfjax.errors import ZfjaxError, shortened
-from zfjax.run.colours import MID_GREY, colour_scale, to_bytes
+from zfjax.run.colours import INK, MID_GREY, QUIET, colour_scale, to_bytes
 from zfjax.run.tabled import Tabled
 from zfjax.values import real_number, whole_number
 
@@ -28,7 +28,6 @@ EDGE = 84
 """Pixels of a tile's longest edge."""
 LINE = 14
 """Pixels of a line of text in a PNG."""
-INK, QUIET = "#1b1b1b", "#6f6f6f"
 MOST_COLUMNS = 17
 """Epochs of a map's figure: 16, and what stands before them."""
 MOST_ROWS = 40

@@ -19,6 +19,7 @@ from zfjax.errors import Busy, ZfjaxError, first_line
 from zfjax.files import exclusive_lock
 from zfjax.inputs import open_data
 from zfjax.progress import Progress, tell_nobody
+from zfjax.run.grid_folders import CELLS
 from zfjax.studies.belonging import run_standing
 from zfjax.studies.cells import Cell, Wanted
 from zfjax.studies.claiming import CannotClaim, Claim, LocksDoNotHold, claimed
@@ -179,7 +180,7 @@ class _Worker:
 
     def _name(self, folder: Path) -> str:
         """A run's, for people."""
-        return folder.relative_to(self.plan.folder / "cells").as_posix()
+        return folder.relative_to(self.plan.folder / CELLS).as_posix()
 
     def _claim(self, folder: Path) -> AbstractContextManager[Claim]:
         return claimed(folder, locked=self.work.turn is None)

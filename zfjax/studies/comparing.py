@@ -18,6 +18,7 @@ from zfjax.files import clear_unfinished, local_path, write_json
 from zfjax.progress import Progress, tell_nobody
 from zfjax.run.adopted import AdoptedRun
 from zfjax.run.folder import Run
+from zfjax.run.grid_folders import PLAN
 from zfjax.studies.compare_page import write_compare_page
 from zfjax.studies.compared import Compared, write_tables
 from zfjax.studies.pair_pictures import widest_evolution
@@ -122,7 +123,7 @@ def _checked_out(out: Place | None, name: str) -> Path:
     folder = Path(name) if out is None else local_path(path_of(out, "--out"))
     if folder.exists() and not folder.is_dir():
         raise ZfjaxError(f"--out {folder} is a file; give a folder.")
-    others = ("config.json", PAGE, "ablation.json")
+    others = ("config.json", PAGE, PLAN)
     if not (folder / RECORD).exists() and any((folder / other).exists() for other in others):
         raise ZfjaxError(
             f"{folder} holds something else than a comparison; give another folder with"

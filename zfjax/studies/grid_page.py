@@ -20,6 +20,7 @@ from zfjax.report.kit.shell import Piece, main_of, make_page, part_text, section
 from zfjax.report.kit.slider import curve_slider, interpolate
 from zfjax.report.kit.wording import date, plain
 from zfjax.report.words import choose
+from zfjax.run.grid_folders import PLAN
 from zfjax.run.naming import network_name
 from zfjax.studies.cell_labels import title_of
 from zfjax.studies.cell_rows import cell_table
@@ -261,7 +262,7 @@ def _origin(view: GridView) -> Piece:
     )
     files = Markup(", ").join(
         Markup('<a href="../{0}">{0}</a>').format(name)
-        for name in ("table.csv", "table.tex", "cells.parquet", "correct.npz", "ablation.json")
+        for name in ("table.csv", "table.tex", "cells.parquet", "correct.npz", PLAN)
     )
     return Piece(
         Markup(

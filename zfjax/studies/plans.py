@@ -16,7 +16,7 @@ from zfjax import config as configs
 from zfjax.config import Config
 from zfjax.errors import ZfjaxError, quoted, shortened
 from zfjax.files import check_path, read_json, write_json
-from zfjax.run.grid_folders import check_outside_grids
+from zfjax.run.grid_folders import CELLS, PLAN, check_outside_grids
 from zfjax.run.starts import current_commit, current_versions
 from zfjax.studies.cells import BASE, Cell
 
@@ -65,7 +65,7 @@ class Plan:
 
     def run_folder(self, cell: Cell, seed: int) -> Path:
         """DIR/cells/NAME/seed-N: a run folder like any other."""
-        return self.folder / "cells" / cell.name / f"seed-{seed}"
+        return self.folder / CELLS / cell.name / f"seed-{seed}"
 
     def cell(self, name: str) -> Cell:
         """The cell of that name. Raises ZfjaxError naming those there are."""
@@ -93,7 +93,7 @@ def load_plan(folder: Path) -> Plan | None:
     """The plan in ``folder``; None where there is none. Raises ZfjaxError for a damaged one and one
     of a newer zfjax.
     """
-    path = folder / "ablation.json"
+    path = folder / PLAN
     if not path.exists():
         return None
     record = read_json(path)
@@ -138,7 +138,7 @@ def save_plan(plan: Plan) -> Plan:
         "cells": [_record_of(cell) for cell in plan.cells],
         "declared": list(plan.declared),
     }
-    write_json(plan.folder / "ablation.json", record)
+    write_json(plan.folder / PLAN, record)
     return plan
 
 

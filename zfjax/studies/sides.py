@@ -15,7 +15,7 @@ from zfjax.errors import ZfjaxError, escaped, shortened
 from zfjax.files import fitting
 from zfjax.run.adopted import AdoptedRun, load_any
 from zfjax.run.folder import Run
-from zfjax.run.grid_folders import grid_words, training_command
+from zfjax.run.grid_folders import grid_words, is_grid, training_command
 from zfjax.run.measured import measures_folder
 from zfjax.run.probe import PROBE_FILE, Probe
 from zfjax.values import Epochs, Names, Place, Whole, optional, several, texts, whole_number
@@ -107,7 +107,7 @@ def sides_of(runs: Sequence[Run | AdoptedRun | Subject | Place]) -> tuple[Side, 
 
 
 def _opened(run: Any) -> Any:
-    if isinstance(run, str | Path) and (Path(run) / "ablation.json").is_file():
+    if isinstance(run, str | Path) and is_grid(Path(run)):
         raise ZfjaxError(
             f"{run} is an ablation, a folder of many runs: name two of them, each"
             f" {grid_words(Path(run))}."
